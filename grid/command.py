@@ -1,0 +1,131 @@
+"""A command's words for one point: placeholders and W&B's macros filled in. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from grid.errors import UsageError
+from grid.plan import Value
+from grid.wandb import ENVIRONMENT_VARIABLE, POINT_MACROS
+
+# {{{name}}} is the value in braces, {{name}} is the text {name}, {name} the value; ${name} is the shell's.
+_NAME = r"[^\W\d][\w\-/]*(?:\.\w[\w\-/]*)*"
+_TOKEN = re.compile(
+    rf"{ENVIRONMENT_VARIABLE.pattern}"
+    rf"|(?<!\$)(?:\{{\{{\{{({_NAME})\}}\}}\}}|\{{\{{({_NAME})\}}\}}|\{{({_NAME})\}})"
+)
+_POINT_WORDS = ("id", "seed", "replicate")
+
+
+class PointLike(Protocol):
+    """What a command may ask of a point."""
+
+    @property
+    def params(self) -> Mapping[str, Value]:
+        """The parameters under flat, dotted names."""
+
+    @property
+    def id(self) -> str:
+        """The point's id."""
+
+    @property
+    def seed(self) -> int:
+        """The point's seed."""
+
+    @property
+    def replicate(self) -> int:
+        """Which replicate this is, from 0."""
+
+
+def render(command: Sequence[str], point: PointLike, *, env: Mapping[str, str]) -> list[str]:
+    """The words to start for a point; `env` gives ${envvar:NAME}.
+
+    A parameter that the point does not have is an empty text within a longer word; a word that is nothing but
+    its placeholder is left out. Raises UsageError for a variable that is not set.
+    """
+    words: list[str] = []
+    for word in command:
+        if word.startswith("${") and word[2:-1] in POINT_MACROS:
+            words.extend(_arguments(word[2:-1], point.params))
+            continue
+        alone = _TOKEN.fullmatch(word)
+        if alone is None or alone[4] is None or _lookup(alone[4], point) is not None:
+            words.append(_TOKEN.sub(lambda found: _fill(found, point, env), word))
+    return words
+
+
+def placeholders(word: str) -> Iterator[str]:
+    """The names in braces in a word."""
+    return (found[2] or found[4] for found in _TOKEN.finditer(word) if found[2] or found[4])
+
+
+def is_known(name: str, names: Sequence[str]) -> bool:
+    """Whether a placeholder has a meaning: a parameter, what holds nested ones, or a word of every point."""
+    return name in names or name in _POINT_WORDS or any(other.startswith(f"{name}.") for other in names)
+
+
+def nest(params: Mapping[str, Value]) -> dict[str, Value]:
+    """Flat dotted names as nested dicts: {"net.depth": 2} is {"net": {"depth": 2}}."""
+    nested: dict[str, Value] = {}
+    for name, value in params.items():
+        *outer, last = name.split(".")
+        inner = nested
+        for part in outer:
+            inner = inner.setdefault(part, {})
+        inner[last] = value
+    return nested
+
+
+def _variable(name: str, env: Mapping[str, str]) -> str:
+    if name not in env:
+        raise UsageError(f"The command asks for ${{envvar:{name}}}, and {name} is not set. Set it: export {name}=...")
+    return env[name]
+
+
+def _fill(found: re.Match[str], point: PointLike, env: Mapping[str, str]) -> str:
+    variable, in_braces, literal, name = found.groups()
+    if variable is not None:
+        return _variable(variable, env)
+    if literal is not None:
+        return f"{{{literal}}}"
+    text = _lookup(in_braces or name, point) or ""
+    return f"{{{text}}}" if in_braces else text
+
+
+def _lookup(name: str, point: PointLike) -> str | None:
+    """The text for a placeholder; None when the point has no such parameter."""
+    if name in point.params:
+        return _text(point.params[name])
+    prefix = f"{name}."
+    inner = {key.removeprefix(prefix): value for key, value in point.params.items() if key.startswith(prefix)}
+    if inner:
+        return _text(nest(inner))
+    return str(getattr(point, name)) if name in _POINT_WORDS else None
+
+
+def _text(value: Value) -> str:
+    """A value in a placeholder: words as they are, floats in full, all else as JSON (true, null, [1, 2])."""
+    if isinstance(value, str):
+        return value
+    return repr(value) if isinstance(value, float) else json.dumps(value)
+
+
+def _arguments(macro: str, params: Mapping[str, Value]) -> list[str]:
+    """W&B's macros, with values as its agent writes them: Python's str, so True, None and ['a', 'b']."""
+    match macro:
+        case "args":
+            return [f"--{name}={value}" for name, value in params.items()]
+        case "args_no_hyphens":
+            return [f"{name}={value}" for name, value in params.items()]
+        case "args_no_equals":
+            return [word for name, value in params.items() for word in (f"--{name}", str(value))]
+        case "args_no_boolean_flags":
+            return [
+                f"--{name}" if value is True else f"--{name}={value}"
+                for name, value in params.items()
+                if value is not False
+            ]
+    return [json.dumps(nest(params))]

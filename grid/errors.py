@@ -1,0 +1,44 @@
+"""The errors a user can cause or meet; each knows its exit code, and only the front door acts on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class SweepfleetError(Exception):
+    """Something a user can act on; the message says what was seen, what it means and what to type next."""
+
+    exit_code = 1
+
+
+class UsageError(SweepfleetError):
+    """The user's input is wrong; nothing was run and nothing was created."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a grid file: where it stands, what was seen, and what to write instead."""
+
+    key: str  # dotted path of keys, "parameters.alpha.min"; "" for the file as a whole
+    message: str  # what was seen and what is allowed, one sentence
+    remedy: str  # what to write instead, one sentence
+    line: int | None = None  # counted from 1; None when it comes from the command line
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: " if self.line is not None else ""
+        key = f"{self.key}: " if self.key else ""
+        return f"{where}{key}{self.message} {self.remedy}".rstrip()
+
+
+class GridError(UsageError):
+    """A grid file cannot be run as written; carries every problem found, not only the first."""
+
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        lines = "\n".join(f"  {problem}" for problem in self.problems)
+        super().__init__(f"{source}: {count}; nothing was run.\n{lines}")

@@ -1,0 +1,109 @@
+"""How single fields of a grid file are read: each takes what YAML gave and returns it checked, or refuses.
+
+A refusal says what is allowed, as `allowed` in the error's context, and at times what to write, as `remedy`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from pydantic_core import PydanticCustomError
+
+_UNITS_S = {"d": 86_400, "h": 3_600, "m": 60, "s": 1, "ms": 0.001}
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(d|h|ms|m|s))", re.ASCII)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMGT]i?)?B?", re.ASCII)
+_POWERS = "KMGT"
+
+
+def _refuse(allowed: str) -> PydanticCustomError:
+    return PydanticCustomError("not_allowed", "{allowed}", {"allowed": allowed})
+
+
+def number(value: Any) -> Any:
+    """A finite int or float, as it is: a step of 1 is not one of 1.0."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _refuse("a number")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _refuse("a finite number")
+    return value
+
+
+def seconds(value: Any) -> Any:
+    """A duration such as 1h30m in seconds."""
+    seconds = value
+    if isinstance(value, str):
+        parts = _DURATION.findall(value)
+        whole = "".join(number + unit for number, unit in parts) == value.replace(" ", "")
+        seconds = sum(float(number) * _UNITS_S[unit] for number, unit in parts) if whole else None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 1e10:
+        raise _refuse("a duration above 0 (90s, 10m, 1h30m, or a number of seconds)")
+    return float(seconds)
+
+
+def size(value: Any) -> Any:
+    """A size such as 2GB in bytes."""
+    size = value
+    if isinstance(value, str):
+        found = _SIZE.fullmatch(value)
+        if found is None:
+            raise _refuse("a size (2GB, 512MiB, or a number of bytes)")
+        unit = (found[2] or "").upper()
+        base = 1024 if unit.endswith("I") else 1000
+        size = int(float(found[1]) * base ** (_POWERS.index(unit[0]) + 1 if unit else 0))
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise _refuse("a size (2GB, 512MiB, or a number of bytes)")
+    return size
+
+
+def one_or_more(value: Any) -> Any:
+    """A list, also of one text alone."""
+    return [value] if isinstance(value, str) else value
+
+
+def words(value: Any) -> Any:
+    """A command's words; W&B takes plain numbers among them, too."""
+    if not isinstance(value, list) or not value:
+        raise _refuse("a list of words")
+    return [str(word) if type(word) in {int, float} else word for word in value]
+
+
+def bundle(value: Any) -> Any:
+    """None for auto, or a count."""
+    if value == "auto":
+        return None
+    if type(value) is not int or value < 1:
+        raise _refuse("auto, or a whole number, 1 or more")
+    return value
+
+
+def method(value: Any) -> Any:
+    """What W&B's bayes should be instead."""
+    if value == "bayes":
+        raise PydanticCustomError(
+            "not_allowed",
+            "{allowed}",
+            {
+                "allowed": "grid, random, sobol, one_at_a_time or list",
+                "remedy": "Bayesian search is not offered: write `method: random` or `method: sobol` with "
+                "`samples`, then refine around the best points.",
+            },
+        )
+    return value
+
+
+def parameter(value: Any) -> Any:
+    """A bare list is its values; anything else that is no map is one value."""
+    if value is None:
+        raise PydanticCustomError(
+            "not_allowed",
+            "{allowed}",
+            {
+                "allowed": "a list of values, one value or a map",
+                "remedy": "Write its values, such as [0.1, 1]; for null itself write {value: null}.",
+            },
+        )
+    if isinstance(value, list):
+        return {"values": value}
+    return value if isinstance(value, dict) else {"value": value}

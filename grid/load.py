@@ -1,0 +1,203 @@
+"""The way in: a grid file's text becomes a checked sweep, or one error with all of its mistakes."""
+
+from __future__ import annotations
+
+import json
+import keyword
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from grid import overrides as command_line
+from grid.blocks import Builder
+from grid.command import is_known, placeholders
+from grid.errors import GridError, Problem, UsageError
+from grid.expressions import ExpressionError
+from grid.plan import Block, Plan, Value
+from grid.points_file import PointsError, read_points
+from grid.report import Report, nearest, show
+from grid.space import Space
+from grid.spec import GridFile
+from grid.sweep import Execution, Metric, Sweep, Target
+from grid.validate import validate
+from grid.wandb import command_of, note_unused
+from grid.yamlfile import MAX_BYTES, Reading, YamlError, compose
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_MAX_CAPPED = 100_000  # points of a grid that a run_cap may keep: they are listed one by one
+
+
+def load(path: Path, *, overrides: Sequence[str] = (), where: Sequence[str] = (), name: str | None = None) -> Sweep:
+    """The checked sweep of a grid file, with `--set` overrides, further conditions and another name applied.
+
+    Raises UsageError for a file that cannot be read, and GridError with every problem found in it.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{path} is larger than {MAX_BYTES:,} bytes. Put the rows into a `points` file.")
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"{path} cannot be read: {reason}. Name a grid file: --grid grid.yaml") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
+    return loads(text, source=path, overrides=overrides, where=where, name=name)
+
+
+def loads(
+    text: str,
+    *,
+    source: Path,
+    overrides: Sequence[str] = (),
+    where: Sequence[str] = (),
+    name: str | None = None,
+) -> Sweep:
+    """As `load`, from a text; `source` is the file that it stands for. Raises GridError."""
+    source = Path(os.path.abspath(source))  # noqa: PTH100  (a link to a grid file keeps its own folder)
+    try:
+        root = compose(text)
+        reading = Reading()
+        data = reading.value(root) if root is not None else None
+    except YamlError as error:
+        raise GridError(str(source), error.problems) from None
+    if not isinstance(data, dict):
+        seen = "The file is empty." if data is None else f"The file holds {show(data)}, not a map of keys."
+        line = None if data is None else 1
+        remedy = "Write `run: module:function` and `parameters:`, as docs/grid.md shows."
+        raise GridError(str(source), [Problem("", seen, remedy, line)])
+    problems = list(reading.problems)
+    typed: dict[tuple[str | int, ...], str] = {}
+    if overrides or where:
+        root, typed, mistyped = command_line.apply(root, data=data, overrides=overrides, where=where)
+        problems += mistyped
+        data = Reading().value(root)
+    report = Report(root, typed)
+    for problem in problems:
+        report.note(problem)
+    spec, broken = validate(data, report)
+    builder = Builder(spec, points=_points(spec, source, report), broken=broken, report=report)
+    sweep = _sweep(spec, builder, source=source, name=name, report=report)
+    if report.problems or root is None:
+        raise GridError(str(source), report.problems)
+    if typed:
+        text = command_line.text_of(command_line.without(root, builder.moot))
+    return replace(sweep, text=text)
+
+
+def _sweep(spec: GridFile, builder: Builder, *, source: Path, name: str | None, report: Report) -> Sweep:
+    """The sweep without its text; to be used only when the report stays empty."""
+    note_unused(spec, report)
+    command = command_of(spec, report)
+    _check_target(spec, builder.broken, report)
+    blocks = builder.blocks()
+    for number, word in enumerate(command if spec.command is not None else ()):
+        for placeholder in placeholders(word):
+            if not is_known(placeholder, builder.names):
+                seen = f"{{{placeholder}}} is no parameter."
+                remedy = nearest(placeholder, builder.names, what="parameters")
+                report.add(("command", number), seen, f"{remedy} For the text itself write {{{{{placeholder}}}}}.")
+    plan = Plan(
+        target=spec.run if spec.run is not None else json.dumps(command, separators=(",", ":")),
+        seed=spec.seed,
+        replicates=spec.replicates,
+        blocks=blocks,
+    )
+    if not report.problems:
+        plan = _capped(plan, spec.run_cap, report)
+    execution = spec.execution
+    return Sweep(
+        name=_name(spec, source=source, typed=name, report=report),
+        source=source,
+        text="",
+        target=Target(run=spec.run, command=command),
+        plan=plan,
+        execution=Execution(
+            timeout_s=execution.timeout,
+            retries=execution.retries,
+            infra_retries=execution.infra_retries,
+            max_fails=execution.max_fails,
+            fail_fast=execution.fail_fast,
+            max_parallel=execution.max_parallel,
+            cpus=execution.resources.cpus,
+            memory_bytes=execution.resources.memory,
+            bundle=execution.bundle,
+            order=execution.order,
+        ),
+        metric=Metric(spec.metric.name, spec.metric.goal) if spec.metric is not None else None,
+        warnings=tuple(report.warnings),
+    )
+
+
+def _check_target(spec: GridFile, broken: set[tuple[str | int, ...]], report: Report) -> None:
+    given = [key for key in ("run", "command", "program") if getattr(spec, key) is not None]
+    if "run" in given and len(given) > 1:
+        report.add((given[1],), f"`run` and `{given[1]}` are given together.", "Keep one of them.")
+    if not given and not broken & {("run",), ("command",), ("program",)}:
+        remedy = "Write run: module:function, or command: [a, list, of, words]."
+        report.add((), "Nothing says what to run.", remedy)
+    if spec.run is None:
+        return
+    module, colon, function = spec.run.partition(":")
+    parts = [*module.split("."), *function.split(".")]
+    if not colon or not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts):
+        example = "examples.diabetes.fit:fit"
+        if module.endswith(".py") or "/" in module:
+            example = f"{module.removesuffix('.py').strip('./').replace('/', '.')}:{function or 'fit'}"
+        report.add(("run",), f"{show(spec.run)} is not module:function.", f"Write, for example, run: {example}.")
+
+
+def _points(spec: GridFile, source: Path, report: Report) -> list[dict[str, Value]]:
+    rows: list[dict[str, Value]] = []
+    for number, file in enumerate(spec.points):
+        path: tuple[str | int, ...] = ("points", number)
+        if file == "-" or "\0" in file:
+            report.add(path, f"{show(file)} is no path.", "Write, for example, points: extra.csv.")
+            continue
+        try:
+            rows.extend(read_points(source.parent / file))
+        except PointsError as error:
+            report.add(path, error.message, error.remedy)
+    return rows
+
+
+def _name(spec: GridFile, *, source: Path, typed: str | None, report: Report) -> str:
+    name = typed if typed is not None else spec.name
+    if name is None:
+        plain = source.parent.name if source.name in {"grid.yaml", "grid.yml"} else source.stem
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).lstrip("._-")[:100] or "sweep"
+    if typed is None and " " in name.strip() and _NAME.fullmatch("-".join(name.split())):
+        spaced, name = name, "-".join(name.split())
+        report.warn(f"The name {spaced!r} becomes {name!r}: it is a folder's name.")
+    if not _NAME.fullmatch(name):
+        seen = f"{show(name)} cannot be a name: it becomes a folder, runs/<name>."
+        remedy = "Use up to 100 letters, digits, dots, - and _, with a letter or digit first."
+        if typed is None:
+            report.add(("name",), seen, remedy)
+        else:
+            report.note(Problem(f"--name {typed}", seen, remedy))
+    return name
+
+
+def _capped(plan: Plan, cap: int | None, report: Report) -> Plan:
+    """The plan's first `cap` points, as W&B's run_cap means it; replicates are not counted."""
+    single = Plan(plan.target, plan.seed, 1, plan.blocks)
+    try:
+        space = Space(single)
+    except ExpressionError as error:
+        report.add((), error.message, error.remedy)
+        return plan
+    if cap is None or space.size <= cap:
+        return plan
+    if cap > _MAX_CAPPED:
+        seen = f"A run_cap above {_MAX_CAPPED:,} cannot cut a larger sweep off."
+        report.add(("run_cap",), seen, "Use method: random with samples.")
+        return plan
+    rows: list[dict[str, Value]] = []
+    for point in space.points(0, space.size):
+        rows.append(point.params)
+        if len(rows) == cap:
+            break
+    report.warn(f"run_cap keeps the first {len(rows):,} points.")
+    return Plan(plan.target, plan.seed, plan.replicates, (Block(method="list", rows=tuple(rows)),))

@@ -1,0 +1,65 @@
+"""A checked sweep: what the other rooms receive from a grid file, as plain frozen data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from grid.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What computes one point: a Python function, or a command in any language. Exactly one is set."""
+
+    run: str | None = None  # "module:function"
+    command: tuple[str, ...] = ()  # words with {parameter} and ${args}-like placeholders
+
+    @property
+    def label(self) -> str:
+        """How to name the target to a person."""
+        return self.run if self.run is not None else " ".join(self.command)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """The number that decides which point is best."""
+
+    name: str
+    goal: Literal["minimize", "maximize"] = "minimize"
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How to run the points: limits, retries and resources. None of it changes what a point is."""
+
+    timeout_s: float | None = None  # for one attempt at one point
+    retries: int = 0  # further attempts after the user's code raised, crashed or timed out
+    infra_retries: int = 20  # further attempts after the machine or the process was taken away
+    max_fails: int | None = None  # stop once this many points have failed in this command
+    fail_fast: bool = False  # stop at the first failed point
+    max_parallel: int | None = None  # slots used at once, at most
+    cpus: int = 1  # cores (and BLAS threads) for one point
+    memory_bytes: int | None = None  # a point that grows past this fails
+    bundle: int | None = None  # points sent to a slot at once; None: measured
+    order: Literal["given", "shuffled"] = "given"
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """One grid file, checked and resolved."""
+
+    name: str
+    source: Path  # the grid file, absolute
+    text: str  # the grid as it will be run, overrides applied: valid YAML that loads to this same sweep
+    target: Target
+    plan: Plan
+    execution: Execution = field(default_factory=Execution)
+    metric: Metric | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The grid file's folder: commands run there, and targets may be imported from it."""
+        return self.source.parent

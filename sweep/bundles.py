@@ -1,0 +1,167 @@
+"""What is left to run, cut into bundles: index ranges, never parameters, and never all of them at once."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from grid.permutation import Permutation
+from grid.space import Space
+from sweep.ledger import Ledger
+from worker.records import MAX_POINTS
+
+TARGET_S = 0.5  # a bundle's length once a point's is known: dask's cost for each is a few ms
+GROWTH = 8  # a bundle may be this many times longer than the last: the first estimates are rough
+MAX_SPANS = 1024  # a bundle full of holes stays a few KB
+PAGE = 10_000  # ended points looked up at once
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Points for one slot: ranges of indexes, or of positions in a shuffled order."""
+
+    number: int
+    spans: tuple[Span, ...]
+    shuffle: int | None = None
+
+    @property
+    def points(self) -> int:
+        """How many points it has."""
+        return sum(stop - start for start, stop in self.spans)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A bundle came back: a packet's bytes."""
+
+    bundle: Bundle
+    packet: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A bundle had to start again, for the `times`-th time, since its machine went away; dask has restarted it."""
+
+    bundle: Bundle
+    times: int
+
+
+@dataclass
+class Sizer:
+    """How many points the next bundle gets, so that it takes about `TARGET_S`."""
+
+    slots: int
+    fixed: int | None = None
+    _point_s: float | None = None
+    _last: int = 1
+
+    def saw(self, *, points: int, wall_s: float) -> None:
+        """Learn from a finished bundle."""
+        seen = max(wall_s, 1e-6) / points
+        self._point_s = seen if self._point_s is None else (self._point_s + seen) / 2
+
+    def next(self, remaining: int | None) -> int:
+        """The next bundle's length; `remaining` points (None: unknown) are shared out evenly at the end."""
+        if self.fixed is not None:
+            return min(self.fixed, MAX_POINTS)
+        if self._point_s is None:
+            return 1
+        length = min(int(TARGET_S / self._point_s), GROWTH * self._last, MAX_POINTS)
+        self._last = max(self._last, length, 1)
+        if remaining is not None:
+            length = min(length, math.ceil(remaining / (2 * self.slots)))
+        return max(1, length)
+
+
+class Pending:
+    """The points that have not ended, in the order in which they are to run; lazily, in constant memory."""
+
+    def __init__(self, space: Space, ledger: Ledger, *, shuffle: int | None, failed_too: bool) -> None:
+        """Start at the beginning.
+
+        Args:
+            space: the points.
+            ledger: which of them have ended.
+            shuffle: the key of a random order, or None for the grid's own.
+            failed_too: whether failed points count as ended.
+        """
+        self._space = space
+        self._ledger = ledger
+        self._failed_too = failed_too
+        self.shuffle = shuffle
+        self._permutation = Permutation(space.size, 0 if shuffle is None else shuffle)
+        self._spans = self._in_order() if shuffle is None else self._shuffled()
+        self._rest: Span | None = None
+
+    def index_at(self, position: int) -> int:
+        """The index at a position of the shuffled order."""
+        return self._permutation(position)
+
+    def take(self, count: int) -> tuple[Span, ...]:
+        """The next `count` points at the most; empty when there are none left."""
+        taken: list[Span] = []
+        while count > 0 and len(taken) < MAX_SPANS:
+            span = self._rest or next(self._spans, None)
+            if span is None:
+                break
+            start, stop = span
+            cut = min(stop, start + count)
+            taken.append((start, cut))
+            count -= cut - start
+            self._rest = (cut, stop) if cut < stop else None
+        return tuple(taken)
+
+    def _in_order(self) -> Iterator[Span]:
+        size, start = self._space.size, 0
+        while start < size:
+            # Rows that this command writes lie behind `start`: only what was there before is met here.
+            ended = self._ledger.ended_from(start, limit=PAGE, failed_too=self._failed_too)
+            stop = ended[-1] + 1 if len(ended) == PAGE else size
+            for index in itertools.chain(ended, [stop] if len(ended) < PAGE else []):
+                if start < index:
+                    yield from self._space.spans(start, index)
+                start = index + 1
+            start = stop
+
+    def _shuffled(self) -> Iterator[Span]:
+        resumed = self._ledger.counts() != (0, 0)
+        start = stop = 0  # of the run of positions that is being joined
+        for position in range(self._space.size):
+            index = self._permutation(position)
+            ended = resumed and self._ledger.has_ended(index, failed_too=self._failed_too)
+            if ended or not self._space.exists(index):
+                continue
+            if position != stop or stop - start >= PAGE:
+                if start < stop:
+                    yield start, stop
+                start = position
+            stop = position + 1
+        if start < stop:
+            yield start, stop
+
+
+@dataclass
+class Retries:
+    """Points to be tried again, each when its time has come."""
+
+    _due: list[tuple[float, int]] = field(default_factory=list)
+
+    def add(self, index: int, *, due_s: float) -> None:
+        """Try `index` again at `due_s` on the caller's clock."""
+        heapq.heappush(self._due, (due_s, index))
+
+    def take(self, now_s: float) -> int | None:
+        """An index whose time has come."""
+        return heapq.heappop(self._due)[1] if self._due and self._due[0][0] <= now_s else None
+
+    def next_due_s(self) -> float | None:
+        """When the next one is due; None when there is none."""
+        return self._due[0][0] if self._due else None
+
+    def __len__(self) -> int:
+        return len(self._due)

@@ -1,0 +1,278 @@
+"""The driver: keeps every slot busy, decides what a failure means, and writes to the ledger before it tells."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from grid.space import Space
+from grid.sweep import Execution, Metric
+from sweep.bundles import Bundle, Ended, Lost, Pending, Retries, Sizer, Span
+from sweep.ledger import Ledger
+from sweep.rows import Rows, rows_of
+from worker.records import RECORD, TEXT_SCHEMA, Packet, Segment, Status, error_payload
+
+WINDOW = 3  # bundles in flight for each slot: one runs, the others wait where it will end
+TICK_S = 0.2
+BACKOFF_S = 0.5  # before the first retry; doubles with each
+BACKOFF_MAX_S = 60.0
+MAX_RETRYING = 1000  # points waiting for another try, before new ones wait for them
+SPLIT_AFTER = 3  # losses after which a bundle's points go on one by one
+GRACE_S = 2.0  # for what is in flight when the user stops the sweep
+
+Stop = Literal["interrupted", "failed"]
+
+
+class Port(Protocol):
+    """What the driver needs of an engine."""
+
+    @property
+    def slots(self) -> int: ...  # noqa: D102
+    @property
+    def flying(self) -> int: ...  # noqa: D102
+    def submit(self, bundle: Bundle) -> None: ...  # noqa: D102
+    def wait(self, timeout_s: float) -> list[Ended | Lost]: ...  # noqa: D102
+    def cancel(self, bundle: Bundle) -> None: ...  # noqa: D102
+
+
+@dataclass
+class Progress:
+    """How far the sweep is; only what the ledger has is counted."""
+
+    total: int  # the plan's points, or an estimate
+    exact: bool
+    resumed: int  # found finished
+    done: int = 0  # finished ones, the resumed included
+    failed: int = 0  # failed ones, those of earlier commands included
+    computed: int = 0  # ended by this command
+    failed_now: int = 0  # of them failed
+    retried: int = 0  # attempts that were or will be repeated
+    losses: int = 0  # processes and machines taken away
+    busy_s: float = 0.0  # of all attempts of this command, added up
+    slots: int = 0
+    first_submit_s: float | None = None  # unix time, as the next two
+    first_result_s: float | None = None
+    last_result_s: float | None = None
+    best: tuple[float, int] | None = None  # sign * metric, and the point's index
+    stopping: bool = False
+
+    @property
+    def wall_s(self) -> float:
+        """From the first bundle sent to the last result."""
+        if self.first_submit_s is None or self.last_result_s is None:
+            return 0.0
+        return self.last_result_s - self.first_submit_s
+
+    @property
+    def efficiency(self) -> float | None:
+        """The share of slot time that points had; None before the first result."""
+        available_s = self.slots * self.wall_s
+        return min(1.0, self.busy_s / available_s) if available_s > 0 else None
+
+
+@dataclass
+class Driver:
+    """Runs what is pending; one use."""
+
+    space: Space
+    ledger: Ledger
+    pending: Pending
+    engine: Port
+    execution: Execution
+    metric: Metric | None
+    progress: Progress
+    git_commit: str | None
+    env_hash: str | None
+    show: Callable[[Progress], None]
+    stopped: Callable[[], bool]  # whether the user wants it to stop
+    _retries: Retries = field(default_factory=Retries)
+    _attempts: dict[int, int] = field(default_factory=dict)  # failed attempts of points that are tried again
+    _losses: dict[int, int] = field(default_factory=dict)
+    _singles: deque[int] = field(default_factory=deque)  # of bundles that were lost too often
+    _numbers: int = 0
+    _exhausted: bool = False
+    # Seeded by nothing: it only spreads retries.
+    _jitter: random.Random = field(default_factory=random.Random)
+
+    def run(self) -> Stop | None:
+        """Run until nothing is left, or the user or a limit stops it; why, when it stopped early."""
+        slots = self._allowed_slots()
+        self._sizer = Sizer(slots=slots, fixed=self.execution.bundle)
+        self.progress.slots = slots
+        stop: Stop | None = None
+        while stop is None:
+            self._fill()
+            if not self.engine.flying and self._exhausted and not self._retries and not self._singles:
+                break
+            self._take(self.engine.wait(self._patience_s()))
+            self.show(self.progress)
+            stop = self._stop()
+        else:
+            self._land()
+        return stop
+
+    def _allowed_slots(self) -> int:
+        slots = max(1, self.engine.slots)
+        return min(slots, self.execution.max_parallel or slots)
+
+    def _patience_s(self) -> float:
+        due_s = self._retries.next_due_s()
+        return TICK_S if due_s is None else max(0.001, min(TICK_S, due_s - time.monotonic()))
+
+    def _stop(self) -> Stop | None:
+        if self.stopped():
+            return "interrupted"
+        failed, limit = self.progress.failed_now, self.execution.max_fails
+        if failed and (self.execution.fail_fast or (limit is not None and failed >= limit)):
+            return "failed"
+        return None
+
+    def _land(self) -> None:
+        """Give what is in flight a moment to end; points that take longer are left for the next time."""
+        self.progress.stopping = True
+        end_s = time.monotonic() + GRACE_S
+        while self.engine.flying and time.monotonic() < end_s:
+            self._take(self.engine.wait(TICK_S))
+            self.show(self.progress)
+
+    def _fill(self) -> None:
+        slots = self._allowed_slots()
+        self._sizer.slots = self.progress.slots = max(slots, 1)
+        # With a limit on points at once, a bundle that waits in line would be one too many.
+        window = slots if self.execution.max_parallel else slots * WINDOW
+        while self.engine.flying < window:
+            bundle = self._next()
+            if bundle is None:
+                break
+            if self.progress.first_submit_s is None:
+                self.progress.first_submit_s = time.time()
+            self.engine.submit(bundle)
+
+    def _next(self) -> Bundle | None:
+        single = self._singles.popleft() if self._singles else self._retries.take(time.monotonic())
+        if single is not None:
+            return self._bundle(((single, single + 1),), None)
+        if self._exhausted or len(self._retries) >= MAX_RETRYING:
+            return None
+        spans = self.pending.take(self._sizer.next(self._remaining()))
+        if not spans:
+            self._exhausted = True
+            return None
+        return self._bundle(spans, self.pending.shuffle)
+
+    def _remaining(self) -> int:
+        return max(1, self.progress.total - self.progress.done - self.progress.failed)
+
+    def _bundle(self, spans: tuple[Span, ...], shuffle: int | None) -> Bundle:
+        self._numbers += 1
+        return Bundle(self._numbers, spans, shuffle)
+
+    def _take(self, events: list[Ended | Lost]) -> None:
+        packets = []
+        for event in events:
+            if isinstance(event, Ended):
+                packet = Packet.from_bytes(event.packet)
+                self._sizer.saw(points=event.bundle.points, wall_s=packet.wall_s)
+                packets.append(packet)
+            else:
+                packets += self._lost(event)
+        if packets:
+            self._commit(packets)
+
+    def _lost(self, event: Lost) -> Iterator[Packet]:
+        """A machine went away: a bundle goes on by itself, but not for ever."""
+        self.progress.losses += 1
+        bundle = event.bundle
+        if event.times < min(SPLIT_AFTER, self.execution.infra_retries + 1):
+            return
+        self.engine.cancel(bundle)
+        for index in self._indexes(bundle):
+            losses = self._losses[index] = self._losses.get(index, 0) + event.times
+            if losses <= self.execution.infra_retries:
+                self._singles.append(index)
+            else:
+                yield self._given_up(index, losses)
+
+    def _indexes(self, bundle: Bundle) -> Iterator[int]:
+        for start, stop in bundle.spans:
+            for place in range(start, stop):
+                yield place if bundle.shuffle is None else self.pending.index_at(place)
+
+    def _given_up(self, index: int, losses: int) -> Packet:
+        point = self.space.point(index)
+        payload = error_payload("MachineLost", f"The machine that ran it went away {losses} times.")
+        record = RECORD.pack(
+            *(index, time.time(), 0.0, bytes.fromhex(point.id), point.seed),
+            *(0, len(payload), Status.FAILED, TEXT_SCHEMA),
+        )
+        return Packet(worker="", segments=[Segment(record, payload, {})])
+
+    def _commit(self, packets: list[Packet]) -> None:
+        batches = []
+        news = Progress(0, exact=True, resumed=0)
+        for packet in packets:
+            for index, times in packet.losses.items():
+                self._losses[index] = self._losses.get(index, 0) + times
+                news.losses += times
+            for rows in rows_of(packet):
+                again = self._judge(rows, news)
+                batches.append((rows, self._attempts, self._losses, again))
+        self.ledger.record(batches, git_commit=self.git_commit, env_hash=self.env_hash)
+        self._count(news)
+        if self._attempts or self._losses or any(again for *_, again in batches):
+            self._forget(batches)
+
+    def _judge(self, rows: Rows, news: Progress) -> set[int]:
+        """Which rows are to be tried again; counts the others."""
+        again: set[int] = set()
+        failures = 0
+        for place, failure in rows.failures():
+            failures += 1
+            tries = self._attempts.get(failure.index, 0) + 1
+            if tries <= self.execution.retries and failure.error_type not in ("MachineLost", "ProcessLost"):
+                again.add(place)
+        news.computed += len(rows) - len(again)
+        news.failed_now += failures - len(again)
+        news.retried += len(again)
+        news.busy_s += rows.busy_s
+        if self.metric is not None:
+            sign = 1.0 if self.metric.goal == "minimize" else -1.0
+            best = rows.best(self.metric.name, sign=sign)
+            if best is not None and (news.best is None or best[0] < news.best[0]):
+                news.best = best
+        return again
+
+    def _count(self, news: Progress) -> None:
+        progress = self.progress
+        now_s = time.time()
+        if progress.first_result_s is None:
+            progress.first_result_s = now_s
+        progress.last_result_s = now_s
+        progress.computed += news.computed
+        progress.failed_now += news.failed_now
+        progress.retried += news.retried
+        progress.losses += news.losses
+        progress.busy_s += news.busy_s
+        if news.best is not None and (progress.best is None or news.best[0] < progress.best[0]):
+            progress.best = news.best
+        progress.failed += news.failed_now
+        progress.done += news.computed - news.failed_now
+
+    def _forget(self, batches: list[tuple[Rows, dict[int, int], dict[int, int], set[int]]]) -> None:
+        """Schedule what is tried again, and drop what is remembered of points that have ended."""
+        now_s = time.monotonic()
+        for rows, _, _, again in batches:
+            indexes = rows.table["index"].tolist()
+            for place, index in enumerate(indexes):
+                if place not in again:
+                    self._attempts.pop(index, None)
+                    self._losses.pop(index, None)
+            for place in again:
+                index = indexes[place]
+                tries = self._attempts[index] = self._attempts.get(index, 0) + 1
+                pause_s = min(BACKOFF_MAX_S, BACKOFF_S * 2 ** (tries - 1)) * self._jitter.uniform(0.5, 1.0)
+                self._retries.add(index, due_s=now_s + pause_s)

@@ -1,0 +1,193 @@
+"""dask.distributed, as the driver sees it: bundles go in, packets come out, in whatever order they end."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import dask.config
+from distributed import Client, Future, LocalCluster
+
+from grid.errors import SweepfleetError, UsageError
+from sweep.bundles import Bundle, Ended, Lost
+from sweep.slots import LOSS_TOPIC, Slots, ready, run_bundle
+from worker.context import Context
+from worker.pool import dismiss, prepare
+
+SLOTS_KNOWN_S = 2.0  # how long a count of the cluster's slots is believed
+CONFIG = {
+    # A machine that goes away is no fault of the task that ran there, however often: the driver counts, not dask.
+    "distributed.scheduler.allowed-failures": 1_000_000,
+    # In this process there is nothing to profile and no memory to guard: points run in children of their own.
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+    "distributed.admin.tick.limit": "1h",
+    "distributed.diagnostics.nvml": False,
+}
+
+
+class ClusterError(SweepfleetError):
+    """The cluster could not be reached or is not ready."""
+
+    exit_code = 3
+
+
+class Engine:
+    """A scheduler whose workers have the sweep's runners."""
+
+    def __init__(self, client: Client, context: Context) -> None:
+        """Give every worker its runners and wait for them.
+
+        Raises:
+            UsageError: a worker refuses the target.
+            ClusterError: there is no worker.
+        """
+        self._client = client
+        self._digest = context.digest
+        self._flying: dict[int, tuple[Future, Bundle]] = {}
+        self._starts: Counter[int] = Counter()
+        self._events: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
+        self._slots = (0.0, 0)
+        client.register_plugin(Slots(context))
+        answers = client.run(ready, self._digest)
+        if not answers:
+            raise ClusterError("The scheduler has no workers. Start some, then give the same command again.")
+        for refusal in answers.values():
+            if refusal is not None:
+                raise UsageError(refusal)
+        client.subscribe_topic(LOSS_TOPIC, self._started)
+
+    @property
+    def slots(self) -> int:
+        """How many points can run at once now."""
+        known_s, slots = self._slots
+        if time.monotonic() - known_s > SLOTS_KNOWN_S:
+            slots = sum(self._client.nthreads().values())
+            self._slots = (time.monotonic(), slots)
+        return slots
+
+    @property
+    def flying(self) -> int:
+        """How many bundles are out."""
+        return len(self._flying)
+
+    def submit(self, bundle: Bundle) -> None:
+        """Send a bundle out."""
+        number = bundle.number
+        future = self._client.submit(
+            run_bundle,
+            self._digest,
+            bundle.spans,
+            bundle.shuffle,
+            number,
+            key=f"bundle-{self._digest}-{number}",
+            pure=False,
+        )
+        self._flying[number] = (future, bundle)
+        future.add_done_callback(lambda _: self._events.put(("ended", number)))
+
+    def wait(self, timeout_s: float) -> list[Ended | Lost]:
+        """What happened: at least one event, unless `timeout_s` goes by without.
+
+        Raises:
+            ClusterError: the scheduler is gone, and the bundles in flight with it.
+        """
+        news: list[tuple[str, int]] = []
+        with contextlib.suppress(queue.Empty):
+            news.append(self._events.get(timeout=timeout_s))
+            while True:
+                news.append(self._events.get_nowait())
+        return [event for what, number in news if (event := self._event(what, number)) is not None]
+
+    def _event(self, what: str, number: int) -> Ended | Lost | None:
+        if number not in self._flying:
+            return None
+        future, bundle = self._flying[number]
+        if what == "lost":
+            return Lost(bundle, self._starts[number] - 1)
+        del self._flying[number]
+        self._starts.pop(number, None)
+        if future.status == "finished":
+            return Ended(bundle, future.result())
+        if future.status == "error":
+            raise future.exception()
+        raise ClusterError("The connection to the scheduler broke. Give the same command again to go on.")
+
+    def _started(self, event: tuple[float, dict[str, object]]) -> None:
+        message = event[1]
+        number = message["number"]
+        if message["digest"] == self._digest and isinstance(number, int):
+            self._starts[number] += 1
+            if self._starts[number] > 1:
+                self._events.put(("lost", number))
+
+    def cancel(self, bundle: Bundle) -> None:
+        """Forget a bundle; what comes of it is dropped."""
+        future, _ = self._flying.pop(bundle.number)
+        self._starts.pop(bundle.number, None)
+        future.cancel()
+
+
+@contextlib.contextmanager
+def local_engine(context: Context, *, slots: int) -> Iterator[Engine]:
+    """An engine on this machine: one dask worker in this process, and a runner child for each slot.
+
+    The children do all the work, so a dask process for each slot would only cost a second at the start, its
+    memory, and a copy of every result; see docs/decisions/001-local-slots.md.
+    """
+    _quiet()
+    with dask.config.set(CONFIG):
+        try:
+            # Before dask's own start: the children import the target meanwhile.
+            prepare(context, slots=slots)
+            with (
+                LocalCluster(
+                    n_workers=1,
+                    threads_per_worker=slots,
+                    processes=False,
+                    protocol="inproc://",
+                    dashboard_address=None,
+                    memory_limit=0,
+                    silence_logs=logging.CRITICAL,
+                ) as cluster,
+                Client(cluster) as client,
+            ):
+                try:
+                    yield Engine(client, context)
+                finally:
+                    dismiss(context)  # first, so that no thread of dask's waits for a point
+        finally:
+            dismiss(context)
+
+
+@contextlib.contextmanager
+def remote_engine(context: Context, *, address: str) -> Iterator[Engine]:
+    """An engine on a scheduler that runs already.
+
+    Raises:
+        ClusterError: nothing answers at `address`.
+    """
+    _quiet()
+    with dask.config.set(CONFIG):
+        try:
+            client = Client(address, timeout="10s")
+        except OSError as error:
+            raise ClusterError(f"No scheduler answers at {address}: {error}") from error
+        with client:
+            try:
+                yield Engine(client, context)
+            finally:
+                client.unregister_worker_plugin(Slots(context).name)
+
+
+def _quiet() -> None:
+    """Leave the terminal to the progress: what matters of dask's messages, the engine says itself."""
+    for name in ("distributed", "tornado", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

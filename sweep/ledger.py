@@ -1,0 +1,388 @@
+"""The ledger: every finished point of a run, in SQLite, written by one process and committed before it shows.
+
+A row stands at its point's index in the plan, which is the table's key: a point cannot be in it twice, rows go
+in at the end of the file when the sweep goes in order, and a scan comes out in the grid's order. When the plan
+changes, `adopt` moves each row to its point's new index by the point's id; rows of points that the plan no
+longer has wait in `former`, and come back with their point.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from grid.errors import SweepfleetError, UsageError
+from grid.plan import Plan
+from grid.space import Space
+from sweep.rows import Rows
+from worker.records import TEXT_SCHEMA, Schema, Status
+
+VERSION = 1
+APPLICATION_ID = 0x73776670  # "swfp", in the file's header: other programs' databases are refused
+COLUMNS = """
+    id TEXT NOT NULL,            -- the point's, 16 hex digits
+    seed INTEGER NOT NULL,
+    status INTEGER NOT NULL,     -- worker.records.Status
+    attempts INTEGER NOT NULL,
+    infra_losses INTEGER NOT NULL,
+    started REAL NOT NULL,       -- unix time of the last attempt
+    duration_s REAL NOT NULL,    -- of the last attempt
+    source INTEGER NOT NULL,     -- where it was computed: sources.number
+    schema INTEGER,              -- how the metrics are packed: schemas.number; NULL: as JSON
+    metrics BLOB,
+    error_type TEXT,
+    error TEXT
+"""
+TABLES = f"""
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+    CREATE TABLE sources (
+        number INTEGER PRIMARY KEY, worker TEXT, git_commit TEXT, env_hash TEXT, UNIQUE (worker, git_commit, env_hash)
+    );
+    CREATE TABLE schemas (number INTEGER PRIMARY KEY, names TEXT, kinds TEXT, UNIQUE (names, kinds));
+    CREATE TABLE points (point_index INTEGER PRIMARY KEY, {COLUMNS});
+    CREATE TABLE former (params TEXT NOT NULL, replicate INTEGER NOT NULL, {COLUMNS}, PRIMARY KEY (id)) WITHOUT ROWID;
+"""
+FIELDS = "id, seed, status, attempts, infra_losses, started, duration_s, source, schema, metrics, error_type, error"
+# A finished point stays as it is; a failed one that was run again is replaced, and its attempts add up.
+INSERT = f"""
+    INSERT INTO points (point_index, {FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (point_index) DO UPDATE SET
+        seed = excluded.seed, status = excluded.status, attempts = points.attempts + excluded.attempts,
+        infra_losses = points.infra_losses + excluded.infra_losses, started = excluded.started,
+        duration_s = excluded.duration_s, source = excluded.source, schema = excluded.schema,
+        metrics = excluded.metrics, error_type = excluded.error_type, error = excluded.error
+    WHERE points.status = {int(Status.FAILED)}
+"""  # noqa: S608 - constants
+
+
+class StorageError(SweepfleetError):
+    """The ledger cannot be written: the disk is full, or the file is not to be had."""
+
+
+class Counts(NamedTuple):
+    """How many of the plan's points have ended, and how."""
+
+    done: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where rows were computed."""
+
+    worker: str
+    git_commit: str | None
+    env_hash: str | None
+
+
+class Ledger:
+    """An open ledger. Every method that writes commits, or changes nothing and raises StorageError."""
+
+    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        """Open the ledger, or make an empty one.
+
+        Raises:
+            UsageError: what is there is truncated, damaged, from a newer version, or no ledger; it is left as it is.
+        """
+        self.path = path
+        if path.exists():
+            _examine(path)
+        elif readonly:
+            raise UsageError(f"{path} does not exist: there are no results yet.")
+        with self._storing():
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute("PRAGMA busy_timeout = 10000")
+            if readonly:
+                self._db.execute("PRAGMA query_only = ON")
+            else:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = FULL")  # a commit survives a power cut
+                if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
+                    self._create()
+        self._sources: dict[Source, int] = {}
+        self._schemas: dict[Schema, int] = {}
+
+    def _create(self) -> None:
+        # One transaction: executescript would commit after each statement.
+        with self._transaction():
+            for statement in TABLES.split(";\n"):
+                if statement.strip():
+                    self._db.execute(statement)
+            self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            self._db.execute(f"PRAGMA user_version = {VERSION}")
+
+    def close(self) -> None:
+        """Close the file; whatever was committed is in it."""
+        self._db.close()
+
+    @contextlib.contextmanager
+    def _storing(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
+            if isinstance(error, sqlite3.ProgrammingError | sqlite3.IntegrityError):
+                raise
+            raise StorageError(
+                f"{self.path} cannot be written: {error}. What was committed is safe: make room on the disk (or "
+                "repair its rights), then give the same command again; it goes on where this one stopped."
+            ) from error
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._storing():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back by itself
+                    self._db.execute("ROLLBACK")
+                raise
+
+    # What there is.
+
+    def plan(self) -> Plan | None:
+        """The plan that the rows' indexes refer to; None in an empty ledger."""
+        found = self._db.execute("SELECT value FROM meta WHERE key = 'plan'").fetchone()
+        return Plan.from_json(found[0]) if found else None
+
+    def counts(self) -> Counts:
+        """Finished and failed points of the plan."""
+        by_status = dict(self._db.execute("SELECT status, count(*) FROM points GROUP BY status"))
+        return Counts(by_status.get(Status.DONE, 0), by_status.get(Status.FAILED, 0))
+
+    def former(self) -> int:
+        """How many rows belong to points that the plan no longer has."""
+        return int(self._db.execute("SELECT count(*) FROM former").fetchone()[0])
+
+    def seed_changed(self) -> str | None:
+        """How `seed:` changed under finished rows, as `adopt` found; None when it did not."""
+        found = self._db.execute("SELECT value FROM meta WHERE key = 'seed_changed'").fetchone()
+        return found[0] if found else None
+
+    def busy_s(self) -> float:
+        """The time of every point's last attempt, added up."""
+        return float(self._db.execute("SELECT total(duration_s) FROM points").fetchone()[0])
+
+    def mean_s(self) -> float | None:
+        """The mean duration of a finished point; None when there is none."""
+        found = self._db.execute("SELECT avg(duration_s) FROM points WHERE status = 0").fetchone()[0]
+        return None if found is None else float(found)
+
+    def ended_from(self, start: int, *, limit: int, failed_too: bool = True) -> list[int]:
+        """Indexes of ended points from `start` on, ascending, `limit` at the most."""
+        which = "" if failed_too else f"AND status = {int(Status.DONE)}"
+        rows = self._db.execute(
+            f"SELECT point_index FROM points WHERE point_index >= ? {which} ORDER BY point_index LIMIT ?",  # noqa: S608
+            (start, limit),
+        )
+        return [row[0] for row in rows]
+
+    def has_ended(self, index: int, *, failed_too: bool = True) -> bool:
+        """Whether the point at `index` has ended."""
+        found = self._db.execute("SELECT status FROM points WHERE point_index = ?", (index,)).fetchone()
+        return found is not None and (failed_too or found[0] == Status.DONE)
+
+    def scan(self, *, chunk: int) -> Iterator[list[tuple[Any, ...]]]:
+        """All rows in the plan's order, `chunk` at a time: the point's index, then FIELDS."""
+        start = -1
+        while True:
+            rows = self._db.execute(
+                f"SELECT point_index, {FIELDS} FROM points WHERE point_index > ? ORDER BY point_index LIMIT ?",  # noqa: S608
+                (start, chunk),
+            ).fetchall()
+            if not rows:
+                return
+            yield rows
+            start = rows[-1][0]
+
+    def schemas(self) -> dict[int, Schema]:
+        """How metrics are packed, by number."""
+        rows = self._db.execute("SELECT number, names, kinds FROM schemas")
+        return {number: Schema(tuple(json.loads(names)), kinds) for number, names, kinds in rows}
+
+    def sources(self) -> dict[int, Source]:
+        """Where rows were computed, by number."""
+        return {
+            row[0]: Source(*row[1:])
+            for row in self._db.execute("SELECT number, worker, git_commit, env_hash FROM sources")
+        }
+
+    def index_of(self, point_id: str) -> int:
+        """The index of an ended point. Raises KeyError when no row has this id."""
+        found = self._db.execute("SELECT point_index FROM points WHERE id = ?", (point_id,)).fetchone()
+        if found is None:
+            raise KeyError(point_id)
+        return int(found[0])
+
+    def text_metrics(self) -> Iterator[bytes]:
+        """The metrics that are kept as JSON."""
+        rows = self._db.execute("SELECT metrics FROM points WHERE schema IS NULL AND metrics IS NOT NULL")
+        return (row[0] for row in rows)
+
+    def commits(self) -> list[str | None]:
+        """The distinct commits that the plan's rows come from."""
+        rows = self._db.execute(
+            "SELECT DISTINCT git_commit FROM sources WHERE number IN (SELECT DISTINCT source FROM points)"
+        )
+        return [row[0] for row in rows]
+
+    # Writing.
+
+    def adopt(self, space: Space) -> None:
+        """Make the rows' indexes refer to this space's plan. Does nothing when they do already."""
+        old = self.plan()
+        new = space.plan
+        if old == new:
+            return
+        with self._transaction():
+            if old is not None:
+                self._move(Space(old), space)
+            self._set("plan", new.to_json())
+            if old is not None and old.seed != new.seed and self.counts().done:
+                self._set("seed_changed", f"{old.seed} -> {new.seed}")
+
+    def _set(self, key: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def _move(self, old: Space, new: Space) -> None:
+        self._db.execute(f"CREATE TABLE moved (point_index INTEGER PRIMARY KEY, {COLUMNS})")
+        into = f"INSERT OR IGNORE INTO moved SELECT ?, {FIELDS} FROM"
+        homeless: list[int] = []
+        for (index,) in self._db.execute("SELECT point_index FROM points"):
+            point = old.point(index)
+            home = _home(new, index, point.id, point.params, point.replicate)
+            if home is None:
+                homeless.append(index)
+            else:
+                self._db.execute(f"{into} points WHERE point_index = ?", (home, index))
+        for id_, params, replicate in self._db.execute("SELECT id, params, replicate FROM former").fetchall():
+            home = _home(new, None, id_, json.loads(params), replicate)
+            if home is not None:
+                self._db.execute(f"{into} former WHERE id = ?", (home, id_))
+                self._db.execute("DELETE FROM former WHERE id = ?", (id_,))
+        for index in homeless:
+            point = old.point(index)
+            self._db.execute(
+                f"INSERT OR IGNORE INTO former SELECT ?, ?, {FIELDS} FROM points WHERE point_index = ?",  # noqa: S608
+                (json.dumps(point.params), point.replicate, index),
+            )
+        self._db.execute("DROP TABLE points")
+        self._db.execute("ALTER TABLE moved RENAME TO points")
+
+    def record(
+        self,
+        batches: Sequence[tuple[Rows, Mapping[int, int], Mapping[int, int], set[int]]],
+        *,
+        git_commit: str | None,
+        env_hash: str | None,
+    ) -> None:
+        """Commit the attempts that ended their points, all of them or none.
+
+        Args:
+            batches: each the rows of one segment; by index, the failed attempts that came before; by index, the
+                times its process or machine was taken away; and the places of rows that are to be tried again,
+                which are left out.
+            git_commit: of the code that computed them.
+            env_hash: of the environment that it ran in.
+        """
+        with self._transaction():
+            for rows, attempts, losses, again in batches:
+                source = self._source(Source(rows.worker, git_commit, env_hash))
+                self._db.executemany(INSERT, self._tuples(rows, attempts, losses, again, source))
+
+    def _tuples(
+        self, rows: Rows, attempts: Mapping[int, int], losses: Mapping[int, int], again: set[int], source: int
+    ) -> Iterator[tuple[Any, ...]]:
+        table = rows.table
+        numbers = {number: self._schema(schema) for number, schema in rows.schemas.items()} | {TEXT_SCHEMA: None}
+        failures = dict(rows.failures())
+        columns = zip(
+            table["index"].tolist(),
+            rows.ids(),
+            table["seed"].tolist(),
+            table["started"].tolist(),
+            table["duration_s"].tolist(),
+            table["schema"].tolist(),
+            rows.payloads(),
+            strict=True,
+        )
+        plain = not attempts and not losses and not failures
+        for place, (index, id_, seed, started, duration_s, schema, payload) in enumerate(columns):
+            if plain:
+                yield (index, id_, seed, 0, 1, 0, started, duration_s, source, numbers[schema], payload, None, None)
+                continue
+            if place in again:
+                continue
+            tries, lost = attempts.get(index, 0) + 1, losses.get(index, 0)
+            failure = failures.get(place)
+            status, metrics, packed = Status.DONE, payload, numbers[schema]
+            error_type = error = None
+            if failure is not None:
+                status, packed, error_type, error = Status.FAILED, None, failure.error_type, failure.error
+            yield (
+                *(index, id_, seed, int(status), tries, lost, started, duration_s, source, packed),
+                *(None if failure is not None else metrics, error_type, error),
+            )
+
+    def _source(self, source: Source) -> int:
+        if source not in self._sources:
+            self._sources[source] = self._number("sources", source, self.sources().items())
+        return self._sources[source]
+
+    def _schema(self, schema: Schema) -> int:
+        if schema not in self._schemas:
+            self._schemas[schema] = self._number("schemas", schema, self.schemas().items())
+        return self._schemas[schema]
+
+    def _number(self, table: str, value: Source | Schema, known: Any) -> int:
+        for number, each in known:
+            if each == value:
+                return int(number)
+        if isinstance(value, Schema):
+            cells: tuple[Any, ...] = (json.dumps(value.names), value.kinds)
+        else:
+            cells = (value.worker, value.git_commit, value.env_hash)
+        marks = ", ".join("?" * len(cells))
+        return int(self._db.execute(f"INSERT INTO {table} VALUES (NULL, {marks})", cells).lastrowid or 0)  # noqa: S608
+
+
+def _home(space: Space, index: int | None, id_: str, params: Mapping[str, Any], replicate: int) -> int | None:
+    """The index of a point with this id; the old index first: it holds where a grid grew at its end."""
+    if index is not None and index < space.size and space.exists(index) and space.point(index).id == id_:
+        return index
+    found = space.find(params, replicate)
+    return found if found is not None and space.point(found).id == id_ else None
+
+
+def _examine(path: Path) -> None:
+    """Refuse what is not a whole ledger of ours, without changing a byte of it. Raises UsageError."""
+    remedy = "It was left as it is. Restore it from a copy, or start anew under another --name."
+    with path.open("rb") as file:
+        header = file.read(100)
+        size = file.seek(0, 2)
+    if size == 0:
+        return  # killed between making the file and writing to it
+    if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
+        raise UsageError(f"{path} is not a ledger: it does not begin as one. {remedy}")
+    page = int.from_bytes(header[16:18], "big")
+    pages, version = int.from_bytes(header[28:32], "big"), int.from_bytes(header[60:64], "big")
+    # After a kill the newest pages are in the write-ahead log, and the header may be ahead of the file.
+    wal = path.with_name(path.name + "-wal")
+    in_wal = wal.exists() and wal.stat().st_size > 0
+    if not in_wal and size < pages * (65536 if page == 1 else page):
+        raise UsageError(
+            f"{path} is truncated: it has {size:,} bytes, and its header says {pages * page:,}. {remedy}"
+        )
+    if version > VERSION:
+        raise UsageError(
+            f"{path} was written by a newer sweepfleet (ledger version {version}; this one knows {VERSION}). "
+            "It was left as it is. Update sweepfleet: git pull && uv sync"
+        )
+    if version and int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise UsageError(f"{path} is a database of some other program. {remedy}")

@@ -1,0 +1,117 @@
+"""What a sweep would do, without doing it; and one point done in this process, for the person who debugs it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from grid.errors import UsageError
+from grid.space import Point, Space
+from grid.sweep import Sweep
+from sweep.folder import RunFolder
+from sweep.ledger import Ledger
+from sweep.progress import duration
+from worker.context import Context
+from worker.target import find
+from worker.writer import metrics_of
+
+SHOWN = 5
+
+
+def preview(sweep: Sweep, *, runs: Path, slots: int) -> Iterator[str]:
+    """Lines that say how many points there are, the first of them, and how long they may take.
+
+    The time comes from the points that the run already has; reads only.
+    """
+    space = Space(sweep.plan)
+    count = space.count()
+    if count.exact:
+        yield f"{sweep.name}: {count.points:,} points of {sweep.target.label}"
+    else:
+        yield (
+            f"{sweep.name}: about {count.points:,} points of {sweep.target.label} "
+            f"(estimated from a sample; at most {count.upper:,}, before where, exclude and when)"
+        )
+    for point in first_points(space):
+        yield f"  {point.index}  {point.id}  {_params(point)}"
+    if count.points > SHOWN:
+        yield "  ..."
+    done, mean_s = _known(RunFolder(runs / sweep.name), sweep)
+    left = max(0, count.points - done)
+    if done:
+        yield f"{done:,} have ended in {runs / sweep.name}; {left:,} are left."
+    if mean_s is None:
+        yield f"Time: unknown until a point has run. Try one: --test-point {next(first_points(space)).index}"
+    else:
+        yield (
+            f"Time: about {duration(left * mean_s / slots)} on {slots} slots "
+            f"({duration_each(mean_s)} a point, the mean of those that have run)."
+        )
+    for warning in sweep.warnings:
+        yield f"Note: {warning}"
+
+
+def first_points(space: Space) -> Iterator[Point]:
+    """The first few points. Raises UsageError when there are none at all."""
+    found = 0
+    for start, stop in space.spans(0, space.size):
+        for point in space.points(start, min(stop, start + SHOWN - found)):
+            found += 1
+            yield point
+        if found >= SHOWN:
+            return
+    if not found:
+        raise UsageError("The grid has no points: its constraints leave nothing. Loosen where, exclude or when.")
+
+
+def duration_each(seconds: float) -> str:
+    """A point's duration as a person reads it."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def _known(folder: RunFolder, sweep: Sweep) -> tuple[int, float | None]:
+    """How many of the sweep's points have ended, and the mean duration of those that finished."""
+    if not folder.ledger.exists():
+        return 0, None
+    with contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:
+        same = ledger.plan() == sweep.plan
+        return sum(ledger.counts()) if same else 0, ledger.mean_s()
+
+
+def _params(point: Point) -> str:
+    return " ".join(f"{name}={_shown(value)}" for name, value in point.params.items()) or "(no parameters)"
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def run_one(sweep: Sweep, context: Context, *, index: int) -> Iterator[str]:
+    """Run one point in this process, and say what it was given and what came of it.
+
+    Raises:
+        UsageError: there is no such point, or the target is refused.
+        Exception: whatever the target raises, with its traceback.
+    """
+    space = Space(sweep.plan)
+    try:
+        point = space.point(index)
+    except IndexError:
+        raise UsageError(f"--test-point {index}: the indexes run from 0 to {space.size - 1:,}.") from None
+    except LookupError:
+        near = next((start for start, _ in space.spans(index, space.size)), None)
+        hint = "" if near is None else f" The next point is {near}."
+        raise UsageError(f"--test-point {index}: where, exclude or when leaves this one out.{hint}") from None
+    compute = find(context, space)
+    yield f"point {point.index}  {point.id}  seed {point.seed}  {_params(point)}"
+    begin_s = time.perf_counter()
+    value = compute(point)
+    spent_s = time.perf_counter() - begin_s
+    yield f"result {json.dumps(metrics_of(value, metric=context.metric))}  in {duration_each(spent_s)}"

@@ -1,0 +1,106 @@
+"""Where a run's rows come from: the code's commit, the environment, the machine, the command."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from grid.sweep import Sweep
+from sweep.folder import RunFolder, read_json
+
+GIT_DEADLINE_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What one command ran with."""
+
+    command_line: str
+    started: float  # unix time
+    git_commit: str | None
+    git_dirty: bool | None  # None outside a repository
+    lock_hash: str
+    python: str
+    sweepfleet: str
+    host: str
+    platform: str
+    pid: int
+
+    @property
+    def commit_mark(self) -> str | None:
+        """The commit for a row, marked when the files were not as committed."""
+        if self.git_commit is None:
+            return None
+        return self.git_commit + ("-dirty" if self.git_dirty else "")
+
+
+def provenance(*, root: Path, command_line: str) -> Provenance:
+    """Look it up; reads files and asks git, and changes nothing."""
+    commit, dirty = _git(root)
+    return Provenance(
+        command_line=command_line,
+        started=time.time(),
+        git_commit=commit,
+        git_dirty=dirty,
+        lock_hash=_lock_hash(root),
+        python=platform.python_version(),
+        sweepfleet=importlib.metadata.version("sweepfleet"),
+        host=socket.gethostname(),
+        platform=f"{sys.platform}-{platform.machine()}",
+        pid=os.getpid(),
+    )
+
+
+def _git(root: Path) -> tuple[str | None, bool | None]:
+    def ask(*words: str) -> str | None:
+        try:
+            answer = subprocess.run(
+                ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=GIT_DEADLINE_S, check=True
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return answer.stdout.strip()
+
+    commit = ask("rev-parse", "HEAD")
+    if commit is None:
+        return None, None
+    status = ask("status", "--porcelain", "--untracked-files=no")
+    return commit, None if status is None else bool(status)
+
+
+def _lock_hash(root: Path) -> str:
+    """A name for the environment: of uv.lock where there is one, of the installed packages elsewhere."""
+    lock = root / "uv.lock"
+    if lock.exists():
+        data = lock.read_bytes()
+    else:
+        found = {f"{each.name}=={each.version}" for each in importlib.metadata.distributions()}
+        data = "\n".join(sorted(found)).encode()
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+def manifest(folder: RunFolder, sweep: Sweep, ran: Provenance) -> dict[str, Any]:
+    """manifest.json's content: this command on top, the earlier ones in `history`, oldest first."""
+    before = read_json(folder.manifest)
+    history = before.pop("history", [])
+    if before:
+        history.append(before)
+    return {
+        "name": folder.name,
+        "target": sweep.target.label,
+        "grid": str(sweep.source),
+        "seed": sweep.plan.seed,
+        "plan": sweep.plan.digest(),
+        "metric": [sweep.metric.name, sweep.metric.goal] if sweep.metric else None,
+        **asdict(ran),
+        "history": history,
+    }

@@ -1,0 +1,95 @@
+"""The files that people read, made from the ledger: tables, summary, report.
+
+    python -m sweep.publish RUN_FOLDER < facts.json
+
+They are made in a process of their own, so that the driver stays small, and so that whatever goes wrong here
+costs no result: everything can be made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from grid.errors import SweepfleetError, UsageError
+from grid.space import Space
+from sweep.folder import RunFolder, read_json, write_whole
+from sweep.ledger import Ledger
+from sweep.summary import Facts, Summary, summarize
+
+
+class PublishError(SweepfleetError):
+    """The results are in the ledger, but the files could not be made from it."""
+
+
+def publish(folder: RunFolder, facts: Facts, *, before: dict[str, Any] | None = None) -> Summary:
+    """Write results.parquet, results.csv, report.html and summary.json, each whole.
+
+    Args:
+        folder: the run's.
+        facts: of the command.
+        before: a summary of the same rows, whose account of the command that computed them is to stay.
+
+    Raises:
+        UsageError: there is no ledger, or it cannot be read.
+    """
+    from sweep.report import write_report
+    from sweep.results import write_results
+
+    with contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:
+        plan = ledger.plan()
+        if plan is None:
+            raise UsageError(f"{folder.path} has no points yet.")
+        space = Space(plan)
+        write_results(folder, ledger, space)
+        summary = (
+            Summary(**before) if before is not None else summarize(folder.name, space, ledger, folder.parquet, facts)
+        )
+    write_report(
+        folder.path,
+        results=folder.parquet,
+        summary=summary.to_dict(),
+        manifest=read_json(folder.manifest),
+        metric=facts.metric,
+    )
+    if before is None:
+        summary = replace(summary, total_s=time.time() - facts.born_s)
+    write_whole(folder.summary, json.dumps(summary.to_dict(), indent=2) + "\n")
+    return summary
+
+
+def publish_apart(folder: RunFolder, facts: Facts) -> Summary:
+    """Do `publish` in a process of its own.
+
+    Raises:
+        PublishError: it failed; the ledger is whole.
+    """
+    child = subprocess.run(
+        [sys.executable, "-m", "sweep.publish", str(folder.path)],
+        input=facts.to_json(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if child.returncode:
+        raise PublishError(
+            f"All that was computed is in {folder.ledger}, but the tables and the report could not be made from it:\n"
+            f"{child.stderr.strip()}\nOnce that is mended: inv report --name {folder.name}"
+        )
+    return Summary(**json.loads(child.stdout))
+
+
+def main() -> None:
+    """Publish the folder that the command line names."""
+    summary = publish(RunFolder(Path(sys.argv[1])), Facts.from_json(sys.stdin.read()))
+    json.dump(summary.to_dict(), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""One command's worth of sweep: from a checked grid to the files of a run's folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from grid.errors import UsageError
+from grid.space import Space
+from grid.sweep import Sweep
+from sweep.bundles import Pending
+from sweep.driver import Driver, Port, Progress, Stop
+from sweep.folder import RunFolder, write_whole
+from sweep.ledger import Ledger
+from sweep.progress import Observer
+from sweep.provenance import manifest, provenance
+from sweep.publish import publish_apart
+from sweep.summary import Facts, Summary, peak_rss_mb
+from worker.context import Context
+from worker.pool import dismiss, prepare
+
+EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
+SHUFFLE_KEY = 0x5EED
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a command asks for, beside the grid."""
+
+    runs: Path  # the folder of all runs
+    root: Path  # the project's root: targets may be imported from it
+    command_line: str
+    born_s: float  # unix time at which the command began
+    workers: int | None = None  # slots; None: as many as the machine's cores allow
+    retry_failed: bool = False
+    address: str | None = None  # a dask scheduler to use; None: this machine
+
+
+def context_of(sweep: Sweep, *, root: Path, artifacts: Path | None) -> Context:
+    """The sweep as its workers see it."""
+    execution = sweep.execution
+    return Context(
+        plan_json=sweep.plan.to_json(),
+        target=sweep.target,
+        folder=str(sweep.folder),
+        root=str(root),
+        metric=sweep.metric.name if sweep.metric else "value",
+        artifacts=str(artifacts) if artifacts else None,
+        timeout_s=execution.timeout_s,
+        memory_bytes=execution.memory_bytes,
+        infra_retries=execution.infra_retries,
+        cpus=execution.cpus,
+    )
+
+
+def slots_here(sweep: Sweep, *, workers: int | None) -> int:
+    """How many points this machine runs at once: its cores and memory, shared out as the grid says."""
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers {workers}: one at least.")
+    execution = sweep.execution
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    slots = workers if workers is not None else max(1, cores // execution.cpus)
+    if workers is None and execution.memory_bytes:
+        slots = max(1, min(slots, psutil.virtual_memory().total // execution.memory_bytes))
+    return min(slots, execution.max_parallel or slots)
+
+
+def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summary, int]:
+    """Run what has not ended yet, and write the run's files.
+
+    Returns:
+        the summary, and the command's exit code.
+
+    Raises:
+        UsageError: nothing was run: the target is refused, the ledger cannot be read, another process writes.
+        StorageError: the ledger could not be written any more; what was committed is kept.
+        ClusterError: the cluster went away; likewise.
+    """
+    space = Space(sweep.plan)
+    folder = RunFolder(request.runs / sweep.name)
+    stop: Stop | None = None
+    progress: Progress | None = None
+    with folder.locked():
+        if _anything_left(folder, space, request):
+            context = context_of(sweep, root=request.root, artifacts=folder.artifacts.absolute())
+            with _engine(sweep, request, context) as engine:
+                stop, progress = _drive(sweep, space, folder, engine=engine, request=request, observer=observer)
+        else:
+            observer.say("Nothing is left to run: every point has ended.")
+        facts = Facts(
+            metric=(sweep.metric.name, sweep.metric.goal) if sweep.metric else None,
+            warnings=sweep.warnings,
+            progress=progress,
+            stop=stop,
+            born_s=request.born_s,
+            driver_peak_rss_mb=peak_rss_mb(),
+        )
+        summary = publish_apart(folder, facts)
+    if stop == "interrupted":
+        return summary, EXIT_INTERRUPTED
+    return summary, EXIT_FAILED if summary.failed or stop else EXIT_DONE
+
+
+def _anything_left(folder: RunFolder, space: Space, request: Request) -> bool:
+    if not folder.ledger.exists():
+        return True
+    with contextlib.closing(Ledger(folder.ledger)) as ledger:
+        if ledger.plan() != space.plan:
+            return True
+        pending = Pending(space, ledger, shuffle=None, failed_too=not request.retry_failed)
+        return bool(pending.take(1))
+
+
+@contextlib.contextmanager
+def _engine(sweep: Sweep, request: Request, context: Context) -> Iterator[Port]:
+    slots = slots_here(sweep, workers=request.workers)
+    if request.address is None:
+        # Started before dask is imported, which takes a second: the children import the target meanwhile.
+        prepare(context, slots=slots)
+    try:
+        from sweep.engine import local_engine, remote_engine
+
+        engine = (
+            local_engine(context, slots=slots)
+            if request.address is None
+            else remote_engine(context, address=request.address)
+        )
+        with engine as port:
+            yield port
+    finally:
+        dismiss(context)
+
+
+def _drive(
+    sweep: Sweep, space: Space, folder: RunFolder, *, engine: Port, request: Request, observer: Observer
+) -> tuple[Stop | None, Progress]:
+    ran = provenance(root=request.root, command_line=request.command_line)
+    with contextlib.closing(Ledger(folder.ledger)) as ledger, _interruptible() as interrupted:
+        ledger.adopt(space)
+        write_whole(folder.grid, sweep.text)
+        write_whole(folder.manifest, json.dumps(manifest(folder, sweep, ran), indent=2) + "\n")
+        done, failed = ledger.counts()
+        count = space.count()
+        shuffle = SHUFFLE_KEY if sweep.execution.order == "shuffled" else None
+        progress = Progress(
+            total=max(count.points, done + failed),
+            exact=count.exact,
+            resumed=done,
+            done=done,
+            failed=0 if request.retry_failed else failed,
+        )
+        driver = Driver(
+            space=space,
+            ledger=ledger,
+            pending=Pending(space, ledger, shuffle=shuffle, failed_too=not request.retry_failed),
+            engine=engine,
+            execution=sweep.execution,
+            metric=sweep.metric,
+            progress=progress,
+            git_commit=ran.commit_mark,
+            env_hash=ran.lock_hash,
+            show=observer.update,
+            stopped=lambda: bool(interrupted),
+        )
+        with observer.running():
+            return driver.run(), progress
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM ask the driver to stop, by filling the list; the second one ends it at once."""
+    received: list[int] = []
+
+    def handle(number: int, frame: object) -> None:  # noqa: ARG001 - the handler's signature
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

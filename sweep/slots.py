@@ -1,0 +1,46 @@
+"""What runs inside dask's workers: a pool of runners for each sweep, and the one task, `run_bundle`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from distributed import Worker, WorkerPlugin, get_worker
+
+from grid.errors import UsageError
+from worker.context import Context
+from worker.pool import dismiss, pool_of, prepare
+
+LOSS_TOPIC = "sweepfleet-bundle-started"
+
+
+class Slots(WorkerPlugin):  # type: ignore[misc]
+    """Gives every worker, also one that joins later, the runners of one sweep."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.name = f"sweepfleet-{context.digest}"
+
+    def setup(self, worker: Worker) -> None:
+        """Start the runners; they import the target while the worker goes on."""
+        prepare(self._context, slots=worker.state.nthreads)
+
+    def teardown(self, worker: Worker) -> None:  # noqa: ARG002 - dask's signature
+        """End the runners."""
+        dismiss(self._context)
+
+
+async def ready(digest: str) -> str | None:
+    """Wait for a worker's runners; the reason when they refuse the target."""
+    try:
+        await asyncio.to_thread(pool_of(digest).ready)
+    except UsageError as refusal:
+        return str(refusal)
+    return None
+
+
+def run_bundle(digest: str, spans: list[Any], shuffle: int | None, number: int) -> bytes:
+    """Compute a bundle on a free runner of this worker; see `worker.runner.Runner.run`."""
+    # Counted by the driver: a bundle that starts twice was lost once.
+    get_worker().log_event(LOSS_TOPIC, {"number": number, "digest": digest})
+    return pool_of(digest).run([(start, stop) for start, stop in spans], shuffle=shuffle)

@@ -1,0 +1,167 @@
+"""summary.json: a run in numbers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from grid.space import Space
+from sweep.driver import Progress, Stop
+from sweep.ledger import Ledger
+
+State = Literal["done", "failed", "stopped", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A run in numbers; times in seconds, memory in MB (10^6 bytes)."""
+
+    name: str
+    state: State
+    points: int  # of the plan; an estimate while `points_exact` is false
+    points_exact: bool
+    done: int  # all finished ones, the resumed included
+    failed: int
+    computed: int  # ended by this command
+    resumed: int  # found done
+    retried: int
+    infra_losses: int
+    wall_s: float  # from the first bundle sent to the last result
+    busy_s: float  # that points took in this command, added up
+    slots: int
+    efficiency: float | None  # busy_s / (slots * wall_s)
+    points_per_s: float | None
+    first_result_s: float | None  # after the command began
+    total_s: float  # the whole command, so far
+    peak_rss_mb: float  # of the driver
+    best: dict[str, Any] | None
+    notes: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of summary.json."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the command knows of itself that the ledger does not."""
+
+    metric: tuple[str, str] | None  # name, and "minimize" or "maximize"
+    warnings: tuple[str, ...] = ()
+    progress: Progress | None = None  # None: there was nothing to do
+    stop: Stop | None = None  # why it stopped early
+    born_s: float = field(default_factory=time.time)  # unix time at which the command began
+    driver_peak_rss_mb: float = 0.0
+
+    def to_json(self) -> str:
+        """The facts as JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Facts:
+        """The facts that `to_json` wrote."""
+        raw = json.loads(text)
+        progress = Progress(**raw.pop("progress")) if raw["progress"] else raw.pop("progress")
+        metric, warnings = raw.pop("metric"), raw.pop("warnings")
+        return cls(metric=tuple(metric) if metric else None, warnings=tuple(warnings), progress=progress, **raw)
+
+
+def summarize(name: str, space: Space, ledger: Ledger, table: Path, facts: Facts) -> Summary:
+    """Add it up: what the ledger has, and what this command did.
+
+    Args:
+        name: the run's.
+        space: its points.
+        ledger: what has ended.
+        table: results.parquet, as written from this ledger.
+        facts: of this command.
+    """
+    done, failed = ledger.counts()
+    progress = facts.progress or Progress(total=done + failed, exact=True, resumed=done)
+    ended_all = facts.stop is None
+    best = None if facts.metric is None else _best(facts.metric, space, ledger, table)
+    state: State = "failed" if failed else "done"
+    if facts.stop is not None:
+        state = "interrupted" if facts.stop == "interrupted" else "stopped"
+    return Summary(
+        name=name,
+        state=state,
+        points=done + failed if ended_all else max(progress.total, done + failed),
+        points_exact=ended_all or progress.exact,
+        done=done,
+        failed=failed,
+        computed=progress.computed,
+        resumed=progress.resumed,
+        retried=progress.retried,
+        infra_losses=progress.losses,
+        wall_s=progress.wall_s,
+        busy_s=progress.busy_s,
+        slots=progress.slots,
+        efficiency=progress.efficiency,
+        points_per_s=progress.computed / progress.wall_s if progress.wall_s > 0 else None,
+        first_result_s=None if progress.first_result_s is None else progress.first_result_s - facts.born_s,
+        total_s=time.time() - facts.born_s,
+        peak_rss_mb=facts.driver_peak_rss_mb,
+        best=best,
+        notes=_notes(facts, ledger, best=best is not None),
+    )
+
+
+def _best(metric: tuple[str, str], space: Space, ledger: Ledger, table: Path) -> dict[str, Any] | None:
+    from sweep.query import best_of
+
+    name, goal = metric
+    found = best_of(table, name, maximize=goal == "maximize")
+    if found is None:
+        return None
+    point = space.point(ledger.index_of(found[0]))
+    return {
+        "point_id": point.id,
+        "metric": name,
+        "value": found[1],
+        "goal": goal,
+        "params": point.params,
+        "replicate": point.replicate,
+    }
+
+
+def _notes(facts: Facts, ledger: Ledger, *, best: bool) -> list[str]:
+    notes = list(facts.warnings)
+    commits = ledger.commits()
+    if len(commits) > 1:
+        shown = ", ".join("no commit" if commit is None else commit[:12] + commit[40:] for commit in commits)
+        notes.append(
+            f"The rows were computed by code of {len(commits)} commits ({shown}); column git_commit says which. "
+            "To compute all of them anew, give the run another --name."
+        )
+    former = ledger.former()
+    if former:
+        notes.append(
+            f"{former:,} rows of points that the grid no longer has are kept in the ledger, not in the tables."
+        )
+    seeds = ledger.seed_changed()
+    if seeds:
+        notes.append(
+            f"`seed:` was changed ({seeds}) after some points had been computed. A point's identity does not depend "
+            "on it, so they were not run again; column seed says what each was given."
+        )
+    if facts.metric is not None and not best and ledger.counts().done:
+        notes.append(f"No finished point has a finite metric {facts.metric[0]!r}, so there is no best one.")
+    return notes
+
+
+def peak_rss_mb() -> float:
+    """The most memory this process has held, in MB."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError), open("/proc/self/status") as lines:  # noqa: PTH123 - a kernel file
+            for line in lines:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024 / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

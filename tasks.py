@@ -1,0 +1,187 @@
+"""The front door: `inv --list`. Tasks fetch and print; the work is done in the rooms behind them."""
+
+from __future__ import annotations
+
+import functools
+import json as json_
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+BORN_S = time.time()
+ROOT = Path(__file__).resolve().parent
+
+
+def _speaking(body: Callable[..., None]) -> Callable[..., None]:
+    """Turn the errors that a user can act on into a message and an exit code; any other keeps its traceback."""
+
+    @functools.wraps(body)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        from grid.errors import SweepfleetError
+
+        try:
+            body(*args, **kwargs)
+        except SweepfleetError as error:
+            raise Exit(f"error: {error}", error.exit_code) from None
+        except KeyboardInterrupt:
+            raise Exit("Stopped. What was done is kept; the same command goes on.", 130) from None
+
+    return wrapped
+
+
+def _runs(c: Context) -> Path:
+    """The folder of all runs: `INVOKE_RUNS`, or runs/ in the project."""
+    return (ROOT / str(c.config.runs)).absolute()
+
+
+def _shown(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+@task(
+    iterable=["set_", "where"],
+    help={
+        "grid": "the grid file, e.g. examples/diabetes/grid.yaml",
+        "preview": "say how many points there are, the first of them and the time; run nothing",
+        "set_": "override a parameter or a setting: --set alpha=0.1,1 --set execution.retries=2 (repeatable)",
+        "where": "run only points for which this holds: --where 'alpha < 1' (repeatable)",
+        "test_point": "run this one point here, with its traceback, and keep nothing",
+        "retry_failed": "run failed points again, too",
+        "name": "of the run's folder, runs/<name>; by default the grid's own",
+        "workers": "points to run at once; by default one a core",
+        "json": "print nothing on standard output but one JSON object: the summary, and the folder",
+    },
+)
+@_speaking
+def sweep(
+    c: Context,
+    grid: str,
+    set_: list[str],
+    where: list[str],
+    *,
+    preview: bool = False,
+    test_point: int = -1,
+    retry_failed: bool = False,
+    name: str = "",
+    workers: int = 0,
+    json: bool = False,
+) -> None:
+    """Run a grid's points on this machine's cores; what is done is not run again."""
+    from grid.load import load
+
+    from grid.space import Space
+    from sweep import preview as previews
+    from sweep.progress import observer
+    from sweep.run import Request, context_of, run_sweep, slots_here
+    from sweep.say import ending
+
+    checked = load(Path(grid).absolute(), overrides=set_, where=where, name=name or None)
+    slots = slots_here(checked, workers=workers or None)
+    if preview:
+        print(
+            "\n".join(
+                [f"Target: this machine, {slots} slots", *previews.preview(checked, runs=_runs(c), slots=slots)]
+            )
+        )
+        return
+    if test_point >= 0:
+        for line in previews.run_one(checked, context_of(checked, root=ROOT, artifacts=None), index=test_point):
+            print(line, flush=True)
+        return
+    request = Request(
+        runs=_runs(c),
+        root=ROOT,
+        command_line=shlex.join(["inv", *sys.argv[1:]]),
+        born_s=BORN_S,
+        workers=slots,
+        retry_failed=retry_failed,
+    )
+    show = observer(Space(checked.plan), checked.metric, quiet=json)
+    folder = request.runs / checked.name
+    show.say(f"Target: this machine, {slots} slots · run {_shown(folder)}")
+    summary, code = run_sweep(checked, request, show)
+    if json:
+        print(json_.dumps(summary.to_dict() | {"folder": str(folder)}))
+    else:
+        print("\n".join(ending(summary, folder=_shown(folder))))
+    if code:
+        raise Exit(code=code)
+
+
+@task(
+    help={
+        "name": "of the run; by default the one whose command was given last",
+        "where": "only rows for which this holds: --where 'rmse < 55 and model == \"lasso\"'",
+        "best": "only this many, the best by the grid's metric first",
+        "json": "rows as JSON lines",
+    }
+)
+@_speaking
+def results(c: Context, name: str = "", where: str = "", best: int = 0, *, json: bool = False) -> None:
+    """Show a run's rows, and where their tables are."""
+    from sweep.query import select
+    from sweep.runs import find, metric_of, refresh
+    from sweep.say import table
+
+    folder = find(_runs(c), name or None)
+    refresh(folder)
+    rows = select(folder.parquet, where=where or None, best=best or None, metric=metric_of(folder))
+    if json:
+        for row in rows.iter_rows(named=True):
+            print(json_.dumps(row))
+        return
+    table(rows)
+    print(f"{rows.height:,} rows · all of them, all columns: {_shown(folder.parquet)} and {folder.csv.name}")
+
+
+@task(help={"name": "of the run; by default the one whose command was given last"})
+@_speaking
+def report(c: Context, name: str = "") -> None:
+    """Make a run's report and tables anew from its ledger."""
+    from sweep.runs import find, refresh
+
+    folder = find(_runs(c), name or None)
+    refresh(folder, always=True)
+    print(folder.report.as_uri())
+
+
+@task
+@_speaking
+def runs(c: Context) -> None:
+    """List the runs that are here, with their state."""
+    from sweep.runs import listed
+    from sweep.say import run_table
+
+    run_table(list(listed(_runs(c))), folder=_shown(_runs(c)))
+
+
+@task
+def check(c: Context) -> None:
+    """Do what CI does: lint, format, types, the arrows between the rooms, and the tests."""
+    tools = Path(sys.executable).parent
+    failed = []
+    for step in ("ruff check", "ruff format --check", "mypy", "lint-imports", "pytest"):
+        print(f"$ {step}", flush=True)
+        if c.run(f"{tools}/{step}", warn=True, pty=sys.stdout.isatty()).failed:
+            failed.append(step)
+    if failed:
+        raise Exit(f"failed: {', '.join(failed)}", 1)
+
+
+@task(help={"quick": "a hundredth of the points: does it run at all?"})
+def bench(c: Context, *, quick: bool = False) -> None:
+    """Measure against plain dask and joblib on this machine, and write bench/results.json."""
+    c.run(f"uv run --group bench python -m bench.run{' --quick' if quick else ''}", pty=sys.stdout.isatty())
+
+
+ns = Collection(sweep, results, report, runs, check, bench)
+ns.configure({"runs": "runs"})

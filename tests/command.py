@@ -1,0 +1,97 @@
+"""The project's command line as a user runs it: real processes, with the runs in a folder of the test's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+ROOT = Path(__file__).resolve().parent.parent
+DEADLINE_S = 300
+
+
+@dataclass
+class Project:
+    """A folder with a grid and its code, beside a folder of runs."""
+
+    path: Path
+
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
+    @property
+    def grid(self) -> Path:
+        return self.path / "grid.yaml"
+
+    def write(self, grid: str, code: str = "") -> Project:
+        self.grid.write_text(grid)
+        if code:
+            (self.path / "fit.py").write_text(code)
+        return self
+
+    def start(self, *words: str, **kwargs: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "invoke", "--search-root", str(ROOT), *words],
+            env=os.environ | {"INVOKE_RUNS": str(self.runs)},
+            cwd=self.path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **kwargs,
+        )
+
+    def inv(self, *words: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+        process = self.start(*words)
+        try:
+            out, err = process.communicate(timeout=DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise
+        assert code is None or process.returncode == code, f"{process.returncode}\n{out}\n{err}"
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    def sweep(self, *words: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+        return self.inv("sweep", "--grid", str(self.grid), *words, code=code)
+
+    def table(self, name: str) -> pl.DataFrame:
+        return pl.read_parquet(self.runs / name / "results.parquet")
+
+    def ledger(self, name: str, query: str = "SELECT count(*) FROM points") -> list[tuple[Any, ...]]:
+        path = self.runs / name / "ledger.sqlite"
+        if not path.exists():
+            return []
+        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
+        try:
+            return db.execute(query).fetchall()
+        except sqlite3.OperationalError:  # not made yet
+            return []
+        finally:
+            db.close()
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    """Poll until `condition` holds; the deadline is for a broken program, not a measure of a good one."""
+    end_s = time.monotonic() + DEADLINE_S
+    while time.monotonic() < end_s:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"never happened: {what}")
+
+
+def interrupt(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Ctrl-C, and what the command says then."""
+    process.send_signal(signal.SIGINT)
+    return process.communicate(timeout=DEADLINE_S)

@@ -1,0 +1,211 @@
+"""Real processes killed at random: no point lost, none counted twice, none that had finished run again."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.command import ROOT, Project, wait_for
+
+POINTS = 2000
+GRID = f"name: killed\nrun: fit:fit\nparameters:\n  a: {{range: [0, {POINTS}, 1]}}\n"
+# Each point notes that it ran in a file that outlives every process: a line is one write, so none is torn.
+CODE = """\
+import os, time
+from pathlib import Path
+
+LOG = os.open(Path(__file__).with_name("ran.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+def fit(a, seed):
+    time.sleep(0.004)
+    os.write(LOG, f"{a}\\n".encode())
+    return {"twice": 2 * a, "seed": seed}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path).write(GRID, CODE)
+
+
+def ran(project: Project) -> list[int]:
+    log = project.path / "ran.log"
+    return [int(line) for line in log.read_text().split()] if log.exists() else []
+
+
+def children(pid: int, word: str) -> list[psutil.Process]:
+    """Descendants of a process whose command line has a word."""
+    found = []
+    for process in psutil.Process(pid).children(recursive=True):
+        try:
+            if word in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def recorded(project: Project) -> int:
+    rows = project.ledger("killed")
+    return rows[0][0] if rows else 0
+
+
+def kill_one(pids: list[psutil.Process], chance: random.Random) -> None:
+    victim = chance.choice(pids)
+    victim.kill()
+
+
+def check(project: Project, before: dict[int, float], ran_before: int) -> None:
+    rows = project.ledger("killed", "SELECT point_index, id, started, status FROM points")
+    assert len(rows) == POINTS
+    assert len({id_ for _, id_, _, _ in rows}) == POINTS
+    assert {status for *_, status in rows} == {0}
+    started = {index: at for index, _, at, _ in rows}
+    assert {index: started[index] for index in before} == before, "a finished point's row was replaced"
+    again = set(ran(project)[ran_before:]) & set(before)
+    assert not again, f"finished points ran again: {sorted(again)[:10]}"
+    table = project.table("killed")
+    assert table["metric.twice"].to_list() == [2 * a for a in range(POINTS)]
+
+
+def test_runners_and_the_driver_are_killed_and_nothing_is_lost(project: Project) -> None:
+    """Six runner children and then the driver die by SIGKILL; the same command finishes the sweep."""
+    chance = random.Random(20)
+    driver = project.start("sweep", "--grid", str(project.grid))
+    for number in range(1, 7):
+        goal = number * POINTS // 10
+        wait_for(lambda goal=goal: recorded(project) >= goal, f"{goal} points")
+        kill_one(wait_for(lambda: children(driver.pid, "worker.child"), "a runner child"), chance)
+    wait_for(lambda: recorded(project) >= POINTS * 7 // 10, "enough points")
+    family = psutil.Process(driver.pid).children(recursive=True)
+    driver.kill()
+    driver.communicate()
+    wait_for(lambda: not psutil.wait_procs(family, timeout=0)[1], "the end of everything that the driver started")
+    before = dict(project.ledger("killed", "SELECT point_index, started FROM points WHERE status = 0"))
+    assert 0 < len(before) < POINTS
+    ran_before = len(ran(project))
+    summary = json.loads(project.sweep("--json").stdout)
+    assert (summary["done"], summary["failed"], summary["resumed"]) == (POINTS, 0, len(before))
+    check(project, before, ran_before)
+    # Only what was in flight at a kill may have run twice: a few bundles, not the sweep.
+    twice = sum(count - 1 for count in Counter(ran(project)).values())
+    assert twice < POINTS // 2
+
+
+DRIVE = """\
+import sys, time
+from pathlib import Path
+from grid.load import load
+from sweep.progress import Silent
+from sweep.run import Request, run_sweep
+
+here = Path(sys.argv[1])
+request = Request(runs=here / "runs", root=here, command_line="test", born_s=time.time(), address=sys.argv[2])
+summary, code = run_sweep(load(here / "grid.yaml"), request, Silent())
+sys.exit(code)
+"""
+
+
+class Cluster:
+    """A scheduler and workers of dask's own, in processes of their own, as on a cluster."""
+
+    def __init__(self, path: Path, workers: int) -> None:
+        self._address = path / "scheduler.json"
+        env = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1000000"}
+        cli = [sys.executable, "-m", "dask"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": env, "cwd": ROOT}
+        self.scheduler = subprocess.Popen(
+            [*cli, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+            + ["--scheduler-file", str(self._address)],
+            **quiet,
+        )
+        self.nannies = [
+            subprocess.Popen(
+                [*cli, "worker", "--scheduler-file", str(self._address), "--nthreads", "1", "--no-dashboard"]
+                + ["--host", "127.0.0.1", "--local-directory", str(path)],
+                **quiet,
+            )
+            for _ in range(workers)
+        ]
+
+    def address(self) -> str:
+        wait_for(lambda: self._address.exists() and self._address.read_text().strip(), "the scheduler's address")
+        wait_for(lambda: all(self.workers(nanny) for nanny in self.nannies), "the workers")
+        return str(json.loads(self._address.read_text())["address"])
+
+    def workers(self, nanny: subprocess.Popen[bytes]) -> list[psutil.Process]:
+        """The worker process that a nanny keeps alive."""
+        return children(nanny.pid, "spawn_main")
+
+    def close(self) -> None:
+        for process in (*self.nannies, self.scheduler):
+            process.terminate()
+        for process in (*self.nannies, self.scheduler):
+            process.wait(timeout=60)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path, workers=2)
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+
+
+def test_workers_runners_and_the_driver_are_killed_on_a_cluster(project: Project, cluster: Cluster) -> None:
+    """Three dask workers, three runner children and then the driver die by SIGKILL; the rest goes on."""
+    chance = random.Random(21)
+    command = [sys.executable, "-c", DRIVE, str(project.path), cluster.address()]
+    driver = subprocess.Popen(command, cwd=ROOT)
+    for number in range(1, 7):
+        goal = number * POINTS // 10
+        wait_for(lambda goal=goal: recorded(project) >= goal, f"{goal} points")
+        nanny = chance.choice(cluster.nannies)
+        if number % 2:
+            victims = wait_for(lambda nanny=nanny: cluster.workers(nanny), "a worker")
+        else:
+            victims = wait_for(lambda nanny=nanny: children(nanny.pid, "worker.child"), "a runner child")
+        kill_one(victims, chance)
+    wait_for(lambda: recorded(project) >= POINTS * 7 // 10, "enough points")
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    # The workers finish what they hold, for nobody, and end its processes with the next sweep's start.
+    before = dict(project.ledger("killed", "SELECT point_index, started FROM points WHERE status = 0"))
+    assert 0 < len(before) < POINTS
+    wait_for(lambda: _quiet(project), "the end of what the dead driver had sent out")
+    ran_before = len(ran(project))
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+    check(project, before, ran_before)
+
+
+def _quiet(project: Project) -> bool:
+    """Whether no point has run for a second."""
+    log = project.path / "ran.log"
+    size = log.stat().st_size
+    try:
+        wait_for_growth(log, size)
+    except TimeoutError:
+        return True
+    return False
+
+
+def wait_for_growth(log: Path, size: int) -> None:
+    import time
+
+    end_s = time.monotonic() + 1.5
+    while time.monotonic() < end_s:
+        if log.stat().st_size > size:
+            return
+        time.sleep(0.05)
+    raise TimeoutError

@@ -1,0 +1,126 @@
+"""The runner child: a process that computes points one after the other for the slot that owns it.
+
+    python -m worker.child JOBS REPLIES SHARED LIFE
+
+The arguments are inherited file descriptors. Jobs come in as JSON lines (the context first, then one line a
+job), replies go out as JSON lines, and finished points are written into the shared memory
+(`worker.records`). Standard output and error are the owner's log file, so nothing that a point prints can be
+taken for a reply. LIFE is never written to: it ends when the owner does, however that came about.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import mmap
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from grid.errors import UsageError
+from grid.permutation import Permutation
+from grid.space import Point, Space
+from worker.context import Context
+from worker.records import SHARED_BYTES, Schema
+from worker.target import Compute, find
+from worker.writer import Writer
+
+LOG_BYTES = 1 << 20
+
+
+def main(arguments: list[str]) -> None:
+    """Serve jobs until the owner closes the pipe."""
+    jobs_fd, replies_fd, shared_fd, life_fd = fds = tuple(map(int, arguments))
+    for fd in fds:
+        os.set_inheritable(fd, False)  # what a point starts must not hold the protocol's pipes open
+    _die_with_the_owner(life_fd)
+    # A crash writes its traceback to the log; so does a timeout, which the owner announces with SIGUSR1.
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1)
+    memory = mmap.mmap(shared_fd, SHARED_BYTES)
+    with os.fdopen(jobs_fd) as jobs, os.fdopen(replies_fd, "w") as replies:
+
+        def reply(**message: Any) -> None:
+            replies.write(json.dumps(message) + "\n")
+            replies.flush()
+
+        context = Context.from_json(jobs.readline())
+        space = Space(context.plan)
+        try:
+            compute = find(context, space)
+        except UsageError as refusal:
+            reply(refused=str(refusal))
+            return
+
+        def announce(number: int, schema: Schema) -> None:
+            reply(schema=number, names=schema.names, kinds=schema.kinds)
+
+        writer = Writer(memory, metric=context.metric, announce=announce)
+        reply(ready=True)
+        for line in jobs:
+            writer.restart()
+            _trim_log()
+            _run(_points(space, json.loads(line)), compute, writer)
+            reply(ended=True)
+
+
+def _points(space: Space, job: dict[str, Any]) -> Iterator[Point]:
+    if job["shuffle"] is None:
+        for start, stop in job["spans"]:
+            yield from space.points(start, stop)
+    else:
+        index_at = Permutation(space.size, job["shuffle"])
+        for start, stop in job["spans"]:
+            for position in range(start, stop):
+                yield space.point(index_at(position))
+
+
+def _run(points: Iterator[Point], compute: Compute, writer: Writer) -> None:
+    for point in points:
+        raw_id = bytes.fromhex(point.id)
+        writer.begin(point, raw_id)
+        started = time.time()
+        begin = time.perf_counter()
+        try:
+            value = compute(point)
+            duration_s = time.perf_counter() - begin
+            writer.done(point, raw_id, value, started=started, duration_s=duration_s)
+        except BaseException as error:  # noqa: BLE001 - a failing point is a recorded result, sys.exit() too
+            duration_s = time.perf_counter() - begin
+            writer.failed(point, raw_id, error, started=started, duration_s=duration_s)
+        if writer.full:
+            break
+    writer.idle()
+
+
+def _die_with_the_owner(life_fd: int) -> None:
+    """Leave a shell in our process group that waits for the owner's end and then kills the group.
+
+    A thread could not do it: code that holds the interpreter's lock for an hour would outlive its owner by an
+    hour. And a signal at the parent's death reaches this process only, not the commands it started.
+    """
+    os.posix_spawn(
+        "/bin/sh",
+        ["sh", "-c", 'read -r _; kill -9 -- "-$0"', str(os.getpgid(0))],
+        {},
+        file_actions=[(os.POSIX_SPAWN_DUP2, life_fd, 0)],
+    )
+    os.close(life_fd)
+
+
+def _trim_log() -> None:
+    """Keep the log from filling the disk; its end is all that anyone reads."""
+    sys.stdout.flush()
+    if os.fstat(sys.stderr.fileno()).st_size > LOG_BYTES:
+        os.ftruncate(sys.stderr.fileno(), 0)
+
+
+if __name__ == "__main__":
+    # The protocol's end of a pipe may vanish at any time when the owner is killed.
+    try:
+        main(sys.argv[1:])
+    except (BrokenPipeError, KeyboardInterrupt):
+        os._exit(1)

@@ -1,0 +1,207 @@
+"""One child process: started, spoken to, watched and killed; what its death means is the runner's to say."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any, NamedTuple
+
+import psutil
+
+from worker.context import Context
+from worker.records import HEADER, HEADER_BYTES, HEAP_START, IDLE, RECORD, SHARED_BYTES, Schema, Segment
+
+TRACE_S = 0.2  # for a hanging child to write where it hangs
+TAIL_BYTES = 3000
+_OUR_FRAME = re.compile(r'  File "(<frozen runpy>|.*/worker/(child|target)\.py)", line \d+ in ')
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+    "RAYON_NUM_THREADS",
+)
+
+
+class Running(NamedTuple):
+    """The child's header: the point that runs now, and what is complete."""
+
+    since_s: float  # time.monotonic() when it began
+    point_index: int  # worker.records.IDLE when no point runs
+    id: bytes
+    seed: int
+    heap: int
+    complete: int
+
+
+class Child:
+    """A runner child with its pipes, its shared memory and its log."""
+
+    def __init__(self, context: Context) -> None:
+        """Start the process and send it the context; it imports the target while the caller goes on."""
+        self.context = context
+        self.schemas: dict[int, Schema] = {}
+        self._unread = b""
+        self._oom_kills = _oom_kills()
+        self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - closed by `kill`
+        shared_fd = _shared_file()
+        self._memory = mmap.mmap(shared_fd, SHARED_BYTES)
+        HEADER.pack_into(self._memory, 0, 0.0, IDLE, bytes(8), 0, 0, 0)
+        jobs_read, jobs_write = os.pipe()
+        replies_read, replies_write = os.pipe()
+        life_read, life_write = os.pipe()  # ends in the child when this process does
+        inherited = (jobs_read, replies_write, shared_fd, life_read)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "worker.child", *map(str, inherited)],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=inherited,
+                process_group=0,  # a kill then reaches all that a point started, and Ctrl-C reaches none
+                env=os.environ | dict.fromkeys(THREAD_VARIABLES, str(context.cpus)),
+            )
+        finally:
+            for fd in inherited:
+                os.close(fd)
+        self._jobs_fd, self._replies_fd, self._life_fd = jobs_write, replies_read, life_write
+        self._poll = select.poll()
+        self._poll.register(replies_read, select.POLLIN)
+        self.send(context.to_json())
+
+    @property
+    def pid(self) -> int:
+        """The process's id, which is its group's too."""
+        return self._process.pid
+
+    def send(self, line: str) -> None:
+        """Send one line; a child that is gone is found out by the next `reply`."""
+        data = memoryview(line.encode() + b"\n")
+        with contextlib.suppress(BrokenPipeError):
+            while data:
+                data = data[os.write(self._jobs_fd, data) :]
+
+    def reply(self, timeout_s: float | None) -> dict[str, Any] | None:
+        """The child's next message; None after `timeout_s` without one, {"died": True} when it is gone."""
+        while b"\n" not in self._unread:
+            if not self._poll.poll(None if timeout_s is None else timeout_s * 1000):
+                return None
+            data = os.read(self._replies_fd, 1 << 16)
+            if not data:
+                return {"died": True}
+            self._unread += data
+        line, _, self._unread = self._unread.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        if "schema" in message:
+            self.schemas[message["schema"]] = Schema(tuple(message["names"]), message["kinds"])
+        return message
+
+    def running(self) -> Running:
+        """What the child is at, and how much it has finished; exact once it is dead or idle."""
+        return Running._make(HEADER.unpack_from(self._memory))
+
+    def collect(self) -> Segment:
+        """Copy out all that is complete."""
+        now = self.running()
+        end = HEADER_BYTES + now.complete * RECORD.size
+        return Segment(
+            records=self._memory[HEADER_BYTES:end],
+            heap=self._memory[HEAP_START : HEAP_START + now.heap],
+            schemas=dict(self.schemas),
+        )
+
+    def memory_bytes(self) -> int:
+        """Resident memory of the child, and of a command's processes where it runs one."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(self.pid)
+            processes = [process]
+            if self.context.target.run is None:
+                processes += process.children(recursive=True)
+            total = 0
+            for each in processes:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    total += each.memory_info().rss
+            return total
+        return 0
+
+    def tell_where(self) -> str:
+        """Have a hanging child write the stack of each of its threads, and return that."""
+        before = self._log_size()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGUSR1)
+        end_s = time.monotonic() + TRACE_S
+        while self._log_size() == before and time.monotonic() < end_s:
+            time.sleep(TRACE_S / 20)
+        time.sleep(TRACE_S / 20)
+        return self.log_tail(since=before)
+
+    def kill(self) -> int:
+        """End the process and its group, if it has not ended; what it finished can still be collected.
+
+        Returns:
+            the exit code, negative for a signal.
+        """
+        # The group is killed even when the process has ended: what it started may still run. It cannot have
+        # been given to anybody else, since the shell that waits for our end is a member of it.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        return self._process.wait()
+
+    def exit_code(self) -> int:
+        """Wait for a child that has closed its pipe, and then for nothing of its group to be left."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=5)
+        return self.kill()
+
+    def close(self) -> None:
+        """Kill the child and give back what it held."""
+        self.kill()
+        self._memory.close()
+        self._log.close()
+        for fd in (self._jobs_fd, self._replies_fd, self._life_fd):
+            os.close(fd)
+
+    def killed_for_memory(self) -> bool:
+        """Whether the kernel has killed any process for memory since this child was started."""
+        return _oom_kills() > self._oom_kills
+
+    def log_tail(self, *, since: int = 0) -> str:
+        """The last lines that the child printed."""
+        size = self._log_size()
+        start = max(since, size - TAIL_BYTES)
+        text = os.pread(self._log.fileno(), max(0, size - start), start).decode(errors="replace")
+        return "\n".join(line for line in text.splitlines() if not _OUR_FRAME.match(line)).strip()
+
+    def _log_size(self) -> int:
+        return os.fstat(self._log.fileno()).st_size
+
+
+def _shared_file() -> int:
+    """A file descriptor of `SHARED_BYTES` zeros that take no room until they are written."""
+    if sys.platform == "linux":
+        fd = os.memfd_create("sweepfleet-results")
+    else:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    os.ftruncate(fd, SHARED_BYTES)
+    return fd
+
+
+def _oom_kills() -> int:
+    """How many processes the kernel has killed for memory since it booted; 0 where it does not tell."""
+    with contextlib.suppress(OSError), open("/proc/vmstat") as lines:  # noqa: PTH123 - a kernel file
+        for line in lines:
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0

@@ -1,0 +1,208 @@
+"""A slot's runner: computes bundles in a child process, and outlives whatever a point does to it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from grid.errors import UsageError
+from worker.context import Context
+from worker.process import Child, Running
+from worker.records import IDLE, RECORD, TEXT_SCHEMA, Packet, Segment, Status, drop, error_payload
+
+POLL_S = 0.05  # how late a timeout, or growth past the memory limit, may be noticed
+START_DEADLINE_S = 600.0  # to import the target
+# What a process does to itself; any other signal was sent from outside.
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS)
+
+Span = tuple[int, int]
+
+
+class RunnerClosedError(Exception):
+    """The runner was closed while it ran a bundle: the bundle is lost, and nobody wants it."""
+
+
+class Cause(NamedTuple):
+    """Why a point failed although its code returned no error."""
+
+    error_type: str
+    error: str
+
+
+class Runner:
+    """Computes bundles in a child process; one bundle at a time.
+
+    A point that hangs, exits, crashes or outgrows its memory takes only the child with it: the runner keeps
+    what the child had finished, records the culprit as failed, and goes on with the rest in a new child.
+    """
+
+    def __init__(self, context: Context, *, name: str) -> None:
+        """Start a child and return at once, while it imports the target. Call `close` in the end."""
+        self.context = context
+        self.name = name
+        self._child = Child(context)
+        self._ready = False
+        self._closed = False
+        self._busy = threading.Lock()
+        self._poll_s = POLL_S if context.timeout_s or context.memory_bytes else None
+
+    def close(self) -> None:
+        """End the child and everything that it started, now."""
+        self._closed = True
+        self._child.kill()  # which ends a `run` that another thread is in
+        with self._busy:
+            self._child.close()
+
+    def ready(self) -> None:
+        """Wait until the child has imported the target. Raises UsageError when it cannot."""
+        label = self.context.target.label
+        losses = 0
+        while not self._ready:
+            reply = self._child.reply(START_DEADLINE_S)
+            if reply is None:
+                self._child.kill()
+                raise UsageError(f"importing {label} took over {START_DEADLINE_S:.0f} s.\n{self._child.log_tail()}")
+            if "refused" in reply:
+                raise UsageError(reply["refused"])
+            if "died" in reply:
+                code = self._child.exit_code()
+                losses += 1
+                if self._closed:
+                    raise RunnerClosedError
+                if losses > self.context.infra_retries or self._cause(code) is not None:
+                    raise UsageError(f"importing {label} {_how(code)}.\n{self._child.log_tail()}")
+                self._restart()
+            self._ready = "ready" in reply
+
+    def run(self, spans: Sequence[Span], *, shuffle: int | None = None) -> bytes:
+        """Compute the points of all spans; never raises for a point's fault.
+
+        Args:
+            spans: half-open ranges of indexes at which there are points; of positions when `shuffle` is given.
+            shuffle: key of the permutation that turns positions into indexes.
+
+        Returns:
+            a `worker.records.Packet` as bytes.
+        """
+        with self._busy:
+            return self._run(spans, shuffle).to_bytes()
+
+    def _run(self, spans: Sequence[Span], shuffle: int | None) -> Packet:
+        packet = Packet(worker=self.name)
+        begin_s = time.perf_counter()
+        rest = list(spans)
+        while rest:
+            if self._closed:
+                raise RunnerClosedError
+            self.ready()
+            cause, culprit = self._attempt(rest, shuffle)
+            segment = self._child.collect()
+            rest = drop(rest, len(segment.records) // RECORD.size)
+            if culprit is not None:
+                if cause is None:  # killed from outside
+                    packet.losses[culprit.point_index] = losses = packet.losses.get(culprit.point_index, 0) + 1
+                    if losses > self.context.infra_retries:
+                        cause = Cause("ProcessLost", f"Its process was killed from outside {losses} times.")
+                if cause is not None:
+                    _append_failure(segment, culprit, cause)
+                    rest = drop(rest, 1)
+            if segment.records:
+                packet.segments.append(segment)
+            if not self._ready and not self._closed:
+                self._restart()
+        packet.wall_s = time.perf_counter() - begin_s
+        return packet
+
+    def _attempt(self, spans: Sequence[Span], shuffle: int | None) -> tuple[Cause | None, Running | None]:
+        """Run until the job ends or the child does; `_ready` says afterwards whether it lives.
+
+        Returns:
+            why the child ended, and the point at which it did; without a cause it was killed from outside.
+        """
+        child = self._child
+        child.send(json.dumps({"spans": spans, "shuffle": shuffle}))
+        while True:
+            reply = child.reply(self._poll_s)
+            if reply is None:
+                suspect = child.running()
+                cause = self._overdrawn(suspect)
+                if cause is None:
+                    continue
+                self._ready = False
+                child.kill()
+                # It may have finished in the last instant: then it is done, and the next one had no share.
+                culprit = child.running()
+                return (cause, culprit) if culprit.point_index == suspect.point_index else (None, None)
+            if "ended" in reply:
+                return None, None
+            if "died" in reply:
+                self._ready = False
+                code = child.exit_code()
+                culprit = child.running()
+                cause = self._cause(code)
+                if culprit.point_index == IDLE:
+                    if cause is not None:  # no point ran: this is nobody's fault but ours
+                        raise RuntimeError(f"the runner child {_how(code)}\n{child.log_tail()}")
+                    return None, None
+                return cause, culprit
+
+    def _overdrawn(self, running: Running) -> Cause | None:
+        """Whether the running point has used up its time or its memory."""
+        if running.point_index == IDLE:
+            return None
+        limit_s, limit_bytes = self.context.timeout_s, self.context.memory_bytes
+        if limit_s is not None and time.monotonic() - running.since_s > limit_s:
+            where = self._child.tell_where() if self.context.target.run else ""
+            return Cause("Timeout", f"Took longer than its timeout of {limit_s:g} s.\n{where}".rstrip())
+        if limit_bytes is not None:
+            used = self._child.memory_bytes()
+            if used > limit_bytes:
+                return Cause(
+                    "MemoryLimit",
+                    f"Used {used / 1e6:,.0f} MB, more than its resources.memory of {limit_bytes / 1e6:,.0f} MB.",
+                )
+        return None
+
+    def _cause(self, code: int) -> Cause | None:
+        """What a child's exit code says of the point that ran; None when it was killed from outside."""
+        if code < 0 and -code not in CRASHES:
+            if -code == signal.SIGKILL and self._child.killed_for_memory():
+                return Cause("OutOfMemory", "The kernel killed its process: the machine's memory was used up.")
+            return None
+        return Cause(
+            "Crash" if code < 0 else "ProcessExit",
+            f"Its process {_how(code)}.\n{self._child.log_tail()}".rstrip(),
+        )
+
+    def _restart(self) -> None:
+        self._child.close()
+        self._child = Child(self.context)
+        self._ready = False
+
+
+def _how(code: int) -> str:
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"
+
+
+def _append_failure(segment: Segment, culprit: Running, cause: Cause) -> None:
+    """Add the culprit's record to what the child left."""
+    payload = error_payload(cause.error_type, cause.error)
+    duration_s = time.monotonic() - culprit.since_s
+    segment.records += RECORD.pack(
+        culprit.point_index,
+        time.time() - duration_s,
+        duration_s,
+        culprit.id,
+        culprit.seed,
+        len(segment.heap),
+        len(payload),
+        Status.FAILED,
+        TEXT_SCHEMA,
+    )
+    segment.heap += payload

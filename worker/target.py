@@ -1,0 +1,210 @@
+"""The user's code: found, checked before anything runs, and called for one point."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from grid.errors import UsageError
+from grid.space import Point, Space
+from worker.context import Context
+
+Compute = Callable[[Point], Any]
+GIVEN = ("seed", "artifact_dir")  # passed to a function that names them
+OURS = ("grid", "worker", "sweep")
+TAIL_BYTES = 4096
+
+
+class CommandFailedError(Exception):
+    """A command did not exit with 0, or printed no result."""
+
+
+def nest(params: dict[str, Any]) -> dict[str, Any]:
+    """Flat dotted parameters as keywords: `net.depth` becomes `net={"depth": ...}`."""
+    nested: dict[str, Any] = {}
+    for name, value in params.items():
+        *parents, last = name.split(".")
+        level = nested
+        for parent in parents:
+            level = level.setdefault(parent, {})
+        level[last] = value
+    return nested
+
+
+def find(context: Context, space: Space) -> Compute:
+    """The callable that computes one point.
+
+    Raises UsageError when the target cannot be imported, is not callable, or does not take the grid's
+    parameters. Side effect: puts the grid's folder and the project's root on `sys.path`.
+    """
+    if context.target.run is None:
+        return _command(context)
+    function = _import(context.target.run, [context.folder, context.root])
+    wants = _check(context.target.run, function, names=space.names)
+    return _call(function, wants, dotted=any("." in name for name in space.names), artifacts=context.artifacts)
+
+
+def _import(run: str, folders: Sequence[str]) -> Callable[..., Any]:
+    module_name, _, attribute = run.partition(":")
+    if module_name.partition(".")[0] in OURS:
+        raise UsageError(f"run: {run}: the module name {module_name!r} is sweepfleet's own. Rename your file.")
+    for folder in reversed(folders):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        missing = error.name or module_name
+        if module_name == missing or module_name.startswith(f"{missing}."):
+            looked = " and ".join(dict.fromkeys(folders))
+            raise UsageError(
+                f"run: {run}: there is no module {missing!r} in {looked}. "
+                "Name it as you would import it from there, e.g. `fit:main` for fit.py beside the grid file."
+            ) from error
+        raise UsageError(
+            f"run: {run}: importing {module_name} needs {missing!r}, which is not installed here. "
+            f"Add it to the project, e.g. `uv add {missing.partition('.')[0]}`."
+        ) from error
+    except BaseException as error:
+        last = f"{type(error).__name__}: {error}"
+        raise UsageError(
+            f"run: {run}: importing {module_name} failed with {last}. "
+            f'Try it by hand: python -c "import {module_name}"'
+        ) from error
+    for name in attribute.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            raise UsageError(
+                f"run: {run}: {module_name} has no {attribute!r}. It has: {_callables(found) or 'no functions'}."
+            ) from None
+    if not callable(found):
+        raise UsageError(
+            f"run: {run}: is a {type(found).__name__}, not a function. Name one that can be called with a point."
+        )
+    return found  # type: ignore[no-any-return]
+
+
+def _callables(module: Any) -> str:
+    return ", ".join(sorted(n for n, v in vars(module).items() if callable(v) and not n.startswith("_"))[:20])
+
+
+def _check(run: str, function: Callable[..., Any], *, names: Sequence[str]) -> tuple[str, ...]:
+    """Which of `GIVEN` the function wants. Raises UsageError when it does not take the grid's parameters."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some C functions do not tell
+        return ()
+    keywords = {
+        name: parameter
+        for name, parameter in signature.parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    }
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    given = dict.fromkeys(name.partition(".")[0] for name in names)
+    unknown = [] if takes_any else [name for name in given if name not in keywords]
+    required = [name for name, parameter in keywords.items() if parameter.default is parameter.empty]
+    required += [n for n, p in signature.parameters.items() if p.kind is p.POSITIONAL_ONLY]
+    missing = [name for name in required if name not in given and name not in GIVEN]
+    problems = []
+    if unknown:
+        problems.append(f"it does not take {', '.join(unknown)}, which the grid gives")
+    if missing:
+        problems.append(f"it needs {', '.join(missing)}, which the grid does not give")
+    if problems:
+        raise UsageError(
+            f"run: {run}{signature}: {'; '.join(problems)}. Make the grid's parameters and the function's agree."
+        )
+    return tuple(name for name in GIVEN if name in keywords)
+
+
+def _call(function: Callable[..., Any], wants: Sequence[str], *, dotted: bool, artifacts: str | None) -> Compute:
+    seed, folder = "seed" in wants, "artifact_dir" in wants
+    if not (seed or folder or dotted):
+        return lambda point: function(**point.params)
+
+    def compute(point: Point) -> Any:
+        keywords = nest(point.params) if dotted else dict(point.params)
+        if seed:
+            keywords["seed"] = point.seed
+        if folder:
+            keywords["artifact_dir"] = artifact_folder(artifacts, point.id)
+        return function(**keywords)
+
+    return compute
+
+
+def artifact_folder(artifacts: str | None, point_id: str) -> Path:
+    """The folder a point may write into, made now; a temporary one when the run keeps none."""
+    if artifacts is None:
+        return Path(tempfile.mkdtemp(prefix=f"artifacts-{point_id}-"))
+    folder = Path(artifacts, point_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _command(context: Context) -> Compute:
+    from grid.command import render
+
+    def compute(point: Point) -> Any:
+        env = os.environ | {
+            "SWEEPFLEET_PARAMS": json.dumps(nest(point.params)),
+            "SWEEPFLEET_POINT_ID": point.id,
+            "SWEEPFLEET_SEED": str(point.seed),
+            "SWEEPFLEET_REPLICATE": str(point.replicate),
+            "SWEEPFLEET_ARTIFACT_DIR": str(artifact_folder(context.artifacts, point.id)),
+        }
+        words = render(context.target.command, point, env=env)
+        # Files rather than pipes: a command may print gigabytes, and only the ends are read.
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            try:
+                code = subprocess.run(
+                    words,
+                    cwd=context.folder,
+                    env=env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    check=False,
+                ).returncode
+            except OSError as error:
+                raise CommandFailedError(f"cannot start {words[0]!r}: {error.strerror}") from None
+            if code != 0:
+                how = f"exited with {code}" if code > 0 else f"was killed by signal {-code}"
+                raise CommandFailedError(f"{words[0]} {how}\n{_tail(err)}".rstrip())
+            return last_json(_tail(out, 16 * TAIL_BYTES), stderr=_tail(err))
+
+    return compute
+
+
+def _tail(file: Any, count: int = TAIL_BYTES) -> str:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - count))
+    return str(file.read().decode(errors="replace"))
+
+
+def last_json(stdout: str, *, stderr: str = "") -> Any:
+    """The last line of `stdout` that is JSON: an object of metrics or one number.
+
+    Raises CommandFailedError, with the last lines of both streams, when there is none.
+    """
+    for line in reversed(stdout.splitlines()):
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict | int | float) and not isinstance(value, bool):
+            return value
+    seen = "\n".join(stdout.splitlines()[-5:])
+    raise CommandFailedError(
+        "printed no result: the last line of standard output that is a JSON object or number is taken.\n"
+        f"stdout ended with: {seen or '(nothing)'}\n{stderr}".rstrip()
+    )

@@ -1,0 +1,223 @@
+"""The writing side of `worker.records`: what a runner child says about each point, as it happens."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from grid.space import Point
+from worker.records import (
+    HEADER,
+    HEADER_BYTES,
+    HEAP_START,
+    IDLE,
+    MAX_PAYLOAD_BYTES,
+    MAX_POINTS,
+    RECORD,
+    SHARED_BYTES,
+    TEXT_SCHEMA,
+    Schema,
+    Status,
+    error_payload,
+)
+
+ERROR_CHARS = 8000
+_INT64_MAX = (1 << 63) - 1
+MAX_METRICS = 4096
+_NO_ID = bytes(8)
+
+
+class BadResultError(Exception):
+    """A target returned something that is neither a number nor a dict of scalars."""
+
+
+class Writer:
+    """Writes finished points into shared memory; `announce` tells the owner of each new schema first."""
+
+    def __init__(self, memory: mmap.mmap, *, metric: str, announce: Callable[[int, Schema], None]) -> None:
+        self._memory = memory
+        self._metric = metric
+        self._announce = announce
+        self._schemas: dict[tuple[Any, ...], tuple[int, Callable[..., bytes]]] = {}
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what the owner has read."""
+        self._count = 0
+        self._heap = 0
+        self.idle()
+
+    def idle(self) -> None:
+        """Commit what came before, and say that no point runs."""
+        HEADER.pack_into(self._memory, 0, 0.0, IDLE, _NO_ID, 0, self._heap, self._count)
+
+    @property
+    def full(self) -> bool:
+        """Whether another point might not fit."""
+        return self._count == MAX_POINTS or HEAP_START + self._heap + 2 * MAX_PAYLOAD_BYTES > SHARED_BYTES
+
+    def begin(self, point: Point, raw_id: bytes) -> None:
+        """Commit what came before, and say which point runs now: its timeout counts from here."""
+        HEADER.pack_into(self._memory, 0, time.monotonic(), point.index, raw_id, point.seed, self._heap, self._count)
+
+    def done(self, point: Point, raw_id: bytes, value: Any, *, started: float, duration_s: float) -> None:
+        """Write a point's metrics. Raises BadResultError when `value` is no result."""
+        schema, payload = self._pack(value)
+        self._write(point, raw_id, payload, started, duration_s, Status.DONE, schema)
+
+    def failed(self, point: Point, raw_id: bytes, error: BaseException, *, started: float, duration_s: float) -> None:
+        """Write a point's error and the part of its traceback that is the user's own."""
+        payload = error_payload(type(error).__name__, describe(error))
+        self._write(point, raw_id, payload, started, duration_s, Status.FAILED, TEXT_SCHEMA)
+
+    def _write(
+        self,
+        point: Point,
+        raw_id: bytes,
+        payload: bytes,
+        started: float,
+        duration_s: float,
+        status: int,
+        schema: int,
+    ) -> None:
+        heap, size = self._heap, len(payload)
+        self._memory[HEAP_START + heap : HEAP_START + heap + size] = payload
+        at = HEADER_BYTES + self._count * RECORD.size
+        RECORD.pack_into(
+            self._memory, at, point.index, started, duration_s, raw_id, point.seed, heap, size, status, schema
+        )
+        self._heap = heap + size
+        self._count += 1
+
+    def _pack(self, value: Any) -> tuple[int, bytes]:
+        if value.__class__ is not dict:
+            value = as_metrics(value, metric=self._metric)
+        values = value.values()
+        key = (*value, *map(type, values))
+        known = self._schemas.get(key)
+        if known is None:
+            known = self._learn(key, value)
+        schema, pack = known
+        try:
+            return schema, pack(*values)
+        except Exception:  # noqa: BLE001 - an int past 64 bits, text that no JSON can carry: the slow way tells
+            return TEXT_SCHEMA, _as_json(value)
+
+    def _learn(self, key: tuple[Any, ...], value: dict[Any, Any]) -> tuple[int, Callable[..., bytes]]:
+        """Choose how results of this shape are packed, and announce it when it is new."""
+        names = tuple(value)
+        if len(names) > MAX_METRICS:
+            raise BadResultError(f"returned {len(names):,} metrics; {MAX_METRICS:,} is the most.")
+        for name, item in value.items():
+            if not isinstance(name, str):
+                raise BadResultError(f"returned a dict with the key {name!r:.80}: metrics have text for names.")
+            if not _is_scalar(item):
+                raise BadResultError(
+                    f"returned {name} = {item!r:.80} of type {type(item).__name__}: a metric is one number, "
+                    "text, true, false or null. Write anything larger into artifact_dir."
+                )
+        kinds = "".join(_kind(item) for item in value.values())
+        number = len(self._schemas)
+        if len(kinds) != len(names) or number >= TEXT_SCHEMA:
+
+            def as_text(*values: Any) -> bytes:
+                return _as_json(dict(zip(names, values, strict=True)))
+
+            self._schemas[key] = known = (TEXT_SCHEMA, as_text)
+        else:
+            schema = Schema(names, kinds)
+            self._announce(number, schema)
+            self._schemas[key] = known = (number, schema.packer.pack)
+        return known
+
+
+def as_metrics(value: Any, *, metric: str) -> dict[Any, Any]:
+    """A returned mapping as a dict, and a single number as the metric it stands for.
+
+    Raises:
+        BadResultError: it is neither.
+    """
+    if isinstance(value, dict):
+        return dict(value)
+    if _is_scalar(value) and value is not None and not isinstance(value, str):
+        return {metric: value}
+    raise BadResultError(
+        f"returned {value!r:.80} of type {type(value).__name__}. Return a dict of numbers, or one number."
+    )
+
+
+def metrics_of(value: Any, *, metric: str) -> dict[str, Any]:
+    """The metrics that a target's result stands for, as JSON can say them. Raises BadResultError."""
+    metrics: dict[str, Any] = json.loads(_as_json(as_metrics(value, metric=metric)))
+    return metrics
+
+
+def _kind(value: Any) -> str:
+    """The struct code that every value of this type fits, or nothing."""
+    if type(value).__module__ == "numpy" and type(value).__name__ != "ndarray":
+        value = value.item()
+    if isinstance(value, bool):
+        return "?"
+    return "q" if isinstance(value, int) else "d" if isinstance(value, float) else ""
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str) or _is_array_scalar(value)
+
+
+def _is_array_scalar(value: Any) -> bool:
+    """Whether this is one number of NumPy, PyTorch and their like: they all have `item` and no dimensions."""
+    return hasattr(value, "item") and getattr(value, "ndim", None) == 0
+
+
+def _as_json(metrics: dict[str, Any]) -> bytes:
+    plain = {name: _plain(name, value) for name, value in metrics.items()}
+    try:
+        data = json.dumps(plain).encode()
+    except (TypeError, ValueError) as error:
+        raise BadResultError(f"returned something that cannot be written down: {error}.") from None
+    if len(data) > MAX_PAYLOAD_BYTES:
+        raise BadResultError(
+            f"returned {len(data):,} bytes of metrics; {MAX_PAYLOAD_BYTES:,} is the most. "
+            "Write anything larger into artifact_dir."
+        )
+    return data
+
+
+def _plain(name: str, value: Any) -> Any:
+    if _is_array_scalar(value):
+        value = value.item()
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return str(value) if isinstance(value, str) else value
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, int):
+        return int(value) if abs(value) <= _INT64_MAX else _as_float(name, value)
+    raise BadResultError(f"returned {name} = {value!r:.80} of type {type(value).__name__}, which is no scalar.")
+
+
+def _as_float(name: str, value: int) -> float:
+    """An integer past 64 bits as the nearest float: no table format holds more."""
+    try:
+        return float(value)
+    except OverflowError:
+        raise BadResultError(f"returned {name} = an integer of {value.bit_length()} bits.") from None
+
+
+def describe(error: BaseException) -> str:
+    """The traceback without this package's own frames, shortened in the middle if it is very long."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_globals.get("__package__") == __package__:
+        frames = frames.tb_next
+    if frames is None:
+        text = f"{type(error).__name__}: {error}"
+    else:
+        text = "".join(traceback.format_exception(type(error), error, frames)).rstrip()
+    if len(text) > ERROR_CHARS:
+        half = ERROR_CHARS // 2
+        text = f"{text[:half]}\n... {len(text) - ERROR_CHARS:,} characters left out ...\n{text[-half:]}"
+    return text
