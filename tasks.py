@@ -77,7 +77,6 @@ def sweep(
 ) -> None:
     """Run a grid's points on this machine's cores; what is done is not run again."""
     from grid.load import load
-
     from grid.space import Space
     from sweep import preview as previews
     from sweep.progress import observer
@@ -171,7 +170,7 @@ def check(c: Context) -> None:
     failed = []
     for step in ("ruff check", "ruff format --check", "mypy", "lint-imports", "pytest"):
         print(f"$ {step}", flush=True)
-        if c.run(f"{tools}/{step}", warn=True, pty=sys.stdout.isatty()).failed:
+        if not c.run(f"{tools}/{step}", warn=True, pty=sys.stdout.isatty()):
             failed.append(step)
     if failed:
         raise Exit(f"failed: {', '.join(failed)}", 1)

@@ -180,9 +180,9 @@ class Builder:
                 names = [*self.names, *(other for row in rows for other in row)]
                 remedy = nearest(name, list(dict.fromkeys(names)), what="parameters")
                 self.report.add((*path, name), f"{show(name)} is no parameter.", remedy)
-            elif any(axis.takes({name: value}) is not False for axis in axes) or any(
-                same(value, one) for one in held
-            ):
+                continue
+            occurs = any(axis.takes({name: value}) is not False for axis in axes)
+            if occurs or any(same(value, one) for one in held):
                 continue
             if any(self.report.is_typed(axis.path) for axis in axes):
                 self.moot.append(path)  # no mistake: the command line narrowed the parameter

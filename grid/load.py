@@ -14,7 +14,6 @@ from grid import overrides as command_line
 from grid.blocks import Builder
 from grid.command import is_known, placeholders
 from grid.errors import GridError, Problem, UsageError
-from grid.expressions import ExpressionError
 from grid.plan import Block, Plan, Value
 from grid.points_file import PointsError, read_points
 from grid.report import Report, nearest, show
@@ -182,13 +181,10 @@ def _name(spec: GridFile, *, source: Path, typed: str | None, report: Report) ->
 
 def _capped(plan: Plan, cap: int | None, report: Report) -> Plan:
     """The plan's first `cap` points, as W&B's run_cap means it; replicates are not counted."""
-    single = Plan(plan.target, plan.seed, 1, plan.blocks)
-    try:
-        space = Space(single)
-    except ExpressionError as error:
-        report.add((), error.message, error.remedy)
+    if cap is None:
         return plan
-    if cap is None or space.size <= cap:
+    space = Space(Plan(plan.target, plan.seed, 1, plan.blocks))
+    if space.size <= cap:
         return plan
     if cap > _MAX_CAPPED:
         seen = f"A run_cap above {_MAX_CAPPED:,} cannot cut a larger sweep off."

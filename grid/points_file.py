@@ -29,7 +29,10 @@ class PointsError(Exception):
 
 
 def read_points(path: Path) -> list[Row]:
-    """All rows of a file, cells that are empty or null left out. Raises PointsError; rows count from 1."""
+    """All rows of a file; a row does not have the parameters whose CSV cell is empty or whose Parquet cell is null.
+
+    Raises PointsError; rows count from 1.
+    """
     kind = path.suffix.lower()
     if kind not in FORMATS:
         raise PointsError(f"{path.name} is no points file.", f"Use one of {', '.join(FORMATS)}.")
@@ -121,7 +124,7 @@ def _unrepeated(pairs: list[tuple[str, Value]]) -> Row:
 def _row(row: Any, path: Path, number: int) -> Row:
     if not isinstance(row, dict):
         raise PointsError(f"{path.name}, row {number}: this is no map of parameters.", 'Write {"alpha": 0.1}.')
-    return {name: value for name, value in row.items() if value is not None}
+    return row
 
 
 def _parquet(path: Path) -> Iterator[Row]:

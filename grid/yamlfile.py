@@ -106,7 +106,8 @@ def compose(text: str) -> Node | None:
         node: Node | None = _reader().compose(text)
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        seen = f"The character U+{ord(error.character):04X} is not allowed in YAML."
+        code = error.character if isinstance(error.character, int) else ord(error.character)
+        seen = f"The character U+{code:04X} is not allowed in YAML."
         raise YamlError(Problem("", seen, 'Remove it, or write it as "\\u....".', line)) from None
     except MarkedYAMLError as error:
         raise YamlError(_not_yaml(error)) from None

@@ -43,9 +43,17 @@ class Provenance:
         return self.git_commit + ("-dirty" if self.git_dirty else "")
 
 
-def provenance(*, root: Path, command_line: str) -> Provenance:
-    """Look it up; reads files and asks git, and changes nothing."""
-    commit, dirty = _git(root)
+def provenance(*, folder: Path, root: Path, command_line: str) -> Provenance:
+    """Look it up; reads files and asks git, and changes nothing.
+
+    Args:
+        folder: the grid file's; its repository is the code's.
+        root: the project's; the repository where `folder` is in none, and the environment.
+        command_line: as typed.
+    """
+    commit, dirty = _git(folder)
+    if commit is None:
+        commit, dirty = _git(root)
     return Provenance(
         command_line=command_line,
         started=time.time(),

@@ -40,17 +40,29 @@ def select(path: Path, *, where: str | None, best: int | None, metric: tuple[str
     return ranked.sort(column, descending=metric[1] == "maximize", maintain_order=True).head(best).collect()
 
 
-def best_of(path: Path, metric: str, *, maximize: bool) -> tuple[str, float] | None:
-    """The id and the value of the point with the best finite metric, the first among equals; None without one."""
+def best_of(path: Path, metric: str, *, maximize: bool) -> tuple[str, float, int] | None:
+    """The parameters with the best finite metric: the mean over their replicates, for one alone is luck.
+
+    Returns:
+        the id of their first point, the mean, and how many replicates it is of; the first in the grid's order
+        among equals; None when no point has a finite metric.
+    """
     table = pl.scan_parquet(path)
     name = f"metric.{metric}"
     schema = table.collect_schema()
     if name not in schema or not (schema[name].is_numeric() or schema[name] == pl.Boolean):
         return None
-    value = pl.col(name).cast(pl.Float64)
-    finite = table.select("point_id", value.alias("value")).filter(pl.col("value").is_finite())
+    params = [column for column in schema.names() if column.startswith("param.")]
+    value = pl.col(name).cast(pl.Float64).alias("value")
+    finite = table.select("point_id", "replicate", *params, value).filter(pl.col("value").is_finite())
+    if not finite.select(pl.col("replicate").max()).collect().item():  # no replicates, and maybe a million rows
+        means = finite.select("point_id", "value", pl.lit(1).alias("count"))
+    else:
+        ids, count = pl.col("point_id").first(), pl.len().alias("count")
+        groups = finite.group_by(params or pl.lit(0), maintain_order=True)
+        means = groups.agg(ids, pl.col("value").mean(), count).select("point_id", "value", "count")
     place = pl.col("value").arg_max() if maximize else pl.col("value").arg_min()
-    found = finite.select(pl.all().gather(place)).collect()
+    found = means.select(pl.all().gather(place)).collect()
     return found.row(0) if found.height and found["value"][0] is not None else None
 
 

@@ -21,7 +21,7 @@ from sweep.report_time import utilisation
 
 BEST = 10
 SCRIPTS_HERE = "<!--scripts-->"
-SCRIPTS = ("report.js", "report_table.js", "report_parallel.js", "report_charts.js")
+SCRIPTS = ("report.js", "report_table.js", "report_parallel.js", "report_time.js", "report_charts.js")
 
 
 def write_report(
@@ -59,7 +59,9 @@ def _page(
 ) -> list[str]:
     counts = dict(query(results.frame.group_by("status").agg(n=pl.len())).iter_rows())
     done, failed = int(counts.get("done", 0)), int(counts.get("failed", 0))
-    busy = utilisation(results, slots=summary.get("slots"))  # first: it holds the most, and gives it back
+    # A command that found everything done has used no slots; the rows still say how many there were.
+    slots = summary.get("slots") or query(results.frame.select(pl.col("worker").n_unique())).item() or None
+    busy = utilisation(results, slots=slots)  # first: it holds the most, and gives it back
     found = profile(results)
     metrics = charts.numeric_metrics(results, metric)
     data = {
@@ -155,7 +157,7 @@ def _part(shown: int, total: int, *, best: bool) -> str:
 
 
 def _efficiency(busy: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    slots, share = summary.get("slots"), summary.get("efficiency")
+    slots, share = busy["slots"], summary.get("efficiency")
     worked, wall = summary.get("busy_s"), summary.get("wall_s")
     if share is None and slots:  # no command has summed it up: from the rows
         worked, wall = busy["busy_s"], busy["active_s"]

@@ -119,7 +119,7 @@ def _tiles(summary: Mapping[str, Any], *, done: int, failed: int, points: int) -
         slots = summary.get("slots")
         aside = ["1 slot" if slots == 1 else f"{slots:,} slots"] if slots else []
         tiles.append(_tile("Efficiency", percent(summary["efficiency"]), *aside))
-    if summary.get("wall_s") is not None:
+    if summary.get("wall_s"):
         rate = summary.get("points_per_s")
         aside = [f"{float(f'{rate:.3g}'):,g} points/s"] if rate else []
         tiles.append(_tile("Wall time", duration(summary["wall_s"]), *aside))

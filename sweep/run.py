@@ -141,7 +141,7 @@ def _engine(sweep: Sweep, request: Request, context: Context) -> Iterator[Port]:
 def _drive(
     sweep: Sweep, space: Space, folder: RunFolder, *, engine: Port, request: Request, observer: Observer
 ) -> tuple[Stop | None, Progress]:
-    ran = provenance(root=request.root, command_line=request.command_line)
+    ran = provenance(folder=sweep.folder, root=request.root, command_line=request.command_line)
     with contextlib.closing(Ledger(folder.ledger)) as ledger, _interruptible() as interrupted:
         ledger.adopt(space)
         write_whole(folder.grid, sweep.text)

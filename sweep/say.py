@@ -38,7 +38,8 @@ def ending(summary: Summary, *, folder: str) -> Iterator[str]:
     yield f"{STATES[summary.state]}: {' · '.join(parts)}"
     if summary.best:
         params = " ".join(f"{name}={value}" for name, value in summary.best["params"].items())
-        yield f"Best {summary.best['metric']}: {summary.best['value']:.6g} at {params}"
+        mean = f" (mean of {summary.best['replicates']})" if summary.best["replicates"] > 1 else ""
+        yield f"Best {summary.best['metric']}: {summary.best['value']:.6g}{mean} at {params}"
     for note in summary.notes:
         yield f"Note: {note}"
     if summary.failed:

@@ -124,10 +124,10 @@ def _best(metric: tuple[str, str], space: Space, ledger: Ledger, table: Path) ->
     return {
         "point_id": point.id,
         "metric": name,
-        "value": found[1],
+        "value": found[1],  # the mean over the replicates
         "goal": goal,
         "params": point.params,
-        "replicate": point.replicate,
+        "replicates": found[2],
     }
 
 

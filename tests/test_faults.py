@@ -123,16 +123,15 @@ class Cluster:
         self._address = path / "scheduler.json"
         env = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1000000"}
         cli = [sys.executable, "-m", "dask"]
+        local = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(self._address)]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": env, "cwd": ROOT}
         self.scheduler = subprocess.Popen(
-            [*cli, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
-            + ["--scheduler-file", str(self._address)],
+            [*cli, "scheduler", *local, "--port", "0"],
             **quiet,
         )
         self.nannies = [
             subprocess.Popen(
-                [*cli, "worker", "--scheduler-file", str(self._address), "--nthreads", "1", "--no-dashboard"]
-                + ["--host", "127.0.0.1", "--local-directory", str(path)],
+                [*cli, "worker", *local, "--nthreads", "1", "--local-directory", str(path)],
                 **quiet,
             )
             for _ in range(workers)

@@ -156,7 +156,7 @@ execution: {timeout: soon}
         ("run: a:b\nparameters: {a: [1]}\ninclude: [{seed: 3}]", 3, "include[0].seed", "cannot be", "replicates"),
         ("run: a:b\nparameters: {a: [1]}\nmethod: bayes", 3, "method", "grid, random, sobol", "`method: sobol`"),
         ("run: a:b\nparameters: {a: [1]}\nmethod: rand", 3, "method", "'rand'"[1:-1], "`method: random`"),
-        ("run: a:b\nparameters: {a: [1]}\nmethod: list", 3, "method", "points", "grid"),
+        ("run: a:b\nparameters: {a: [1]}\nmethod: list", 3, "method", "no use for", "grid"),
         ("run: a:b\nparameters: {a: {min: 0, max: 1.5}}", 2, "parameters.a", "method grid", "linspace: [0, 1.5, 11]"),
         ("run: a:b\nsamples: 1.5", 2, "samples", "a whole number", "`samples: 200`"),
         ("run: a:b\nseed: true", 2, "seed", "a whole number", "`seed: 42`"),
@@ -185,8 +185,8 @@ execution: {timeout: soon}
     ],
 )
 def test_a_mistake_is_told_with_its_line_its_key_and_what_to_write(text, line, key, message, remedy):
-    found = problem(text) if line is not None or not text else problems(text)[0]
-    assert (found.line if found.key or line != 1 or text == "- 1" else found.line or 1, found.key) == (line, key)
+    found = problem(text)
+    assert (found.line, found.key) == (line, key)
     assert message in found.message
     assert remedy in found.remedy
 
@@ -464,52 +464,10 @@ TOKENS = st.sampled_from(
         "-1",
     ]
 )
-KEYS = st.sampled_from(
-    [
-        "name",
-        "run",
-        "command",
-        "program",
-        "method",
-        "seed",
-        "parameters",
-        "zip",
-        "when",
-        "where",
-        "exclude",
-        "include",
-        "grids",
-        "points",
-        "samples",
-        "replicates",
-        "metric",
-        "execution",
-        "run_cap",
-        "values",
-        "range",
-        "linspace",
-        "logspace",
-        "min",
-        "max",
-        "distribution",
-        "q",
-        "probabilities",
-        "alpha",
-        "model",
-        "size",
-        "retries",
-        "timeout",
-        "resources",
-        "memory",
-        "uniform",
-        "q_uniform",
-        "int_uniform",
-        "random",
-        "sobol",
-        "list",
-        "one_at_a_time",
-    ]
-)
+WORDS = """name run command program method seed parameters zip when where exclude include grids points samples
+replicates metric execution run_cap values range linspace logspace min max distribution q probabilities alpha model
+size retries timeout resources memory uniform q_uniform int_uniform random sobol list one_at_a_time"""
+KEYS = st.sampled_from(WORDS.split())
 
 
 @settings(deadline=None, max_examples=400, derandomize=True)

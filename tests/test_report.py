@@ -326,7 +326,11 @@ def test_a_metric_called_like_a_parameter_keeps_its_whole_name(tmp_path):
 def test_failures_are_grouped_by_type_and_last_line(tmp_path):
     """Tracebacks that differ above the last line are one kind; the most frequent kind comes first."""
     errors = {i: ("ValueError", f"Traceback\n  line {i}\nValueError: negative\n") for i in range(6)}
-    errors |= {6: ("ValueError", "Traceback\nValueError: other"), 7: ("Timeout", "took 10 s"), 8: ("Timeout", "took 10 s")}
+    errors |= {
+        6: ("ValueError", "Traceback\nValueError: other"),
+        7: ("Timeout", "took 10 s"),
+        8: ("Timeout", "took 10 s"),
+    }
     path = make_rows(tmp_path, params={}, metrics={"m": [None] * 9 + [1.0]}, failed=range(9), errors=errors)
     groups, more = report_rows.failures(open_results(path))
     assert [(g.error_type, g.message, g.count) for g in groups] == [

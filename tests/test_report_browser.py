@@ -226,7 +226,10 @@ def test_hostile_values_are_inert_and_readable(tmp_path, visit):
     count = 40
     path = make_rows(
         tmp_path,
-        params={hostile: [(hostile, "<b>b</b>")[i % 2] for i in range(count)], "n": [i // 2 % 4 for i in range(count)]},
+        params={
+            hostile: [(hostile, "<b>b</b>")[i % 2] for i in range(count)],
+            "n": [i // 2 % 4 for i in range(count)],
+        },
         metrics={f"m{HOSTILE}": [float(i) for i in range(count)], "t": [hostile] * count},
         failed=[1],
         errors={1: (hostile, f"{hostile}\n{hostile}")},
@@ -311,7 +314,10 @@ def unusual():
             {"metric": ("m" * 150, "minimize")},
         ),
         "huge and tiny": (
-            {"params": {"a": [1e-300, 1.0, 1e300]}, "metrics": {"m": [1e-308, 1.7e308, -1.7e308], "k": [1.7e308] * 3}},
+            {
+                "params": {"a": [1e-300, 1.0, 1e300]},
+                "metrics": {"m": [1e-308, 1.7e308, -1.7e308], "k": [1.7e308] * 3},
+            },
             {"metric": ("m", "minimize")},
         ),
         "no time at all": (
@@ -363,5 +369,7 @@ def test_charts_follow_the_colour_scheme_and_paper_is_white(tmp_path, visit):
     dark = title.evaluate(colour)
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert title.evaluate(colour) == light
+    wide = "() => Math.max(...[...document.querySelectorAll('.plot')].map(plot => plot.scrollWidth))"
+    assert page.evaluate(wide) <= 688  # 96 dpi on A4 within its margins
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert title.evaluate(colour) == dark

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import subprocess
 from pathlib import Path
 
 import polars as pl
@@ -62,10 +62,11 @@ def test_a_sweep_leaves_every_file_that_is_promised(project: Project) -> None:
         *("worker", "git_commit", "env_hash"),
     ]
     assert pl.read_csv(folder / "results.csv").height == 40
-    best = table.sort("metric.loss").row(0, named=True)
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["best"]["point_id"] == best["point_id"]
-    assert summary["best"]["value"] == best["metric.loss"]
+    means = table.group_by("param.a", "param.b").agg(pl.mean("metric.loss")).sort("metric.loss")
+    assert summary["best"]["params"] == {"a": means["param.a"][0], "b": means["param.b"][0]}
+    assert summary["best"]["value"] == pytest.approx(means["metric.loss"][0])
+    assert summary["best"]["replicates"] == 2
 
 
 def test_json_prints_one_object_and_nothing_else(project: Project) -> None:
@@ -74,7 +75,8 @@ def test_json_prints_one_object_and_nothing_else(project: Project) -> None:
     assert (summary["points"], summary["done"], summary["failed"]) == (40, 40, 0)
     assert (summary["computed"], summary["resumed"]) == (40, 0)
     assert summary["folder"] == str(project.runs / "waves")
-    assert {"wall_s", "busy_s", "slots", "efficiency", "points_per_s", "first_result_s", "peak_rss_mb"} <= set(summary)
+    promised = "wall_s busy_s slots efficiency points_per_s first_result_s peak_rss_mb best"
+    assert set(promised.split()) <= set(summary)
 
 
 def test_what_is_done_is_not_run_again(project: Project) -> None:
@@ -122,7 +124,8 @@ def test_metrics_are_bit_equal_on_one_worker_on_two_shuffled_and_resumed(project
 
 def test_changed_code_marks_nothing_stale_but_is_said(project: Project) -> None:
     def git(*words: str) -> None:
-        os.spawnlp(os.P_WAIT, "git", "git", "-C", str(project.path), "-c", "user.name=t", "-c", "user.email=t@t", *words)
+        who = ["-c", "user.name=t", "-c", "user.email=t@t"]
+        subprocess.run(["git", "-C", str(project.path), *who, *words], check=True)
 
     git("init", "-q")
     git("add", "fit.py")
@@ -241,7 +244,7 @@ def test_a_target_is_found_beside_its_grid_wherever_that_is(project: Project) ->
     assert project.sweep("--json").returncode == 0  # the grid lies in no repository of ours
 
 
-@pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/b", "..", ""])
+@pytest.mark.parametrize("name", ["../x", "/x", "a/b", "..", ""])
 def test_a_name_that_looks_like_a_path_is_refused(project: Project, name: str) -> None:
     answer = project.inv("results", "--name", name or ".", code=2)
     assert "looks like a path" in answer.stderr
@@ -324,8 +327,8 @@ def test_a_damaged_ledger_stops_the_sweep_and_is_left_as_it_is(project: Project)
 
 def test_a_command_in_any_language_is_a_target(project: Project) -> None:
     project.write(
-        "name: shell\nparameters:\n  a: [1, 2, 3]\n  word: [x y, \"'\"]\n"
-        'command: [sh, -c, \'echo "noise"; test "$1" != 3 || exit 9; echo "{\\"twice\\": $(($1 * 2))}"\', sh, "{a}", "{word}"]\n'
+        'name: shell\nparameters:\n  a: [1, 2, 3]\n  word: [x y, "\'"]\n'
+        'command: [sh, "-c", "echo noise; test $1 != 3 || exit 9; echo $(($1 * 2))", sh, "{a}", "{word}"]\n'
         "metric: {name: twice, goal: maximize}\n"
     )
     project.sweep(code=1)

@@ -10,6 +10,7 @@ taken for a reply. LIFE is never written to: it ends when the owner does, howeve
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import mmap
@@ -37,9 +38,10 @@ def main(arguments: list[str]) -> None:
     for fd in fds:
         os.set_inheritable(fd, False)  # what a point starts must not hold the protocol's pipes open
     _die_with_the_owner(life_fd)
+    log_fd = os.dup(2)  # a point may close 2, or put something else there
     # A crash writes its traceback to the log; so does a timeout, which the owner announces with SIGUSR1.
-    faulthandler.enable()
-    faulthandler.register(signal.SIGUSR1)
+    faulthandler.enable(log_fd)
+    faulthandler.register(signal.SIGUSR1, log_fd)
     memory = mmap.mmap(shared_fd, SHARED_BYTES)
     with os.fdopen(jobs_fd) as jobs, os.fdopen(replies_fd, "w") as replies:
 
@@ -59,10 +61,11 @@ def main(arguments: list[str]) -> None:
             reply(schema=number, names=schema.names, kinds=schema.kinds)
 
         writer = Writer(memory, metric=context.metric, announce=announce)
+        os.register_at_fork(after_in_child=lambda: _become_a_copy(writer, jobs_fd, replies_fd))
         reply(ready=True)
         for line in jobs:
             writer.restart()
-            _trim_log()
+            _trim_log(log_fd)
             _run(_points(space, json.loads(line)), compute, writer)
             reply(ended=True)
 
@@ -87,9 +90,13 @@ def _run(points: Iterator[Point], compute: Compute, writer: Writer) -> None:
         try:
             value = compute(point)
             duration_s = time.perf_counter() - begin
+            if writer.forked:
+                _end_copy(None)
             writer.done(point, raw_id, value, started=started, duration_s=duration_s)
         except BaseException as error:  # noqa: BLE001 - a failing point is a recorded result, sys.exit() too
             duration_s = time.perf_counter() - begin
+            if writer.forked:
+                _end_copy(error)
             writer.failed(point, raw_id, error, started=started, duration_s=duration_s)
         if writer.full:
             break
@@ -102,20 +109,39 @@ def _die_with_the_owner(life_fd: int) -> None:
     A thread could not do it: code that holds the interpreter's lock for an hour would outlive its owner by an
     hour. And a signal at the parent's death reaches this process only, not the commands it started.
     """
-    os.posix_spawn(
+    # In the background of a shell that ends at once: a point that waits for all its children waits for its own.
+    pid = os.posix_spawn(
         "/bin/sh",
-        ["sh", "-c", 'read -r _; kill -9 -- "-$0"', str(os.getpgid(0))],
+        ["sh", "-c", 'exec 3<&0; { read -r _ <&3; kill -9 -- "-$0"; } &', str(os.getpgid(0))],
         {},
         file_actions=[(os.POSIX_SPAWN_DUP2, life_fd, 0)],
     )
+    os.waitpid(pid, 0)
     os.close(life_fd)
 
 
-def _trim_log() -> None:
+def _become_a_copy(writer: Writer, *protocol_fds: int) -> None:
+    """In a process that a point forked: let go of the protocol, so that the owner sees when this child ends."""
+    writer.forked = True
+    null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for fd in protocol_fds:
+        with contextlib.suppress(OSError):
+            os.dup2(null_fd, fd, inheritable=False)
+    os.close(null_fd)
+
+
+def _end_copy(error: BaseException | None) -> None:
+    """End a copy of this process that came back from the point: the rest is not its work."""
+    code = error.code if isinstance(error, SystemExit) else None if error is None else 1
+    os._exit(code & 0xFF if isinstance(code, int) else int(code is not None))
+
+
+def _trim_log(log_fd: int) -> None:
     """Keep the log from filling the disk; its end is all that anyone reads."""
-    sys.stdout.flush()
-    if os.fstat(sys.stderr.fileno()).st_size > LOG_BYTES:
-        os.ftruncate(sys.stderr.fileno(), 0)
+    with contextlib.suppress(Exception):  # a point may have closed or replaced it
+        sys.stdout.flush()
+    if os.fstat(log_fd).st_size > LOG_BYTES:
+        os.ftruncate(log_fd, 0)
 
 
 if __name__ == "__main__":

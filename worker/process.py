@@ -21,6 +21,7 @@ from worker.context import Context
 from worker.records import HEADER, HEADER_BYTES, HEAP_START, IDLE, RECORD, SHARED_BYTES, Schema, Segment
 
 TRACE_S = 0.2  # for a hanging child to write where it hangs
+EXIT_S = 5.0  # for a child that has closed its pipe to end
 TAIL_BYTES = 3000
 _OUR_FRAME = re.compile(r'  File "(<frozen runpy>|.*/worker/(child|target)\.py)", line \d+ in ')
 THREAD_VARIABLES = (
@@ -44,6 +45,10 @@ class Running(NamedTuple):
     heap: int
     complete: int
 
+    def began(self, other: Running) -> bool:
+        """Whether this is the same attempt at the same point; a header that was being written fits no other."""
+        return (self.since_s, self.point_index) == (other.since_s, other.point_index)
+
 
 class Child:
     """A runner child with its pipes, its shared memory and its log."""
@@ -53,18 +58,20 @@ class Child:
         self.context = context
         self.schemas: dict[int, Schema] = {}
         self._unread = b""
+        self._killed = False
         self._oom_kills = _oom_kills()
         self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - closed by `kill`
         shared_fd = _shared_file()
         self._memory = mmap.mmap(shared_fd, SHARED_BYTES)
-        HEADER.pack_into(self._memory, 0, 0.0, IDLE, bytes(8), 0, 0, 0)
+        self._forget()
         jobs_read, jobs_write = os.pipe()
         replies_read, replies_write = os.pipe()
         life_read, life_write = os.pipe()  # ends in the child when this process does
         inherited = (jobs_read, replies_write, shared_fd, life_read)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "worker.child", *map(str, inherited)],
+                # -P: a `worker` or `json.py` in the current folder must not come before ours and Python's.
+                [sys.executable, "-P", "-m", "worker.child", *map(str, inherited)],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
@@ -84,6 +91,15 @@ class Child:
     def pid(self) -> int:
         """The process's id, which is its group's too."""
         return self._process.pid
+
+    def start(self, job: str) -> None:
+        """Give an idle child its next job; what came of the one before is forgotten."""
+        # Here, not by the child: it may be dead already, and the old results must not be taken for the new ones.
+        self._forget()
+        self.send(job)
+
+    def _forget(self) -> None:
+        HEADER.pack_into(self._memory, 0, 0.0, IDLE, bytes(8), 0, 0, 0)
 
     def send(self, line: str) -> None:
         """Send one line; a child that is gone is found out by the next `reply`."""
@@ -153,16 +169,27 @@ class Child:
             the exit code, negative for a signal.
         """
         # The group is killed even when the process has ended: what it started may still run. It cannot have
-        # been given to anybody else, since the shell that waits for our end is a member of it.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        # been given to anybody else, since the shell that waits for our end is a member of it; but only once.
+        if not self._killed:
+            self._killed = True
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._process.kill()
         return self._process.wait()
 
-    def exit_code(self) -> int:
-        """Wait for a child that has closed its pipe, and then for nothing of its group to be left."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=5)
+    def exit_code(self) -> int | None:
+        """End a child that has closed its pipe, with its group; None when it had closed it, but went on."""
+        try:
+            self._process.wait(timeout=EXIT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return None
         return self.kill()
+
+    def drain(self) -> None:
+        """Read what a dead child had still to say: it may have announced a schema."""
+        while "died" not in (self.reply(0) or {"died": True}):
+            pass
 
     def close(self) -> None:
         """Kill the child and give back what it held."""

@@ -137,7 +137,15 @@ class Packet:
 
 def error_payload(error_type: str, error: str) -> bytes:
     """A failed record's payload."""
-    return json.dumps({"type": error_type, "error": error}).encode()
+    return json.dumps({"type": printable(error_type), "error": printable(error)}).encode()
+
+
+def printable(text: str) -> str:
+    """Text that every table and file can hold: surrogates without a partner are spelled out.
+
+    They come with file names that are no UTF-8; JSON can carry them, SQLite, Parquet and CSV cannot.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def drop(spans: Sequence[tuple[int, int]], count: int) -> list[tuple[int, int]]:

@@ -16,8 +16,12 @@ from worker.records import IDLE, RECORD, TEXT_SCHEMA, Packet, Segment, Status, d
 
 POLL_S = 0.05  # how late a timeout, or growth past the memory limit, may be noticed
 START_DEADLINE_S = 600.0  # to import the target
+MAX_STRAYS = 3  # deaths between two points, one after the other and with nothing done, before we give up
 # What a process does to itself; any other signal was sent from outside.
-CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS)
+CRASHES = (
+    *(signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS, signal.SIGTRAP),
+    *(signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGXCPU, signal.SIGXFSZ, signal.SIGPIPE),
+)
 
 Span = tuple[int, int]
 
@@ -47,7 +51,7 @@ class Runner:
         self._child = Child(context)
         self._ready = False
         self._closed = False
-        self._busy = threading.Lock()
+        self._busy = threading.RLock()
         self._poll_s = POLL_S if context.timeout_s or context.memory_bytes else None
 
     def close(self) -> None:
@@ -59,6 +63,10 @@ class Runner:
 
     def ready(self) -> None:
         """Wait until the child has imported the target. Raises UsageError when it cannot."""
+        with self._busy:
+            self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
         label = self.context.target.label
         losses = 0
         while not self._ready:
@@ -95,6 +103,7 @@ class Runner:
         packet = Packet(worker=self.name)
         begin_s = time.perf_counter()
         rest = list(spans)
+        strays = 0
         while rest:
             if self._closed:
                 raise RunnerClosedError
@@ -102,6 +111,9 @@ class Runner:
             cause, culprit = self._attempt(rest, shuffle)
             segment = self._child.collect()
             rest = drop(rest, len(segment.records) // RECORD.size)
+            strays = 0 if segment.records or culprit is not None or cause is None else strays + 1
+            if cause is not None and strays > MAX_STRAYS:
+                raise RuntimeError(f"The runner child dies before it comes to a point. {cause.error}")
             if culprit is not None:
                 if cause is None:  # killed from outside
                     packet.losses[culprit.point_index] = losses = packet.losses.get(culprit.point_index, 0) + 1
@@ -121,10 +133,11 @@ class Runner:
         """Run until the job ends or the child does; `_ready` says afterwards whether it lives.
 
         Returns:
-            why the child ended, and the point at which it did; without a cause it was killed from outside.
+            why the child ended, and the point at which it did, if at any; without a cause it was killed from
+            outside.
         """
         child = self._child
-        child.send(json.dumps({"spans": spans, "shuffle": shuffle}))
+        child.start(json.dumps({"spans": spans, "shuffle": shuffle}))
         while True:
             reply = child.reply(self._poll_s)
             if reply is None:
@@ -135,20 +148,17 @@ class Runner:
                 self._ready = False
                 child.kill()
                 # It may have finished in the last instant: then it is done, and the next one had no share.
+                child.drain()
                 culprit = child.running()
-                return (cause, culprit) if culprit.point_index == suspect.point_index else (None, None)
+                return (cause, culprit) if culprit.began(suspect) else (None, None)
             if "ended" in reply:
                 return None, None
             if "died" in reply:
                 self._ready = False
                 code = child.exit_code()
                 culprit = child.running()
-                cause = self._cause(code)
-                if culprit.point_index == IDLE:
-                    if cause is not None:  # no point ran: this is nobody's fault but ours
-                        raise RuntimeError(f"the runner child {_how(code)}\n{child.log_tail()}")
-                    return None, None
-                return cause, culprit
+                # Between two points it may be a thread, or whatever else an earlier one left behind.
+                return self._cause(code), None if culprit.point_index == IDLE else culprit
 
     def _overdrawn(self, running: Running) -> Cause | None:
         """Whether the running point has used up its time or its memory."""
@@ -167,8 +177,10 @@ class Runner:
                 )
         return None
 
-    def _cause(self, code: int) -> Cause | None:
+    def _cause(self, code: int | None) -> Cause | None:
         """What a child's exit code says of the point that ran; None when it was killed from outside."""
+        if code is None:
+            return Cause("ProcessExit", f"It closed files that are not its own.\n{self._child.log_tail()}".rstrip())
         if code < 0 and -code not in CRASHES:
             if -code == signal.SIGKILL and self._child.killed_for_memory():
                 return Cause("OutOfMemory", "The kernel killed its process: the machine's memory was used up.")
@@ -182,12 +194,17 @@ class Runner:
         self._child.close()
         self._child = Child(self.context)
         self._ready = False
+        if self._closed:  # meanwhile: `close` has killed the one before
+            self._child.kill()
 
 
-def _how(code: int) -> str:
-    if code < 0:
-        return f"was killed by {signal.Signals(-code).name}"
-    return f"ended with exit code {code}"
+def _how(code: int | None) -> str:
+    if code is None:
+        return "closed its runner's files"
+    if code >= 0:
+        return f"ended with exit code {code}"
+    known = {int(each): each.name for each in signal.Signals}
+    return f"was killed by {known.get(-code, f'signal {-code}')}"
 
 
 def _append_failure(segment: Segment, culprit: Running, cause: Cause) -> None:

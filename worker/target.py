@@ -16,11 +16,13 @@ from typing import Any
 from grid.errors import UsageError
 from grid.space import Point, Space
 from worker.context import Context
+from worker.records import MAX_PAYLOAD_BYTES
 
 Compute = Callable[[Point], Any]
 GIVEN = ("seed", "artifact_dir")  # passed to a function that names them
 OURS = ("grid", "worker", "sweep")
 TAIL_BYTES = 4096
+OUT_BYTES = 2 * MAX_PAYLOAD_BYTES  # of standard output, in which the result is looked for
 
 
 class CommandFailedError(Exception):
@@ -94,7 +96,8 @@ def _import(run: str, folders: Sequence[str]) -> Callable[..., Any]:
 
 
 def _callables(module: Any) -> str:
-    return ", ".join(sorted(n for n, v in vars(module).items() if callable(v) and not n.startswith("_"))[:20])
+    found = getattr(module, "__dict__", {})
+    return ", ".join(sorted(n for n, v in found.items() if callable(v) and not n.startswith("_"))[:20])
 
 
 def _check(run: str, function: Callable[..., Any], *, names: Sequence[str]) -> tuple[str, ...]:
@@ -112,7 +115,7 @@ def _check(run: str, function: Callable[..., Any], *, names: Sequence[str]) -> t
     given = dict.fromkeys(name.partition(".")[0] for name in names)
     unknown = [] if takes_any else [name for name in given if name not in keywords]
     required = [name for name, parameter in keywords.items() if parameter.default is parameter.empty]
-    required += [n for n, p in signature.parameters.items() if p.kind is p.POSITIONAL_ONLY]
+    required += [n for n, p in signature.parameters.items() if p.kind is p.POSITIONAL_ONLY and p.default is p.empty]
     missing = [name for name in required if name not in given and name not in GIVEN]
     problems = []
     if unknown:
@@ -180,7 +183,7 @@ def _command(context: Context) -> Compute:
             if code != 0:
                 how = f"exited with {code}" if code > 0 else f"was killed by signal {-code}"
                 raise CommandFailedError(f"{words[0]} {how}\n{_tail(err)}".rstrip())
-            return last_json(_tail(out, 16 * TAIL_BYTES), stderr=_tail(err))
+            return last_json(_tail(out, OUT_BYTES), stderr=_tail(err))
 
     return compute
 
@@ -196,7 +199,7 @@ def last_json(stdout: str, *, stderr: str = "") -> Any:
 
     Raises CommandFailedError, with the last lines of both streams, when there is none.
     """
-    for line in reversed(stdout.splitlines()):
+    for line in reversed(stdout.split("\n")):  # and not at every character that Unicode calls a line's end
         try:
             value = json.loads(line)
         except ValueError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import reprlib
 import time
 import traceback
 from collections.abc import Callable
@@ -23,11 +24,13 @@ from worker.records import (
     Schema,
     Status,
     error_payload,
+    printable,
 )
 
 ERROR_CHARS = 8000
 _INT64_MAX = (1 << 63) - 1
 MAX_METRICS = 4096
+MAX_NAME_CHARS = 200  # of an exception's type
 _NO_ID = bytes(8)
 
 
@@ -43,6 +46,7 @@ class Writer:
         self._metric = metric
         self._announce = announce
         self._schemas: dict[tuple[Any, ...], tuple[int, Callable[..., bytes]]] = {}
+        self.forked = False  # whether this process is a copy, made by a point's fork: it must write nothing
         self.restart()
 
     def restart(self) -> None:
@@ -53,7 +57,7 @@ class Writer:
 
     def idle(self) -> None:
         """Commit what came before, and say that no point runs."""
-        HEADER.pack_into(self._memory, 0, 0.0, IDLE, _NO_ID, 0, self._heap, self._count)
+        self._memory[: HEADER.size] = HEADER.pack(0.0, IDLE, _NO_ID, 0, self._heap, self._count)
 
     @property
     def full(self) -> bool:
@@ -62,7 +66,10 @@ class Writer:
 
     def begin(self, point: Point, raw_id: bytes) -> None:
         """Commit what came before, and say which point runs now: its timeout counts from here."""
-        HEADER.pack_into(self._memory, 0, time.monotonic(), point.index, raw_id, point.seed, self._heap, self._count)
+        # One store rather than `pack_into`, which writes zeros first: the owner may look at any instant.
+        self._memory[: HEADER.size] = HEADER.pack(
+            time.monotonic(), point.index, raw_id, point.seed, self._heap, self._count
+        )
 
     def done(self, point: Point, raw_id: bytes, value: Any, *, started: float, duration_s: float) -> None:
         """Write a point's metrics. Raises BadResultError when `value` is no result."""
@@ -71,7 +78,7 @@ class Writer:
 
     def failed(self, point: Point, raw_id: bytes, error: BaseException, *, started: float, duration_s: float) -> None:
         """Write a point's error and the part of its traceback that is the user's own."""
-        payload = error_payload(type(error).__name__, describe(error))
+        payload = error_payload(type(error).__name__[:MAX_NAME_CHARS], describe(error))
         self._write(point, raw_id, payload, started, duration_s, Status.FAILED, TEXT_SCHEMA)
 
     def _write(
@@ -114,10 +121,12 @@ class Writer:
             raise BadResultError(f"returned {len(names):,} metrics; {MAX_METRICS:,} is the most.")
         for name, item in value.items():
             if not isinstance(name, str):
-                raise BadResultError(f"returned a dict with the key {name!r:.80}: metrics have text for names.")
+                raise BadResultError(f"returned a dict with the key {_repr(name)}: metrics have text for names.")
+            if name != printable(name):
+                raise BadResultError(f"returned a metric named {_repr(name)}, which UTF-8 cannot write.")
             if not _is_scalar(item):
                 raise BadResultError(
-                    f"returned {name} = {item!r:.80} of type {type(item).__name__}: a metric is one number, "
+                    f"returned {name} = {_repr(item)} of type {type(item).__name__}: a metric is one number, "
                     "text, true, false or null. Write anything larger into artifact_dir."
                 )
         kinds = "".join(_kind(item) for item in value.values())
@@ -127,7 +136,9 @@ class Writer:
             def as_text(*values: Any) -> bytes:
                 return _as_json(dict(zip(names, values, strict=True)))
 
-            self._schemas[key] = known = (TEXT_SCHEMA, as_text)
+            known = (TEXT_SCHEMA, as_text)
+            if number < TEXT_SCHEMA:  # names that are different for every point would fill the memory
+                self._schemas[key] = known
         else:
             schema = Schema(names, kinds)
             self._announce(number, schema)
@@ -146,7 +157,7 @@ def as_metrics(value: Any, *, metric: str) -> dict[Any, Any]:
     if _is_scalar(value) and value is not None and not isinstance(value, str):
         return {metric: value}
     raise BadResultError(
-        f"returned {value!r:.80} of type {type(value).__name__}. Return a dict of numbers, or one number."
+        f"returned {_repr(value)} of type {type(value).__name__}. Return a dict of numbers, or one number."
     )
 
 
@@ -192,12 +203,12 @@ def _plain(name: str, value: Any) -> Any:
     if _is_array_scalar(value):
         value = value.item()
     if isinstance(value, bool) or value is None or isinstance(value, str):
-        return str(value) if isinstance(value, str) else value
+        return printable(str(value)) if isinstance(value, str) else value
     if isinstance(value, float):
         return float(value)
     if isinstance(value, int):
         return int(value) if abs(value) <= _INT64_MAX else _as_float(name, value)
-    raise BadResultError(f"returned {name} = {value!r:.80} of type {type(value).__name__}, which is no scalar.")
+    raise BadResultError(f"returned {name} = {_repr(value)} of type {type(value).__name__}, which is no scalar.")
 
 
 def _as_float(name: str, value: int) -> float:
@@ -206,6 +217,11 @@ def _as_float(name: str, value: int) -> float:
         return float(value)
     except OverflowError:
         raise BadResultError(f"returned {name} = an integer of {value.bit_length()} bits.") from None
+
+
+def _repr(value: Any) -> str:
+    """The beginning of a value's repr, without writing out all of a long list first."""
+    return reprlib.repr(value)[:80]
 
 
 def describe(error: BaseException) -> str:
