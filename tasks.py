@@ -64,9 +64,9 @@ def _shown(path: Path) -> str:
 @_speaking
 def sweep(
     c: Context,
-    grid: str,
     set_: list[str],
     where: list[str],
+    grid: str = "",
     *,
     preview: bool = False,
     test_point: int = -1,
@@ -76,6 +76,7 @@ def sweep(
     json: bool = False,
 ) -> None:
     """Run a grid's points on this machine's cores; what is done is not run again."""
+    from grid.errors import UsageError
     from grid.load import load
     from grid.space import Space
     from sweep import preview as previews
@@ -83,6 +84,8 @@ def sweep(
     from sweep.run import Request, context_of, run_sweep, slots_here
     from sweep.say import ending
 
+    if not grid:
+        raise UsageError("Which sweep? Name its grid file, e.g. --grid examples/diabetes/grid.yaml")
     checked = load(Path(grid).absolute(), overrides=set_, where=where, name=name or None)
     slots = slots_here(checked, workers=workers or None)
     if preview:

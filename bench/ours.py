@@ -1,4 +1,4 @@
-"""sweepfleet's side: whole commands in processes of their own, as a user gives them, and what they say of themselves."""
+"""sweepfleet's side: whole commands in processes of their own, as a user gives them."""
 
 from __future__ import annotations
 

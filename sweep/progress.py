@@ -31,6 +31,10 @@ class Observer(Protocol):
     def update(self, progress: Progress) -> None:
         """Something happened, or some time went by."""
 
+    def waiting(self, what: str) -> contextlib.AbstractContextManager[object]:
+        """Around a time in which nothing else can be seen."""
+        ...
+
     def running(self) -> contextlib.AbstractContextManager[None]:
         """Around the time in which points run."""
         ...
@@ -45,6 +49,10 @@ class Silent:
 
     def update(self, progress: Progress) -> None:
         """Nothing."""
+
+    def waiting(self, what: str) -> contextlib.AbstractContextManager[object]:  # noqa: ARG002 - the protocol's
+        """Nothing."""
+        return contextlib.nullcontext()
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -119,6 +127,10 @@ class Lines:
         parts += [words.rate(progress), words.best(progress)]
         print(" · ".join(part for part in parts if part), flush=True)
 
+    def waiting(self, what: str) -> contextlib.AbstractContextManager[object]:  # noqa: ARG002 - the protocol's
+        """A log needs no line for a few seconds of silence."""
+        return contextlib.nullcontext()
+
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Lines need no preparation."""
@@ -134,6 +146,7 @@ class Bar:
         self._console = console
         self._next_s = 0.0
         self._live: Live | None = None
+        self._last: Progress | None = None
 
     def say(self, text: str) -> None:
         """One line to a person, above the bar."""
@@ -141,9 +154,14 @@ class Bar:
 
     def update(self, progress: Progress) -> None:
         """Redraw when it is time."""
+        self._last = progress
         if self._live is not None and time.monotonic() >= self._next_s:
             self._next_s = time.monotonic() + REFRESH_S
             self._live.update(self._draw(progress), refresh=True)
+
+    def waiting(self, what: str) -> contextlib.AbstractContextManager[object]:
+        """A spinner that goes away."""
+        return self._console.status(what)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -154,6 +172,8 @@ class Bar:
                 yield
             finally:
                 self._live = None
+                if self._last is not None:
+                    live.update(self._draw(self._last), refresh=True)
 
     def _draw(self, progress: Progress) -> Table:
         ended = progress.done + progress.failed

@@ -90,7 +90,7 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
     with folder.locked():
         if _anything_left(folder, space, request):
             context = context_of(sweep, root=request.root, artifacts=folder.artifacts.absolute())
-            with _engine(sweep, request, context) as engine:
+            with _engine(sweep, request, context, observer) as engine:
                 stop, progress = _drive(sweep, space, folder, engine=engine, request=request, observer=observer)
         else:
             observer.say("Nothing is left to run: every point has ended.")
@@ -102,7 +102,8 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
             born_s=request.born_s,
             driver_peak_rss_mb=peak_rss_mb(),
         )
-        summary = publish_apart(folder, facts)
+        with observer.waiting("writing tables and report"):
+            summary = publish_apart(folder, facts)
     if stop == "interrupted":
         return summary, EXIT_INTERRUPTED
     return summary, EXIT_FAILED if summary.failed or stop else EXIT_DONE
@@ -119,23 +120,22 @@ def _anything_left(folder: RunFolder, space: Space, request: Request) -> bool:
 
 
 @contextlib.contextmanager
-def _engine(sweep: Sweep, request: Request, context: Context) -> Iterator[Port]:
+def _engine(sweep: Sweep, request: Request, context: Context, observer: Observer) -> Iterator[Port]:
     slots = slots_here(sweep, workers=request.workers)
     if request.address is None:
         # Started before dask is imported, which takes a second: the children import the target meanwhile.
         prepare(context, slots=slots)
-    try:
-        from sweep.engine import local_engine, remote_engine
+    with contextlib.ExitStack() as stack:
+        stack.callback(dismiss, context)
+        with observer.waiting(f"starting {slots} slots: importing {sweep.target.label}"):
+            from sweep.engine import local_engine, remote_engine
 
-        engine = (
-            local_engine(context, slots=slots)
-            if request.address is None
-            else remote_engine(context, address=request.address)
-        )
-        with engine as port:
-            yield port
-    finally:
-        dismiss(context)
+            port = stack.enter_context(
+                local_engine(context, slots=slots)
+                if request.address is None
+                else remote_engine(context, address=request.address)
+            )
+        yield port
 
 
 def _drive(

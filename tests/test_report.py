@@ -16,10 +16,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from sweep import charts, report_rows, report_time
-from sweep.report import embed, write_report
-from sweep.report_axes import profile
-from sweep.report_scan import open_results
+from sweep.report import charts, picks, utilisation, write_report
+from sweep.report.axes import profile
+from sweep.report.page import embed
+from sweep.report.scan import open_results
 
 HOSTILE = '</script><img src=x onerror="window.hacked=1">&lt;<b>bold</b>\''
 
@@ -245,7 +245,7 @@ def test_utilisation_is_the_exact_overlap_of_rows_and_bins(tmp_path):
     path = make_rows(
         tmp_path, params={}, metrics={"m": [1.0] * 400}, failed=failed, started=started, duration=duration
     )
-    found = report_time.utilisation(open_results(path), slots=8)
+    found = utilisation.utilisation(open_results(path), slots=8)
     origin = min(started)
     edges = found["edges"]
     for low, high, busy in zip(edges, edges[1:], found["busy"], strict=False):
@@ -263,7 +263,7 @@ def test_a_pause_between_two_commands_is_cut_out_and_told(tmp_path):
     """Resuming after three days leaves two busy stretches side by side, and says where and how long the pause was."""
     started = [float(i) for i in range(100)] + [259_200.0 + i for i in range(100)]
     path = make_rows(tmp_path, params={}, metrics={"m": [1.0] * 200}, started=started, duration=[1.0] * 200)
-    found = report_time.utilisation(open_results(path), slots=1)
+    found = utilisation.utilisation(open_results(path), slots=1)
     assert found["active_s"] == pytest.approx(200.0)
     (cut,) = found["cuts"]
     assert (cut["at"], cut["pause_s"]) == pytest.approx((100.0, 259_100.0))
@@ -272,7 +272,7 @@ def test_a_pause_between_two_commands_is_cut_out_and_told(tmp_path):
 
 def test_rows_without_times_have_no_utilisation(tmp_path):
     path = make_rows(tmp_path, params={}, metrics={"m": [1.0, 2.0]}, started=[math.nan, math.nan])
-    assert report_time.utilisation(open_results(path), slots=1) is None
+    assert utilisation.utilisation(open_results(path), slots=1) is None
 
 
 # Which rows are shown
@@ -282,7 +282,7 @@ def test_rows_without_times_have_no_utilisation(tmp_path):
 def test_the_best_rows_are_finite_and_ties_keep_the_file_order(tmp_path, goal, expected):
     values = [1.0, math.nan, math.inf, -2.0, 8.0, 1.0, None, -math.inf]
     results = open_results(make_rows(tmp_path, params={}, metrics={"m": values}, failed=[6]))
-    assert report_rows.best_rows(results, ("m", goal), 3) == expected
+    assert picks.best_rows(results, ("m", goal), 3) == expected
 
 
 def test_the_table_has_all_failures_and_the_best_rows(tmp_path):
@@ -292,7 +292,7 @@ def test_the_table_has_all_failures_and_the_best_rows(tmp_path):
     path = make_rows(
         tmp_path, params={}, metrics={"m": [None if i in failed else v for i, v in enumerate(values)]}, failed=failed
     )
-    found = report_rows.table(open_results(path), ("m", "maximize"), fixed=())
+    found = picks.table(open_results(path), ("m", "maximize"), fixed=())
     columns = {column["name"]: column["values"] for column in found["columns"]}
     assert (found["shown"], found["total"]) == (2000, 5000)
     assert columns["status"].count("failed") == len(failed)
@@ -303,7 +303,7 @@ def test_the_table_has_all_failures_and_the_best_rows(tmp_path):
 
 def test_thousands_of_failures_leave_room_for_the_best(tmp_path):
     path = make_rows(tmp_path, params={}, metrics={"m": [float(i) for i in range(5000)]}, failed=range(4000))
-    found = report_rows.table(open_results(path), ("m", "minimize"), fixed=())
+    found = picks.table(open_results(path), ("m", "minimize"), fixed=())
     status = next(column["values"] for column in found["columns"] if column["name"] == "status")
     assert (status.count("failed"), status.count("done")) == (1000, 1000)
 
@@ -311,7 +311,7 @@ def test_thousands_of_failures_leave_room_for_the_best(tmp_path):
 def test_numbers_that_json_would_lose_travel_as_text(tmp_path):
     """Seeds past 2^53, NaN and infinities reach the table as they are."""
     path = make_rows(tmp_path, params={}, metrics={"m": [math.nan, -math.inf, 1.5]})
-    found = report_rows.table(open_results(path), None, fixed=())
+    found = picks.table(open_results(path), None, fixed=())
     columns = {column["name"]: column["values"] for column in found["columns"]}
     assert columns["metric.m"] == ["NaN", "-Infinity", 1.5]
     assert columns["seed"] == [str(2**62 + i) for i in range(3)]
@@ -319,7 +319,7 @@ def test_numbers_that_json_would_lose_travel_as_text(tmp_path):
 
 def test_a_metric_called_like_a_parameter_keeps_its_whole_name(tmp_path):
     path = make_rows(tmp_path, params={"size": [1, 2]}, metrics={"size": [3.0, 4.0]})
-    labels = [column["label"] for column in report_rows.table(open_results(path), None, fixed=())["columns"]]
+    labels = [column["label"] for column in picks.table(open_results(path), None, fixed=())["columns"]]
     assert labels[1:3] == ["param.size", "metric.size"]
 
 
@@ -332,13 +332,13 @@ def test_failures_are_grouped_by_type_and_last_line(tmp_path):
         8: ("Timeout", "took 10 s"),
     }
     path = make_rows(tmp_path, params={}, metrics={"m": [None] * 9 + [1.0]}, failed=range(9), errors=errors)
-    groups, more = report_rows.failures(open_results(path))
+    groups, more = picks.failures(open_results(path))
     assert [(g.error_type, g.message, g.count) for g in groups] == [
         ("ValueError", "ValueError: negative", 6),
         ("Timeout", "took 10 s", 2),
         ("ValueError", "ValueError: other", 1),
     ]
-    assert len(groups[0].point_ids) == report_rows.EXAMPLES_MAX
+    assert len(groups[0].point_ids) == picks.EXAMPLES_MAX
     assert groups[0].text.startswith("Traceback\n  line ")
     assert more == 0
 
@@ -346,14 +346,14 @@ def test_failures_are_grouped_by_type_and_last_line(tmp_path):
 def test_many_kinds_that_differ_in_their_numbers_are_one(tmp_path):
     errors = {i: ("ValueError", f"x = {i / 7} is too small") for i in range(200)}
     path = make_rows(tmp_path, params={}, metrics={"m": [None] * 200}, failed=range(200), errors=errors)
-    groups, more = report_rows.failures(open_results(path))
+    groups, more = picks.failures(open_results(path))
     assert [(group.count, more) for group in groups] == [(200, 0)]
     assert groups[0].message in {text for _, text in errors.values()}
 
 
 def test_a_failure_without_a_text_is_a_kind_too(tmp_path):
     path = make_rows(tmp_path, params={}, metrics={"m": [None]}, failed=[0], errors={0: (None, None)})
-    (group,), _ = report_rows.failures(open_results(path))
+    (group,), _ = picks.failures(open_results(path))
     assert (group.error_type, group.message, group.text) == ("unknown error", "", "")
 
 

@@ -112,7 +112,7 @@ def _die_with_the_owner(life_fd: int) -> None:
     # In the background of a shell that ends at once: a point that waits for all its children waits for its own.
     pid = os.posix_spawn(
         "/bin/sh",
-        ["sh", "-c", 'exec 3<&0; { read -r _ <&3; kill -9 -- "-$0"; } &', str(os.getpgid(0))],
+        ["sh", "-c", 'exec 3<&0; { read -r _ <&3; kill -s KILL -- "-$0"; } &', str(os.getpgid(0))],
         {},
         file_actions=[(os.POSIX_SPAWN_DUP2, life_fd, 0)],
     )
@@ -142,6 +142,7 @@ def _trim_log(log_fd: int) -> None:
         sys.stdout.flush()
     if os.fstat(log_fd).st_size > LOG_BYTES:
         os.ftruncate(log_fd, 0)
+        os.lseek(log_fd, 0, os.SEEK_SET)  # or what comes next would stand behind a hole of zeros
 
 
 if __name__ == "__main__":

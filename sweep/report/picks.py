@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from sweep.report_scan import INDEX, METRIC, PARAM, Results, gather, plain, query
+from sweep.report.scan import INDEX, METRIC, PARAM, Results, gather, plain, query
 
 ROWS_MAX = 2000
 CELLS_MAX = 120_000  # a sweep of 200 parameters embeds fewer rows, and says so

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from sweep.report_scan import Results, query
+from sweep.report.scan import Results, query
 
 BINS_MAX = 160
 IDLE_MIN_S = 60.0  # shorter pauses are drawn as they were

@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from sweep.report_rows import FailureGroup
-from sweep.report_scan import METRIC, PARAM
+from sweep.report.picks import FailureGroup
+from sweep.report.scan import METRIC, PARAM
 
 BEST_PARAMS_MAX = 12  # columns of parameters in the table of best points
 FIXED_SHOWN = 12

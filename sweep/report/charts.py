@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from sweep.report_axes import Axis, label
-from sweep.report_scan import INDEX, METRIC, PARAM, Results, finite, gather, plain, query
+from sweep.report.axes import Axis, label
+from sweep.report.scan import INDEX, METRIC, PARAM, Results, finite, gather, plain, query
 
 AXES_MAX = 8
 METRICS_MAX = 6

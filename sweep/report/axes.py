@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from sweep.report_scan import PARAM, SIZE_MAX, Results, finite, plain, query
+from sweep.report.scan import PARAM, SIZE_MAX, Results, finite, plain, query
 
 LEVELS_MAX = 60  # distinct values of a parameter on an axis; a number with more is put into bins
 LABEL_MAX = 80  # characters

@@ -14,14 +14,14 @@ from typing import Any
 
 import polars as pl
 
-from sweep import charts, report_html, report_rows
-from sweep.report_axes import Profile, profile
-from sweep.report_scan import METRIC, PARAM, Results, gather, open_results, query
-from sweep.report_time import utilisation
+from sweep.report import charts, markup, picks
+from sweep.report.axes import Profile, profile
+from sweep.report.scan import METRIC, PARAM, Results, gather, open_results, query
+from sweep.report.utilisation import utilisation
 
 BEST = 10
 SCRIPTS_HERE = "<!--scripts-->"
-SCRIPTS = ("report.js", "report_table.js", "report_parallel.js", "report_time.js", "report_charts.js")
+SCRIPTS = ("page.js", "table.js", "parallel.js", "utilisation.js", "charts.js")
 
 
 def write_report(
@@ -70,14 +70,14 @@ def _page(
         "distributions": charts.distributions(results, metrics),
         "parallel": charts.parallel(results, found.axes, metrics),
         "utilisation": busy,
-        "table": report_rows.table(results, metric, fixed=tuple(found.fixed)) if results.rows else None,
+        "table": picks.table(results, metric, fixed=tuple(found.fixed)) if results.rows else None,
     }
     sections = _sections(results, data=data, found=found, summary=summary, metric=metric, failed=failed)
-    details = report_html.run_details(summary=summary, manifest=manifest, fixed=found.fixed)
+    details = markup.run_details(summary=summary, manifest=manifest, fixed=found.fixed)
     sections.append(("details", "Run", _section("details", "How it was run", details)))
     body = [
-        report_html.header(summary=summary, manifest=manifest, done=done, failed=failed),
-        report_html.notes(_notes(summary, manifest=manifest, left=int(summary.get("points") or 0) - done - failed)),
+        markup.header(summary=summary, manifest=manifest, done=done, failed=failed),
+        markup.notes(_notes(summary, manifest=manifest, left=int(summary.get("points") or 0) - done - failed)),
         '<noscript><p class="note">Charts and the table of rows need JavaScript.</p></noscript>',
         "<nav>" + "".join(f'<a href="#{name}">{title}</a>' for name, title, _ in sections) + "</nav>",
         "" if results.rows else '<p class="empty">No point has finished yet.</p>',
@@ -111,15 +111,15 @@ def _sections(
 ) -> list[tuple[str, str, str]]:
     """The sections there is something to show in: id, name in the navigation, markup."""
     sections = []
-    best = report_rows.best_rows(results, metric, BEST)
+    best = picks.best_rows(results, metric, BEST)
     if best and metric:
-        shown = [axis.name for axis in found.axes][: report_html.BEST_PARAMS_MAX]
+        shown = [axis.name for axis in found.axes][: markup.BEST_PARAMS_MAX]
         varying = [name for name in results.params if name not in found.fixed]
-        params = [name for name in varying if name in shown] or varying[: report_html.BEST_PARAMS_MAX]
+        params = [name for name in varying if name in shown] or varying[: markup.BEST_PARAMS_MAX]
         names = [name for name in results.schema if name.startswith(METRIC) or name in ("replicate", "point_id")]
         frame = gather(results, [*names, *(PARAM + name for name in params)], best)
         left_out = len(varying) - len(params)
-        table = report_html.best_table(frame, metric=metric, params=params, left_out=left_out)
+        table = markup.best_table(frame, metric=metric, params=params, left_out=left_out)
         sections.append(("best", "Best points", _section("best", "Best points", table)))
     crosses = data["crosses"]
     if crosses:
@@ -138,10 +138,10 @@ def _sections(
         lead = "Slots at work, and points finished, from every row's start and duration."
         sections.append(("utilisation", "Utilisation", _plot("utilisation", "Utilisation", lead, headline)))
     if failed:
-        groups, more = report_rows.failures(results)
+        groups, more = picks.failures(results)
         kinds = len(groups) + more
         lead = f'<p class="lead">{failed:,} failed, in {kinds:,} kind{"s" * (kinds != 1)} by error and last line.</p>'
-        content = lead + report_html.failure_list(groups, more=more)
+        content = lead + markup.failure_list(groups, more=more)
         sections.append(("failures", "Failures", _section("failures", "Failures", content)))
     if data["table"]:
         shown_rows, total = data["table"]["shown"], data["table"]["total"]
@@ -167,9 +167,9 @@ def _efficiency(busy: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     slot_words = "1 slot" if slots == 1 else f"{slots:,} slots" if slots else "the slots"
     how = ""
     if worked is not None and wall is not None:
-        how = f": {report_html.duration(worked)} of work on {slot_words} in {report_html.duration(wall)}"
+        how = f": {markup.duration(worked)} of work on {slot_words} in {markup.duration(wall)}"
     return (
-        f'<p class="headline"><span class="value">{report_html.percent(share)}</span>'
+        f'<p class="headline"><span class="value">{markup.percent(share)}</span>'
         f'<span class="sub">efficiency{how}</span></p>'
     )
 
@@ -197,16 +197,16 @@ def _paired(sections: list[tuple[str, str, str]]) -> list[str]:
 
 def _assemble(*, title: str, body: str, data: Mapping[str, Any]) -> list[str]:
     """The page in pieces, most of it the chart library. A script runs only if its hash is in the policy."""
-    ours = "".join(_read("sweep", name) for name in SCRIPTS)
+    ours = "".join(_read("sweep.report", name) for name in SCRIPTS)
     scripts = [f'(() => {{\n"use strict";\n{ours}}})();\n']
     if any(data[name] for name in ("crosses", "distributions", "utilisation")):
         scripts.insert(0, _read("plotly", "package_data/plotly.min.js"))
     hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
     policy = f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"
-    page = Template(_read("sweep", "report.html")).substitute(
+    page = Template(_read("sweep.report", "page.html")).substitute(
         policy=policy,
-        title=report_html.text(title),
-        style=_read("sweep", "report.css"),
+        title=markup.text(title),
+        style=_read("sweep.report", "page.css"),
         body=body,
         data=embed(data),
         scripts=SCRIPTS_HERE,
