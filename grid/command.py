@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from grid.errors import UsageError
-from grid.plan import Value
+from grid.plan import Value, nest
 from grid.wandb import ENVIRONMENT_VARIABLE, POINT_MACROS
 
 # {{{name}}} is the value in braces, {{name}} is the text {name}, {name} the value; ${name} is the shell's.
@@ -65,18 +65,6 @@ def placeholders(word: str) -> Iterator[str]:
 def is_known(name: str, names: Sequence[str]) -> bool:
     """Whether a placeholder has a meaning: a parameter, what holds nested ones, or a word of every point."""
     return name in names or name in _POINT_WORDS or any(other.startswith(f"{name}.") for other in names)
-
-
-def nest(params: Mapping[str, Value]) -> dict[str, Value]:
-    """Flat dotted names as nested dicts: {"net.depth": 2} is {"net": {"depth": 2}}."""
-    nested: dict[str, Value] = {}
-    for name, value in params.items():
-        *outer, last = name.split(".")
-        inner = nested
-        for part in outer:
-            inner = inner.setdefault(part, {})
-        inner[last] = value
-    return nested
 
 
 def _variable(name: str, env: Mapping[str, str]) -> str:

@@ -142,7 +142,7 @@ def _values(text: str) -> Node:
 
 
 def _flow(text: str) -> Node:
-    """The node of a text in YAML's flow style, belonging to no line of any file. Raises YamlError."""
+    """The node of a text in YAML's flow style. Raises YamlError."""
     node = compose(text)
     if node is None:
         raise YamlError(Problem("", "Nothing is given.", ""))
@@ -150,16 +150,7 @@ def _flow(text: str) -> Node:
     reading.value(node)
     if reading.problems:
         raise YamlError(*reading.problems)
-    _unplace(node)
     return node
-
-
-def _unplace(node: Any) -> None:
-    node.start_mark = None
-    if not isinstance(node, ScalarNode):
-        for child in node.value:
-            for part in child if isinstance(child, tuple) else (child,):
-                _unplace(part)
 
 
 def _text(value: str) -> ScalarNode:

@@ -257,10 +257,7 @@ def logspace(first: float, last: float, count: int) -> list[float]:
     numpy.logspace's numbers come from the machine's `pow` and may differ from these in the last bit.
     """
     ten = decimal.Decimal(10)
-    return [
-        float(f"1e{int(power)}") if power.is_integer() else float(_DECIMAL.power(ten, decimal.Decimal(power)))
-        for power in linspace(first, last, count)
-    ]
+    return [float(_DECIMAL.power(ten, decimal.Decimal(power))) for power in linspace(first, last, count)]
 
 
 def _arange(spec: ParameterSpec) -> list[Value]:

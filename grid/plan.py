@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -85,6 +86,18 @@ class Plan:
     def digest(self) -> str:
         """A name for exactly this plan: 16 hex digits of BLAKE2b over its canonical JSON."""
         return hashlib.blake2b(self.to_json().encode(), digest_size=8).hexdigest()
+
+
+def nest(params: Mapping[str, Value]) -> dict[str, Value]:
+    """Flat dotted names as nested dicts: {"net.depth": 2} is {"net": {"depth": 2}}."""
+    nested: dict[str, Value] = {}
+    for name, value in params.items():
+        *outer, last = name.split(".")
+        inner = nested
+        for part in outer:
+            inner = inner.setdefault(part, {})
+        inner[last] = value
+    return nested
 
 
 def _block(raw: dict[str, Any]) -> Block:

@@ -13,7 +13,7 @@ from grid.space import Space
 from sweep.ledger import Ledger
 from worker.records import MAX_POINTS
 
-TARGET_S = 0.5  # a bundle's length once a point's is known: dask's cost for each is a few ms
+TARGET_S = 1.0  # a bundle's length once a point's is known: what is in flight is lost with its machine
 GROWTH = 8  # a bundle may be this many times longer than the last: the first estimates are rough
 MAX_SPANS = 1024  # a bundle full of holes stays a few KB
 PAGE = 10_000  # ended points looked up at once

@@ -94,6 +94,7 @@ class Driver:
     _losses: dict[int, int] = field(default_factory=dict)
     _singles: deque[int] = field(default_factory=deque)  # of bundles that were lost too often
     _numbers: int = 0
+    _flying: int = 0  # points in flight
     _exhausted: bool = False
     # Seeded by nothing: it only spreads retries.
     _jitter: random.Random = field(default_factory=random.Random)
@@ -119,9 +120,16 @@ class Driver:
         slots = max(1, self.engine.slots)
         return min(slots, self.execution.max_parallel or slots)
 
+    def _window(self) -> int:
+        """How many bundles may be out; with a limit on points at once, one that waits in line would be too many."""
+        slots = self._allowed_slots()
+        return slots if self.execution.max_parallel else slots * WINDOW
+
     def _patience_s(self) -> float:
         due_s = self._retries.next_due_s()
-        return TICK_S if due_s is None else max(0.001, min(TICK_S, due_s - time.monotonic()))
+        if due_s is None or self.engine.flying >= self._window():  # a retry has to wait for room, too
+            return TICK_S
+        return max(0.001, min(TICK_S, due_s - time.monotonic()))
 
     def _stop(self) -> Stop | None:
         if self.stopped():
@@ -140,16 +148,15 @@ class Driver:
             self.show(self.progress)
 
     def _fill(self) -> None:
-        slots = self._allowed_slots()
-        self._sizer.slots = self.progress.slots = max(slots, 1)
-        # With a limit on points at once, a bundle that waits in line would be one too many.
-        window = slots if self.execution.max_parallel else slots * WINDOW
+        self._sizer.slots = self.progress.slots = self._allowed_slots()
+        window = self._window()
         while self.engine.flying < window:
             bundle = self._next()
             if bundle is None:
                 break
             if self.progress.first_submit_s is None:
                 self.progress.first_submit_s = time.time()
+            self._flying += bundle.points
             self.engine.submit(bundle)
 
     def _next(self) -> Bundle | None:
@@ -165,7 +172,8 @@ class Driver:
         return self._bundle(spans, self.pending.shuffle)
 
     def _remaining(self) -> int:
-        return max(1, self.progress.total - self.progress.done - self.progress.failed)
+        """Points that nobody has been given yet, as far as the total is known."""
+        return max(1, self.progress.total - self.progress.done - self.progress.failed - self._flying)
 
     def _bundle(self, spans: tuple[Span, ...], shuffle: int | None) -> Bundle:
         self._numbers += 1
@@ -173,23 +181,30 @@ class Driver:
 
     def _take(self, events: list[Ended | Lost]) -> None:
         packets = []
+        ended = {event.bundle.number for event in events if isinstance(event, Ended)}
+        lost: dict[int, Lost] = {}  # the last word on each bundle that is still out
         for event in events:
             if isinstance(event, Ended):
                 packet = Packet.from_bytes(event.packet)
                 self._sizer.saw(points=event.bundle.points, wall_s=packet.wall_s)
+                self._flying -= event.bundle.points
                 packets.append(packet)
             else:
-                packets += self._lost(event)
+                self.progress.losses += 1
+                if event.bundle.number not in ended:
+                    lost[event.bundle.number] = event
+        for event in lost.values():
+            packets += self._lost(event)
         if packets:
             self._commit(packets)
 
     def _lost(self, event: Lost) -> Iterator[Packet]:
         """A machine went away: a bundle goes on by itself, but not for ever."""
-        self.progress.losses += 1
         bundle = event.bundle
         if event.times < min(SPLIT_AFTER, self.execution.infra_retries + 1):
             return
         self.engine.cancel(bundle)
+        self._flying -= bundle.points
         for index in self._indexes(bundle):
             losses = self._losses[index] = self._losses.get(index, 0) + event.times
             if losses <= self.execution.infra_retries:

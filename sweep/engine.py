@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import queue
 import time
 from collections import Counter
@@ -30,7 +31,13 @@ CONFIG = {
     "distributed.worker.memory.terminate": False,
     "distributed.admin.tick.limit": "1h",
     "distributed.diagnostics.nvml": False,
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
 }
+
+
+# dask opens an HTTP port whatever it is told; without this, on every interface.
+LOOPBACK = "127.0.0.1:0"
 
 
 class ClusterError(SweepfleetError):
@@ -42,8 +49,13 @@ class ClusterError(SweepfleetError):
 class Engine:
     """A scheduler whose workers have the sweep's runners."""
 
-    def __init__(self, client: Client, context: Context) -> None:
+    def __init__(self, client: Client, context: Context, *, slots: int | None = None) -> None:
         """Give every worker its runners and wait for them.
+
+        Args:
+            client: connected to the scheduler.
+            context: of the sweep.
+            slots: how many runners there are; None: as many as the workers have threads, counted now and then.
 
         Raises:
             UsageError: a worker refuses the target.
@@ -54,7 +66,7 @@ class Engine:
         self._flying: dict[int, tuple[Future, Bundle]] = {}
         self._starts: Counter[int] = Counter()
         self._events: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
-        self._slots = (0.0, 0)
+        self._slots = (-math.inf, 0) if slots is None else (math.inf, slots)
         client.register_plugin(Slots(context))
         answers = client.run(ready, self._digest)
         if not answers:
@@ -130,9 +142,10 @@ class Engine:
 
     def cancel(self, bundle: Bundle) -> None:
         """Forget a bundle; what comes of it is dropped."""
-        future, _ = self._flying.pop(bundle.number)
         self._starts.pop(bundle.number, None)
-        future.cancel()
+        if bundle.number in self._flying:
+            future, _ = self._flying.pop(bundle.number)
+            future.cancel()
 
 
 @contextlib.contextmanager
@@ -150,17 +163,19 @@ def local_engine(context: Context, *, slots: int) -> Iterator[Engine]:
             with (
                 LocalCluster(
                     n_workers=1,
-                    threads_per_worker=slots,
+                    # Two threads for each runner: one waits with the next bundle, so that no runner waits for dask.
+                    threads_per_worker=2 * slots,
                     processes=False,
                     protocol="inproc://",
-                    dashboard_address=None,
+                    scheduler_kwargs={"dashboard": False, "dashboard_address": LOOPBACK},
+                    worker_dashboard_address=LOOPBACK,
                     memory_limit=0,
                     silence_logs=logging.CRITICAL,
                 ) as cluster,
                 Client(cluster) as client,
             ):
                 try:
-                    yield Engine(client, context)
+                    yield Engine(client, context, slots=slots)
                 finally:
                     dismiss(context)  # first, so that no thread of dask's waits for a point
         finally:

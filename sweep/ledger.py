@@ -23,6 +23,7 @@ from sweep.rows import Rows
 from worker.records import TEXT_SCHEMA, Schema, Status
 
 VERSION = 1
+REMEDY = "It was left as it is. Restore it from a copy, or start anew under another --name."
 APPLICATION_ID = 0x73776670  # "swfp", in the file's header: other programs' databases are refused
 COLUMNS = """
     id TEXT NOT NULL,            -- the point's, 16 hex digits
@@ -94,18 +95,32 @@ class Ledger:
             _examine(path)
         elif readonly:
             raise UsageError(f"{path} does not exist: there are no results yet.")
-        with self._storing():
-            self._db = sqlite3.connect(path, isolation_level=None)
-            self._db.execute("PRAGMA busy_timeout = 10000")
-            if readonly:
-                self._db.execute("PRAGMA query_only = ON")
-            else:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = FULL")  # a commit survives a power cut
-                if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
-                    self._create()
         self._sources: dict[Source, int] = {}
         self._schemas: dict[Schema, int] = {}
+        with self._storing():
+            self._db = sqlite3.connect(path, isolation_level=None)
+        try:
+            self._open(readonly=readonly)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _open(self, *, readonly: bool) -> None:
+        with self._storing():
+            self._db.execute("PRAGMA busy_timeout = 10000")
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]  # the log's, where it is newer
+            _check_version(self.path, version)
+            if readonly:
+                if version == 0:
+                    raise UsageError(f"{self.path} is empty: there are no results yet.")
+                self._db.execute("PRAGMA query_only = ON")
+                return
+            if version == 0 and self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                raise UsageError(f"{self.path} is a database of some other program. {REMEDY}")
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")  # a commit survives a power cut
+            if version == 0:
+                self._create()
 
     def _create(self) -> None:
         # One transaction: executescript would commit after each statement.
@@ -124,9 +139,11 @@ class Ledger:
     def _storing(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
+        except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.ProgrammingError | sqlite3.IntegrityError):
                 raise
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                raise UsageError(f"{self.path} is damaged: {error}. {REMEDY}") from error
             raise StorageError(
                 f"{self.path} cannot be written: {error}. What was committed is safe: make room on the disk (or "
                 "repair its rights), then give the same command again; it goes on where this one stopped."
@@ -142,42 +159,48 @@ class Ledger:
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back by itself
                     self._db.execute("ROLLBACK")
+                self._sources.clear()  # their numbers may be among what was undone
+                self._schemas.clear()
                 raise
+
+    def _read(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._storing():
+            return self._db.execute(query, values).fetchall()
 
     # What there is.
 
     def plan(self) -> Plan | None:
         """The plan that the rows' indexes refer to; None in an empty ledger."""
-        found = self._db.execute("SELECT value FROM meta WHERE key = 'plan'").fetchone()
-        return Plan.from_json(found[0]) if found else None
+        found = self._read("SELECT value FROM meta WHERE key = 'plan'")
+        return Plan.from_json(found[0][0]) if found else None
 
     def counts(self) -> Counts:
         """Finished and failed points of the plan."""
-        by_status = dict(self._db.execute("SELECT status, count(*) FROM points GROUP BY status"))
+        by_status = dict(self._read("SELECT status, count(*) FROM points GROUP BY status"))
         return Counts(by_status.get(Status.DONE, 0), by_status.get(Status.FAILED, 0))
 
     def former(self) -> int:
         """How many rows belong to points that the plan no longer has."""
-        return int(self._db.execute("SELECT count(*) FROM former").fetchone()[0])
+        return int(self._read("SELECT count(*) FROM former")[0][0])
 
     def seed_changed(self) -> str | None:
         """How `seed:` changed under finished rows, as `adopt` found; None when it did not."""
-        found = self._db.execute("SELECT value FROM meta WHERE key = 'seed_changed'").fetchone()
-        return found[0] if found else None
+        found = self._read("SELECT value FROM meta WHERE key = 'seed_changed'")
+        return found[0][0] if found else None
 
     def busy_s(self) -> float:
         """The time of every point's last attempt, added up."""
-        return float(self._db.execute("SELECT total(duration_s) FROM points").fetchone()[0])
+        return float(self._read("SELECT total(duration_s) FROM points")[0][0])
 
     def mean_s(self) -> float | None:
         """The mean duration of a finished point; None when there is none."""
-        found = self._db.execute("SELECT avg(duration_s) FROM points WHERE status = 0").fetchone()[0]
+        found = self._read("SELECT avg(duration_s) FROM points WHERE status = 0")[0][0]
         return None if found is None else float(found)
 
     def ended_from(self, start: int, *, limit: int, failed_too: bool = True) -> list[int]:
         """Indexes of ended points from `start` on, ascending, `limit` at the most."""
         which = "" if failed_too else f"AND status = {int(Status.DONE)}"
-        rows = self._db.execute(
+        rows = self._read(
             f"SELECT point_index FROM points WHERE point_index >= ? {which} ORDER BY point_index LIMIT ?",  # noqa: S608
             (start, limit),
         )
@@ -185,17 +208,17 @@ class Ledger:
 
     def has_ended(self, index: int, *, failed_too: bool = True) -> bool:
         """Whether the point at `index` has ended."""
-        found = self._db.execute("SELECT status FROM points WHERE point_index = ?", (index,)).fetchone()
-        return found is not None and (failed_too or found[0] == Status.DONE)
+        found = self._read("SELECT status FROM points WHERE point_index = ?", (index,))
+        return bool(found) and (failed_too or found[0][0] == Status.DONE)
 
     def scan(self, *, chunk: int) -> Iterator[list[tuple[Any, ...]]]:
         """All rows in the plan's order, `chunk` at a time: the point's index, then FIELDS."""
         start = -1
         while True:
-            rows = self._db.execute(
+            rows = self._read(
                 f"SELECT point_index, {FIELDS} FROM points WHERE point_index > ? ORDER BY point_index LIMIT ?",  # noqa: S608
                 (start, chunk),
-            ).fetchall()
+            )
             if not rows:
                 return
             yield rows
@@ -203,31 +226,33 @@ class Ledger:
 
     def schemas(self) -> dict[int, Schema]:
         """How metrics are packed, by number."""
-        rows = self._db.execute("SELECT number, names, kinds FROM schemas")
+        rows = self._read("SELECT number, names, kinds FROM schemas")
         return {number: Schema(tuple(json.loads(names)), kinds) for number, names, kinds in rows}
 
     def sources(self) -> dict[int, Source]:
         """Where rows were computed, by number."""
         return {
-            row[0]: Source(*row[1:])
-            for row in self._db.execute("SELECT number, worker, git_commit, env_hash FROM sources")
+            row[0]: Source(*row[1:]) for row in self._read("SELECT number, worker, git_commit, env_hash FROM sources")
         }
 
     def index_of(self, point_id: str) -> int:
         """The index of an ended point. Raises KeyError when no row has this id."""
-        found = self._db.execute("SELECT point_index FROM points WHERE id = ?", (point_id,)).fetchone()
-        if found is None:
+        found = self._read("SELECT point_index FROM points WHERE id = ?", (point_id,))
+        if not found:
             raise KeyError(point_id)
-        return int(found[0])
+        return int(found[0][0])
 
     def text_metrics(self) -> Iterator[bytes]:
         """The metrics that are kept as JSON."""
-        rows = self._db.execute("SELECT metrics FROM points WHERE schema IS NULL AND metrics IS NOT NULL")
-        return (row[0] for row in rows)
+        with self._storing():
+            for (metrics,) in self._db.execute(
+                "SELECT metrics FROM points WHERE schema IS NULL AND metrics IS NOT NULL"
+            ):
+                yield metrics
 
     def commits(self) -> list[str | None]:
         """The distinct commits that the plan's rows come from."""
-        rows = self._db.execute(
+        rows = self._read(
             "SELECT DISTINCT git_commit FROM sources WHERE number IN (SELECT DISTINCT source FROM points)"
         )
         return [row[0] for row in rows]
@@ -256,7 +281,8 @@ class Ledger:
         homeless: list[int] = []
         for (index,) in self._db.execute("SELECT point_index FROM points"):
             point = old.point(index)
-            home = _home(new, index, point.id, point.params, point.replicate)
+            same_draw = index // old.plan.replicates * new.plan.replicates + point.replicate
+            home = _home(new, same_draw, point.id, point.params, point.replicate)
             if home is None:
                 homeless.append(index)
             else:
@@ -353,7 +379,7 @@ class Ledger:
 
 
 def _home(space: Space, index: int | None, id_: str, params: Mapping[str, Any], replicate: int) -> int | None:
-    """The index of a point with this id; the old index first: it holds where a grid grew at its end."""
+    """The index of a point with this id; the old one, `index`, first: it holds where a grid grew at its end."""
     if index is not None and index < space.size and space.exists(index) and space.point(index).id == id_:
         return index
     found = space.find(params, replicate)
@@ -362,27 +388,43 @@ def _home(space: Space, index: int | None, id_: str, params: Mapping[str, Any], 
 
 def _examine(path: Path) -> None:
     """Refuse what is not a whole ledger of ours, without changing a byte of it. Raises UsageError."""
-    remedy = "It was left as it is. Restore it from a copy, or start anew under another --name."
-    with path.open("rb") as file:
-        header = file.read(100)
-        size = file.seek(0, 2)
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+            size = file.seek(0, 2)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
     if size == 0:
         return  # killed between making the file and writing to it
     if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
-        raise UsageError(f"{path} is not a ledger: it does not begin as one. {remedy}")
+        raise UsageError(f"{path} is not a ledger: it does not begin as one. {REMEDY}")
     page = int.from_bytes(header[16:18], "big")
-    pages, version = int.from_bytes(header[28:32], "big"), int.from_bytes(header[60:64], "big")
-    # After a kill the newest pages are in the write-ahead log, and the header may be ahead of the file.
-    wal = path.with_name(path.name + "-wal")
-    in_wal = wal.exists() and wal.stat().st_size > 0
-    if not in_wal and size < pages * (65536 if page == 1 else page):
-        raise UsageError(
-            f"{path} is truncated: it has {size:,} bytes, and its header says {pages * page:,}. {remedy}"
-        )
+    promised = int.from_bytes(header[28:32], "big") * (65536 if page == 1 else page)
+    if size < promised and not _whole_with_its_log(path):
+        raise UsageError(f"{path} is truncated: it has {size:,} bytes, and its header says {promised:,}. {REMEDY}")
+    version, changes = int.from_bytes(header[60:64], "big"), int.from_bytes(header[40:44], "big")
+    _check_version(path, version)
+    # A file of ours that has no version yet has no table either.
+    if (version or changes) and int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise UsageError(f"{path} is a database of some other program. {REMEDY}")
+
+
+def _check_version(path: Path, version: int) -> None:
     if version > VERSION:
         raise UsageError(
             f"{path} was written by a newer sweepfleet (ledger version {version}; this one knows {VERSION}). "
             "It was left as it is. Update sweepfleet: git pull && uv sync"
         )
-    if version and int.from_bytes(header[68:72], "big") != APPLICATION_ID:
-        raise UsageError(f"{path} is a database of some other program. {remedy}")
+
+
+def _whole_with_its_log(path: Path) -> bool:
+    """Whether the pages that the file lacks are in its write-ahead log: so it is after a kill during a checkpoint."""
+    wal = path.with_name(path.name + "-wal")
+    if not wal.exists() or wal.stat().st_size == 0:
+        return False
+    try:
+        # Read-only: an ordinary connection would write the log into the file when it is closed.
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            return bool(db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+    except sqlite3.DatabaseError:
+        return False

@@ -61,9 +61,9 @@ def best_of(path: Path, metric: str, *, maximize: bool) -> tuple[str, float, int
         ids, count = pl.col("point_id").first(), pl.len().alias("count")
         groups = finite.group_by(params or pl.lit(0), maintain_order=True)
         means = groups.agg(ids, pl.col("value").mean(), count).select("point_id", "value", "count")
-    place = pl.col("value").arg_max() if maximize else pl.col("value").arg_min()
-    found = means.select(pl.all().gather(place)).collect()
-    return found.row(0) if found.height and found["value"][0] is not None else None
+    best = pl.col("value").max() if maximize else pl.col("value").min()
+    found = means.filter(pl.col("value") == best).head(1).collect()  # arg_min promises no order among equals
+    return found.row(0) if found.height else None
 
 
 def _filtered(table: pl.LazyFrame, where: str, columns: list[str]) -> pl.LazyFrame:

@@ -79,11 +79,15 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
         the summary, and the command's exit code.
 
     Raises:
-        UsageError: nothing was run: the target is refused, the ledger cannot be read, another process writes.
+        UsageError: nothing was run: there are no points, the target is refused, the ledger cannot be read, another
+            process writes.
         StorageError: the ledger could not be written any more; what was committed is kept.
         ClusterError: the cluster went away; likewise.
     """
     space = Space(sweep.plan)
+    count = space.count()
+    if count.exact and not count.points:
+        raise UsageError("The grid has no points: its constraints leave nothing. Loosen where, exclude or when.")
     folder = RunFolder(request.runs / sweep.name)
     stop: Stop | None = None
     progress: Progress | None = None

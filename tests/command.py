@@ -7,8 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,17 +76,6 @@ class Project:
             return []
         finally:
             db.close()
-
-
-def wait_for(condition: Callable[[], Any], what: str) -> Any:
-    """Poll until `condition` holds; the deadline is for a broken program, not a measure of a good one."""
-    end_s = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end_s:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"never happened: {what}")
 
 
 def interrupt(process: subprocess.Popen[str]) -> tuple[str, str]:

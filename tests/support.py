@@ -32,7 +32,7 @@ from worker.records import (
 )
 from worker.writer import Writer
 
-DEADLINE_S = 60  # for a broken program to give up, not a measure of a good one
+DEADLINE_S = 120  # for a broken program to give up, not a measure of a good one
 
 
 def dimension(name: str, values: Iterable[Any], *, when: str | None = None) -> Dimension:

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.command import ROOT, Project, wait_for
+from tests.command import ROOT, Project
+from tests.support import eventually
 
 POINTS = 2000
 GRID = f"name: killed\nrun: fit:fit\nparameters:\n  a: {{range: [0, {POINTS}, 1]}}\n"
@@ -84,13 +86,13 @@ def test_runners_and_the_driver_are_killed_and_nothing_is_lost(project: Project)
     driver = project.start("sweep", "--grid", str(project.grid))
     for number in range(1, 7):
         goal = number * POINTS // 10
-        wait_for(lambda goal=goal: recorded(project) >= goal, f"{goal} points")
-        kill_one(wait_for(lambda: children(driver.pid, "worker.child"), "a runner child"), chance)
-    wait_for(lambda: recorded(project) >= POINTS * 7 // 10, "enough points")
+        eventually(lambda goal=goal: recorded(project) >= goal, f"{goal} points")
+        kill_one(eventually(lambda: children(driver.pid, "worker.child"), "a runner child"), chance)
+    eventually(lambda: recorded(project) >= POINTS * 7 // 10, "enough points")
     family = psutil.Process(driver.pid).children(recursive=True)
     driver.kill()
     driver.communicate()
-    wait_for(lambda: not psutil.wait_procs(family, timeout=0)[1], "the end of everything that the driver started")
+    eventually(lambda: not psutil.wait_procs(family, timeout=0)[1], "the end of everything that the driver started")
     before = dict(project.ledger("killed", "SELECT point_index, started FROM points WHERE status = 0"))
     assert 0 < len(before) < POINTS
     ran_before = len(ran(project))
@@ -138,8 +140,8 @@ class Cluster:
         ]
 
     def address(self) -> str:
-        wait_for(lambda: self._address.exists() and self._address.read_text().strip(), "the scheduler's address")
-        wait_for(lambda: all(self.workers(nanny) for nanny in self.nannies), "the workers")
+        eventually(lambda: self._address.exists() and self._address.read_text().strip(), "the scheduler's address")
+        eventually(lambda: all(self.workers(nanny) for nanny in self.nannies), "the workers")
         return str(json.loads(self._address.read_text())["address"])
 
     def workers(self, nanny: subprocess.Popen[bytes]) -> list[psutil.Process]:
@@ -169,42 +171,28 @@ def test_workers_runners_and_the_driver_are_killed_on_a_cluster(project: Project
     driver = subprocess.Popen(command, cwd=ROOT)
     for number in range(1, 7):
         goal = number * POINTS // 10
-        wait_for(lambda goal=goal: recorded(project) >= goal, f"{goal} points")
+        eventually(lambda goal=goal: recorded(project) >= goal, f"{goal} points")
         nanny = chance.choice(cluster.nannies)
         if number % 2:
-            victims = wait_for(lambda nanny=nanny: cluster.workers(nanny), "a worker")
+            victims = eventually(lambda nanny=nanny: cluster.workers(nanny), "a worker")
         else:
-            victims = wait_for(lambda nanny=nanny: children(nanny.pid, "worker.child"), "a runner child")
+            victims = eventually(lambda nanny=nanny: children(nanny.pid, "worker.child"), "a runner child")
         kill_one(victims, chance)
-    wait_for(lambda: recorded(project) >= POINTS * 7 // 10, "enough points")
+    eventually(lambda: recorded(project) >= POINTS * 7 // 10, "enough points")
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     # The workers finish what they hold, for nobody, and end its processes with the next sweep's start.
     before = dict(project.ledger("killed", "SELECT point_index, started FROM points WHERE status = 0"))
     assert 0 < len(before) < POINTS
-    wait_for(lambda: _quiet(project), "the end of what the dead driver had sent out")
+    eventually(lambda: _quiet(project), "the end of what the dead driver had sent out")
     ran_before = len(ran(project))
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
     check(project, before, ran_before)
 
 
 def _quiet(project: Project) -> bool:
-    """Whether no point has run for a second."""
+    """Whether no point runs for a second."""
     log = project.path / "ran.log"
-    size = log.stat().st_size
-    try:
-        wait_for_growth(log, size)
-    except TimeoutError:
-        return True
-    return False
-
-
-def wait_for_growth(log: Path, size: int) -> None:
-    import time
-
-    end_s = time.monotonic() + 1.5
-    while time.monotonic() < end_s:
-        if log.stat().st_size > size:
-            return
-        time.sleep(0.05)
-    raise TimeoutError
+    before = log.stat().st_size
+    time.sleep(1.0)
+    return log.stat().st_size == before

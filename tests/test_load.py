@@ -173,6 +173,7 @@ execution: {timeout: soon}
         ("run: a:b\nname: ../x", 2, "name", "cannot be a name", "letters"),
         ("run: a:b\nname: .hidden", 2, "name", "cannot be a name", "letters"),
         ("run: ./fits/fit.py:main", 1, "run", "module:function", "run: fits.fit:main"),
+        ("run: a:class", 1, "run", "module:function", "run: examples"),
         ("run: fit", 1, "run", "module:function", "run: examples"),
         ("run: a:b\ncommand: [x]", 2, "command", "together", "Keep one"),
         ("seed: 1", 1, "", "Nothing says what to run", "command"),
@@ -189,6 +190,11 @@ def test_a_mistake_is_told_with_its_line_its_key_and_what_to_write(text, line, k
     assert (found.line, found.key) == (line, key)
     assert message in found.message
     assert remedy in found.remedy
+
+
+def test_what_stands_under_a_misspelt_key_is_checked_too():
+    found = problems("run: a:b\nexecutoin:\n  timeout: soon\n  retries: 1\n")
+    assert [(each.line, each.key) for each in found] == [(2, "executoin"), (3, "executoin.timeout")]
 
 
 def test_messages_never_name_the_machinery_behind_them():
@@ -321,6 +327,16 @@ include: [{c: 7}]
     assert plan.blocks[2].rows == ({"c": 7},)
 
 
+def test_shared_parameters_come_first_and_in_their_order():
+    text = "run: a:b\nparameters: {c: [1], a: [1], b: [1]}\ngrids: [{parameters: {d: [1], a: [2]}}]"
+    assert [dimension.names for dimension in read(text).plan.blocks[0].dimensions] == [("c",), ("b",), ("d",), ("a",)]
+
+
+def test_one_mistake_in_a_zip_makes_one_problem():
+    text = "run: a:b\nzip: {z: {a: [1], b: {range: [1, 1]}}}\nexclude: [{b: 3}, {a: 1, b: 1}]\nwhere: a + b > 1"
+    assert problem(text).key == "zip.z.b.range"
+
+
 def test_include_extends_what_it_matches_and_is_a_point_otherwise():
     """GitHub Actions' own example of the rule, and an entry whose match is excluded."""
     text = """\
@@ -405,6 +421,8 @@ def test_set_leaves_an_anchor_s_other_users_alone():
     text = "run: a:b\nparameters: {a: &v [1, 2], b: *v}"
     assert points(text, overrides=["a=9"]) == [{"a": 9, "b": 1}, {"a": 9, "b": 2}]
     assert points(text, overrides=["b=9"]) == [{"a": 1, "b": 9}, {"a": 2, "b": 9}]
+    nested = "run: a:b\nparameters: {n: &n {parameters: {d: [1]}}, m: *n}"
+    assert points(nested, overrides=["n.d=9"]) == [{"n.d": 9, "m.d": 1}]
 
 
 def test_an_exclude_that_an_override_left_nothing_to_exclude_goes():

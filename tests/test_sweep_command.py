@@ -9,7 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.command import Project, interrupt, wait_for
+from tests.command import Project, interrupt
+from tests.support import eventually
 
 GRID = """\
 name: waves
@@ -240,6 +241,11 @@ def test_a_target_that_cannot_run_is_refused_before_anything_runs(project: Proje
     assert not (project.runs / "waves").exists()
 
 
+def test_a_grid_without_points_is_refused(project: Project) -> None:
+    assert "no points" in project.sweep("--where", "a > 100", code=2).stderr
+    assert not project.runs.exists()
+
+
 def test_a_target_is_found_beside_its_grid_wherever_that_is(project: Project) -> None:
     assert project.sweep("--json").returncode == 0  # the grid lies in no repository of ours
 
@@ -257,7 +263,7 @@ def test_a_second_sweep_into_one_folder_is_refused_with_the_holder(project: Proj
     project.write("name: slow\nrun: fit:fit\nparameters:\n  a: {range: [0, 2000, 1]}\n", SLOW)
     first = project.start("sweep", "--grid", str(project.grid))
     try:
-        wait_for(lambda: project.ledger("slow")[:1] not in ([], [(0,)]), "the first result")
+        eventually(lambda: project.ledger("slow")[:1] not in ([], [(0,)]), "the first result")
         failed = project.sweep(code=2)
         assert f"process {first.pid} on " in failed.stderr
         assert f"running (pid {first.pid}" in project.inv("runs").stdout
@@ -273,7 +279,7 @@ def test_a_second_sweep_into_one_folder_is_refused_with_the_holder(project: Proj
 def test_interrupted_sweeps_go_on_where_they_stopped(project: Project) -> None:
     project.write("name: slow\nrun: fit:fit\nparameters:\n  a: {range: [0, 60, 1]}\n", SLOW)
     first = project.start("sweep", "--grid", str(project.grid))
-    wait_for(lambda: project.ledger("slow")[:1] not in ([], [(0,)]), "the first result")
+    eventually(lambda: project.ledger("slow")[:1] not in ([], [(0,)]), "the first result")
     interrupt(first)
     assert first.returncode == 130
     rows = dict(project.ledger("slow", "SELECT id, started FROM points"))

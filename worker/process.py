@@ -46,7 +46,7 @@ class Running(NamedTuple):
     complete: int
 
     def began(self, other: Running) -> bool:
-        """Whether this is the same attempt at the same point; a header that was being written fits no other."""
+        """Whether this is the same attempt at the same point."""
         return (self.since_s, self.point_index) == (other.since_s, other.point_index)
 
 
@@ -124,16 +124,18 @@ class Child:
         return message
 
     def running(self) -> Running:
-        """What the child is at, and how much it has finished; exact once it is dead or idle."""
-        return Running._make(HEADER.unpack_from(self._memory))
+        """What the child is at, and how much it has finished; read again until it is not being written."""
+        read = HEADER.unpack_from(self._memory)
+        while (again := HEADER.unpack_from(self._memory)) != read:
+            read = again
+        return Running._make(read)
 
-    def collect(self) -> Segment:
-        """Copy out all that is complete."""
-        now = self.running()
-        end = HEADER_BYTES + now.complete * RECORD.size
+    def collect(self, at: Running) -> Segment:
+        """Copy out all that was complete at that time."""
+        end = HEADER_BYTES + at.complete * RECORD.size
         return Segment(
             records=self._memory[HEADER_BYTES:end],
-            heap=self._memory[HEAP_START : HEAP_START + now.heap],
+            heap=self._memory[HEAP_START : HEAP_START + at.heap],
             schemas=dict(self.schemas),
         )
 

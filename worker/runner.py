@@ -55,7 +55,9 @@ class Runner:
         self._poll_s = POLL_S if context.timeout_s or context.memory_bytes else None
 
     def close(self) -> None:
-        """End the child and everything that it started, now."""
+        """End the child and everything that it started, now. A second time it does nothing."""
+        if self._closed:
+            return
         self._closed = True
         self._child.kill()  # which ends a `run` that another thread is in
         with self._busy:
@@ -109,7 +111,7 @@ class Runner:
                 raise RunnerClosedError
             self.ready()
             cause, culprit = self._attempt(rest, shuffle)
-            segment = self._child.collect()
+            segment = self._child.collect(culprit or self._child.running())
             rest = drop(rest, len(segment.records) // RECORD.size)
             strays = 0 if segment.records or culprit is not None or cause is None else strays + 1
             if cause is not None and strays > MAX_STRAYS:
@@ -147,10 +149,9 @@ class Runner:
                     continue
                 self._ready = False
                 child.kill()
-                # It may have finished in the last instant: then it is done, and the next one had no share.
                 child.drain()
-                culprit = child.running()
-                return (cause, culprit) if culprit.began(suspect) else (None, None)
+                # What it finished since then does not count: the question where it hangs may have disturbed it.
+                return cause, suspect
             if "ended" in reply:
                 return None, None
             if "died" in reply:
@@ -170,7 +171,7 @@ class Runner:
             return Cause("Timeout", f"Took longer than its timeout of {limit_s:g} s.\n{where}".rstrip())
         if limit_bytes is not None:
             used = self._child.memory_bytes()
-            if used > limit_bytes:
+            if used > limit_bytes and self._child.running().began(running):  # else it may be the next one's
                 return Cause(
                     "MemoryLimit",
                     f"Used {used / 1e6:,.0f} MB, more than its resources.memory of {limit_bytes / 1e6:,.0f} MB.",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from grid.errors import UsageError
+from grid.plan import nest
 from grid.space import Point, Space
 from worker.context import Context
 from worker.records import MAX_PAYLOAD_BYTES
@@ -27,18 +28,6 @@ OUT_BYTES = 2 * MAX_PAYLOAD_BYTES  # of standard output, in which the result is 
 
 class CommandFailedError(Exception):
     """A command did not exit with 0, or printed no result."""
-
-
-def nest(params: dict[str, Any]) -> dict[str, Any]:
-    """Flat dotted parameters as keywords: `net.depth` becomes `net={"depth": ...}`."""
-    nested: dict[str, Any] = {}
-    for name, value in params.items():
-        *parents, last = name.split(".")
-        level = nested
-        for parent in parents:
-            level = level.setdefault(parent, {})
-        level[last] = value
-    return nested
 
 
 def find(context: Context, space: Space) -> Compute:
@@ -58,6 +47,7 @@ def _import(run: str, folders: Sequence[str]) -> Callable[..., Any]:
     module_name, _, attribute = run.partition(":")
     if module_name.partition(".")[0] in OURS:
         raise UsageError(f"run: {run}: the module name {module_name!r} is sweepfleet's own. Rename your file.")
+    _refuse_taken(run, module_name, folders)
     for folder in reversed(folders):
         if folder not in sys.path:
             sys.path.insert(0, folder)
@@ -95,6 +85,17 @@ def _import(run: str, folders: Sequence[str]) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
+def _refuse_taken(run: str, module_name: str, folders: Sequence[str]) -> None:
+    """Raise UsageError for a user's `random.py`: importing it would find the one that is loaded already."""
+    loaded = getattr(sys.modules.get(module_name), "__file__", None)
+    if loaded is None:
+        return
+    for folder in folders:
+        meant = Path(folder, *module_name.split(".")).with_suffix(".py")
+        if meant.exists() and not meant.samefile(loaded):
+            raise UsageError(f"run: {run}: {meant} has the name of another module, {loaded}. Rename your file.")
+
+
 def _callables(module: Any) -> str:
     found = getattr(module, "__dict__", {})
     return ", ".join(sorted(n for n, v in found.items() if callable(v) and not n.startswith("_"))[:20])
@@ -126,7 +127,7 @@ def _check(run: str, function: Callable[..., Any], *, names: Sequence[str]) -> t
         raise UsageError(
             f"run: {run}{signature}: {'; '.join(problems)}. Make the grid's parameters and the function's agree."
         )
-    return tuple(name for name in GIVEN if name in keywords)
+    return tuple(name for name in GIVEN if name in keywords and name not in given)
 
 
 def _call(function: Callable[..., Any], wants: Sequence[str], *, dotted: bool, artifacts: str | None) -> Compute:
@@ -155,7 +156,7 @@ def artifact_folder(artifacts: str | None, point_id: str) -> Path:
 
 
 def _command(context: Context) -> Compute:
-    from grid.command import render
+    from grid.command import render  # which brings the YAML reader: a function's child starts faster without
 
     def compute(point: Point) -> Any:
         env = os.environ | {

@@ -1,0 +1,233 @@
+"""The user's code: found, checked and called."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grid.errors import UsageError
+from grid.plan import Block, Plan
+from grid.space import Space
+from grid.sweep import Target
+from tests.support import context, dimension, grid
+from worker.context import Context
+from worker.target import CommandFailedError, find, last_json, nest
+
+
+def called(folder: Path, code: str, plan: Plan, index: int = 0, **limits: Any) -> Any:
+    wanted = context(folder, code, plan, **limits)
+    space = Space(plan)
+    return find(wanted, space)(space.point(index))
+
+
+def refusal(folder: Path, code: str, plan: Plan | None = None, run: str = "fit:fit") -> str:
+    plan = plan or grid({"a": [1]})
+    with pytest.raises(UsageError) as error:
+        find(context(folder, code, plan, target=Target(run=run)), Space(plan))
+    return str(error.value)
+
+
+def test_a_point_is_called_with_its_parameters_as_keywords(tmp_path: Path) -> None:
+    """Nested names come as dicts, and seed and artifact_dir to a function that names them."""
+    code = "def fit(a, net, seed, artifact_dir):\n    return dict(a=a, net=net, seed=seed, where=artifact_dir)\n"
+    plan = grid({"a": [1], "net.depth": [2], "net.act.name": ["relu"]})
+    found = called(tmp_path, code, plan, artifacts=str(tmp_path / "artifacts"))
+    point = Space(plan).point(0)
+    assert found["net"] == {"depth": 2, "act": {"name": "relu"}}
+    assert found["seed"] == point.seed
+    assert found["where"] == tmp_path / "artifacts" / point.id
+    assert found["where"].is_dir()
+
+
+def test_a_function_that_does_not_ask_is_given_nothing_more(tmp_path: Path) -> None:
+    """**kwargs see the parameters and nothing else; no artifact folder is made for them."""
+    found = called(tmp_path, "def fit(**all): return all\n", grid({"a": [1]}), artifacts=str(tmp_path / "artifacts"))
+    assert found == {"a": 1}
+    assert not (tmp_path / "artifacts").exists()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def fit(a, b=2): return a\n",
+        "def fit(*, a): return a\n",
+        "def fit(_unused=None, /, *, a): return a\n",
+        "class Fit:\n    def __call__(self, a): return a\nfit = Fit()\n",
+        "import functools\ndef two(x, a): return a\nfit = functools.partial(two, 3)\n",
+        "from builtins import dict as fit\n",
+        "class fit(dict):\n    def __init__(self, a): super().__init__(a=a)\n",
+    ],
+    ids=["default", "keyword-only", "positional with default", "instance", "partial", "builtin", "class"],
+)
+def test_whatever_can_be_called_with_the_parameters_is_a_target(tmp_path: Path, code: str) -> None:
+    assert called(tmp_path, code, grid({"a": [7]})) in (7, {"a": 7})
+
+
+def test_a_target_may_be_inside_a_class_or_a_package(tmp_path: Path) -> None:
+    """`package.module:Class.method` is found."""
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "deep.py").write_text("class Model:\n    @staticmethod\n    def fit(a): return a + 1\n")
+    plan = grid({"a": [1]})
+    wanted = context(tmp_path, "", plan, target=Target(run="inner.deep:Model.fit"))
+    assert find(wanted, Space(plan))(Space(plan).point(0)) == 2
+
+
+def test_the_grids_folder_comes_before_the_projects_root(tmp_path: Path) -> None:
+    """A module of one name in both places is the one beside the grid; the root is looked in next."""
+    root, folder = tmp_path / "root", tmp_path / "root" / "sweeps"
+    folder.mkdir(parents=True)
+    (root / "helper.py").write_text("WHO = 'root'\n")
+    (root / "fit.py").write_text("raise RuntimeError('the wrong one')\n")
+    (folder / "fit.py").write_text("import helper\ndef fit(a): return helper.WHO\n")
+    plan = grid({"a": [1]})
+    wanted = Context(plan.to_json(), Target(run="fit:fit"), folder=str(folder), root=str(root), metric="x")
+    assert find(wanted, Space(plan))(Space(plan).point(0)) == "root"
+
+
+@pytest.mark.parametrize(
+    ("code", "run", "says"),
+    [
+        ("def fit(): pass\n", "fit:fit", "fit:fit(): it does not take a, which the grid gives"),
+        ("def fit(a, b): pass\n", "fit:fit", "it needs b, which the grid does not give"),
+        ("def fit(a, /): pass\n", "fit:fit", "it does not take a"),
+        ("def fit(x, /, a): pass\n", "fit:fit", "it needs x"),
+        ("def fit(*a): pass\n", "fit:fit", "it does not take a"),
+        ("fit = 3\n", "fit:fit", "is a int, not a function"),
+        ("def other(): pass\ndef _private(): pass\n", "fit:fit", "fit has no 'fit'. It has: other."),
+        ("X = 1\n", "fit:fit", "It has: no functions."),
+        ("X = 1\n", "fit:X.fit", "fit has no 'X.fit'"),
+        ("", "nowhere:fit", "there is no module 'nowhere' in "),
+        ("", "fit.deeper:fit", "there is no module 'fit.deeper' in "),
+        ("import nowhere_else.x\n", "fit:fit", "needs 'nowhere_else', which is not installed here"),
+        ("raise ValueError('bad licence')\n", "fit:fit", "failed with ValueError: bad licence"),
+        ("import sys; sys.exit(3)\n", "fit:fit", "failed with SystemExit: 3"),
+        ("", ".fit:fit", "importing .fit failed with TypeError"),
+        ("", "grid.space:Space", "is sweepfleet's own. Rename your file."),
+        ("", "worker:x", "is sweepfleet's own"),
+        ("", "sweep.run:x", "is sweepfleet's own"),
+    ],
+)
+def test_a_wrong_target_is_refused_with_what_to_type(tmp_path: Path, code: str, run: str, says: str) -> None:
+    """The message names the target, what was found and what to do; nothing is run."""
+    text = refusal(tmp_path, code, run=run)
+    assert says in text
+    assert run.partition(":")[0] in text
+
+
+def test_a_module_of_pythons_own_name_is_refused_rather_than_mistaken(tmp_path: Path) -> None:
+    """A user's `random.py` cannot be imported where Python's own has been: say so, and what to do."""
+    (tmp_path / "random.py").write_text("def fit(a): return a\n")
+    text = refusal(tmp_path, "", run="random:fit")
+    assert str(tmp_path / "random.py") in text
+    assert "Rename" in text
+
+
+def test_a_given_name_that_the_grid_has_too_is_the_grids(tmp_path: Path) -> None:
+    """A parameter that is called as something we give is never overwritten behind the user's back."""
+    code = "def fit(seed, artifact_dir): return [seed, artifact_dir]\n"
+    assert called(tmp_path, code, grid({"seed": [5], "artifact_dir": ["here"]})) == [5, "here"]
+
+
+def test_what_one_point_does_to_its_parameters_no_other_sees(tmp_path: Path) -> None:
+    """Lists and maps are each point's own."""
+    plan = grid({"net": [[1, 2]], "b": [0, 1]})
+    wanted = context(tmp_path, "def fit(net, b):\n    net.append(b)\n    return net\n", plan)
+    compute, space = find(wanted, Space(plan)), Space(plan)
+    assert [compute(point) for point in space.points(0, 2)] == [[1, 2, 0], [1, 2, 1]]
+
+
+def test_a_parameter_that_a_point_does_not_have_is_not_given(tmp_path: Path) -> None:
+    """Where `when` takes a dimension away, the function's default holds."""
+    block = Block("grid", (dimension("m", ["a", "b"]), dimension("x", [1, 2], when="m == 'b'")))
+    plan = Plan("fit:fit", 1, 1, (block,))
+    wanted = context(tmp_path, "def fit(m, x=None): return (m, x)\n", plan)
+    compute, space = find(wanted, Space(plan)), Space(plan)
+    assert [compute(point) for point in space.points(0, space.size)] == [("a", None), ("b", 1), ("b", 2)]
+
+
+def command(folder: Path, *words: str, **parameters: Any) -> Any:
+    plan = grid({name: [value] for name, value in (parameters or {"a": 1}).items()})
+    wanted = context(folder, "", plan, target=Target(command=words), artifacts=str(folder / "artifacts"))
+    return find(wanted, Space(plan))(Space(plan).point(0))
+
+
+def test_a_command_gets_its_point_and_gives_its_last_line(tmp_path: Path) -> None:
+    """Placeholders, the environment, the folder it runs in, and the last line that is JSON."""
+    code = (
+        "import json, os, sys\n"
+        'print(\'{"not": "the last"}\')\n'
+        "p = json.loads(os.environ['SWEEPFLEET_PARAMS'])\n"
+        "print(json.dumps({'a': sys.argv[1], 'p': p['net']['depth'], 'cwd': os.getcwd(),\n"
+        "  'dir': os.path.isdir(os.environ['SWEEPFLEET_ARTIFACT_DIR']), 'seed': os.environ['SWEEPFLEET_SEED'],\n"
+        "  'id': os.environ['SWEEPFLEET_POINT_ID'], 'replicate': os.environ['SWEEPFLEET_REPLICATE']}))\n"
+        "print('bye')\n"
+    )
+    plan = grid({"a": [1.5], "net.depth": [3]})
+    wanted = context(
+        tmp_path,
+        "",
+        plan,
+        target=Target(command=(sys.executable, "-c", code, "{a}")),
+        artifacts=str(tmp_path / "artifacts"),
+    )
+    point = Space(plan).point(0)
+    found = find(wanted, Space(plan))(point)
+    assert found == {
+        "a": "1.5",
+        "p": 3,
+        "cwd": str(tmp_path),
+        "dir": True,
+        "seed": str(point.seed),
+        "id": point.id,
+        "replicate": "0",
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("sh", "-c", "echo trouble >&2; exit 3"), r"sh exited with 3\ntrouble"),
+        (("sh", "-c", "kill -9 $$"), "sh was killed by signal 9"),
+        (("/no/such/program",), "cannot start '/no/such/program': No such file"),
+        (("sh", "-c", "echo no result"), r"printed no result(.|\n)*no result"),
+        (("true",), r"stdout ended with: \(nothing\)"),
+    ],
+)
+def test_a_command_that_fails_says_why(tmp_path: Path, words: tuple[str, ...], says: str) -> None:
+    with pytest.raises(CommandFailedError, match=says):
+        command(tmp_path, *words)
+
+
+def test_a_command_may_print_a_great_deal(tmp_path: Path) -> None:
+    """A hundred kilobytes of metrics on one line, after many megabytes of talk, are found."""
+    (tmp_path / "talk.py").write_text(
+        "import json\n"
+        "for _ in range(200): print('x' * 100_000)\n"
+        "print(json.dumps({f'metric_number_{i}': i + 0.123456789 for i in range(4000)}))\n"
+    )
+    assert len(command(tmp_path, sys.executable, "talk.py")) == 4000
+
+
+@pytest.mark.parametrize(
+    ("stdout", "value"),
+    [
+        ('{"a": 1}\n', {"a": 1}),
+        ('{"a": 1}\nlater words\n', {"a": 1}),
+        ('{"a": 1}\n{"a": 2}\r\n', {"a": 2}),
+        ("3.5", 3.5),
+        ("NaN", float("nan")),
+        ('{"a": 1}\ntrue\n"text"\n[1]\nnull\n', {"a": 1}),
+        ('{"a": "\u2028"}\n', {"a": "\u2028"}),
+    ],
+)
+def test_the_last_line_that_is_an_object_or_a_number_is_the_result(stdout: str, value: Any) -> None:
+    assert json.dumps(last_json(stdout)) == json.dumps(value)
+
+
+def test_dotted_names_nest() -> None:
+    assert nest({"a": 1, "b.c": 2, "b.d.e": 3}) == {"a": 1, "b": {"c": 2, "d": {"e": 3}}}
