@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import json as json_
+import os
 import shlex
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,12 +27,16 @@ def _speaking(body: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(body)
     def wrapped(*args: Any, **kwargs: Any) -> None:
-        from grid.errors import SweepfleetError
+        from grid.errors import SweepfleetError, printable
 
         try:
             body(*args, **kwargs)
+            sys.stdout.flush()
+        except BrokenPipeError:  # `| head`: whoever read has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
+            raise Exit(code=141) from None  # as a shell says of a process that SIGPIPE ended
         except SweepfleetError as error:
-            raise Exit(f"error: {error}", error.exit_code) from None
+            raise Exit(f"error: {printable(str(error))}", error.exit_code) from None
         except KeyboardInterrupt:
             raise Exit("Stopped. What was done is kept; the same command goes on.", 130) from None
 
@@ -40,6 +46,16 @@ def _speaking(body: Callable[..., None]) -> Callable[..., None]:
 def _runs(c: Context) -> Path:
     """The folder of all runs: `INVOKE_RUNS`, or runs/ in the project."""
     return (ROOT / str(c.config.runs)).absolute()
+
+
+def _integer(text: str, flag: str) -> int | None:
+    """A flag's number; None when it was not given."""
+    from grid.errors import UsageError
+
+    try:
+        return int(text) if text else None
+    except ValueError:
+        raise UsageError(f"{flag} {text!r} is not a whole number.") from None
 
 
 def _shown(path: Path) -> str:
@@ -69,14 +85,14 @@ def sweep(
     grid: str = "",
     *,
     preview: bool = False,
-    test_point: int = -1,
+    test_point: str = "",
     retry_failed: bool = False,
     name: str = "",
-    workers: int = 0,
+    workers: str = "",
     json: bool = False,
 ) -> None:
     """Run a grid's points on this machine's cores; what is done is not run again."""
-    from grid.errors import UsageError
+    from grid.errors import UsageError, printable
     from grid.load import load
     from grid.space import Space
     from sweep import preview as previews
@@ -87,17 +103,20 @@ def sweep(
     if not grid:
         raise UsageError("Which sweep? Name its grid file, e.g. --grid examples/diabetes/grid.yaml")
     checked = load(Path(grid).absolute(), overrides=set_, where=where, name=name or None)
-    slots = slots_here(checked, workers=workers or None)
+    slots = slots_here(checked, workers=_integer(workers, "--workers"))
+    one = _integer(test_point, "--test-point")
+    if json and (preview or one is not None):
+        raise UsageError("--json prints the summary of a run; --preview and --test-point run none. Leave one out.")
     if preview:
-        print(
-            "\n".join(
-                [f"Target: this machine, {slots} slots", *previews.preview(checked, runs=_runs(c), slots=slots)]
-            )
-        )
+        print(f"Target: this machine, {slots} slots")
+        for line in previews.preview(checked, runs=_runs(c), slots=slots):
+            print(printable(line), flush=True)
         return
-    if test_point >= 0:
-        for line in previews.run_one(checked, context_of(checked, root=ROOT, artifacts=None), index=test_point):
-            print(line, flush=True)
+    if one is not None:
+        with tempfile.TemporaryDirectory() as artifacts:
+            context = context_of(checked, root=ROOT, artifacts=Path(artifacts))
+            for line in previews.run_one(checked, context, index=one):
+                print(printable(line), flush=True)
         return
     request = Request(
         runs=_runs(c),
@@ -114,7 +133,7 @@ def sweep(
     if json:
         print(json_.dumps(summary.to_dict() | {"folder": str(folder)}))
     else:
-        print("\n".join(ending(summary, folder=_shown(folder))))
+        print(printable("\n".join(ending(summary, folder=_shown(folder)))))
     if code:
         raise Exit(code=code)
 
@@ -128,7 +147,7 @@ def sweep(
     }
 )
 @_speaking
-def results(c: Context, name: str = "", where: str = "", best: int = 0, *, json: bool = False) -> None:
+def results(c: Context, name: str = "", where: str = "", best: str = "", *, json: bool = False) -> None:
     """Show a run's rows, and where their tables are."""
     from sweep.query import select
     from sweep.runs import find, metric_of, refresh
@@ -136,7 +155,7 @@ def results(c: Context, name: str = "", where: str = "", best: int = 0, *, json:
 
     folder = find(_runs(c), name or None)
     refresh(folder)
-    rows = select(folder.parquet, where=where or None, best=best or None, metric=metric_of(folder))
+    rows = select(folder.parquet, where=where or None, best=_integer(best, "--best"), metric=metric_of(folder))
     if json:
         for row in rows.iter_rows(named=True):
             print(json_.dumps(row))

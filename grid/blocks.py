@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from grid.axes import Axis, axes_of, check_name, merged
 from grid.entries import Row, meeting, nearest_value, opened, prefixes_of
 from grid.expressions import Expression, ExpressionError
-from grid.plan import Block, Method
+from grid.plan import Block, Dimension, Method
 from grid.report import Report, nearest, show
 from grid.rules import Rules, matches, same
+from grid.sampled import MOST_REPEATING, may_repeat
 from grid.spec import BlockSpec, GridFile
 from grid.yamlfile import Path
 
@@ -69,10 +70,12 @@ class Builder:
             axes = self._conditional(part)
             excludes = [entry for entry, _ in self._excludes(part) if entry.keys() <= part.names]
             dimensions = tuple(axis.dimension for axis in axes if axis.dimension is not None)
+            samples = self._samples(part)
+            self._check_repeating(part, dimensions, samples)
             block = Block(
                 method=part.method,
                 dimensions=dimensions,
-                samples=self._samples(part),
+                samples=samples,
                 where=tuple(condition.text for condition in conditions),
                 exclude=tuple(excludes),
                 extend=tuple(part.extend),
@@ -148,6 +151,22 @@ class Builder:
             )
         caps = [number for number in (samples, self.spec.run_cap) if number is not None]
         return min(caps)
+
+    def _check_repeating(self, part: _Part, dimensions: Sequence[Dimension], samples: int) -> None:
+        """Refuse more draws than can be told from their repeats."""
+        if samples <= MOST_REPEATING or self.report.problems or not may_repeat(part.method, dimensions):
+            return
+        path: Path = ("samples",) if self.spec.samples is not None else ("run_cap",)
+        if part.spec.samples is not None:
+            path = (*part.prefix, "samples")
+        remedy = f"Write samples: {MOST_REPEATING} or fewer"
+        if all(dimension.distribution is None for dimension in dimensions):
+            remedy += ", or use method: grid, which has every combination"
+        self.report.add(
+            path,
+            f"{samples:,} draws are too many where a draw may repeat an earlier one: at most {MOST_REPEATING:,}.",
+            f"{remedy}.",
+        )
 
     # Entries: exclude, include, points
 

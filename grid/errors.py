@@ -6,6 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 
+def printable(text: str) -> str:
+    """Text that a terminal shows and does not obey: control characters are spelled out."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+
+
 class SweepfleetError(Exception):
     """Something a user can act on; the message says what was seen, what it means and what to type next."""
 

@@ -66,4 +66,9 @@ def seed_key(seed: int) -> int:
 
 def point_seed(seed: int, point_id: str) -> int:
     """A point's own seed from the sweep's and its id, 0 <= s < 2**32 (numpy's and scikit-learn's limit)."""
-    return mix64(int(point_id, 16) ^ seed_key(seed)) >> 32
+    return digest_seed(bytes.fromhex(point_id), seed_key(seed))
+
+
+def digest_seed(digest: bytes, key: int) -> int:
+    """As `point_seed`, from the id's bytes and the sweep's `seed_key`: for whoever has them at hand."""
+    return mix64(int.from_bytes(digest, "big") ^ key) >> 32

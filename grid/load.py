@@ -28,6 +28,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MAX_CAPPED = 100_000  # points of a grid that a run_cap may keep: they are listed one by one
 
 
+MAX_INDEXES = 2**63 - 1  # an index is a signed 64-bit number in the ledger
+
+
 def load(path: Path, *, overrides: Sequence[str] = (), where: Sequence[str] = (), name: str | None = None) -> Sweep:
     """The checked sweep of a grid file, with `--set` overrides, further conditions and another name applied.
 
@@ -105,6 +108,9 @@ def _sweep(spec: GridFile, builder: Builder, *, source: Path, name: str | None, 
     )
     if not report.problems:
         plan = _capped(plan, spec.run_cap, report)
+        if Space(plan).size > MAX_INDEXES:
+            seen = f"The grid has {float(Space(plan).size):.2g} points, and {MAX_INDEXES:.2g} can be numbered."
+            report.add((), seen, "Use method: random or sobol with samples.")
     execution = spec.execution
     return Sweep(
         name=_name(spec, source=source, typed=name, report=report),

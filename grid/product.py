@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from grid.block import Axis, Block, Kind, dimension_kinds, required_names
 from grid.expressions import Expression
 from grid.identity import canonical, encode
-from grid.levels import Absence, group_dimensions, remove_absent, strides_of, text_layout
+from grid.levels import Absence, Level, group_dimensions, remove_absent, strides_of, text_layout
 from grid.plan import Block as BlockPlan
 from grid.plan import Value
 from grid.rules import Params, Rules
+
+ROWS_AT_ONCE = 4096  # of a dimension that may have a billion
 
 _Node = tuple[int, int, Params, int]  # indexes [start, stop), what is decided so far, which entries still match
 
@@ -174,13 +176,13 @@ class Product(Block):
         level = self._levels[number]
         stride, names = level.stride, level.names
         first, end = (start - base) // stride, (stop - 1 - base) // stride + 1
-        rows, masks = level.rows(first, end), level.matching(first, end)
         if level.when is not None and not level.when(decided):
             if first > 0:
                 return
-            end, names, rows, masks = 1, (), [()], [level.keep_absent]
-        begins = range(base + first * stride, base + end * stride, stride)
-        for begin, row, mask in zip(begins, rows, masks, strict=True):
+            names, choices = (), iter([(base, (), level.keep_absent)])
+        else:
+            choices = _choices(level, range(base + first * stride, base + end * stride, stride), first)
+        for begin, row, mask in choices:
             params = decided.copy()
             params.update(zip(names, row, strict=True))
             kept = alive & mask
@@ -245,3 +247,11 @@ class Product(Block):
                 self._last_wheres.append(where)
             else:
                 self._levels[decided(where.names)].wheres.append(where)
+
+
+def _choices(level: Level, begins: range, first: int) -> Iterator[tuple[int, tuple[Value, ...], int]]:
+    """A level's rows from `first` on, each with the index where it begins and its mask; a few at a time."""
+    for done in range(0, len(begins), ROWS_AT_ONCE):
+        part = begins[done : done + ROWS_AT_ONCE]
+        start, stop = first + done, first + done + len(part)
+        yield from zip(part, level.rows(start, stop), level.matching(start, stop), strict=True)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from grid.block import Block, Keep, Kind, dimension_kinds, required_names
 from grid.identity import canonical, key64
 from grid.laws import Law
 from grid.permutation import Permutation
 from grid.plan import Block as BlockPlan
-from grid.plan import Dimension, Value
+from grid.plan import Dimension, Method, Value
 from grid.product import Product
 from grid.rules import Params, Rules
 from grid.sampling import SOBOL_LIMIT, Draws, RandomDraws, SobolDraws, Weights
+
+MOST_REPEATING = 1_000_000  # draws of a block whose draws may repeat: whoever reads one goes through all before it
+_LEAST, _MOST = 2.0**-53, 1 - 2.0**-53  # between these are all numbers that `Draws` gives
+_MOST_STEPS = 1 << 50  # of a quantised law, that floats tell apart
 
 
 def sampled(plan: BlockPlan, rules: Rules, *, seed: int, stream: int) -> Block:
@@ -20,7 +26,7 @@ def sampled(plan: BlockPlan, rules: Rules, *, seed: int, stream: int) -> Block:
 
     Raises ValueError for more samples than a Sobol sequence has.
     """
-    if plan.method == "random" and all(_uniform_choice(dimension) for dimension in plan.dimensions):
+    if _without_replacement(plan.method, plan.dimensions):
         return Shuffled(plan, rules, key64("shuffled", seed, stream))
     draws: Draws
     if plan.method == "random":
@@ -30,6 +36,17 @@ def sampled(plan: BlockPlan, rules: Rules, *, seed: int, stream: int) -> Block:
             raise ValueError(f"A Sobol sequence has {SOBOL_LIMIT} points, fewer than {plan.samples}.")
         draws = SobolDraws(seed=seed, stream=stream, dimensions=len(plan.dimensions))
     return Drawn(plan, rules, draws)
+
+
+def may_repeat(method: Method, dimensions: Sequence[Dimension]) -> bool:
+    """Whether a random or sobol block of these dimensions may draw a point twice."""
+    if _without_replacement(method, dimensions):
+        return False
+    return not any(dimension.when is None and _Choice(dimension).continuous for dimension in dimensions)
+
+
+def _without_replacement(method: Method, dimensions: Sequence[Dimension]) -> bool:
+    return method == "random" and all(_uniform_choice(dimension) for dimension in dimensions)
 
 
 def _uniform_choice(dimension: Dimension) -> bool:
@@ -90,7 +107,7 @@ class Drawn(Block):
     """Independent or low-discrepancy draws, each dimension by its own law; a repeated draw exists only once.
 
     Draws that include a continuous law do not repeat. For the others, which draws are the first of their kind is
-    worked out at the first need, in memory and time that grow with the samples.
+    worked out in order, as far as is asked for and until every combination has come up: all later draws repeat one.
     """
 
     def __init__(self, plan: BlockPlan, rules: Rules, draws: Draws) -> None:
@@ -102,12 +119,14 @@ class Drawn(Block):
         self.names = rules.names
         self.required = required_names(plan.dimensions)
         self._choices = [_Choice(dimension) for dimension in plan.dimensions]
-        self._repeats = not any(
-            choice.continuous and dimension.when is None
-            for choice, dimension in zip(self._choices, plan.dimensions, strict=True)
-        )
-        self._is_first: bytearray | None = None
-        self._found: dict[str, int] | None = None
+        self._repeats = may_repeat(plan.method, plan.dimensions)
+        counts = [choice.count for choice in self._choices]
+        self._combinations = math.prod(count for count in counts if count is not None)
+        self._numbered = None not in counts  # whether a combination has a number, and they can all have come up
+        self._is_first = bytearray()  # one byte a draw, as far as they have been looked at
+        self._seen: set[int] = set()  # numbers of the combinations that have come up
+        self._seen_points: set[int] = set()  # keys of points, where different combinations may be one point
+        self._found: dict[int, int] | None = None
 
     @property
     def exact(self) -> bool:
@@ -121,7 +140,7 @@ class Drawn(Block):
 
     def at(self, index: int) -> Params | None:
         """The point of one draw; None when an earlier draw is the same."""
-        return None if self._repeats and not self._firsts()[index] else self._draw(index)
+        return None if self._repeats and not self._first(index) else self._draw(index)
 
     def walk(self, start: int, stop: int) -> Iterator[tuple[int, Params]]:
         """The points among draws [start, stop)."""
@@ -129,64 +148,103 @@ class Drawn(Block):
             params = self.at(index)
             if params is not None:
                 yield index, params
+            elif self._repeats and self._exhausted and index >= len(self._is_first):
+                return
 
     def find(self, params: Mapping[str, Value]) -> int | None:
         """The first draw that is these parameters; None for draws of a continuous law."""
         if not self._repeats or not params.keys() <= set(self.names):
             return None
         if self._found is None:
-            self._found = {canonical(point): index for index, point in self.walk(0, self.size)}
-        return self._found.get(canonical(params))
+            self._found = {key64(point): index for index, point in self.walk(0, self.size)}
+        index = self._found.get(key64(dict(params)))
+        if index is None:
+            return None
+        found = self._draw(index)
+        return index if found is not None and canonical(found) == canonical(params) else None
 
     def kinds(self) -> dict[str, set[Kind]]:
         """The kinds of every parameter."""
         return dimension_kinds(self._plan.dimensions, self._rules)
 
     def estimate(self, budget: int, keep: Keep) -> tuple[float, bool]:
-        """The expected number of different points, from the first `budget` draws.
+        """The expected number of different points, from the first `budget` draws; exact when they are all there are.
 
         A point of probability p comes up in n draws with probability 1-(1-p)**n; each draw stands for 1/p points
         (Horvitz and Thompson, JASA 1952). For sobol, whose draws repeat less, this is a little low.
         """
-        if self.size <= budget:
-            return super().estimate(budget, keep)
+        if self._repeats and self.size > budget > 0:
+            self._first(budget - 1)
+        if self.size <= budget or (self._repeats and self._exhausted):
+            return sum(1 for _, params in self.walk(0, self.size) if keep(params)), True
         found = 0.0
         for index in range(budget):
-            params = self._draw(index)
+            picks = self._picks(index)
+            params = self._point(picks)
             if params is not None and keep(params):
-                p = self._probability(params) if self._repeats else 0.0
+                p = self._probability(picks, params) if self._repeats else 0.0
                 found += (1 - (1 - p) ** self.size) / p if p > 0 else self.size
         return min(found / budget, self.size), False
 
     def _draw(self, index: int) -> Params | None:
+        return self._point(self._picks(index))
+
+    def _picks(self, index: int) -> list[Any]:
+        return [choice.pick(u) for choice, u in zip(self._choices, self._draws(index), strict=True)]
+
+    def _point(self, picks: Sequence[Any]) -> Params | None:
         params: Params = {}
-        for choice, u in zip(self._choices, self._draws(index), strict=True):
-            params.update(zip(choice.names, choice(u), strict=True))
+        for choice, pick in zip(self._choices, picks, strict=True):
+            params.update(zip(choice.names, choice.row(pick), strict=True))
         return self._rules.apply(params)
 
-    def _probability(self, params: Params) -> float:
+    def _probability(self, picks: Sequence[Any], params: Params) -> float:
         p = 1.0
-        for choice in self._choices:
+        for choice, pick in zip(self._choices, picks, strict=True):
             if choice.names[0] in params:
-                p *= choice.probability(params)
+                p *= choice.probability(pick)
         return p
 
-    def _firsts(self) -> bytearray:
-        if self._is_first is None:
-            is_first = bytearray(self.size)
-            seen: set[int] = set()
-            for index in range(self.size):
-                params = self._draw(index)
-                if params is not None:
-                    before = len(seen)
-                    seen.add(key64(params))
-                    is_first[index] = len(seen) > before
-            self._is_first = is_first
-        return self._is_first
+    @property
+    def _exhausted(self) -> bool:
+        """Whether every combination has come up among the draws that have been looked at."""
+        return self._numbered and len(self._seen) >= self._combinations
+
+    def _first(self, index: int) -> bool:
+        """Whether a draw is a point that no earlier draw is."""
+        is_first = self._is_first
+        while len(is_first) <= index:
+            if self._exhausted:
+                return False
+            is_first.append(self._is_new(self._picks(len(is_first))))
+        return bool(is_first[index])
+
+    def _is_new(self, picks: Sequence[Any]) -> bool:
+        """Whether the next draw is a new point; it then counts as seen."""
+        if self._numbered:
+            number = 0
+            for choice, pick in zip(self._choices, picks, strict=True):
+                number = number * choice.radix + choice.number(pick)
+            before = len(self._seen)
+            self._seen.add(number)
+            if len(self._seen) == before:
+                return False
+        params = self._point(picks)
+        if params is None:
+            return False
+        if self._numbered and not self._rules.whens:  # different combinations are different points
+            return True
+        before = len(self._seen_points)
+        self._seen_points.add(key64(params))
+        return len(self._seen_points) > before
 
 
 class _Choice:
-    """One dimension of a draw: from a number in (0, 1) to a value for each name."""
+    """One dimension of a draw: from a number in (0, 1) to a pick, and from that to a value for each name.
+
+    A pick is the number of a row, or a law's value. `count` is how many picks there are at the most, None when they
+    cannot be numbered; their numbers are below `radix`.
+    """
 
     def __init__(self, dimension: Dimension) -> None:
         self.names = dimension.names
@@ -194,19 +252,49 @@ class _Choice:
         self._law = Law(dimension.distribution) if dimension.distribution is not None else None
         self._weights = Weights(dimension.probabilities) if dimension.probabilities is not None else None
         self.continuous = self._law is not None and not self._law.discrete
-
-    def __call__(self, u: float) -> tuple[Value, ...]:
-        if self._law is not None:
-            return (self._law.quantile(u),)
+        self._least: Any = 0
+        self._step: Any = 1
+        self.count: int | None = len(self._rows)
+        if self.continuous:
+            self.count = None
+        elif self._law is not None and dimension.distribution is not None:
+            q = dimension.distribution.q
+            self._step = q if q is not None and dimension.distribution.name.startswith("q_") else 1
+            self._least = self._law.quantile(_LEAST)
+            self.count = self._steps(self._law.quantile(_MOST))
+        self.radix = self.count or 1
         if self._weights is not None:
-            return self._rows[self._weights(u)]
-        return self._rows[min(int(u * len(self._rows)), len(self._rows) - 1)]
+            self.count = sum(probability > 0 for probability in self._weights.probabilities)
 
-    def probability(self, params: Params) -> float:
-        """How likely a draw of these values is; 0 for a continuous law."""
+    def pick(self, u: float) -> Any:
+        """What a number in (0, 1) chooses."""
         if self._law is not None:
-            return self._law.probability(params[self.names[0]])
-        if self._weights is None:
-            return 1 / len(self._rows)
-        row = tuple(params[name] for name in self.names)
-        return self._weights.probabilities[self._rows.index(row)] if row in self._rows else 1.0
+            return self._law.quantile(u)
+        if self._weights is not None:
+            return self._weights(u)
+        return min(int(u * len(self._rows)), len(self._rows) - 1)
+
+    def row(self, pick: Any) -> tuple[Value, ...]:
+        """A pick's value for each name."""
+        return (pick,) if self._law is not None else self._rows[pick]
+
+    def number(self, pick: Any) -> int:
+        """Which one of a countable dimension's picks this is; no two have the same."""
+        if isinstance(pick, int) and isinstance(self._step, int) and isinstance(self._least, int):
+            return (pick - self._least) // self._step
+        number: int = round((pick - self._least) / self._step)
+        return number
+
+    def probability(self, pick: Any) -> float:
+        """How likely a pick is; 0 for a continuous law."""
+        if self._law is not None:
+            return self._law.probability(pick)
+        return 1 / len(self._rows) if self._weights is None else self._weights.probabilities[pick]
+
+    def _steps(self, most: Any) -> int | None:
+        """How many multiples of the step there are up to `most`; None for too many to number."""
+        if not (math.isfinite(most) and math.isfinite(self._least)):
+            return None
+        if isinstance(most, float) and (most - self._least) / self._step >= _MOST_STEPS:
+            return None
+        return self.number(most) + 1

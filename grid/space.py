@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from grid.block import Block, Keep, Kind, common_kind
-from grid.identity import id_hasher, mix64, seed_key
+from grid.identity import digest_seed, id_hasher, seed_key
 from grid.listed import Listed, OneAtATime
 from grid.plan import Block as BlockPlan
 from grid.plan import Plan, Value
@@ -97,7 +97,7 @@ class Space:
         if start >= stop:
             return
         replicates, key, nested = self.plan.replicates, seed_key(self.plan.seed), self._nested
-        number, hashers, new = int.from_bytes, self._hashers, tuple.__new__
+        seed_of, hashers, new = digest_seed, self._hashers, tuple.__new__
         hasher = hashers[0]
         for raw, params, text in self._items(*self._raw(start, stop)):
             if nested:
@@ -106,7 +106,7 @@ class Space:
                 hashed = hasher.copy()
                 hashed.update(text)
                 digest = hashed.digest()
-                yield new(Point, (raw, digest.hex(), mix64(number(digest, "big") ^ key) >> 32, 0, params))
+                yield new(Point, (raw, digest.hex(), seed_of(digest, key), 0, params))
                 continue
             first = raw * replicates
             for replicate in range(max(0, start - first), min(replicates, stop - first)):
@@ -115,8 +115,7 @@ class Space:
                 digest = hashed.digest()
                 own = params.copy()
                 _own_copies(own, nested)
-                seed = mix64(number(digest, "big") ^ key) >> 32
-                yield Point(first + replicate, digest.hex(), seed, replicate, own)
+                yield Point(first + replicate, digest.hex(), seed_of(digest, key), replicate, own)
 
     def spans(self, start: int, stop: int) -> Iterator[_Run]:
         """The longest runs of indexes that hold points within [start, stop), in order, found when asked for."""
@@ -139,6 +138,28 @@ class Space:
             if found is not None:
                 return (offset + found) * self.plan.replicates + replicate
         return None
+
+    def place(self, index: int) -> int:
+        """Where in its block an index is, replicates aside: what a draw keeps when other blocks grow or come in."""
+        raw = index // self.plan.replicates
+        return raw - self._starts[bisect.bisect_right(self._starts, raw) - 1]
+
+    def drawn_at(self, place: int, replicate: int) -> Iterator[int]:
+        """The indexes, points or not, of this draw in every block that `find` does not know."""
+        if replicate < self.plan.replicates:
+            for start, stop in self._unsearchable():
+                if start + place < stop:
+                    yield (start + place) * self.plan.replicates + replicate
+
+    def drawn(self) -> list[tuple[int, int]]:
+        """The blocks that `find` does not know, each as its indexes [start, stop)."""
+        replicates = self.plan.replicates
+        return [(start * replicates, stop * replicates) for start, stop in self._unsearchable()]
+
+    def _unsearchable(self) -> Iterator[_Run]:
+        for block, start in zip(self._blocks, self._starts, strict=False):
+            if not block.searchable:
+                yield start, start + block.size
 
     def count(self, *, budget: int = 20_000) -> Count:
         """How many points there are: known, or estimated from about `budget` indexes chosen once and for all."""

@@ -194,6 +194,10 @@ class Reading:
 
     def _scalar(self, node: ScalarNode, path: Path) -> Value:
         tag = str(node.tag)
+        if any("\ud800" <= letter <= "\udfff" for letter in node.value):
+            self._add(
+                path, "The text has half a character (\\uD800 to \\uDFFF).", "Write the character itself.", node
+            )
         try:
             return _typed(tag.removeprefix(_CORE) if tag.startswith(_CORE) else tag, node.value)
         except ValueError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from grid.permutation import Permutation
@@ -72,10 +72,11 @@ class Sizer:
         if self._point_s is None:
             return 1
         length = min(int(TARGET_S / self._point_s), GROWTH * self._last, MAX_POINTS)
-        self._last = max(self._last, length, 1)
         if remaining is not None:
             length = min(length, math.ceil(remaining / (2 * self.slots)))
-        return max(1, length)
+        length = max(1, length)
+        self._last = max(self._last, length)
+        return length
 
 
 class Pending:
@@ -96,24 +97,29 @@ class Pending:
         self.shuffle = shuffle
         self._permutation = Permutation(space.size, 0 if shuffle is None else shuffle)
         self._spans = self._in_order() if shuffle is None else self._shuffled()
-        self._rest: Span | None = None
+        self._ahead: list[Span] = []  # what comes before the rest, the next one last
 
     def index_at(self, position: int) -> int:
         """The index at a position of the shuffled order."""
         return self._permutation(position)
 
+    def give_back(self, spans: Sequence[Span]) -> None:
+        """Points that were taken and not run: they come next."""
+        self._ahead += reversed(spans)
+
     def take(self, count: int) -> tuple[Span, ...]:
         """The next `count` points at the most; empty when there are none left."""
         taken: list[Span] = []
         while count > 0 and len(taken) < MAX_SPANS:
-            span = self._rest or next(self._spans, None)
+            span = self._ahead.pop() if self._ahead else next(self._spans, None)
             if span is None:
                 break
             start, stop = span
             cut = min(stop, start + count)
             taken.append((start, cut))
             count -= cut - start
-            self._rest = (cut, stop) if cut < stop else None
+            if cut < stop:
+                self._ahead.append((cut, stop))
         return tuple(taken)
 
     def _in_order(self) -> Iterator[Span]:

@@ -14,7 +14,7 @@ from grid.sweep import Execution, Metric
 from sweep.bundles import Bundle, Ended, Lost, Pending, Retries, Sizer, Span
 from sweep.ledger import Ledger
 from sweep.rows import Rows, rows_of
-from worker.records import RECORD, TEXT_SCHEMA, Packet, Segment, Status, error_payload
+from worker.records import RECORD, TEXT_SCHEMA, Packet, Segment, Status, drop, error_payload
 
 WINDOW = 3  # bundles in flight for each slot: one runs, the others wait where it will end
 TICK_S = 0.2
@@ -22,7 +22,7 @@ BACKOFF_S = 0.5  # before the first retry; doubles with each
 BACKOFF_MAX_S = 60.0
 MAX_RETRYING = 1000  # points waiting for another try, before new ones wait for them
 SPLIT_AFTER = 3  # losses after which a bundle's points go on one by one
-GRACE_S = 2.0  # for what is in flight when the user stops the sweep
+GRACE_S = 3.0  # for what is in flight when the user stops the sweep
 
 Stop = Literal["interrupted", "failed"]
 
@@ -93,6 +93,7 @@ class Driver:
     _attempts: dict[int, int] = field(default_factory=dict)  # failed attempts of points that are tried again
     _losses: dict[int, int] = field(default_factory=dict)
     _singles: deque[int] = field(default_factory=deque)  # of bundles that were lost too often
+    _restarts: dict[int, int] = field(default_factory=dict)  # by bundle: times that its machine went away
     _numbers: int = 0
     _flying: int = 0  # points in flight
     _exhausted: bool = False
@@ -107,14 +108,24 @@ class Driver:
         stop: Stop | None = None
         while stop is None:
             self._fill()
-            if not self.engine.flying and self._exhausted and not self._retries and not self._singles:
+            if self._ended():
                 break
             self._take(self.engine.wait(self._patience_s()))
             self.show(self.progress)
             stop = self._stop()
         else:
             self._land()
+            if self._ended(look=True):
+                return None  # the last points ended meanwhile: nothing was cut short
         return stop
+
+    def _ended(self, *, look: bool = False) -> bool:
+        """Whether nothing is left; `look` asks for more points than were asked for yet."""
+        if look and not self._exhausted:
+            more = self.pending.take(1)
+            self.pending.give_back(more)
+            self._exhausted = not more
+        return self._exhausted and not (self.engine.flying or self._retries or self._singles)
 
     def _allowed_slots(self) -> int:
         slots = max(1, self.engine.slots)
@@ -123,7 +134,7 @@ class Driver:
     def _window(self) -> int:
         """How many bundles may be out; with a limit on points at once, one that waits in line would be too many."""
         slots = self._allowed_slots()
-        return slots if self.execution.max_parallel else slots * WINDOW
+        return slots if slots < self.engine.slots else slots * WINDOW
 
     def _patience_s(self) -> float:
         due_s = self._retries.next_due_s()
@@ -171,8 +182,10 @@ class Driver:
             return None
         return self._bundle(spans, self.pending.shuffle)
 
-    def _remaining(self) -> int:
-        """Points that nobody has been given yet, as far as the total is known."""
+    def _remaining(self) -> int | None:
+        """Points that nobody has been given yet; None while their total is an estimate."""
+        if not self.progress.exact:
+            return None
         return max(1, self.progress.total - self.progress.done - self.progress.failed - self._flying)
 
     def _bundle(self, spans: tuple[Span, ...], shuffle: int | None) -> Bundle:
@@ -186,8 +199,7 @@ class Driver:
         for event in events:
             if isinstance(event, Ended):
                 packet = Packet.from_bytes(event.packet)
-                self._sizer.saw(points=event.bundle.points, wall_s=packet.wall_s)
-                self._flying -= event.bundle.points
+                self._landed(event.bundle, packet)
                 packets.append(packet)
             else:
                 self.progress.losses += 1
@@ -198,11 +210,26 @@ class Driver:
         if packets:
             self._commit(packets)
 
+    def _landed(self, bundle: Bundle, packet: Packet) -> None:
+        """Take a bundle from the air; what it had no time for is sent again."""
+        self._flying -= bundle.points
+        ended = packet.attempts
+        self._sizer.saw(points=ended, wall_s=packet.wall_s)
+        if ended < bundle.points:
+            self.pending.give_back(drop(bundle.spans, ended))
+            self._exhausted = False
+        times = self._restarts.pop(bundle.number, 0)
+        if times:
+            for index in self._indexes(bundle):
+                self._losses[index] = self._losses.get(index, 0) + times
+
     def _lost(self, event: Lost) -> Iterator[Packet]:
         """A machine went away: a bundle goes on by itself, but not for ever."""
         bundle = event.bundle
         if event.times < min(SPLIT_AFTER, self.execution.infra_retries + 1):
+            self._restarts[bundle.number] = event.times
             return
+        self._restarts.pop(bundle.number, None)
         self.engine.cancel(bundle)
         self._flying -= bundle.points
         for index in self._indexes(bundle):

@@ -65,6 +65,7 @@ class Engine:
         self._digest = context.digest
         self._flying: dict[int, tuple[Future, Bundle]] = {}
         self._starts: Counter[int] = Counter()
+        self._failure: BaseException | None = None  # met beside results that had to be delivered first
         self._events: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
         self._slots = (-math.inf, 0) if slots is None else (math.inf, slots)
         client.register_plugin(Slots(context))
@@ -93,6 +94,7 @@ class Engine:
     def submit(self, bundle: Bundle) -> None:
         """Send a bundle out."""
         number = bundle.number
+        self._starts[number] = 0
         future = self._client.submit(
             run_bundle,
             self._digest,
@@ -110,13 +112,26 @@ class Engine:
 
         Raises:
             ClusterError: the scheduler is gone, and the bundles in flight with it.
+            BrokenSweepError: a worker cannot go on.
         """
+        if self._failure is not None:
+            raise self._failure
         news: list[tuple[str, int]] = []
         with contextlib.suppress(queue.Empty):
             news.append(self._events.get(timeout=timeout_s))
             while True:
                 news.append(self._events.get_nowait())
-        return [event for what, number in news if (event := self._event(what, number)) is not None]
+        events = []
+        for what, number in news:
+            try:
+                event = self._event(what, number)
+            except SweepfleetError as error:
+                self._failure = error
+            else:
+                events += [] if event is None else [event]
+        if self._failure is not None and not events:
+            raise self._failure
+        return events
 
     def _event(self, what: str, number: int) -> Ended | Lost | None:
         if number not in self._flying:
@@ -129,13 +144,15 @@ class Engine:
         if future.status == "finished":
             return Ended(bundle, future.result())
         if future.status == "error":
-            raise future.exception()
+            raise BrokenSweepError(
+                f"The sweep broke off: {future.exception()}\nWhat was done is kept; the same command goes on."
+            ) from future.exception()
         raise ClusterError("The connection to the scheduler broke. Give the same command again to go on.")
 
     def _started(self, event: tuple[float, dict[str, object]]) -> None:
         message = event[1]
         number = message["number"]
-        if message["digest"] == self._digest and isinstance(number, int):
+        if message["digest"] == self._digest and isinstance(number, int) and number in self._starts:
             self._starts[number] += 1
             if self._starts[number] > 1:
                 self._events.put(("lost", number))
@@ -146,6 +163,10 @@ class Engine:
         if bundle.number in self._flying:
             future, _ = self._flying.pop(bundle.number)
             future.cancel()
+
+
+class BrokenSweepError(SweepfleetError):
+    """A worker cannot go on; what was committed is kept."""
 
 
 @contextlib.contextmanager

@@ -11,9 +11,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from grid.errors import UsageError
+from grid.errors import SweepfleetError, UsageError
+
+LOCK_TRIES = 100  # each one lost to a writer that was leaving: more means that something else is wrong
+
+
+class StorageError(SweepfleetError):
+    """A run's folder cannot be written: the disk is full, or the file is not to be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,26 +84,59 @@ class RunFolder:
 
         Raises:
             UsageError: another process writes here; names its pid and host.
+            StorageError: the folder cannot be made, or not be written to.
         """
-        made = not self.path.exists()
-        self.path.mkdir(parents=True, exist_ok=True)
-        with self.lock_file.open("a+") as file:
-            if not _flock(file):
-                raise UsageError(
-                    f"{self.path} is being written by {self._holder()}. Wait for it, stop it, or give this run "
-                    f"another name: --name {self.name}-2"
-                )
-            file.truncate(0)
-            file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
-            file.flush()
+        made, number = self._lock()
+        try:
+            self._sign(number)
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                os.ftruncate(number, 0)
+            if made and not self.ledger.exists():  # refused before anything ran: leave nothing behind
+                self._leave()
+            os.close(number)
+
+    def _lock(self) -> tuple[bool, int]:
+        """Take the lock: whether the folder had to be made, and the open lock file."""
+        made = False
+        for _ in range(LOCK_TRIES):
             try:
-                yield
+                made = not self.path.exists()
+                self.path.mkdir(parents=True, exist_ok=True)
+                number = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            except FileNotFoundError:
+                continue  # a writer that was refused has just removed the folder
+            except OSError as error:
+                if made:
+                    self._leave()
+                raise _storage_error(self.path, error) from error
+            taken = False
+            try:
+                if not _flock(number):
+                    raise UsageError(
+                        f"{self.path} is being written by {self._holder()}. Wait for it, stop it, or give this run "
+                        f"another name: --name {self.name}-2"
+                    )
+                taken = _stands_at(number, self.lock_file)
             finally:
-                file.truncate(0)
-                if made and not self.ledger.exists():  # refused before anything ran: leave nothing behind
-                    self.lock_file.unlink(missing_ok=True)
-                    with contextlib.suppress(OSError):
-                        self.path.rmdir()
+                if not taken:
+                    os.close(number)
+            if taken:
+                return made, number
+        raise StorageError(f"{self.lock_file} cannot be made. Give this run another name: --name {self.name}-2")
+
+    def _sign(self, number: int) -> None:
+        """Say in the lock file whose it is."""
+        with storing(self.path):
+            os.ftruncate(number, 0)
+            os.write(number, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+
+    def _leave(self) -> None:
+        """Take a folder away in which nothing was recorded."""
+        with contextlib.suppress(OSError):
+            self.lock_file.unlink(missing_ok=True)
+            self.path.rmdir()
 
     def running(self) -> dict[str, Any] | None:
         """Who writes here now, as {"pid", "host"}; None when nobody does. Reads only."""
@@ -113,21 +152,22 @@ class RunFolder:
 
     def _read_holder(self) -> dict[str, Any]:
         try:
-            holder: dict[str, Any] = json.loads(self.lock_file.read_text())
+            holder: Any = json.loads(self.lock_file.read_text())
         except (OSError, ValueError):
-            return {"pid": "unknown", "host": "unknown"}
-        return holder
+            holder = {}
+        known = holder if isinstance(holder, dict) else {}
+        return {"pid": "unknown", "host": "unknown"} | known
 
     def _holder(self) -> str:
         holder = self._read_holder()
         return f"process {holder['pid']} on {holder['host']}"
 
 
-def _flock(file: IO[str]) -> bool:
+def _flock(number: int) -> bool:
     """Take the lock, unless somebody writes: `running` holds it too, for an instant."""
     for pause_s in (0.02, 0.1, 0.0):
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             time.sleep(pause_s)
         else:
@@ -135,14 +175,44 @@ def _flock(file: IO[str]) -> bool:
     return False
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+def _stands_at(number: int, path: Path) -> bool:
+    """Whether the open file is the one at `path`: a lock on a file that was removed keeps nobody out."""
     try:
-        aside.write_text(text)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+        return os.path.samestat(os.fstat(number), path.stat())
+    except OSError:
+        return False
+
+
+def _storage_error(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{path} cannot be written: {error.strerror or error}. What was committed to a ledger is safe: make room on "
+        "the disk, or repair its rights, then give the same command again."
+    )
+
+
+@contextlib.contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Around writing below `path`: what the system refuses becomes a StorageError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise _storage_error(path, error) from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all.
+
+    Raises:
+        StorageError: it cannot be written; what was there is as it was.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with storing(path):
+        try:
+            aside.write_text(text)
+            aside.replace(path)
+        finally:
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> dict[str, Any]:

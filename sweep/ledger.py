@@ -11,14 +11,15 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from grid.errors import SweepfleetError, UsageError
+from grid.errors import UsageError
 from grid.plan import Plan
 from grid.space import Space
+from sweep.folder import StorageError as StorageError  # noqa: PLC0414 - callers look for it here
 from sweep.rows import Rows
 from worker.records import TEXT_SCHEMA, Schema, Status
 
@@ -48,6 +49,7 @@ TABLES = f"""
     CREATE TABLE points (point_index INTEGER PRIMARY KEY, {COLUMNS});
     CREATE TABLE former (params TEXT NOT NULL, replicate INTEGER NOT NULL, {COLUMNS}, PRIMARY KEY (id)) WITHOUT ROWID;
 """
+MOST_SEARCHED_DRAWS = 1_000_000  # of continuous laws, for rows that nothing else finds: some seconds
 FIELDS = "id, seed, status, attempts, infra_losses, started, duration_s, source, schema, metrics, error_type, error"
 # A finished point stays as it is; a failed one that was run again is replaced, and its attempts add up.
 INSERT = f"""
@@ -59,10 +61,6 @@ INSERT = f"""
         metrics = excluded.metrics, error_type = excluded.error_type, error = excluded.error
     WHERE points.status = {int(Status.FAILED)}
 """  # noqa: S608 - constants
-
-
-class StorageError(SweepfleetError):
-    """The ledger cannot be written: the disk is full, or the file is not to be had."""
 
 
 class Counts(NamedTuple):
@@ -85,7 +83,7 @@ class Ledger:
     """An open ledger. Every method that writes commits, or changes nothing and raises StorageError."""
 
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
-        """Open the ledger, or make an empty one.
+        """Open the ledger, or make an empty one; one that is opened for reading shows the moment of its opening.
 
         Raises:
             UsageError: what is there is truncated, damaged, from a newer version, or no ledger; it is left as it is.
@@ -114,6 +112,10 @@ class Ledger:
                 if version == 0:
                     raise UsageError(f"{self.path} is empty: there are no results yet.")
                 self._db.execute("PRAGMA query_only = ON")
+                # One snapshot, so that sources, schemas and rows fit together while a sweep writes; it begins with
+                # the first read, and closing ends it.
+                self._db.execute("BEGIN")
+                self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
                 return
             if version == 0 and self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 raise UsageError(f"{self.path} is a database of some other program. {REMEDY}")
@@ -171,8 +173,16 @@ class Ledger:
 
     def plan(self) -> Plan | None:
         """The plan that the rows' indexes refer to; None in an empty ledger."""
+        text = self._plan_json()
+        return None if text is None else Plan.from_json(text)
+
+    def is_of(self, plan: Plan) -> bool:
+        """Whether the rows' indexes refer to exactly this plan; plans that differ by 1 and 1.0 alone are equal."""
+        return self._plan_json() == plan.to_json()
+
+    def _plan_json(self) -> str | None:
         found = self._read("SELECT value FROM meta WHERE key = 'plan'")
-        return Plan.from_json(found[0][0]) if found else None
+        return str(found[0][0]) if found else None
 
     def counts(self) -> Counts:
         """Finished and failed points of the plan."""
@@ -229,6 +239,11 @@ class Ledger:
         rows = self._read("SELECT number, names, kinds FROM schemas")
         return {number: Schema(tuple(json.loads(names)), kinds) for number, names, kinds in rows}
 
+    def schemas_in_use(self) -> dict[int, Schema]:
+        """How the metrics of the plan's points are packed, by number; without those that only `former` rows have."""
+        used = {row[0] for row in self._read("SELECT DISTINCT schema FROM points WHERE schema IS NOT NULL")}
+        return {number: schema for number, schema in self.schemas().items() if number in used}
+
     def sources(self) -> dict[int, Source]:
         """Where rows were computed, by number."""
         return {
@@ -261,9 +276,8 @@ class Ledger:
 
     def adopt(self, space: Space) -> None:
         """Make the rows' indexes refer to this space's plan. Does nothing when they do already."""
-        old = self.plan()
-        new = space.plan
-        if old == new:
+        old, new = self.plan(), space.plan
+        if self.is_of(new):
             return
         with self._transaction():
             if old is not None:
@@ -282,13 +296,14 @@ class Ledger:
         for (index,) in self._db.execute("SELECT point_index FROM points"):
             point = old.point(index)
             same_draw = index // old.plan.replicates * new.plan.replicates + point.replicate
-            home = _home(new, same_draw, point.id, point.params, point.replicate)
+            near = (same_draw, *new.drawn_at(old.place(index), point.replicate))
+            home = _home(new, near, point.id, point.params, point.replicate)
             if home is None:
                 homeless.append(index)
             else:
                 self._db.execute(f"{into} points WHERE point_index = ?", (home, index))
         for id_, params, replicate in self._db.execute("SELECT id, params, replicate FROM former").fetchall():
-            home = _home(new, None, id_, json.loads(params), replicate)
+            home = _home(new, (), id_, json.loads(params), replicate)
             if home is not None:
                 self._db.execute(f"{into} former WHERE id = ?", (home, id_))
                 self._db.execute("DELETE FROM former WHERE id = ?", (id_,))
@@ -298,8 +313,22 @@ class Ledger:
                 f"INSERT OR IGNORE INTO former SELECT ?, ?, {FIELDS} FROM points WHERE point_index = ?",  # noqa: S608
                 (json.dumps(point.params), point.replicate, index),
             )
+        self._bring_back_draws(new)
         self._db.execute("DROP TABLE points")
         self._db.execute("ALTER TABLE moved RENAME TO points")
+
+    def _bring_back_draws(self, new: Space) -> None:
+        """Move rows of draws that only a look at every draw can place from `former` to `moved`."""
+        blocks = new.drawn()
+        if not self.former() or sum(stop - start for start, stop in blocks) > MOST_SEARCHED_DRAWS:
+            return
+        for start, stop in blocks:
+            self._db.executemany(
+                f"INSERT OR IGNORE INTO moved SELECT ?, {FIELDS} FROM former WHERE id = ?",  # noqa: S608
+                ((point.index, point.id) for point in new.points(start, stop)),
+            )
+        if blocks:
+            self._db.execute("DELETE FROM former WHERE id IN (SELECT id FROM moved)")
 
     def record(
         self,
@@ -378,10 +407,14 @@ class Ledger:
         return int(self._db.execute(f"INSERT INTO {table} VALUES (NULL, {marks})", cells).lastrowid or 0)  # noqa: S608
 
 
-def _home(space: Space, index: int | None, id_: str, params: Mapping[str, Any], replicate: int) -> int | None:
-    """The index of a point with this id; the old one, `index`, first: it holds where a grid grew at its end."""
-    if index is not None and index < space.size and space.exists(index) and space.point(index).id == id_:
-        return index
+def _home(space: Space, near: Iterable[int], id_: str, params: Mapping[str, Any], replicate: int) -> int | None:
+    """The index of a point with this id: the first of `near` that holds it, or where its parameters are found.
+
+    `near` is the old index, which holds where a grid grew at its end, and the old places of draws.
+    """
+    for index in near:
+        if space.exists(index) and space.point(index).id == id_:
+            return index
     found = space.find(params, replicate)
     return found if found is not None and space.point(found).id == id_ else None
 

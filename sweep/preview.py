@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from worker.target import find
 from worker.writer import metrics_of
 
 SHOWN = 5
+SEARCHED = 100_000  # indexes, replicates aside
 
 
 def preview(sweep: Sweep, *, runs: Path, slots: int) -> Iterator[str]:
@@ -36,16 +38,22 @@ def preview(sweep: Sweep, *, runs: Path, slots: int) -> Iterator[str]:
             f"{sweep.name}: about {count.points:,} points of {sweep.target.label} "
             f"(estimated from a sample; at most {count.upper:,}, before where, exclude and when)"
         )
-    for point in first_points(space):
+    first = list(first_points(space))
+    if not first and count.exact and not count.points:
+        raise UsageError("The grid has no points: its constraints leave nothing. Loosen where, exclude or when.")
+    for point in first:
         yield f"  {point.index}  {point.id}  {_params(point)}"
-    if count.points > SHOWN:
+    if not first:
+        yield f"  None is among the first {searched(space):,} of {space.size:,} indexes; no more were looked at."
+    elif count.points > len(first):
         yield "  ..."
     done, mean_s = _known(RunFolder(runs / sweep.name), sweep)
     left = max(0, count.points - done)
     if done:
         yield f"{done:,} have ended in {runs / sweep.name}; {left:,} are left."
     if mean_s is None:
-        yield f"Time: unknown until a point has run. Try one: --test-point {next(first_points(space)).index}"
+        hint = f" Try one: --test-point {first[0].index}" if first else ""
+        yield f"Time: unknown until a point has run.{hint}"
     else:
         yield (
             f"Time: about {duration(left * mean_s / slots)} on {slots} slots "
@@ -56,16 +64,16 @@ def preview(sweep: Sweep, *, runs: Path, slots: int) -> Iterator[str]:
 
 
 def first_points(space: Space) -> Iterator[Point]:
-    """The first few points. Raises UsageError when there are none at all."""
-    found = 0
-    for start, stop in space.spans(0, space.size):
-        for point in space.points(start, min(stop, start + SHOWN - found)):
-            found += 1
-            yield point
-        if found >= SHOWN:
-            return
-    if not found:
-        raise UsageError("The grid has no points: its constraints leave nothing. Loosen where, exclude or when.")
+    """The first few points, of those among the indexes that are `searched`."""
+    return itertools.islice(space.points(0, searched(space)), SHOWN)
+
+
+def searched(space: Space, start: int = 0) -> int:
+    """The end of the indexes from `start` on that may be looked through for points while a person waits.
+
+    Where conditions leave little, every index may have to be asked.
+    """
+    return min(space.size, start + SEARCHED * space.plan.replicates)
 
 
 def duration_each(seconds: float) -> str:
@@ -81,7 +89,7 @@ def _known(folder: RunFolder, sweep: Sweep) -> tuple[int, float | None]:
     if not folder.ledger.exists():
         return 0, None
     with contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:
-        same = ledger.plan() == sweep.plan
+        same = ledger.is_of(sweep.plan)
         return sum(ledger.counts()) if same else 0, ledger.mean_s()
 
 
@@ -106,7 +114,7 @@ def run_one(sweep: Sweep, context: Context, *, index: int) -> Iterator[str]:
     except IndexError:
         raise UsageError(f"--test-point {index}: the indexes run from 0 to {space.size - 1:,}.") from None
     except LookupError:
-        near = next((start for start, _ in space.spans(index, space.size)), None)
+        near = next((start for start, _ in space.spans(index, searched(space, index))), None)
         hint = "" if near is None else f" The next point is {near}."
         raise UsageError(f"--test-point {index}: where, exclude or when leaves this one out.{hint}") from None
     compute = find(context, space)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from grid.errors import printable
 from grid.space import Space
 from grid.sweep import Metric
 from sweep.driver import Progress
@@ -85,9 +87,10 @@ class Words:
         value, index = progress.best
         if self._shown is None or self._shown[0] != index:
             params = self._space.point(index).params
-            self._shown = index, " ".join(f"{name}={_short(value)}" for name, value in params.items())
+            self._shown = index, printable(" ".join(f"{name}={_short(value)}" for name, value in params.items()))
         signed = value if self._metric.goal == "minimize" else -value
-        return f"best {self._metric.name} {signed:.6g} at {self._shown[1]}"
+        so_far = "best of this command:" if progress.resumed else "best"
+        return f"{so_far} {self._metric.name} {signed:.6g} at {self._shown[1]}"
 
     def counts(self, progress: Progress) -> list[tuple[str, str]]:
         """Words and their styles."""
@@ -111,10 +114,19 @@ class Lines:
     def __init__(self, words: Words) -> None:
         self._words = words
         self._next_s = 0.0
+        self._closed = False
 
     def say(self, text: str) -> None:
         """One line to a person."""
-        print(text, flush=True)
+        self._print(text)
+
+    def _print(self, text: str) -> None:
+        if not self._closed:
+            try:
+                print(text, flush=True)
+            except BrokenPipeError:  # `| head`: the sweep goes on, and nobody reads of it
+                self._closed = True
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def update(self, progress: Progress) -> None:
         """Print a line when it is time."""
@@ -125,7 +137,7 @@ class Lines:
         about = "" if progress.exact else "about "
         parts = [f"{ended:,} of {about}{progress.total:,}", *(text for text, _ in words.counts(progress))]
         parts += [words.rate(progress), words.best(progress)]
-        print(" · ".join(part for part in parts if part), flush=True)
+        self._print(" · ".join(part for part in parts if part))
 
     def waiting(self, what: str) -> contextlib.AbstractContextManager[object]:  # noqa: ARG002 - the protocol's
         """A log needs no line for a few seconds of silence."""
@@ -218,7 +230,7 @@ def number(value: float) -> str:
 
 def duration(seconds: float) -> str:
     """A time as a person reads it: its two largest units."""
-    if seconds < 10:
+    if round(seconds, 1) < 10:
         return f"{seconds:.1f} s"
     units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
     whole = round(seconds)
@@ -226,6 +238,6 @@ def duration(seconds: float) -> str:
         if whole >= size:
             count, rest = divmod(whole, size)
             if place + 1 < len(units) and (smaller := rest // units[place + 1][1]):
-                return f"{count} {name} {smaller} {units[place + 1][0]}"
-            return f"{count} {name}"
+                return f"{count:,} {name} {smaller} {units[place + 1][0]}"
+            return f"{count:,} {name}"
     return "0 s"

@@ -81,8 +81,12 @@ def _git(root: Path) -> tuple[str | None, bool | None]:
     commit = ask("rev-parse", "HEAD")
     if commit is None:
         return None, None
-    status = ask("status", "--porcelain", "--untracked-files=no")
-    return commit, None if status is None else bool(status)
+    changed = ask("status", "--porcelain", "--untracked-files=no")
+    # A target that was never added is not in the commit. What Python itself writes there is not the user's.
+    added = ask("status", "--porcelain", "--untracked-files=all", "--", ".", ":(exclude,glob)**/__pycache__/**")
+    if changed or added:
+        return commit, True
+    return commit, None if changed is None or added is None else False
 
 
 def _lock_hash(root: Path) -> str:

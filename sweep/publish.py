@@ -16,11 +16,10 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from grid.errors import SweepfleetError, UsageError
 from grid.space import Space
-from sweep.folder import RunFolder, read_json, write_whole
+from sweep.folder import RunFolder, read_json, storing, write_whole
 from sweep.ledger import Ledger
 from sweep.summary import Facts, Summary, summarize
 
@@ -32,36 +31,57 @@ class PublishError(SweepfleetError):
     """The results are in the ledger, but the files could not be made from it."""
 
 
-def publish(folder: RunFolder, facts: Facts, *, before: dict[str, Any] | None = None) -> Summary:
+def publish(folder: RunFolder, facts: Facts) -> Summary:
     """Write results.parquet, results.csv, report.html and summary.json, each whole.
 
     Args:
         folder: the run's.
         facts: of the command.
-        before: a summary of the same rows, whose account of the command that computed them is to stay.
 
     Raises:
         UsageError: there is no ledger, or it cannot be read.
+        StorageError: the files cannot be written.
+    """
+    with contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:
+        return publish_from(ledger, space_of(folder, ledger), folder, facts)
+
+
+def space_of(folder: RunFolder, ledger: Ledger) -> Space:
+    """The points that a ledger's rows belong to. Raises UsageError when it has none."""
+    plan = ledger.plan()
+    if plan is None:
+        raise UsageError(f"{folder.path} has no points yet.")
+    return Space(plan)
+
+
+def publish_from(
+    ledger: Ledger, space: Space, folder: RunFolder, facts: Facts, *, before: Summary | None = None
+) -> Summary:
+    """Do `publish` from an open ledger.
+
+    Args:
+        ledger: the run's, opened for reading.
+        space: its points.
+        folder: the run's.
+        facts: of the command.
+        before: a summary of the same rows, whose account of the command that computed them is to stay.
+
+    Raises:
+        StorageError: the files cannot be written.
     """
     from sweep.report import write_report
     from sweep.results import write_results
 
-    with contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:
-        plan = ledger.plan()
-        if plan is None:
-            raise UsageError(f"{folder.path} has no points yet.")
-        space = Space(plan)
+    with storing(folder.path):
         write_results(folder, ledger, space)
-        summary = (
-            Summary(**before) if before is not None else summarize(folder.name, space, ledger, folder.parquet, facts)
+        summary = before or summarize(folder.name, space, ledger, folder.parquet, facts)
+        write_report(
+            folder.path,
+            results=folder.parquet,
+            summary=summary.to_dict(),
+            manifest=read_json(folder.manifest),
+            metric=facts.metric,
         )
-    write_report(
-        folder.path,
-        results=folder.parquet,
-        summary=summary.to_dict(),
-        manifest=read_json(folder.manifest),
-        metric=facts.metric,
-    )
     if before is None:
         summary = replace(summary, total_s=time.time() - facts.born_s)
     write_whole(folder.summary, json.dumps(summary.to_dict(), indent=2) + "\n")
@@ -92,7 +112,10 @@ def publish_apart(folder: RunFolder, facts: Facts) -> Summary:
 
 def main() -> None:
     """Publish the folder that the command line names."""
-    summary = publish(RunFolder(Path(sys.argv[1])), Facts.from_json(sys.stdin.read()))
+    try:
+        summary = publish(RunFolder(Path(sys.argv[1])), Facts.from_json(sys.stdin.read()))
+    except SweepfleetError as error:
+        sys.exit(str(error))
     json.dump(summary.to_dict(), sys.stdout)
 
 

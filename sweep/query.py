@@ -25,18 +25,19 @@ def select(path: Path, *, where: str | None, best: int | None, metric: tuple[str
         UsageError: the condition cannot be read, or `best` is asked of a run without a metric.
     """
     table = pl.scan_parquet(path)
-    columns = table.collect_schema().names()
+    schema = table.collect_schema()
+    columns = schema.names()
     if where is not None:
         table = _filtered(table, where, columns)
     if best is None:
         return table.collect()
     if best < 1:
         raise UsageError(f"--best {best}: ask for 1 or more.")
-    if metric is None or f"metric.{metric[0]}" not in columns:
+    if metric is None or not _is_number(table, f"metric.{metric[0]}"):
         known = ", ".join(name.removeprefix("metric.") for name in columns if name.startswith("metric."))
         raise UsageError(f"--best needs a metric. Say which in grid.yaml: metric: {{name: ...}}; there are: {known}.")
-    column = pl.col(f"metric.{metric[0]}")
-    ranked = table.filter(column.is_not_null() & column.is_not_nan())
+    column = pl.col(f"metric.{metric[0]}").cast(pl.Float64, strict=False)
+    ranked = table.filter(column.is_finite())
     return ranked.sort(column, descending=metric[1] == "maximize", maintain_order=True).head(best).collect()
 
 
@@ -50,10 +51,10 @@ def best_of(path: Path, metric: str, *, maximize: bool) -> tuple[str, float, int
     table = pl.scan_parquet(path)
     name = f"metric.{metric}"
     schema = table.collect_schema()
-    if name not in schema or not (schema[name].is_numeric() or schema[name] == pl.Boolean):
+    if not _is_number(table, name):
         return None
     params = [column for column in schema.names() if column.startswith("param.")]
-    value = pl.col(name).cast(pl.Float64).alias("value")
+    value = pl.col(name).cast(pl.Float64, strict=False).alias("value")
     finite = table.select("point_id", "replicate", *params, value).filter(pl.col("value").is_finite())
     if not finite.select(pl.col("replicate").max()).collect().item():  # no replicates, and maybe a million rows
         means = finite.select("point_id", "value", pl.lit(1).alias("count"))
@@ -66,6 +67,14 @@ def best_of(path: Path, metric: str, *, maximize: bool) -> tuple[str, float, int
     return found.row(0) if found.height else None
 
 
+def _is_number(table: pl.LazyFrame, name: str) -> bool:
+    """Whether a column has numbers; in one of text, those that a point gave while others said "diverged"."""
+    schema = table.collect_schema()
+    if name not in schema or schema[name] != pl.String:
+        return name in schema
+    return bool(table.select(pl.col(name).cast(pl.Float64, strict=False).is_not_null().any()).collect().item())
+
+
 def _filtered(table: pl.LazyFrame, where: str, columns: list[str]) -> pl.LazyFrame:
     names = _names(columns)
     try:
@@ -73,9 +82,10 @@ def _filtered(table: pl.LazyFrame, where: str, columns: list[str]) -> pl.LazyFra
     except ExpressionError as error:
         raise UsageError(f"--where {where!r}: {error.message} {error.remedy}") from None
     used = sorted(holds.names)
+    if not used:
+        return table if holds({}) else table.limit(0)
     values = table.select([pl.col(names[name]).alias(name) for name in used]).collect()
-    mask = [holds(row) for row in values.iter_rows(named=True)] if used else [holds({})] * values.height
-    rows = pl.Series("keep", mask, dtype=pl.Boolean)
+    rows = pl.Series("keep", [holds(row) for row in values.iter_rows(named=True)], dtype=pl.Boolean)
     return table.filter(rows)
 
 

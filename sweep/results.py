@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import psutil
 
 from grid.space import Kind, Space
 from sweep.folder import RunFolder
@@ -17,6 +18,7 @@ from sweep.ledger import Ledger
 from worker.records import Schema, Status
 
 CHUNK = 1 << 16
+ASIDE = ".results."  # and a pid: where that process makes its tables
 STATUS_NAMES: dict[int, str | None] = {int(Status.DONE): "done", int(Status.FAILED): "failed"}
 TYPES: dict[str, pl.DataType] = {
     "int": pl.Int64(),
@@ -30,8 +32,8 @@ SCHEMA_KINDS: dict[str, Kind] = {"d": "float", "q": "int", "?": "bool"}
 
 def write_results(folder: RunFolder, ledger: Ledger, space: Space) -> None:
     """Write results.parquet and results.csv, each whole, in memory that does not grow with the rows."""
-    aside = folder.path / f".results.{os.getpid()}"
-    shutil.rmtree(aside, ignore_errors=True)
+    _clear(folder)
+    aside = folder.path / f"{ASIDE}{os.getpid()}"
     aside.mkdir()
     try:
         parts = []
@@ -46,6 +48,14 @@ def write_results(folder: RunFolder, ledger: Ledger, space: Space) -> None:
             whole.replace(path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _clear(folder: RunFolder) -> None:
+    """Remove what killed processes left: half-written tables that nobody will finish."""
+    for path in folder.path.glob(f"{ASIDE}*"):
+        pid = path.name.removeprefix(ASIDE)
+        if pid.isdecimal() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid))):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def empty(ledger: Ledger, space: Space) -> pl.DataFrame:
@@ -65,7 +75,7 @@ class _Table:
 
     def __init__(self, ledger: Ledger, space: Space) -> None:
         self._space = space
-        self._schemas = ledger.schemas()
+        self._schemas = ledger.schemas_in_use()
         self._sources = ledger.sources()
         self._metrics = _metric_kinds(self._schemas.values(), ledger)
 
@@ -186,4 +196,4 @@ def _kind(value: Any) -> Kind:
 def _join(kinds: set[Kind]) -> Kind:
     if len(kinds) <= 1:
         return next(iter(kinds), "float")
-    return "float" if kinds == {"int", "float"} else "str"
+    return "str" if "str" in kinds or "json" in kinds else "float"  # true is 1.0 beside numbers

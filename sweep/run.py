@@ -17,10 +17,10 @@ from grid.space import Space
 from grid.sweep import Sweep
 from sweep.bundles import Pending
 from sweep.driver import Driver, Port, Progress, Stop
-from sweep.folder import RunFolder, write_whole
+from sweep.folder import RunFolder, read_json, write_whole
 from sweep.ledger import Ledger
 from sweep.progress import Observer
-from sweep.provenance import manifest, provenance
+from sweep.provenance import Provenance, manifest, provenance
 from sweep.publish import publish_apart
 from sweep.summary import Facts, Summary, peak_rss_mb
 from worker.context import Context
@@ -92,15 +92,20 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
     stop: Stop | None = None
     progress: Progress | None = None
     with folder.locked():
-        if _anything_left(folder, space, request):
+        others = _other_grids(folder, sweep)
+        with observer.waiting("looking for what is left to run"):
+            left = _anything_left(folder, space, request)
+        if left:
             context = context_of(sweep, root=request.root, artifacts=folder.artifacts.absolute())
             with _engine(sweep, request, context, observer) as engine:
                 stop, progress = _drive(sweep, space, folder, engine=engine, request=request, observer=observer)
         else:
+            ran = provenance(folder=sweep.folder, root=request.root, command_line=request.command_line)
+            _note(folder, sweep, ran)
             observer.say("Nothing is left to run: every point has ended.")
         facts = Facts(
             metric=(sweep.metric.name, sweep.metric.goal) if sweep.metric else None,
-            warnings=sweep.warnings,
+            warnings=(*sweep.warnings, *others),
             progress=progress,
             stop=stop,
             born_s=request.born_s,
@@ -117,10 +122,28 @@ def _anything_left(folder: RunFolder, space: Space, request: Request) -> bool:
     if not folder.ledger.exists():
         return True
     with contextlib.closing(Ledger(folder.ledger)) as ledger:
-        if ledger.plan() != space.plan:
+        if not ledger.is_of(space.plan):
             return True
         pending = Pending(space, ledger, shuffle=None, failed_too=not request.retry_failed)
         return bool(pending.take(1))
+
+
+def _other_grids(folder: RunFolder, sweep: Sweep) -> tuple[str, ...]:
+    """A note when this run was begun from another grid file: its code may be other code under the same name."""
+    before = read_json(folder.manifest).get("grid")
+    if folder.ledger.exists() and before not in (None, str(sweep.source)):
+        note = (
+            f"This run was begun from {before}; points that were done there were not run again, though the code here "
+            "may be another's. To compute them anew, give the run another --name."
+        )
+        return (note,)
+    return ()
+
+
+def _note(folder: RunFolder, sweep: Sweep, ran: Provenance) -> None:
+    """Write down what the command runs and with what."""
+    write_whole(folder.grid, sweep.text)
+    write_whole(folder.manifest, json.dumps(manifest(folder, sweep, ran), indent=2) + "\n")
 
 
 @contextlib.contextmanager
@@ -148,8 +171,7 @@ def _drive(
     ran = provenance(folder=sweep.folder, root=request.root, command_line=request.command_line)
     with contextlib.closing(Ledger(folder.ledger)) as ledger, _interruptible() as interrupted:
         ledger.adopt(space)
-        write_whole(folder.grid, sweep.text)
-        write_whole(folder.manifest, json.dumps(manifest(folder, sweep, ran), indent=2) + "\n")
+        _note(folder, sweep, ran)
         done, failed = ledger.counts()
         count = space.count()
         shuffle = SHUFFLE_KEY if sweep.execution.order == "shuffled" else None

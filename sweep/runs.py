@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from grid.errors import UsageError
-from grid.space import Space
+from grid.space import Count, Space
+from sweep.driver import Progress
 from sweep.folder import RunFolder, read_json
-from sweep.ledger import Ledger
-from sweep.publish import publish
-from sweep.summary import Facts
+from sweep.ledger import Counts, Ledger, StorageError
+from sweep.publish import publish_from, space_of
+from sweep.summary import Facts, Summary
+
+LOOK = 200_000  # indexes that are looked at for one that has not ended, where a plan's points cannot be counted
+PAGE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +35,41 @@ class Listed:
 
 
 def listed(runs: Path) -> Iterator[Listed]:
-    """Every run below `runs`, by name; reads only."""
-    for path in sorted(runs.iterdir()) if runs.is_dir() else []:
-        folder = RunFolder(path)
-        if folder.ledger.exists():
-            yield _look(folder)
+    """Every run below `runs`, by name; reads only. Raises UsageError when `runs` cannot be read."""
+    for folder in _folders(runs):
+        yield _look(folder)
+
+
+def _folders(runs: Path) -> list[RunFolder]:
+    try:
+        if not runs.exists():
+            return []
+        folders = [RunFolder(path) for path in sorted(runs.iterdir())]
+    except OSError as error:
+        raise UsageError(f"{runs} is to be the folder of runs, and cannot be read: {error.strerror}.") from error
+    return [folder for folder in folders if _has_ledger(folder)]
+
+
+def _has_ledger(folder: RunFolder) -> bool:
+    try:
+        return folder.ledger.exists()
+    except OSError:
+        return False  # somebody else's folder
 
 
 def _look(folder: RunFolder) -> Listed:
-    manifest, summary = read_json(folder.manifest), read_json(folder.summary)
-    started = manifest.get("started")
+    started = _started(folder)
     try:
         with contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:
             done, failed = ledger.counts()
             plan = ledger.plan()
             count = Space(plan).count() if plan else None
-    except UsageError as error:
+    except (UsageError, StorageError) as error:
         return Listed(folder, "unreadable", 0, 0, 0, points_exact=False, started=started, problem=str(error))
     points = max(count.points if count else 0, done + failed)
     exact = bool(count and count.exact)
-    if not exact and summary.get("points_exact"):
-        points, exact = summary["points"], True
+    if plan and not exact and _says_ended(_summary(folder), plan.digest(), Counts(done, failed)):
+        points, exact = done + failed, True
     holder = folder.running()
     if holder is not None:
         state = f"running (pid {holder['pid']} on {holder['host']})"
@@ -70,15 +89,19 @@ def find(runs: Path, name: str | None) -> RunFolder:
     if name is not None:
         check_name(name)
         folder = RunFolder(runs / name)
-        if not folder.ledger.exists():
+        if not _has_ledger(folder):
             known = ", ".join(each.folder.name for each in listed(runs)) or "none yet"
             raise UsageError(f"There is no run {name!r} in {runs}. There are: {known}.")
         return folder
-    found = [(read_json(RunFolder(path).manifest).get("started", 0.0), path) for path in runs.glob("*/")]
-    found = [(started, path) for started, path in found if RunFolder(path).ledger.exists()]
+    found = [(_started(folder) or 0.0, folder.path) for folder in _folders(runs)]
     if not found:
         raise UsageError(f"There are no runs in {runs} yet. Start one: inv sweep --grid examples/diabetes/grid.yaml")
     return RunFolder(max(found)[1])
+
+
+def _started(folder: RunFolder) -> float | None:
+    started = read_json(folder.manifest).get("started")
+    return started if isinstance(started, int | float) else None
 
 
 def check_name(name: str) -> None:
@@ -89,8 +112,10 @@ def check_name(name: str) -> None:
 
 def metric_of(folder: RunFolder) -> tuple[str, str] | None:
     """The metric that the run's last command named."""
-    metric = read_json(folder.manifest).get("metric")
-    return (metric[0], metric[1]) if metric else None
+    match read_json(folder.manifest).get("metric"):
+        case [str(name), "minimize" | "maximize" as goal]:
+            return name, goal
+    return None
 
 
 def refresh(folder: RunFolder, *, always: bool = False) -> None:
@@ -98,10 +123,72 @@ def refresh(folder: RunFolder, *, always: bool = False) -> None:
 
     Raises:
         UsageError: the ledger cannot be read.
+        StorageError: the files cannot be written.
     """
     with contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:
-        counts = ledger.counts()
-    summary = read_json(folder.summary)
-    current = (summary.get("done"), summary.get("failed")) == counts and folder.parquet.exists()
-    if always or not current:
-        publish(folder, Facts(metric=metric_of(folder)), before=summary if current else None)
+        space = space_of(folder, ledger)
+        counts, count, before = ledger.counts(), space.count(), _summary(folder)
+        progress = Progress(total=max(count.points, sum(counts)), exact=count.exact, resumed=counts.done)
+        ended = _all_ended(folder, space, ledger, count)
+        if before is not None and not _is_of(before, space, counts, None if ended else progress):
+            before = None
+        if not always and before is not None and folder.parquet.exists():
+            return
+        facts = Facts(metric=metric_of(folder))
+        if not ended:
+            facts = replace(facts, progress=progress, stop="interrupted")
+        publish_from(ledger, space, folder, facts, before=before)
+
+
+def _all_ended(folder: RunFolder, space: Space, ledger: Ledger, count: Count) -> bool:
+    """Whether no point of the plan is left; where that would take too long to find out, no."""
+    counts = ledger.counts()
+    if count.exact:
+        return sum(counts) >= count.points
+    if _says_ended(_summary(folder), space.plan.digest(), counts):
+        return True
+    return folder.running() is None and not _may_be_left(space, ledger)
+
+
+def _may_be_left(space: Space, ledger: Ledger) -> bool:
+    """Whether a point has not ended, or `LOOK` indexes were not enough to tell."""
+    looked = start = 0
+    while start < space.size:
+        ended = ledger.ended_from(start, limit=PAGE)
+        for index in ended or [space.size]:
+            while start < index:
+                stop = min(index, start + PAGE)
+                if looked >= LOOK or next(iter(space.spans(start, stop)), None) is not None:
+                    return True
+                looked += stop - start
+                start = stop
+            start = index + 1
+    return False
+
+
+def _summary(folder: RunFolder) -> Summary | None:
+    """The run's summary; None when there is none, or it is damaged or of another version."""
+    found: dict[str, Any] = read_json(folder.summary)
+    return Summary(**found) if set(found) == {each.name for each in fields(Summary)} else None
+
+
+def _says_ended(summary: Summary | None, plan: str, counts: Counts) -> bool:
+    """Whether a command has seen the end of these very points."""
+    return (
+        summary is not None
+        and summary.plan == plan
+        and summary.points_exact
+        and (summary.done, summary.failed, summary.points) == (*counts, sum(counts))
+    )
+
+
+def _is_of(summary: Summary, space: Space, counts: Counts, left: Progress | None) -> bool:
+    """Whether a summary says how the run is now; `left` when points are left."""
+    if left is None:
+        return _says_ended(summary, space.plan.digest(), counts)
+    return (
+        summary.plan == space.plan.digest()
+        and (summary.done, summary.failed) == counts
+        and summary.points_exact == left.exact
+        and summary.state in ("stopped", "interrupted")
+    )

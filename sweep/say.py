@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from grid.errors import printable
 from sweep.progress import duration, number
 from sweep.summary import Summary
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from sweep.runs import Listed
 
 MAX_ROWS = 20
-HIDDEN = ("seed", "started", "worker", "git_commit", "env_hash", "attempts", "infra_losses", "error")
+HIDDEN = ("point_id", "seed", "started", "worker", "git_commit", "env_hash", "attempts", "infra_losses", "error")
 STATES = {
     "done": "Done",
     "failed": "Done, but some points failed",
@@ -51,6 +52,7 @@ def table(rows: pl.DataFrame) -> None:
     """Print rows, without the columns that few people read; `MAX_ROWS` at the most."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     shown = rows.head(MAX_ROWS)
     columns = [
@@ -60,10 +62,14 @@ def table(rows: pl.DataFrame) -> None:
     ]
     drawn = Table(box=None, header_style="bold", pad_edge=False)
     for name in columns:
-        drawn.add_column(name.removeprefix("param.").removeprefix("metric."), overflow="fold")
+        header = Text(printable(name.removeprefix("param.").removeprefix("metric.")))
+        drawn.add_column(header, no_wrap=True)
     for row in shown.select(columns).iter_rows():
-        drawn.add_row(*(_cell(value) for value in row))
-    Console().print(drawn)
+        drawn.add_row(*(Text(printable(_cell(value))) for value in row))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 100_000  # whoever reads a pipe wraps it himself
+    console.print(drawn)
     if rows.height > MAX_ROWS:
         print(f"... {rows.height - MAX_ROWS:,} more")
 

@@ -42,6 +42,7 @@ class Summary:
     peak_rss_mb: float  # of the driver
     best: dict[str, Any] | None
     notes: list[str] = field(default_factory=list)
+    plan: str = ""  # its digest
 
     def to_dict(self) -> dict[str, Any]:
         """The content of summary.json."""
@@ -110,6 +111,7 @@ def summarize(name: str, space: Space, ledger: Ledger, table: Path, facts: Facts
         peak_rss_mb=facts.driver_peak_rss_mb,
         best=best,
         notes=_notes(facts, ledger, best=best is not None),
+        plan=space.plan.digest(),
     )
 
 

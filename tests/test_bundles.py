@@ -184,7 +184,8 @@ def test_a_bundles_length_is_always_sound(slots: int, fixed: int | None, history
 
 def test_bundles_come_to_take_about_as_long_as_they_should() -> None:
     """With points of a constant length a bundle comes to TARGET_S; with long points it is one point."""
-    for point_s, expected in ((0.001, int(TARGET_S / 0.001)), (0.1, 5), (0.5, 1), (60.0, 1)):
+    for share in (1 / 500, 1 / 5, 1.0, 100.0):
+        point_s, expected = share * TARGET_S, max(1, int(1 / share))
         sizer = Sizer(slots=2)
         length = sizer.next(None)
         for _ in range(20):

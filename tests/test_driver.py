@@ -1,298 +1,510 @@
-"""The driver's decisions, with an engine that computes in this process and fails as it is told."""
+"""The driver against an engine that does what a test tells it to."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import random
+import tempfile
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grid.space import Space
+from grid.permutation import Permutation
+from grid.space import Point, Space
 from grid.sweep import Execution, Metric
-from sweep import driver as driver_module
+from sweep import driver as drivers
 from sweep.bundles import Bundle, Ended, Lost, Pending
 from sweep.driver import Driver, Progress, Stop
-from sweep.ledger import Ledger
-from tests.support import grid, written
-from worker.records import Packet
+from sweep.ledger import Ledger, StorageError
+from tests.support import batches, space, written
+from worker.records import Packet, Status
 
 
+@dataclass
 class FakeEngine:
-    """Computes each bundle with `compute(index, attempt)`; loses bundles as `losses` says, by number."""
+    """Computes packets in this process when it is waited for; loses and kills as it is told."""
 
-    def __init__(self, space: Space, compute: Callable[[int, int], Any], losses: Counter[int] | None = None) -> None:
-        self.slots = 2
-        self.attempts: Counter[int] = Counter()
-        self.most_flying = 0
-        self.bundles: list[Bundle] = []
-        self._space = space
-        self._compute = compute
-        self._losses = losses or Counter()
-        self._lost: Counter[int] = Counter()
-        self._queue: deque[Bundle] = deque()
-        self.index_at: Callable[[int], int] = lambda position: position
+    space: Space
+    compute: Callable[[Point, int], Any]  # a point and how often it was run before: its result, or what it raises
+    slots: int = 2
+    events: Callable[[list[Bundle]], list[tuple[str, Bundle]]] | None = None  # what happens to those that fly
+    losses_of: Callable[[Point], int] = lambda _: 0
+    through: Callable[[int], int] = lambda points: points  # how many of a bundle's points it has time for
+    ran: Counter[int] = field(default_factory=Counter)
+    ran_at: list[tuple[int, float]] = field(default_factory=list)
+    sent: list[Bundle] = field(default_factory=list)
+    cancelled: list[int] = field(default_factory=list)
+    most: int = 0
+    _flying: dict[int, Bundle] = field(default_factory=dict)
+    _times: Counter[int] = field(default_factory=Counter)
 
     @property
     def flying(self) -> int:
-        return len(self._queue)
+        return len(self._flying)
 
     def submit(self, bundle: Bundle) -> None:
-        assert bundle.points > 0
-        self._queue.append(bundle)
-        self.bundles.append(bundle)
-        self.most_flying = max(self.most_flying, self.flying)
-
-    def cancel(self, bundle: Bundle) -> None:
-        self._queue.remove(bundle)
+        assert bundle.number not in {each.number for each in self.sent}, "a number is used once"
+        self._flying[bundle.number] = bundle
+        self.sent.append(bundle)
+        self.most = max(self.most, self.flying)
 
     def wait(self, timeout_s: float) -> list[Ended | Lost]:
-        if not self._queue:
-            time.sleep(min(timeout_s, 0.001))
+        if not self._flying:
+            time.sleep(min(timeout_s, 0.005))
             return []
-        bundle = self._queue[-1] if len(self._queue) % 2 else self._queue[0]  # out of order
-        if self._losses[bundle.number] > self._lost[bundle.number]:
-            self._lost[bundle.number] += 1
-            return [Lost(bundle, self._lost[bundle.number])]
-        self._queue.remove(bundle)
+        flying = list(self._flying.values())
+        wanted = self.events(flying) if self.events else [("ended", flying[0])]
+        found: list[Ended | Lost] = []
+        for what, bundle in wanted:
+            if what == "lost":
+                self._times[bundle.number] += 1
+                found.append(Lost(bundle, self._times[bundle.number]))
+            elif bundle.number in self._flying:
+                del self._flying[bundle.number]
+                found.append(Ended(bundle, self._packet(bundle)))
+        return found
+
+    def cancel(self, bundle: Bundle) -> None:
+        del self._flying[bundle.number]
+        self.cancelled.append(bundle.number)
+
+    def _packet(self, bundle: Bundle) -> bytes:
+        index_at = (lambda place: place) if bundle.shuffle is None else Permutation(self.space.size, bundle.shuffle)
+        points = [self.space.point(index_at(place)) for start, stop in bundle.spans for place in range(start, stop)]
+        points = points[: self.through(len(points))]
         outcomes = []
-        for index in self._indexes(bundle):
-            self.attempts[index] += 1
-            outcomes.append((self._space.point(index), self._compute(index, self.attempts[index])))
-        return [Ended(bundle, Packet("host/0", 0.01 * bundle.points, [written(outcomes)]).to_bytes())]
-
-    def _indexes(self, bundle: Bundle) -> Iterator[int]:
-        for start, stop in bundle.spans:
-            for place in range(start, stop):
-                yield place if bundle.shuffle is None else self.index_at(place)
-
-
-class Table:
-    """A driver with all that it needs."""
-
-    def __init__(self, path: Path, points: int, compute: Callable[[int, int], Any], **rest: Any) -> None:
-        self.space = Space(grid({"a": range(points)}))
-        self.ledger = Ledger(path)
-        self.ledger.adopt(self.space)
-        self.engine = FakeEngine(self.space, compute, rest.pop("losses", None))
-        self.stopped = False
-        self.shown: list[tuple[int, int]] = []
-        self.execution = Execution(**rest)
-
-    def run(self, *, failed_too: bool = True) -> tuple[Stop | None, Progress]:
-        done, failed = self.ledger.counts()
-        shuffle = 7 if self.execution.order == "shuffled" else None
-        pending = Pending(self.space, self.ledger, shuffle=shuffle, failed_too=failed_too)
-        self.engine.index_at = pending.index_at
-        progress = Progress(self.space.size, exact=True, resumed=done, done=done, failed=failed if failed_too else 0)
-        self.driver = Driver(
-            space=self.space,
-            ledger=self.ledger,
-            pending=pending,
-            engine=self.engine,
-            execution=self.execution,
-            metric=Metric("x"),
-            progress=progress,
-            git_commit=None,
-            env_hash=None,
-            show=self.show,
-            stopped=lambda: self.stopped,
-        )
-        return self.driver.run(), progress
-
-    def show(self, progress: Progress) -> None:
-        self.shown.append((progress.done + progress.failed, sum(self.ledger.counts())))
-
-    def rows(self) -> dict[int, tuple[int, int, int]]:
-        """By index: status, attempts and losses."""
-        return {row[0]: (row[3], row[4], row[5]) for chunk in self.ledger.scan(chunk=1000) for row in chunk}
-
-    def close(self) -> None:
-        self.ledger.close()
+        for point in points:
+            self.ran_at.append((point.index, time.monotonic()))
+            outcomes.append((point, self.compute(point, self.ran[point.index])))
+            self.ran[point.index] += 1
+        losses = {point.index: times for point in points if (times := self.losses_of(point))}
+        half = len(outcomes) // 2  # as two children would have done it
+        segments = [written(part, duration_s=0.001) for part in (outcomes[:half], outcomes[half:]) if part]
+        return Packet("fake/0", wall_s=0.001 * len(points), segments=segments, losses=losses).to_bytes()
 
 
-@pytest.fixture
-def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Table]]:
-    monkeypatch.setattr(driver_module, "BACKOFF_S", 0.001)
-    monkeypatch.setattr(driver_module, "GRACE_S", 0.05)
-    made: list[Table] = []
-
-    def make(points: int, compute: Callable[[int, int], Any], **rest: Any) -> Table:
-        made.append(Table(tmp_path / f"{len(made)}.sqlite", points, compute, **rest))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
+@contextlib.contextmanager
+def ledger_of(space: Space) -> Iterator[Ledger]:
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Ledger(Path(folder, "ledger.sqlite"))
+        ledger.adopt(space)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
 
 
-def fine(index: int, attempt: int) -> Any:
-    return {"x": float(index)}
-
-
-def test_every_point_is_recorded_once_and_the_ledger_has_it_before_it_shows(table: Callable[..., Table]) -> None:
-    run = table(500, fine)
-    assert run.run()[0] is None
-    assert set(run.rows()) == set(range(500))
-    assert all(count == 1 for count in run.engine.attempts.values())
-    assert all(shown <= in_ledger for shown, in_ledger in run.shown)
-    assert run.driver.progress.best == (0.0, 0)
-
-
-def test_the_window_is_a_few_bundles_a_slot_and_never_all_of_them(table: Callable[..., Table]) -> None:
-    run = table(500, fine, bundle=1)
-    run.run()
-    assert run.engine.most_flying == 2 * driver_module.WINDOW
-
-
-def test_max_parallel_bounds_what_is_in_flight(table: Callable[..., Table]) -> None:
-    run = table(50, fine, bundle=1, max_parallel=1)
-    run.run()
-    assert run.engine.most_flying == 1
-
-
-def test_a_failure_is_tried_again_so_often_and_then_recorded(table: Callable[..., Table]) -> None:
-    def flaky(index: int, attempt: int) -> Any:
-        return {"x": 1.0} if index != 3 and attempt > index else ValueError(f"attempt {attempt}")
-
-    run = table(5, flaky, retries=2)
-    _, progress = run.run()
-    assert run.rows() == {0: (0, 1, 0), 1: (0, 2, 0), 2: (0, 3, 0), 3: (1, 3, 0), 4: (1, 3, 0)}
-    assert (progress.done, progress.failed, progress.retried) == (3, 2, 7)
-    assert not run.driver._attempts
-
-
-def test_retries_wait_longer_each_time(table: Callable[..., Table], monkeypatch: pytest.MonkeyPatch) -> None:
-    waits = []
-    add = driver_module.Retries.add
-
-    def spy(self: Any, index: int, *, due_s: float) -> None:
-        waits.append(due_s - time.monotonic())
-        add(self, index, due_s=due_s - 100)
-
-    monkeypatch.setattr(driver_module, "BACKOFF_S", 10.0)
-    monkeypatch.setattr(driver_module.Retries, "add", spy)
-    run = table(1, lambda *_: ValueError(), retries=5)
-    run.run()
-    highest = [10, 20, 40, 60, 60]
-    assert len(waits) == 5
-    assert all(0.4 * high < wait <= high for wait, high in zip(waits, highest, strict=True))
-
-
-@pytest.mark.parametrize(("limits", "least"), [({"fail_fast": True}, 1), ({"max_fails": 4}, 4)])
-def test_a_limit_stops_the_sweep(table: Callable[..., Table], limits: dict[str, Any], least: int) -> None:
-    run = table(500, lambda *_: ValueError(), bundle=1, **limits)
-    stop, progress = run.run()
-    assert stop == "failed"
-    assert least <= progress.failed <= least + 2 * driver_module.WINDOW
-
-
-def test_failures_of_earlier_commands_do_not_count_against_the_limit(table: Callable[..., Table]) -> None:
-    run = table(20, lambda index, _: ValueError() if index < 3 else {"x": 1.0}, bundle=1, max_fails=3)
-    assert run.run()[0] == "failed"
-    assert run.run()[0] is None
-    assert run.ledger.counts() == (17, 3)
-
-
-def test_a_stopped_sweep_lands_what_is_in_flight_and_goes_on_later(table: Callable[..., Table]) -> None:
-    run = table(100, fine, bundle=5)
-    show = run.show
-    run.show = lambda progress: (show(progress), setattr(run, "stopped", progress.done >= 20))  # type: ignore[method-assign, assignment, return-value, func-returns-value]
-    stop, progress = run.run()
-    assert stop == "interrupted"
-    assert 20 <= progress.done <= 20 + 5 * 2 * driver_module.WINDOW + 5
-    assert run.engine.flying == 0
-    run.show = lambda _: None  # type: ignore[method-assign]
-    run.stopped = False
-    assert run.run()[0] is None
-    assert set(run.engine.attempts.values()) == {1}
-    assert len(run.rows()) == 100
-
-
-def test_a_lost_bundle_goes_on_by_itself(table: Callable[..., Table]) -> None:
-    run = table(20, fine, bundle=10, losses=Counter({1: 2}))
-    _, progress = run.run()
-    assert progress.losses == 2
-    assert len(run.engine.bundles) == 2
-    assert run.ledger.counts() == (20, 0)
-
-
-def test_a_bundle_that_is_lost_again_and_again_goes_on_point_by_point(table: Callable[..., Table]) -> None:
-    run = table(20, fine, bundle=10, losses=Counter({1: 3}))
-    run.run()
-    assert [bundle.points for bundle in run.engine.bundles].count(1) == 10
-    assert run.ledger.counts() == (20, 0)
-    assert {losses for _, _, losses in run.rows().values()} == {0, 3}
-
-
-def test_a_point_whose_machine_always_goes_away_fails_in_the_end(table: Callable[..., Table]) -> None:
-    always = Counter(dict.fromkeys(range(1, 100), 99))
-    run = table(3, fine, bundle=3, losses=always, infra_retries=5)
-    run.run()
-    assert run.ledger.counts() == (0, 3)
-    rows = [row for chunk in run.ledger.scan(chunk=10) for row in chunk]
-    assert {row[11] for row in rows} == {"MachineLost"}
-    assert all("went away" in row[12] for row in rows)
-    assert not run.driver._losses
-
-
-def test_infra_losses_do_not_use_up_retries(table: Callable[..., Table]) -> None:
-    run = table(
-        4,
-        lambda index, attempt: ValueError() if attempt == 1 else {"x": float(index)},
-        retries=1,
-        losses=Counter({1: 2}),
+def drive(
+    engine: FakeEngine,
+    ledger: Ledger,
+    execution: Execution | None = None,
+    *,
+    shuffle: int | None = None,
+    metric: Metric | None = None,
+    show: Callable[[Progress], None] = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
+    retry_failed: bool = False,
+) -> tuple[Stop | None, Progress, Driver]:
+    done, failed = ledger.counts()
+    progress = Progress(
+        total=engine.space.size, exact=True, resumed=done, done=done, failed=0 if retry_failed else failed
     )
-    run.run()
-    assert run.ledger.counts() == (4, 0)
+    driver = Driver(
+        space=engine.space,
+        ledger=ledger,
+        pending=Pending(engine.space, ledger, shuffle=shuffle, failed_too=not retry_failed),
+        engine=engine,
+        execution=execution or Execution(),
+        metric=metric,
+        progress=progress,
+        git_commit="c0ffee",
+        env_hash="env",
+        show=show,
+        stopped=stopped,
+    )
+    return driver.run(), progress, driver
 
 
-def test_failed_points_are_run_again_when_asked(table: Callable[..., Table]) -> None:
-    run = table(10, lambda index, attempt: ValueError() if index < 4 and attempt == 1 else {"x": 1.0})
-    run.run()
-    assert run.ledger.counts() == (6, 4)
-    assert run.run()[1].computed == 0
-    _, progress = run.run(failed_too=False)
-    assert (progress.computed, progress.done) == (4, 10)
-    assert {attempts for _, attempts, _ in run.rows().values()} == {1, 2}
+def rows(ledger: Ledger) -> dict[int, tuple[Any, ...]]:
+    return {row[0]: row[1:] for chunk in ledger.scan(chunk=1000) for row in chunk}
 
 
-@settings(deadline=None, max_examples=60, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(
-    points=st.integers(1, 80),
-    bundle=st.one_of(st.none(), st.integers(1, 30)),
-    retries=st.integers(0, 2),
-    order=st.sampled_from(["given", "shuffled"]),
-    bad=st.sets(st.integers(0, 79)),
-    losses=st.dictionaries(st.integers(1, 20), st.integers(0, 6)),
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drivers, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(drivers, "TICK_S", 0.01)
+    monkeypatch.setattr(drivers, "GRACE_S", 0.05)
+
+
+def half(point: Point, _: int) -> Any:
+    return {"x": point.index + 0.5}
+
+
+# ---- Whatever happens, each point once.
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(st.data())
+def test_whatever_fails_and_whatever_is_lost_each_point_ends_once(data: st.DataObject) -> None:
+    """Random failures, losses, orders, limits and resumed rows: the ledger has each point once, with the right
+    end, attempts and losses, and progress says the same."""
+    size = data.draw(st.integers(1, 40))
+    here = space({"a": range(size)}, where=data.draw(st.sampled_from([(), ("a % 3 != 1",)])))
+    indexes = [index for index in range(size) if here.exists(index)]
+    some = st.sampled_from(indexes)
+    fails = data.draw(st.dictionaries(some, st.integers(1, 4), max_size=6))
+    killed = data.draw(st.dictionaries(some, st.integers(1, 2), max_size=4))
+    before = data.draw(st.sets(some, max_size=6))
+    retries = data.draw(st.integers(0, 3))
+    shuffle = data.draw(st.sampled_from([None, 7]))
+    chance = random.Random(data.draw(st.integers(0, 1000)))
+    unlucky = data.draw(st.floats(0, 0.4))
+
+    def compute(point: Point, times: int) -> Any:
+        return ValueError("no") if times < fails.get(point.index, 0) else {"x": point.index + 0.5}
+
+    def events(flying: list[Bundle]) -> list[tuple[str, Bundle]]:
+        """Several at once, in any order, the end of a bundle right after its loss too."""
+        found = []
+        for bundle in chance.sample(flying, chance.randint(1, len(flying))):
+            found += [("lost", bundle)] * sum(chance.random() < unlucky for _ in range(3))
+            if chance.random() < 0.7:
+                found.append(("ended", bundle))
+        return found
+
+    engine = FakeEngine(
+        here,
+        compute,
+        events=events,
+        losses_of=lambda point: killed.get(point.index, 0),
+        through=lambda points: chance.randint(1, points),
+    )
+    execution = Execution(retries=retries, infra_retries=10**6, bundle=data.draw(st.sampled_from([None, 1, 5, 100])))
+    shown = []
+    with ledger_of(here) as ledger:
+        if before:
+            ledger.record(batches([(here.point(i), {"x": -1.0}) for i in sorted(before)]), git_commit="", env_hash="")
+
+        def show(progress: Progress) -> None:
+            shown.append(replace(progress))
+            assert ledger.counts() == (progress.done, progress.failed), "what is shown is what is committed"
+
+        stop, progress, driver = drive(engine, ledger, execution, shuffle=shuffle, show=show)
+        found = rows(ledger)
+    assert stop is None
+    assert sorted(found) == indexes
+    for index, row in found.items():
+        if index in before:
+            assert engine.ran[index] == 0, "a finished point is not run again"
+            continue
+        tries = min(fails.get(index, 0), retries) + 1
+        failed = fails.get(index, 0) > retries
+        assert (row[0], row[2], row[3]) == (here.point(index).id, Status.FAILED if failed else Status.DONE, tries)
+        assert row[4] >= tries * killed.get(index, 0)
+        assert engine.ran[index] == tries
+    ended = [index for index in indexes if index not in before]
+    bad = [index for index in ended if fails.get(index, 0) > retries]
+    assert (progress.computed, progress.failed_now, progress.failed) == (len(ended), len(bad), len(bad))
+    assert progress.done == len(indexes) - len(bad)
+    assert progress.retried == sum(min(fails.get(index, 0), retries) for index in ended)
+    assert progress.resumed == len(before)
+    assert progress.busy_s == pytest.approx(0.001 * sum(engine.ran.values()))
+    assert (driver._attempts, driver._losses, len(driver._retries), len(driver._singles)) == ({}, {}, 0, 0)
+    assert all(a.done + a.failed <= b.done + b.failed for a, b in itertools.pairwise(shown))
+
+
+# ---- Failures.
+
+
+def test_a_point_is_tried_again_and_then_failed(tmp_path: Path) -> None:
+    """`retries` further attempts, all counted; the last error is kept; a success ends it at once."""
+    here = space({"a": range(4)})
+
+    def compute(point: Point, times: int) -> Any:
+        return ValueError(f"try {times}") if point.index == 1 or (point.index == 2 and times < 2) else 1.0
+
+    engine = FakeEngine(here, compute)
+    with ledger_of(here) as ledger:
+        stop, progress, _ = drive(engine, ledger, Execution(retries=2))
+        found = rows(ledger)
+    assert stop is None
+    assert dict(engine.ran) == {0: 1, 1: 3, 2: 3, 3: 1}
+    assert (found[1][2], found[1][3], found[1][-1]) == (Status.FAILED, 3, "ValueError: try 2")
+    assert (found[2][2], found[2][3], found[2][-1]) == (Status.DONE, 3, None)
+    assert (progress.done, progress.failed, progress.retried) == (3, 1, 4)
+
+
+def test_a_retry_waits_twice_as_long_each_time_and_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses of at least half of BACKOFF_S, doubled with each attempt and bounded; the other points go on."""
+    monkeypatch.setattr(drivers, "BACKOFF_S", 0.04)
+    monkeypatch.setattr(drivers, "BACKOFF_MAX_S", 0.1)
+    here = space({"a": range(30)})
+    engine = FakeEngine(here, lambda point, _: ValueError() if point.index == 0 else 1.0)
+    with ledger_of(here) as ledger:
+        drive(engine, ledger, Execution(retries=3, bundle=1))
+    times = [at for index, at in engine.ran_at if index == 0]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert len(pauses) == 3
+    assert all(pause >= least for pause, least in zip(pauses, (0.02, 0.04, 0.05), strict=True))
+    others = [at for index, at in engine.ran_at if index > 0]
+    assert sum(at < times[1] for at in others) > 0, "other points ran during the first pause"
+
+
+def test_a_lost_process_is_not_a_points_failure_to_retry() -> None:
+    """ProcessLost comes after `infra_retries` already: `retries` does not start it all over."""
+    here = space({"a": range(2)})
+    lost = type("ProcessLost", (Exception,), {})
+    engine = FakeEngine(here, lambda point, _: lost("killed") if point.index else 1.0)
+    with ledger_of(here) as ledger:
+        drive(engine, ledger, Execution(retries=5))
+        assert rows(ledger)[1][2] == Status.FAILED
+    assert engine.ran[1] == 1
+
+
+def test_failed_points_are_run_again_when_asked() -> None:
+    """--retry-failed runs these and no others; what they cost before is added."""
+    here = space({"a": range(6)})
+    with ledger_of(here) as ledger:
+        drive(FakeEngine(here, lambda point, _: ValueError() if point.index % 2 else 1.0), ledger)
+        engine = FakeEngine(here, half)
+        stop, progress, _ = drive(engine, ledger, retry_failed=True)
+        assert sorted(engine.ran) == [1, 3, 5]
+        assert (stop, progress.done, progress.failed, progress.computed) == (None, 6, 0, 3)
+        assert [row[3] for row in rows(ledger).values()] == [1, 2, 1, 2, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("execution", "most"), [(Execution(fail_fast=True, bundle=1), 1), (Execution(max_fails=5, bundle=1), 5)]
 )
-def test_whatever_happens_each_point_ends_once(
-    table: Callable[..., Table],
-    points: int,
-    bundle: int | None,
-    retries: int,
-    order: str,
-    bad: set[int],
-    losses: dict[int, int],
-) -> None:
-    run = table(
-        points,
-        lambda index, attempt: ValueError() if index in bad and attempt <= 2 else {"x": float(index)},
-        bundle=bundle,
-        retries=retries,
-        order=order,
-        losses=Counter(losses),
-    )
-    _, progress = run.run()
-    rows = run.rows()
-    assert set(rows) == set(range(points))
-    failed = {index for index, (status, _, _) in rows.items() if status}
-    assert failed == ({index for index in bad if index < points} if retries < 2 else set())
-    assert (progress.done, progress.failed) == (points - len(failed), len(failed))
-    assert progress.computed == points
-    assert not run.driver._attempts
-    assert not run.driver._losses
+def test_a_limit_on_failures_stops_the_sweep(execution: Execution, most: int) -> None:
+    """At the limit nothing new is sent; what was in flight lands and is kept."""
+    here = space({"a": range(200)})
+    engine = FakeEngine(here, lambda point, _: ValueError() if point.index >= 50 else 1.0)
+    with ledger_of(here) as ledger:
+        stop, progress, _ = drive(engine, ledger, execution)
+        assert stop == "failed"
+        assert progress.stopping
+        assert most <= progress.failed_now <= most + drivers.WINDOW * engine.slots
+        assert ledger.counts() == (50, progress.failed_now)
+        assert sorted(rows(ledger)) == sorted(engine.ran), "all that ran is kept"
+    assert len(engine.sent) < 200
+
+
+def test_earlier_failures_do_not_count_against_the_limit() -> None:
+    """max_fails is about this command: a resumed run is not stopped by what it found."""
+    here = space({"a": range(20)})
+    with ledger_of(here) as ledger:
+        ledger.record(batches([(here.point(i), ValueError()) for i in range(10)]), git_commit="", env_hash="")
+        stop, progress, _ = drive(FakeEngine(here, half), ledger, Execution(max_fails=3))
+    assert (stop, progress.done, progress.failed) == (None, 10, 10)
+
+
+def test_when_the_user_stops_it_what_is_in_flight_may_land() -> None:
+    """Nothing new is sent after the wish to stop; bundles that end soon are kept, others are left."""
+    here = space({"a": range(100)})
+    calls = Counter[str]()
+
+    def stopped() -> bool:
+        calls["asked"] += 1
+        return calls["asked"] > 5
+
+    def events(flying: list[Bundle]) -> list[tuple[str, Bundle]]:
+        return [("ended", bundle) for bundle in flying if bundle.number != 2][:1]  # the second one hangs
+
+    engine = FakeEngine(here, half, events=events)
+    with ledger_of(here) as ledger:
+        stop, progress, _ = drive(engine, ledger, Execution(bundle=1), stopped=stopped)
+        assert stop == "interrupted"
+        assert sorted(rows(ledger)) == sorted(engine.ran)
+        assert ledger.counts().done == progress.done == len(engine.sent) - 1
+    assert engine.flying == 1
+    assert len(engine.sent) < 100
+
+
+# ---- Losses.
+
+
+def test_a_bundle_that_is_lost_now_and_then_goes_on_by_itself() -> None:
+    """dask has started it again: nothing is sent twice, and the losses are counted."""
+    here = space({"a": range(10)})
+    told: list[int] = []
+
+    def events(flying: list[Bundle]) -> list[tuple[str, Bundle]]:
+        bundle = flying[0]
+        if told.count(bundle.number) < drivers.SPLIT_AFTER - 1:
+            told.append(bundle.number)
+            return [("lost", bundle)]
+        return [("ended", bundle)]
+
+    engine = FakeEngine(here, half, events=events)
+    with ledger_of(here) as ledger:
+        _, progress, _ = drive(engine, ledger, Execution(bundle=5))
+        assert ledger.counts() == (10, 0)
+    assert engine.cancelled == []
+    assert set(engine.ran.values()) == {1}
+    assert progress.losses == len(told) == 2 * (drivers.SPLIT_AFTER - 1)
+
+
+def test_what_a_bundle_had_no_time_for_is_sent_again_first() -> None:
+    """A bundle that comes back in parts keeps the order, and its losses stay with its points."""
+    here = space({"a": range(20)})
+    engine = FakeEngine(here, half, through=lambda points: min(points, 2))
+    with ledger_of(here) as ledger:
+        stop, progress, _ = drive(engine, ledger, Execution(bundle=10, max_parallel=1))
+        assert ledger.counts() == (20, 0)
+    assert (stop, progress.done) == (None, 20)
+    assert [index for index, _ in engine.ran_at] == list(range(20))
+    assert set(engine.ran.values()) == {1}
+
+
+def test_a_sweep_that_ends_at_its_limit_has_ended() -> None:
+    """When the last point's failure is the one too many, nothing was cut short."""
+    here = space({"a": range(3)})
+    engine = FakeEngine(here, lambda *_: ValueError("no"))
+    with ledger_of(here) as ledger:
+        stop, progress, _ = drive(engine, ledger, Execution(bundle=1, max_fails=3, max_parallel=1))
+    assert (stop, progress.failed) == (None, 3)
+
+
+def test_a_bundle_that_takes_machines_down_is_split_until_the_culprit_is_alone() -> None:
+    """The point whose machine always goes away fails as MachineLost; its bundle-mates are done."""
+    here = space({"a": range(10)})
+
+    def events(flying: list[Bundle]) -> list[tuple[str, Bundle]]:
+        bundle = flying[0]
+        bad = any(start <= 7 < stop for start, stop in bundle.spans)
+        return [("lost" if bad else "ended", bundle)]
+
+    engine = FakeEngine(here, half, events=events)
+    with ledger_of(here) as ledger:
+        stop, progress, driver = drive(engine, ledger, Execution(bundle=5, infra_retries=7, retries=3))
+        found = rows(ledger)
+    assert stop is None
+    assert (progress.done, progress.failed) == (9, 1)
+    assert (found[7][2], found[7][-2]) == (Status.FAILED, "MachineLost")
+    assert "went away 9 times" in found[7][-1]
+    assert found[7][0] == here.point(7).id
+    assert found[7][4] == 9
+    assert progress.losses == 9
+    assert [found[index][4] for index in (5, 6, 8, 9)] == [3] * 4, "its mates remember theirs"
+    assert (driver._losses, driver._attempts) == ({}, {})
+
+
+def test_losses_split_a_shuffled_bundle_by_its_indexes() -> None:
+    """Positions become indexes when points go on one by one."""
+    here = space({"a": range(10)})
+
+    def events(flying: list[Bundle]) -> list[tuple[str, Bundle]]:
+        return [("lost" if flying[0].points > 1 else "ended", flying[0])]
+
+    engine = FakeEngine(here, half, events=events)
+    with ledger_of(here) as ledger:
+        drive(engine, ledger, Execution(bundle=5), shuffle=3)
+        assert ledger.counts() == (10, 0)
+    assert set(engine.ran.values()) == {1}
+
+
+def test_a_bundle_that_ends_as_its_last_loss_is_told_counts_once() -> None:
+    """Both news may come at once: the result is taken, and the points are not sent again."""
+    here = space({"a": range(6)})
+
+    def events(flying: list[Bundle]) -> list[tuple[str, Bundle]]:
+        return [*[("lost", flying[0])] * (drivers.SPLIT_AFTER + 1), ("ended", flying[0])]
+
+    engine = FakeEngine(here, half, events=events)
+    with ledger_of(here) as ledger:
+        _, progress, _ = drive(engine, ledger, Execution(bundle=3))
+        assert ledger.counts() == (6, 0)
+    assert engine.cancelled == []
+    assert set(engine.ran.values()) == {1}
+    assert progress.losses == 2 * (drivers.SPLIT_AFTER + 1)
+
+
+def test_without_infra_retries_the_first_loss_is_the_end() -> None:
+    here = space({"a": range(2)})
+    engine = FakeEngine(here, half, events=lambda flying: [("lost", flying[0])])
+    with ledger_of(here) as ledger:
+        drive(engine, ledger, Execution(infra_retries=0))
+        assert {row[-2] for row in rows(ledger).values()} == {"MachineLost"}
+    assert engine.ran == {}
+
+
+# ---- What is sent, and what is told.
+
+
+def test_no_more_is_out_than_the_window_allows() -> None:
+    """A few bundles a slot are in flight, never all of them; with max_parallel no more than that."""
+    here = space({"a": range(300)})
+    for execution, most in ((Execution(bundle=1), 2 * drivers.WINDOW), (Execution(bundle=1, max_parallel=1), 1)):
+        engine = FakeEngine(here, half)
+        with ledger_of(here) as ledger:
+            _, progress, _ = drive(engine, ledger, execution)
+        assert engine.most == most
+        assert progress.slots == min(2, most)
+
+
+def test_points_that_wait_for_another_try_hold_new_ones_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When everything fails, what is remembered stays bounded."""
+    monkeypatch.setattr(drivers, "MAX_RETRYING", 10)
+    here = space({"a": range(300)})
+    engine = FakeEngine(here, lambda _, times: ValueError() if times < 1 else 1.0)
+    seen: list[int] = []
+    with ledger_of(here) as ledger:
+        real = drivers.Retries.__len__
+        monkeypatch.setattr(drivers.Retries, "__len__", lambda self: seen.append(real(self)) or seen[-1])
+        _, progress, _ = drive(engine, ledger, Execution(retries=1, bundle=1))
+    assert (progress.done, progress.retried) == (300, 300)
+    assert max(seen) <= 10 + 2 * drivers.WINDOW
+
+
+def test_what_cannot_be_stored_is_not_told() -> None:
+    """When the disk is full the error comes out, and nothing is shown that the ledger does not have."""
+    here = space({"a": range(20)})
+    shown: list[int] = []
+    with ledger_of(here) as ledger:
+        record, calls = ledger.record, Counter[str]()
+
+        def full(*args: Any, **kwargs: Any) -> None:
+            calls["record"] += 1
+            if calls["record"] > 3:
+                raise StorageError("full")
+            record(*args, **kwargs)
+
+        ledger.record = full  # type: ignore[method-assign]
+        with pytest.raises(StorageError):
+            drive(FakeEngine(here, half), ledger, Execution(bundle=2), show=lambda p: shown.append(p.done))
+        assert shown[-1] == ledger.counts().done == 6
+
+
+def test_the_best_point_is_the_best_of_this_command() -> None:
+    """Lowest or highest as the goal says, finite, the first among equals."""
+    here = space({"a": range(8)})
+    found = [3.0, float("nan"), -1.0, float("-inf"), -1.0, 7.0, float("inf"), 7.0]
+    for goal, best in (("minimize", (-1.0, 2)), ("maximize", (-7.0, 5))):
+        with ledger_of(here) as ledger:
+            engine = FakeEngine(here, lambda point, _: {"x": found[point.index]})
+            _, progress, _ = drive(engine, ledger, Execution(bundle=1), metric=Metric("x", goal))  # type: ignore[arg-type]
+            assert progress.best == best
+
+
+def test_an_empty_sweep_ends_at_once() -> None:
+    here = space({"a": range(5)}, where=("a > 9",))
+    with ledger_of(here) as ledger:
+        stop, progress, _ = drive(FakeEngine(here, half), ledger)
+    assert (stop, progress.done, progress.wall_s, progress.efficiency) == (None, 0, 0.0, None)
+
+
+def test_a_cluster_without_slots_for_a_moment_goes_on() -> None:
+    """All machines may be away for a while: work is kept for them."""
+    here = space({"a": range(5)})
+    with ledger_of(here) as ledger:
+        _, progress, _ = drive(FakeEngine(here, half, slots=0), ledger)
+    assert (progress.done, progress.slots) == (5, 1)

@@ -345,7 +345,8 @@ def killed_writer(path: Path) -> None:
         "import os, sys\nfrom pathlib import Path\nfrom tests.support import batches, space\n"
         "from sweep.ledger import Ledger\nhere = space({'a': range(4000)})\nledger = Ledger(Path(sys.argv[1]))\n"
         "def add(low, high):\n"
-        "    ledger.record(batches([(p, {'x': 0.5}) for p in here.points(low, high)]), git_commit=None, env_hash=None)\n"
+        "    outcomes = [(point, {'x': 0.5}) for point in here.points(low, high)]\n"
+        "    ledger.record(batches(outcomes), git_commit=None, env_hash=None)\n"
         "ledger.adopt(here)\nadd(0, 2990)\nledger._db.execute('PRAGMA wal_checkpoint(TRUNCATE)')\nadd(2990, 3000)\n"
         "os.kill(os.getpid(), 9)\n"
     )
@@ -461,7 +462,7 @@ import sys
 from pathlib import Path
 from sweep.ledger import Ledger, StorageError
 from tests.support import batches, space
-here = space({"a": range(10**6)})
+here = space({"a": range(1000), "b": range(1000)})
 ledger = Ledger(Path(sys.argv[1]))
 ledger.adopt(here)
 kept = 0
@@ -501,7 +502,7 @@ def test_a_file_that_may_not_grow_keeps_what_was_committed(path: Path) -> None:
     assert kept > 0
     with opened(path) as ledger:
         assert ledger.counts() == (kept, 0)
-        here = space({"a": range(10**6)})
+        here = space({"a": range(1000), "b": range(1000)})
         record(ledger, [(here.point(kept), {"x": 1.0})])
         assert ledger.counts() == (kept + 1, 0), "with room again it goes on"
 
@@ -571,7 +572,7 @@ def test_a_reader_sees_only_whole_commits_while_a_writer_writes(path: Path) -> N
             while not finished.is_set():
                 with opened(path, readonly=True) as reader:
                     seen.append(reader.counts().done)
-        except Exception as error:
+        except (UsageError, StorageError) as error:
             problems.append(error)
 
     with opened(path, here.plan) as ledger:
@@ -585,3 +586,60 @@ def test_a_reader_sees_only_whole_commits_while_a_writer_writes(path: Path) -> N
     assert seen
     assert all(before <= after for before, after in itertools.pairwise(seen))
     assert {count % 100 for count in seen} == {0}
+
+
+# ---- Draws of continuous laws, which cannot be searched for by their parameters.
+
+
+@st.composite
+def unions(draw: st.DrawFn) -> Plan:
+    """A union of grids and continuous draws whose sizes, order and replicates change from one to the next."""
+    x = Dimension(("x",), distribution=Distribution("uniform", low=0.0, high=1.0))
+    maybe = Dimension(("y",), distribution=Distribution("uniform", low=0.0, high=1.0), when="b == 1")
+    blocks = []
+    for kind in draw(st.lists(st.sampled_from(["grid", "random", "sobol", "conditional"]), min_size=1, max_size=4)):
+        size = draw(st.integers(1, 6))
+        if kind == "grid":
+            blocks.append(Block("grid", (dimension("a", range(size)),)))
+        elif kind == "conditional":
+            blocks.append(Block("sobol", (dimension("b", [0, 1]), maybe), samples=size))
+        else:
+            where = draw(st.sampled_from([(), ("x > 0.5",)]))
+            blocks.append(Block("sobol" if kind == "sobol" else "random", (x,), samples=size, where=where))
+    return Plan("fit:fit", 3, draw(st.integers(1, 3)), tuple(blocks))
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(st.lists(unions(), min_size=2, max_size=5))
+def test_rows_of_draws_go_wherever_their_points_go(history: list[Plan]) -> None:
+    """Grown, shrunk and grown again: what was ever computed has its row at its index, and nothing else has."""
+    seen: dict[str, tuple[Any, ...]] = {}
+    with tempfile.TemporaryDirectory() as folder, opened(Path(folder, "ledger.sqlite")) as ledger:
+        for plan in history:
+            here = Space(plan)
+            ledger.adopt(here)
+            points = list(here.points(0, here.size))
+            assert rows(ledger) == {point.index: seen[point.id] for point in points if point.id in seen}
+            assert ledger.former() == len(seen.keys() - {point.id for point in points})
+            fresh = [point for point in points if point.id not in seen]
+            record(ledger, [(point, {"x": 0.5}) for point in fresh])
+            after = rows(ledger)
+            seen |= {point.id: after[point.index] for point in fresh}
+
+
+def after_a_grid(alphas: int, samples: int, *, replicates: int = 1) -> Plan:
+    alpha = Block("grid", (dimension("alpha", range(alphas)),))
+    return Plan("fit:fit", 3, replicates, (alpha, *drawn(samples).blocks))
+
+
+@pytest.mark.parametrize("after", [after_a_grid(4, 5), after_a_grid(1, 7), after_a_grid(9, 5, replicates=2)])
+def test_draws_behind_a_block_that_grows_are_not_run_again(
+    path: Path, after: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their places alone, as where there are too many draws to look at each."""
+    monkeypatch.setattr(ledgers, "MOST_SEARCHED_DRAWS", 0)
+    fill(path, after_a_grid(3, 5))
+    here = Space(after)
+    with opened(path, after) as ledger:
+        assert sum("x" in here.point(index).params for index in rows(ledger)) == 5
+        assert all(here.point(index).id == row[0] for index, row in rows(ledger).items())

@@ -535,3 +535,32 @@ def test_the_text_with_overrides_loads_to_the_same_sweep(names, words):
         return
     again = read(sweep.text)
     assert dataclasses.replace(again, text="", warnings=()) == dataclasses.replace(sweep, text="", warnings=())
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("method: sobol\nsamples: 1000001\nparameters: {a: [1, 2]}", "samples"),
+        ("method: random\nsamples: 5000000\nparameters: {a: {values: [1, 2], probabilities: [0.9, 0.1]}}", "samples"),
+        ("method: random\nrun_cap: 2000000\nparameters: {a: {distribution: q_normal}}", "run_cap"),
+        ("grids:\n  - {method: sobol, samples: 2000000, parameters: {a: [1, 2]}}", "grids[0].samples"),
+    ],
+)
+def test_more_draws_than_can_be_told_from_their_repeats_are_refused(text, key):
+    (problem,) = problems(f"run: a:b\n{text}")
+    assert problem.key == key
+    assert "draw may repeat" in problem.message
+    assert problem.remedy.startswith("Write samples: 1000000 or fewer")
+    assert ("method: grid" in problem.remedy) == ("q_normal" not in text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "method: sobol\nsamples: 1000000\nparameters: {a: [1, 2]}",
+        "method: random\nsamples: 50000000\nparameters: {a: {min: 1, max: 100000}, b: {min: 1, max: 100000}}",
+        "method: sobol\nsamples: 50000000\nparameters: {a: [1, 2], b: {min: 0.5, max: 1}}",
+    ],
+)
+def test_draws_that_never_repeat_may_be_many(text):
+    assert read(f"run: a:b\n{text}").plan.blocks[0].samples >= 10**6

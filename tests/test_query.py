@@ -1,9 +1,10 @@
-"""Questions to a table: conditions in the grid's language, and what counts as best."""
+"""Questions to a finished table."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -11,66 +12,129 @@ import pytest
 from grid.errors import UsageError
 from sweep.query import best_of, select
 
+NAN, INF = math.nan, math.inf
 
-def table(path: Path, losses: list[float | None], replicates: int = 1) -> Path:
-    rows = len(losses)
-    frame = pl.DataFrame(
+
+def table(path: Path, *, replicate: list[int] | None = None, **columns: list[Any]) -> Path:
+    """A results file with an `a` parameter and these metrics."""
+    count = len(next(iter(columns.values())))
+    pl.DataFrame(
         {
-            "point_id": [f"{index:016x}" for index in range(rows)],
-            "replicate": [index % replicates for index in range(rows)],
-            "param.a": [index // replicates for index in range(rows)],
-            "param.loss": ["x"] * rows,
-            "metric.loss": pl.Series(losses, dtype=pl.Float64),
-            "metric.name": ["n"] * rows,
-            "status": ["failed" if loss is None else "done" for loss in losses],
-        }
-    )
-    frame.write_parquet(path / "results.parquet")
+            "point_id": [f"{index:016x}" for index in range(count)],
+            "replicate": replicate or [0] * count,
+            "seed": list(range(count)),
+            "param.a": list(range(count)) if replicate is None else [index // 2 for index in range(count)],
+            "param.net.depth": [index % 2 for index in range(count)] if replicate is None else [0] * count,
+            **{f"metric.{name}": values for name, values in columns.items()},
+            "status": ["done" if index % 4 != 3 else "failed" for index in range(count)],
+            "attempts": [1] * count,
+            "error_type": [None if index % 4 != 3 else "ValueError" for index in range(count)],
+        },
+        strict=False,
+    ).write_parquet(path / "results.parquet")
     return path / "results.parquet"
 
 
-def test_the_best_is_finite_and_the_first_among_equals(tmp_path: Path) -> None:
-    path = table(tmp_path, [math.nan, 2.0, -math.inf, 1.0, None, 1.0])
-    assert best_of(path, "loss", maximize=False) == (f"{3:016x}", 1.0, 1)
-    assert best_of(path, "loss", maximize=True) == (f"{1:016x}", 2.0, 1)
+def chosen(path: Path, *, where: str | None = None, best: int | None = None, goal: str = "minimize") -> list[int]:
+    """The indexes of the rows that are selected, in their order."""
+    return [int(row, 16) for row in select(path, where=where, best=best, metric=("m", goal))["point_id"].to_list()]
 
 
-def test_replicates_are_ranked_by_their_mean(tmp_path: Path) -> None:
-    path = table(tmp_path, [0.0, 10.0, 3.0, 4.0], replicates=2)
-    assert best_of(path, "loss", maximize=False) == (f"{2:016x}", 3.5, 2)
+def test_without_a_question_every_row_comes(tmp_path: Path) -> None:
+    path = table(tmp_path, m=[3.0, 1.0, 2.0])
+    assert select(path, where=None, best=None, metric=None).equals(pl.read_parquet(path))
 
 
-@pytest.mark.parametrize("losses", [[math.nan, None], [None], []])
-def test_without_a_finite_metric_nothing_is_best(tmp_path: Path, losses: list[float | None]) -> None:
-    assert best_of(table(tmp_path, losses), "loss", maximize=False) is None
+@pytest.mark.parametrize(
+    ("where", "rows"),
+    [
+        ("a < 2", [0, 1]),
+        ("a < 2 and m > 1", [0]),
+        ("status == 'failed'", [3]),
+        ("error_type == 'ValueError'", [3]),
+        ("m > 2.5", [0]),
+        ("m == 1 or a == 2", [1, 2]),
+        ("a in [0, 3]", [0, 3]),
+        ("a > 100", []),
+        ("True", [0, 1, 2, 3]),
+        ("1 > 2", []),
+        ("point_id == '0000000000000002'", [2]),
+    ],
+)
+def test_a_condition_keeps_the_rows_for_which_it_holds(tmp_path: Path, where: str, rows: list[int]) -> None:
+    """Parameters, metrics and the other columns, in the grid's own language."""
+    assert chosen(table(tmp_path, m=[3.0, 1.0, 2.0, None]), where=where) == rows
 
 
-def test_a_metric_that_is_text_or_missing_has_no_best(tmp_path: Path) -> None:
-    path = table(tmp_path, [1.0])
-    assert best_of(path, "name", maximize=False) is None
-    assert best_of(path, "other", maximize=False) is None
+def test_a_name_may_be_short_or_full(tmp_path: Path) -> None:
+    """`net.depth`, `param.net.depth` and `metric.m` all mean their column."""
+    path = table(tmp_path, m=[3.0, 1.0, 2.0, 0.0])
+    assert chosen(path, where="net.depth == 1") == chosen(path, where="param.net.depth == 1") == [1, 3]
+    assert chosen(path, where="metric.m < 1.5") == [1, 3]
 
 
-def test_conditions_name_columns_in_short_where_that_is_clear(tmp_path: Path) -> None:
-    path = table(tmp_path, [3.0, 1.0, None, 2.0])
-
-    def found(where: str) -> list[int]:
-        return select(path, where=where, best=None, metric=None)["param.a"].to_list()
-
-    assert found("a >= 1 and status == 'done'") == [1, 3]
-    assert found("metric.loss < 2.5") == [1, 3]
-    assert found("status == 'failed'") == [2]
-    with pytest.raises(UsageError, match="loss"):  # a parameter and a metric have this name
-        found("loss < 1")
-    with pytest.raises(UsageError, match="where"):
-        found("__import__('os')")
+def test_a_name_that_means_two_columns_must_be_written_in_full(tmp_path: Path) -> None:
+    """A parameter and a metric of one name are not confused; a column's own name is always itself."""
+    path = table(tmp_path, a=[9, 8], seed=[5, 6])
+    with pytest.raises(UsageError, match="a"):
+        select(path, where="a == 9", best=None, metric=None)
+    assert select(path, where="metric.a == 9", best=None, metric=None)["param.a"].to_list() == [0]
+    assert select(path, where="param.a == 1", best=None, metric=None)["metric.a"].to_list() == [8]
+    assert select(path, where="seed == 1", best=None, metric=None)["metric.seed"].to_list() == [6]
 
 
-def test_best_ranks_and_leaves_out_what_has_no_number(tmp_path: Path) -> None:
-    path = table(tmp_path, [3.0, math.nan, 1.0, None, 2.0])
-    rows = select(path, where=None, best=2, metric=("loss", "minimize"))
-    assert rows["metric.loss"].to_list() == [1.0, 2.0]
-    rows = select(path, where="a > 0", best=9, metric=("loss", "maximize"))
-    assert rows["metric.loss"].to_list() == [2.0, 1.0]
-    with pytest.raises(UsageError, match="needs a metric"):
-        select(path, where=None, best=2, metric=None)
+@pytest.mark.parametrize("where", ["b < 2", "a <", "__import__('os')", "a.b.c", "alpha == 1"])
+def test_a_condition_that_cannot_be_read_is_refused(tmp_path: Path, where: str) -> None:
+    """The error repeats what was written."""
+    with pytest.raises(UsageError) as error:
+        chosen(table(tmp_path, m=[1.0]), where=where)
+    assert repr(where) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("goal", "values", "rows"),
+    [
+        ("minimize", [3.0, 1.0, 2.0, 0.5], [3, 1, 2, 0]),
+        ("maximize", [3.0, 1.0, 2.0, 0.5], [0, 2, 1, 3]),
+        ("minimize", [1.0, NAN, 1.0, 0.0, None], [3, 0, 2]),
+        ("maximize", [1.0, NAN, 1.0, 2.0, None], [3, 0, 2]),
+        ("minimize", [-INF, 1.0, INF], [1]),
+        ("maximize", [-INF, 1.0, INF], [1]),
+        ("minimize", [2, 1, None], [1, 0]),
+        ("maximize", [False, True, None], [1, 0]),
+        ("minimize", [NAN, NAN], []),
+    ],
+)
+def test_the_best_come_first(tmp_path: Path, goal: str, values: list[Any], rows: list[int]) -> None:
+    """NaN, infinite and missing are never best, and equal ones stay in the grid's order."""
+    path = table(tmp_path, m=values)
+    assert chosen(path, best=10, goal=goal) == rows
+    assert chosen(path, best=1, goal=goal) == rows[:1]
+    found = best_of(path, "m", maximize=goal == "maximize")
+    assert ([] if found is None else [int(found[0], 16)]) == rows[:1]
+
+
+def test_the_best_of_those_that_a_condition_leaves(tmp_path: Path) -> None:
+    assert chosen(table(tmp_path, m=[3.0, 1.0, 2.0, 0.5]), where="status == 'done'", best=2) == [1, 2]
+
+
+def test_best_needs_a_metric_that_is_there_and_a_number(tmp_path: Path) -> None:
+    """Without one, or of text, it says what there is; none of it is a traceback."""
+    path = table(tmp_path, m=[1.0], t=["text"])
+    for metric in (None, ("nothing", "minimize"), ("t", "minimize")):
+        with pytest.raises(UsageError) as error:
+            select(path, where=None, best=1, metric=metric)
+        assert "m, t" in str(error.value)
+    with pytest.raises(UsageError, match="1 or more"):
+        select(path, where=None, best=0, metric=("m", "minimize"))
+    assert best_of(path, "nothing", maximize=False) is None
+    assert best_of(path, "t", maximize=False) is None
+
+
+def test_the_best_parameters_are_the_best_on_average(tmp_path: Path) -> None:
+    """One lucky replicate does not win; those without a finite value are left out of the mean."""
+    path = table(tmp_path, replicate=[0, 1] * 4, m=[0.0, 9.0, 2.0, 2.0, NAN, 3.0, INF, NAN])
+    assert best_of(path, "m", maximize=False) == (f"{2:016x}", 2.0, 2)
+    assert best_of(path, "m", maximize=True) == (f"{0:016x}", 4.5, 2)
+    path = table(tmp_path, replicate=[0, 1] * 2, m=[NAN, 1.0, 2.0, 2.0])
+    assert best_of(path, "m", maximize=False) == (f"{1:016x}", 1.0, 1)

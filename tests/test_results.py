@@ -1,163 +1,361 @@
-"""The tables: every row that the ledger has, in the grid's order, with the right types, bit for bit."""
+"""The tables of a run: every row, every column, every bit."""
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import itertools
 import json
 import math
+import os
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from grid.plan import Plan
+from grid.plan import Block, Plan
 from grid.space import Space
 from sweep import results
 from sweep.folder import RunFolder
 from sweep.ledger import Ledger
 from sweep.results import write_results
-from tests.support import batches, grid
+from tests.support import batches, dimension, grid, space
 
-
-class Run:
-    """A run's folder with a ledger that a test fills."""
-
-    def __init__(self, path: Path, plan: Plan) -> None:
-        self.folder = RunFolder(path)
-        self.space = Space(plan)
-        self.ledger = Ledger(self.folder.ledger)
-        self.ledger.adopt(self.space)
-
-    def record(self, outcomes: dict[int, Any], **rest: Any) -> None:
-        pairs = [(self.space.point(index), value) for index, value in outcomes.items()]
-        self.ledger.record(batches(pairs, **rest), git_commit="c0ffee", env_hash="e1")
-
-    def table(self) -> pl.DataFrame:
-        write_results(self.folder, self.ledger, self.space)
-        return pl.read_parquet(self.folder.parquet)
+AFTER = ["status", "attempts", "infra_losses", "error_type", "error", "started", "duration_s"]
+AFTER += ["worker", "git_commit", "env_hash"]
+NAN = struct.unpack("<d", bytes.fromhex("efbeadde0000f87f"))[0]
 
 
 @pytest.fixture
-def run(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Run]:
-    run = Run(tmp_path, getattr(request, "param", None) or grid({"a": [1, 2, 3, 4]}))
-    yield run
-    run.ledger.close()
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path)
 
 
-def test_rows_come_in_the_grids_order_whatever_order_they_ended_in(run: Run) -> None:
-    for index in (3, 0, 2, 1):
-        run.record({index: {"x": float(index)}})
-    table = run.table()
-    assert table["param.a"].to_list() == [1, 2, 3, 4]
-    assert table["metric.x"].to_list() == [0.0, 1.0, 2.0, 3.0]
-    assert table["point_id"].to_list() == [run.space.point(index).id for index in range(4)]
-    assert table["seed"].to_list() == [run.space.point(index).seed for index in range(4)]
+@contextlib.contextmanager
+def ledger_of(folder: RunFolder, here: Space) -> Iterator[Ledger]:
+    ledger = Ledger(folder.ledger)
+    try:
+        ledger.adopt(here)
+        yield ledger
+    finally:
+        ledger.close()
 
 
-@pytest.mark.parametrize("chunk", [1, 2, 3, 100])
-def test_the_table_is_the_same_in_whatever_chunks_it_is_written(
-    run: Run, chunk: int, monkeypatch: pytest.MonkeyPatch
+def table(folder: RunFolder, here: Space, outcomes: dict[int, Any], **rest: Any) -> pl.DataFrame:
+    """results.parquet after these points ended so, each recorded on its own."""
+    with ledger_of(folder, here) as ledger:
+        for index, outcome in outcomes.items():
+            ledger.record(batches([(here.point(index), outcome)], **rest), git_commit="c0ffee", env_hash="env")
+        write_results(folder, ledger, here)
+    return pl.read_parquet(folder.parquet)
+
+
+def bits(values: Any) -> list[bytes | None]:
+    return [None if value is None else struct.pack("<d", value) for value in values]
+
+
+def test_the_columns_are_these_in_this_order_and_of_these_types(folder: RunFolder) -> None:
+    """point_id, replicate, seed, parameters, metrics, and then how it went."""
+    here = space({"b": [1, 2], "a": ["x", "y"]}, replicates=2)
+    found = table(
+        folder,
+        here,
+        {1: {"m": 0.5, "n": 3}, 6: ValueError("no")},
+        attempts={1: 1},
+        losses={6: 2},
+        started=12.5,
+        duration_s=0.25,
+    )
+    assert found.columns == ["point_id", "replicate", "seed", "param.b", "param.a", "metric.m", "metric.n", *AFTER]
+    assert list(found.schema.values()) == [
+        *(pl.String, pl.Int64, pl.Int64, pl.Int64, pl.String, pl.Float64, pl.Int64),
+        *(
+            pl.String,
+            pl.Int64,
+            pl.Int64,
+            pl.String,
+            pl.String,
+            pl.Float64,
+            pl.Float64,
+            pl.String,
+            pl.String,
+            pl.String,
+        ),
+    ]
+    one, six = here.point(1), here.point(6)
+    end = (12.5, 0.25, "host/0", "c0ffee", "env")
+    assert found.rows() == [
+        (one.id, 1, one.seed, 1, "x", 0.5, 3, "done", 2, 0, None, None, *end),
+        (six.id, 0, six.seed, 2, "y", None, None, "failed", 1, 2, "ValueError", "ValueError: no", *end),
+    ]
+
+
+def test_csv_and_parquet_say_the_same(folder: RunFolder) -> None:
+    """The file for everybody has the same rows and columns."""
+    here = space({"a": [1.5, 2.5], "t": ['quoted "x", y', "line\nbreak"]})
+    found = table(folder, here, {index: {"m": index + 0.1} for index in range(4)})
+    with folder.csv.open(newline="") as file:
+        header, *rows = list(csv.reader(file))
+    assert header == found.columns
+    assert [row[header.index("param.t")] for row in rows] == found["param.t"].to_list()
+    assert [float(row[header.index("metric.m")]) for row in rows] == found["metric.m"].to_list()
+    assert [row[0] for row in rows] == found["point_id"].to_list()
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_floats_survive_bit_for_bit(folder: RunFolder, *, mixed: bool) -> None:
+    """NaN with its payload, infinities, minus zero, the smallest and the largest, packed one way or several."""
+    values = [NAN, -math.nan, math.inf, -math.inf, -0.0, 0.0, 5e-324, 1.7976931348623157e308, 0.1]
+    here = space({"a": range(len(values) + 1)})
+    outcomes: dict[int, Any] = {index: {"m": value} for index, value in enumerate(values)}
+    if mixed:
+        outcomes[len(values)] = {"m": 1.0, "other": 1.0}
+    found = table(folder, here, outcomes)["metric.m"].to_list()
+    assert bits(found)[: len(values)] == bits(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "column"),
+    [
+        ([1, 2, -(2**63) + 1], pl.Int64, [1, 2, -(2**63) + 1]),
+        ([1, 2.5, None], pl.Float64, [1.0, 2.5, None]),
+        ([2**63 - 1, 2**63], pl.Float64, [float(2**63), float(2**63)]),
+        ([True, False, None], pl.Boolean, [True, False, None]),
+        (["a", "", None], pl.String, ["a", "", None]),
+        ([None, None], pl.Float64, [None, None]),
+        ([1, "a", None, 0.5, True], pl.String, ["1", "a", None, "0.5", "true"]),
+        ([True, 1], pl.Float64, [1.0, 1.0]),
+        ([True, 0.5], pl.Float64, [1.0, 0.5]),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("chunk", [1, 2, 1000])
+def test_a_metrics_column_is_of_the_kind_that_all_its_values_fit(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, values: list[Any], dtype: Any, column: list[Any], chunk: int
 ) -> None:
-    run.record({0: {"x": 1.0}, 1: {"x": 2, "y": "text"}, 2: ValueError("no"), 3: {"y": None, "z": True}})
-    whole = run.table()
+    """However the rows fall into chunks: int, float, bool, text; mixed ones as text."""
     monkeypatch.setattr(results, "CHUNK", chunk)
-    assert run.table().equals(whole)
-    assert whole["metric.x"].to_list() == [1.0, 2.0, None, None]
-    assert whole["metric.y"].to_list() == [None, "text", None, None]
-    assert whole["metric.z"].to_list() == [None, None, None, True]
+    here = space({"a": range(len(values))})
+    found = table(folder, here, {index: {"m": value} for index, value in enumerate(values)})["metric.m"]
+    assert (found.dtype, found.to_list()) == (dtype, column)
 
 
-def test_floats_cross_bit_for_bit(run: Run) -> None:
-    odd = [math.nan, -math.inf, -0.0, 5e-324]
-    run.record({index: {"x": value} for index, value in enumerate(odd)})
-    back = run.table()["metric.x"].to_list()
-    assert [struct.pack("<d", value) for value in back] == [struct.pack("<d", value) for value in odd]
+@pytest.mark.parametrize(
+    ("values", "dtype", "column"),
+    [
+        ([1, 2], pl.Int64, [1, 2]),
+        ([1, 2.5], pl.Float64, [1.0, 2.5]),
+        ([1e-4, math.inf, math.nan], pl.Float64, [1e-4, math.inf, math.nan]),
+        ([True, False], pl.Boolean, [True, False]),
+        (["a", "1"], pl.String, ["a", "1"]),
+        ([None, 3], pl.Int64, [None, 3]),
+        ([[1, 2], {"k": [None]}], pl.String, ["[1, 2]", '{"k": [null]}']),
+        ([1, "a", None], pl.String, ["1", '"a"', None]),
+        ([2**70, 1], pl.String, [str(2**70), "1"]),
+    ],
+    ids=repr,
+)
+def test_a_parameters_column_is_of_the_kind_that_all_its_values_fit(
+    folder: RunFolder, values: list[Any], dtype: Any, column: list[Any]
+) -> None:
+    """Lists, maps and mixed values are JSON text."""
+    here = space({"a": values, "b": [0]})
+    found = table(folder, here, dict.fromkeys(range(len(values)), 1.0))["param.a"]
+    assert found.dtype == dtype
+    assert json.dumps(found.to_list()) == json.dumps(column)
 
 
-KINDS = {
-    "i": [1, 2],
-    "f": [1, 2.5],
-    "b": [True, False],
-    "s": ["x", "y"],
-    "mixed": [1, "auto"],
-    "l": [[1, 2], {"k": 1}],
-}
+def test_what_a_point_does_not_have_is_null(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parameters that `when` takes away, metrics that only some return, and all metrics of a failed point."""
+    monkeypatch.setattr(results, "CHUNK", 2)
+    block = Block("grid", (dimension("m", ["r", "l"]), dimension("x", [1, 2], when="m == 'l'")))
+    here = Space(Plan("fit:fit", 1, 1, (block,)))
+    indexes = [point.index for point in here.points(0, here.size)]
+    assert len(indexes) == 3
+    found = table(folder, here, dict(zip(indexes, [{"p": 1}, {"q": 2.5, "p": 2}, ValueError("no")], strict=True)))
+    assert found["param.x"].to_list() == [None, 1, 2]
+    assert found["metric.p"].to_list() == [1, 2, None]
+    assert found["metric.q"].to_list() == [None, 2.5, None]
+    assert found["metric.p"].dtype == pl.Int64
 
 
-@pytest.mark.parametrize("run", [grid(KINDS)], indirect=True)
-def test_parameters_keep_their_kinds(run: Run) -> None:
-    run.record(dict.fromkeys(range(run.space.size), 0.0))
-    table = run.table()
-    types = {name: table.schema[f"param.{name}"] for name in KINDS}
-    assert types == {
-        "i": pl.Int64,
-        "f": pl.Float64,
-        "b": pl.Boolean,
-        "s": pl.String,
-        "mixed": pl.String,
-        "l": pl.String,
-    }
-    first, last = table.row(0, named=True), table.row(-1, named=True)
-    assert (first["param.f"], last["param.f"]) == (1.0, 2.5)
-    assert [json.loads(row["param.mixed"]) for row in (first, last)] == KINDS["mixed"]
-    assert [json.loads(row["param.l"]) for row in (first, last)] == KINDS["l"]
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**53), 2**53), st.floats(allow_nan=False), st.text(max_size=4)
+)
+results_of = st.one_of(
+    st.dictionaries(st.sampled_from(["p", "q", "r"]), scalars, max_size=3),
+    st.just(ValueError("no")),
+)
 
 
-@pytest.mark.parametrize("run", [grid({"a": [1, 2, 3], "b": [1, 2]}, where=("a != b",), replicates=2)], indirect=True)
-def test_a_filtered_grid_with_replicates_loses_no_row(run: Run) -> None:
-    there = [index for index in range(run.space.size) if run.space.exists(index)]
-    run.record({index: float(index) for index in there})
-    table = run.table()
-    assert table.height == 8
-    assert table["metric.value"].to_list() == [float(index) for index in there]
-    assert table["replicate"].to_list() == [0, 1] * 4
-    assert (table["param.a"] != table["param.b"]).all()
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(st.data(), st.integers(1, 7), st.integers(1, 3))
+def test_every_row_is_where_it_belongs(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, chunk: int, replicates: int
+) -> None:
+    """Any rows of a grid with holes, resumed in any state, in chunks of any length, as a plain loop says."""
+    rules: dict[str, Any] = data.draw(st.sampled_from([{}, {"where": ("a != 1",)}, {"exclude": ({"b": "x"},)}]))
+    here = space({"a": range(4), "b": ["x", "y", "z"]}, replicates=replicates, **rules)
+    indexes = [point.index for point in here.points(0, here.size)]
+    ended = sorted(data.draw(st.sets(st.sampled_from(indexes), max_size=12)))
+    outcomes = {index: data.draw(results_of) for index in ended}
+    folder = RunFolder(tmp_path_factory.mktemp("results"))
+    with pytest.MonkeyPatch.context() as patched, ledger_of(folder, here) as ledger:
+        patched.setattr(results, "CHUNK", chunk)
+        if outcomes:
+            pairs = [(here.point(index), outcome) for index, outcome in outcomes.items()]
+            ledger.record(batches(pairs), git_commit=None, env_hash=None)
+        found = list(results.frames(ledger, here))
+        rows = pl.concat(found) if found else results.empty(ledger, here)
+    assert rows["point_id"].to_list() == [here.point(index).id for index in ended]
+    assert rows["replicate"].to_list() == [here.point(index).replicate for index in ended]
+    for name in here.names:
+        assert rows[f"param.{name}"].to_list() == [here.point(index).params[name] for index in ended]
+    names = {name for outcome in outcomes.values() if isinstance(outcome, dict) for name in outcome}
+    assert {name.removeprefix("metric.") for name in rows.columns if name.startswith("metric.")} == names
+    for name in names:
+        column = rows[f"metric.{name}"]
+        for value, outcome in zip(column.to_list(), outcomes.values(), strict=True):
+            wanted = outcome.get(name) if isinstance(outcome, dict) else None
+            if column.dtype == pl.String and wanted is not None and not isinstance(wanted, str):
+                wanted = json.dumps(wanted)
+            assert value == wanted
 
 
-def test_failures_keep_their_error_and_have_no_metrics(run: Run) -> None:
-    run.record({0: {"x": 1.0}, 1: ZeroDivisionError("by zero")}, attempts={1: 2}, losses={0: 3})
-    done, failed = run.table().rows(named=True)
-    assert (done["status"], done["attempts"], done["infra_losses"], done["error"]) == ("done", 1, 3, None)
-    assert (failed["status"], failed["attempts"], failed["error_type"]) == ("failed", 3, "ZeroDivisionError")
-    assert "by zero" in failed["error"]
-    assert failed["metric.x"] is None
-    assert (done["worker"], done["git_commit"], done["env_hash"]) == ("host/0", "c0ffee", "e1")
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_run_without_rows_has_tables_without_rows(folder: RunFolder, *, recorded: bool) -> None:
+    """Right columns and types, so that whoever reads them need not ask."""
+    here = space({"a": [1], "b": ["x"]})
+    found = table(folder, here, {})
+    assert found.height == 0
+    assert found.columns == ["point_id", "replicate", "seed", "param.a", "param.b", *AFTER]
+    assert found["param.a"].dtype == pl.Int64
+    assert folder.csv.read_text().splitlines() == [",".join(found.columns)]
 
 
-def test_an_integer_metric_that_is_sometimes_a_float_is_a_float(run: Run) -> None:
-    run.record({0: {"n": 3}})
-    assert run.table().schema["metric.n"] == pl.Int64
-    run.record({1: {"n": 2.5}})
-    assert run.table()["metric.n"].to_list() == [3.0, 2.5]
+def test_points_that_return_nothing_but_an_empty_dict_have_rows(folder: RunFolder) -> None:
+    here = space({"a": range(3)})
+    found = table(folder, here, {0: {}, 1: {}, 2: {}})
+    assert found["status"].to_list() == ["done"] * 3
+    assert not [name for name in found.columns if name.startswith("metric.")]
 
 
-def test_csv_has_the_same_rows(run: Run) -> None:
-    run.record({0: {"x": 0.1}, 1: {"x": 1 / 3}})
-    table = run.table()
-    text = pl.read_csv(run.folder.csv)
-    assert text.columns == table.columns
-    assert text["metric.x"].to_list() == [0.1, 1 / 3]
+def test_tables_are_replaced_whole(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When writing fails in the middle the old tables are still there, and nothing else is left behind."""
+    here = space({"a": range(10)})
+    first = table(folder, here, {0: 1.0})
+    before = {path.name: path.read_bytes() for path in (folder.parquet, folder.csv)}
 
+    class FullError(Exception):
+        pass
 
-def test_without_rows_there_is_a_table_with_columns(run: Run) -> None:
-    table = run.table()
-    assert table.height == 0
-    assert table.schema["param.a"] == pl.Int64
+    real = results.frames
 
+    def cut_off(*args: Any) -> Iterator[pl.DataFrame]:
+        yield from itertools.islice(real(*args), 1)
+        raise FullError
 
-def test_a_table_is_there_whole_or_not_at_all(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    run.record({0: 1.0})
-    before = run.table()
-    run.record({1: 2.0})
-
-    def breaks(*_: Any) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(results._Table, "frame", breaks)
-    with pytest.raises(OSError, match="disk full"):
-        run.table()
+    monkeypatch.setattr(results, "frames", cut_off)
+    with pytest.raises(FullError):
+        table(folder, here, {1: 2.0})
+    assert {path.name: path.read_bytes() for path in (folder.parquet, folder.csv)} == before
     monkeypatch.undo()
-    assert pl.read_parquet(run.folder.parquet).equals(before)
-    assert not [path for path in run.folder.path.iterdir() if path.name.startswith(".results")]
+    assert table(folder, here, {}).height == 2
+    assert first.height == 1
+    assert sorted(path.name for path in folder.path.iterdir()) == [
+        *("ledger.sqlite", "results.csv", "results.parquet"),
+    ]
+
+
+def test_rows_of_several_workers_and_commits_name_theirs(folder: RunFolder) -> None:
+    """Each row says where it was computed; what is not known is null."""
+    here = space({"a": range(3)})
+    with ledger_of(folder, here) as ledger:
+        ledger.record(batches([(here.point(0), 1.0)], worker="one/0"), git_commit="a", env_hash="e1")
+        ledger.record(batches([(here.point(1), 1.0)], worker="two/0"), git_commit=None, env_hash="e1")
+        ledger.record(batches([(here.point(2), 1.0)], worker="one/0"), git_commit="b", env_hash=None)
+        write_results(folder, ledger, here)
+    found = pl.read_parquet(folder.parquet)
+    assert found["worker"].to_list() == ["one/0", "two/0", "one/0"]
+    assert found["git_commit"].to_list() == ["a", None, "b"]
+    assert found["env_hash"].to_list() == ["e1", "e1", None]
+
+
+def test_text_that_no_table_could_hold_reaches_the_tables(folder: RunFolder) -> None:
+    """Lone surrogates, zeros and line ends in results and errors stop nothing."""
+    here = space({"a": range(3)})
+    found = table(folder, here, {0: {"t": "a\ud800\x00\n"}, 1: OSError("\udcff"), 2: {"t": "ü😀"}})
+    assert found["metric.t"].to_list() == ["a\\ud800\x00\n", None, "ü😀"]
+    assert "udcff" in found["error"].to_list()[1]
+
+
+def test_rows_far_apart_in_a_huge_grid_are_found(folder: RunFolder) -> None:
+    """Two finished points at both ends of 10^12 do not cost a walk through all between."""
+    here = space({"a": range(10**4), "b": range(10**4), "c": range(10**4)})
+    found = table(folder, here, {0: 1.0, 10**12 - 1: 2.0})
+    assert found.select("param.a", "param.b", "param.c").rows() == [(0, 0, 0), (9999, 9999, 9999)]
+
+
+def test_the_ledger_is_all_it_takes(folder: RunFolder) -> None:
+    """Tables can be made again from a ledger opened for reading alone."""
+    plan = grid({"a": range(5)})
+    first = table(folder, Space(plan), {1: 1.0, 3: 0.5})
+    folder.parquet.unlink()
+    folder.csv.unlink()
+    with contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:
+        found = ledger.plan()
+        assert found == plan
+        write_results(folder, ledger, Space(found))
+    assert pl.read_parquet(folder.parquet).equals(first)
+
+
+def test_metrics_that_only_rows_of_former_points_have_are_no_columns(folder: RunFolder) -> None:
+    """A code change that renames a metric and turns its type, and a grid that no longer has the old rows."""
+    old, new = space({"a": [1, 2]}), space({"a": [3]})
+    table(folder, old, {0: {"m": 1.5, "old": 1.0}, 1: {"m": 2.5, "old": 2.0}})
+    found = table(folder, new, {0: {"m": True}})
+    assert [name for name in found.columns if name.startswith("metric.")] == ["metric.m"]
+    assert found["metric.m"].to_list() == [True]
+    with ledger_of(folder, old) as ledger:
+        ledger.record(batches([(old.point(0), {"m": 1.0, "old": 1.0})]), git_commit=None, env_hash=None)
+        write_results(folder, ledger, old)
+    back = pl.read_parquet(folder.parquet)
+    assert back["metric.old"].to_list() == [1.0, 2.0]
+    assert back["metric.m"].to_list() == [1.5, 2.5]
+
+
+def test_tables_are_of_one_moment_while_a_sweep_writes(folder: RunFolder) -> None:
+    """Rows from a worker, and packed in a way, that came after the reading began are in the next tables."""
+    here = space({"a": range(3)})
+    table(folder, here, {0: {"m": 1}})
+    with ledger_of(folder, here) as writer, contextlib.closing(Ledger(folder.ledger, readonly=True)) as reader:
+        frames = results.frames(reader, here)
+        late = batches([(here.point(1), {"n": 0.5})], worker="new/1")
+        writer.record(late, git_commit="b", env_hash=None)
+        found = pl.concat(frames)
+        assert found["point_id"].to_list() == [here.point(0).id]
+        assert reader.counts() == (1, 0)
+        assert set(reader.sources()) == {1}
+    with contextlib.closing(Ledger(folder.ledger, readonly=True)) as reader:
+        write_results(folder, reader, here)
+    assert pl.read_parquet(folder.parquet)["metric.n"].to_list() == [None, 0.5]
+
+
+def test_what_a_killed_process_left_of_its_tables_is_removed(folder: RunFolder) -> None:
+    """That of a living one stays: two commands may make the tables at once."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    dead, living = (folder.path / f".results.{pid}" for pid in (child.pid, os.getppid()))
+    for path in (dead, living):
+        path.mkdir()
+        (path / "000000.parquet").touch()
+    assert table(folder, space({"a": [1]}), {0: 1.0}).height == 1
+    assert not dead.exists()
+    assert (living / "000000.parquet").exists()

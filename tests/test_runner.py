@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from tests.support import Memory, context, eventually, gone, grid, outcomes_of, 
 from worker import runner as runners
 from worker.context import Context
 from worker.process import Child
-from worker.records import HEADER, Packet
+from worker.records import HEADER, Packet, drop
 from worker.runner import Runner, RunnerClosedError
 
 MB = 10**6
@@ -44,7 +44,29 @@ def start() -> Iterator[Any]:
 
 
 def run(runner: Runner, *spans: tuple[int, int], shuffle: int | None = None) -> Packet:
-    return Packet.from_bytes(runner.run(spans or [(0, Space(runner.context.plan).size)], shuffle=shuffle))
+    """All that comes of spans; a runner gives back what it had no time for, and is asked again."""
+    rest: Sequence[tuple[int, int]] = spans or [(0, Space(runner.context.plan).size)]
+    whole = Packet(runner.name)
+    while rest:
+        packet = Packet.from_bytes(runner.run(rest, shuffle=shuffle))
+        assert packet.attempts > 0
+        rest = drop(rest, packet.attempts)
+        whole.segments += packet.segments
+        whole.wall_s += packet.wall_s
+        for index, times in packet.losses.items():
+            whole.losses[index] = whole.losses.get(index, 0) + times
+    return whole
+
+
+def test_a_bundle_whose_points_take_longer_than_was_thought_comes_back_in_parts(
+    tmp_path: Path, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is finished does not wait for the rest of its bundle, and one point at least is finished."""
+    monkeypatch.setattr("worker.runner.BUNDLE_LIMIT_S", 0.05)
+    runner = start(context(tmp_path, "import time\n\ndef fit(a):\n    time.sleep(0.06)\n    return a\n"))
+    first = Packet.from_bytes(runner.run([(0, 2), (5, 9)]))
+    assert [index for index, _ in outcomes_of(first)] == [0]
+    assert [index for index, _ in outcomes_of(run(runner, (1, 2), (5, 9)))] == [1, 5, 6, 7, 8]
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -306,7 +328,7 @@ def test_a_child_that_never_comes_to_a_point_is_given_up(tmp_path: Path, start: 
     runner = start(context(tmp_path, "def fit(a): return a\n"))
     # A job that no child can read stands for any bug on the child's side.
     monkeypatch.setattr(Child, "start", lambda self, _: self.send('{"no": "job"}'))
-    with pytest.raises(RuntimeError, match=r"KeyError: 'shuffle'"):
+    with pytest.raises(RuntimeError, match=r"KeyError: 'limit_s'"):
         run(runner)
 
 

@@ -524,6 +524,62 @@ def test_a_repeated_draw_exists_once_at_its_first_index(method, dimensions):
     assert space.count() == Count(60, len(points), exact=True)
 
 
+FEW = (
+    dim("a", range(4), probabilities=(0.7, 0.0, 0.2, 0.1)),
+    law("q", Distribution("q_uniform", low=1, high=4, q=2)),
+)
+
+
+@pytest.mark.parametrize("method", ["random", "sobol"])
+@pytest.mark.parametrize(
+    ("dimensions", "points"),
+    [(FEW, 9), ((*FEW, dim("c", "xyz", when="a == 2")), 15), ((law("x", Distribution("normal", mu=1, sigma=0)),), 1)],
+)
+def test_once_every_combination_came_up_no_later_draw_is_looked_at(method, dimensions, points):
+    """With 10**9 draws, all that is asked is answered from the first few hundred."""
+    space = Space(plan(Block(method, dimensions, samples=10**9)))
+    assert space.count() == Count(10**9, points, exact=True)
+    found = list(space.points(0, space.size))
+    assert len({point.id for point in found}) == points
+    assert [space.find(point.params) for point in found] == [point.index for point in found]
+    assert not space.exists(10**9 - 1)
+    assert len(space._blocks[0]._is_first) < 5000
+
+
+@pytest.mark.parametrize("block", [Block("sobol", (dim("a", range(10**4)), dim("b", range(10**4))), samples=10**9)])
+def test_whether_a_draw_is_new_is_asked_only_of_those_before_it(block):
+    space = Space(plan(block))
+    assert space.exists(50)
+    assert [point.index for point in space.points(0, 60)] == list(range(60))
+    assert len(space._blocks[0]._is_first) == 60
+    assert space.count().points == pytest.approx(10**8 * (1 - (1 - 1e-8) ** 10**9), rel=0.01)
+
+
+@moderate
+@given(st.integers(0, 10**6), st.sampled_from([1, 2, 3, 0.5, 0.1, None]), st.integers(-9, 9), st.integers(0, 30))
+def test_repeats_are_told_as_a_set_of_points_tells_them(seed, q, low, width):
+    dimensions = (
+        law("q", Distribution("q_uniform", low=low / 4, high=(low + width) / 4, q=q)),
+        law("n", Distribution("q_normal", sigma=0.7, q=q)),
+        dim("a", "xyz", probabilities=(0.6, 0.0, 0.4)),
+        law("i", Distribution("int_uniform", low=low, high=low + 2)),
+    )
+    space = Space(plan(Block("random", dimensions, samples=150), seed=seed))
+    firsts = {}
+    for index in range(150):
+        firsts.setdefault(json.dumps(space._blocks[0]._draw(index), sort_keys=True), index)
+    assert [point.index for point in space.points(0, 150)] == list(firsts.values())
+
+
+def test_a_draws_place_is_found_in_every_block_that_cannot_be_searched():
+    lr = Block("random", (law("lr", UNIFORM),), samples=4)
+    space = Space(plan(Block("grid", (dim("a", range(3)),)), lr, Block("list", rows=({"a": 9},)), lr, replicates=2))
+    assert space.drawn() == [(6, 14), (16, 24)]
+    assert [space.place(index) for index in (0, 5, 6, 7, 13, 14, 16, 23)] == [0, 2, 0, 0, 3, 0, 0, 3]
+    assert list(space.drawn_at(3, 1)) == [13, 23]
+    assert list(space.drawn_at(4, 1)) == list(space.drawn_at(0, 2)) == []
+
+
 def test_rules_thin_draws_too():
     block = Block(
         "random",
@@ -571,8 +627,8 @@ def test_a_billion_points_are_counted_and_read_in_flat_memory():
         (Block("grid", HUGE, exclude=({"p3": 1}, {"p4": 2.0})), 81 * 10**7),
         (Block("grid", (*HUGE, dim("x", [1, 2], when="p1 == 0"))), 11 * 10**8),
         (
-            Block("random", (dim("a", range(1000), probabilities=(0.001,) * 999 + (0.001 + 1e-9,)),), samples=10**6),
-            1000,
+            Block("random", (dim("a", range(10**4), probabilities=(1e-4,) * 9999 + (1.1e-4,)),), samples=10**6),
+            10**4,
         ),
         (Block("random", (*HUGE, law("u", UNIFORM)), samples=10**8, where=("u < 0.25",)), 25 * 10**6),
         (Block("random", (law("q", Distribution("q_normal", sigma=100, q=0.5)),), samples=10**5), 1363),

@@ -341,3 +341,61 @@ def test_a_command_in_any_language_is_a_target(project: Project) -> None:
     table = project.table("shell")
     assert table.filter(pl.col("status") == "done")["metric.twice"].to_list() == [2, 2, 4, 4]
     assert all("exited with 9" in text for text in table.filter(pl.col("status") == "failed")["error"])
+
+
+def test_who_reads_the_first_line_only_ends_no_sweep(project: Project) -> None:
+    process = project.start("sweep", "--grid", str(project.grid))
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    process.wait(timeout=120)
+    assert process.stderr is not None
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()
+    assert project.table("waves").height == 40
+
+
+def test_a_terminal_is_shown_control_characters_and_not_given_them(project: Project) -> None:
+    project.grid.write_text(GRID.replace("[1, 2, 3, 4]", '["\\e[31mred", "[bold]x[/]"]'))
+    (project.path / "fit.py").write_text("def fit(a, b, seed):\n    return {'loss': b}\n")
+    shown = project.sweep().stdout + project.inv("results").stdout + project.sweep("--preview").stdout
+    assert "\x1b" not in shown
+    assert "\\x1b[31mred" in shown
+    assert "[bold]x[/]" in shown
+    assert "\x1b" not in project.sweep("--set", "\x1b[31m=1", code=2).stderr
+
+
+def test_a_billion_values_and_a_rare_condition_are_previewed(project: Project) -> None:
+    project.write("run: fit:fit\nparameters:\n  a: {min: 0, max: 999999999}\n", "def fit(a):\n    return a\n")
+    said = project.sweep("--preview", "--where", "a == 999999998").stdout
+    assert "at most 1,000,000,000" in said
+
+
+@pytest.mark.parametrize("flags", [["--test-point=-5"], ["--workers=0"], ["--workers=many"], ["--json", "--preview"]])
+def test_flags_that_cannot_be_meant_are_refused(project: Project, flags: list[str]) -> None:
+    failed = project.sweep(*flags, code=2)
+    assert "Traceback" not in failed.stderr
+    assert not project.runs.exists()
+
+
+def test_more_points_than_can_be_numbered_are_refused(project: Project) -> None:
+    values = f"[{', '.join(map(str, range(1000)))}]"
+    parameters = "".join(f"  p{number}: {values}\n" for number in range(9))
+    project.write(f"run: fit:fit\nparameters:\n{parameters}", "def fit(**p):\n    return 1\n")
+    assert "can be numbered" in project.sweep(code=2).stderr
+
+
+def test_best_is_the_best_number_where_another_point_said_a_word(project: Project) -> None:
+    (project.path / "fit.py").write_text(
+        "def fit(a, b, seed):\n    return {'loss': 'diverged' if a == 1 else a + b}\n"
+    )
+    assert json.loads(project.sweep("--json").stdout)["best"]["value"] == 2.0
+
+
+def test_a_run_that_was_begun_from_another_file_says_so(project: Project, tmp_path: Path) -> None:
+    project.sweep()
+    copy = Project(tmp_path / "copy")
+    copy.path.mkdir()
+    copy.write(GRID, CODE.replace("(a - 2)", "(a - 3)"))
+    answer = project.inv("sweep", "--grid", str(copy.grid), "--json")
+    assert any(str(project.grid) in note for note in json.loads(answer.stdout)["notes"])

@@ -66,7 +66,8 @@ def main(arguments: list[str]) -> None:
         for line in jobs:
             writer.restart()
             _trim_log(log_fd)
-            _run(_points(space, json.loads(line)), compute, writer)
+            job = json.loads(line)
+            _run(_points(space, job), compute, writer, end_s=time.perf_counter() + job["limit_s"])
             reply(ended=True)
 
 
@@ -81,7 +82,8 @@ def _points(space: Space, job: dict[str, Any]) -> Iterator[Point]:
                 yield space.point(index_at(position))
 
 
-def _run(points: Iterator[Point], compute: Compute, writer: Writer) -> None:
+def _run(points: Iterator[Point], compute: Compute, writer: Writer, *, end_s: float) -> None:
+    """Compute points until they are through, `end_s` has passed, or there is no room for more results."""
     for point in points:
         raw_id = bytes.fromhex(point.id)
         writer.begin(point, raw_id)
@@ -98,7 +100,7 @@ def _run(points: Iterator[Point], compute: Compute, writer: Writer) -> None:
             if writer.forked:
                 _end_copy(error)
             writer.failed(point, raw_id, error, started=started, duration_s=duration_s)
-        if writer.full:
+        if writer.full or begin + duration_s > end_s:
             break
     writer.idle()
 

@@ -45,10 +45,6 @@ class Running(NamedTuple):
     heap: int
     complete: int
 
-    def began(self, other: Running) -> bool:
-        """Whether this is the same attempt at the same point."""
-        return (self.since_s, self.point_index) == (other.since_s, other.point_index)
-
 
 class Child:
     """A runner child with its pipes, its shared memory and its log."""
@@ -59,6 +55,8 @@ class Child:
         self.schemas: dict[int, Schema] = {}
         self._unread = b""
         self._killed = False
+        self._started = False
+        self.used = False  # whether it had a job before its present one
         self._oom_kills = _oom_kills()
         self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - closed by `kill`
         shared_fd = _shared_file()
@@ -96,6 +94,9 @@ class Child:
         """Give an idle child its next job; what came of the one before is forgotten."""
         # Here, not by the child: it may be dead already, and the old results must not be taken for the new ones.
         self._forget()
+        self._oom_kills = _oom_kills()
+        self.used = self._started
+        self._started = True
         self.send(job)
 
     def _forget(self) -> None:
@@ -202,7 +203,7 @@ class Child:
             os.close(fd)
 
     def killed_for_memory(self) -> bool:
-        """Whether the kernel has killed any process for memory since this child was started."""
+        """Whether the kernel has killed any process for memory since this child was given its job."""
         return _oom_kills() > self._oom_kills
 
     def log_tail(self, *, since: int = 0) -> str:

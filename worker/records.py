@@ -99,6 +99,11 @@ class Packet:
     segments: list[Segment] = field(default_factory=list)
     losses: dict[int, int] = field(default_factory=dict)  # index -> times its process was taken away
 
+    @property
+    def attempts(self) -> int:
+        """How many points it tells of."""
+        return sum(len(segment.records) for segment in self.segments) // RECORD.size
+
     def to_bytes(self) -> bytes:
         """The packet as one bytes object: a length, a JSON table of contents, then the parts end to end."""
         contents = {

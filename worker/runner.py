@@ -15,6 +15,7 @@ from worker.process import Child, Running
 from worker.records import IDLE, RECORD, TEXT_SCHEMA, Packet, Segment, Status, drop, error_payload
 
 POLL_S = 0.05  # how late a timeout, or growth past the memory limit, may be noticed
+BUNDLE_LIMIT_S = 2.0  # after which a bundle comes back as it is: its points took longer than was thought
 START_DEADLINE_S = 600.0  # to import the target
 MAX_STRAYS = 3  # deaths between two points, one after the other and with nothing done, before we give up
 # What a process does to itself; any other signal was sent from outside.
@@ -22,6 +23,8 @@ CRASHES = (
     *(signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS, signal.SIGTRAP),
     *(signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGXCPU, signal.SIGXFSZ, signal.SIGPIPE),
 )
+
+MEMORY_LIMIT = "MemoryLimit"
 
 Span = tuple[int, int]
 
@@ -96,7 +99,8 @@ class Runner:
             shuffle: key of the permutation that turns positions into indexes.
 
         Returns:
-            a `worker.records.Packet` as bytes.
+            a `worker.records.Packet` as bytes: of all points, or of the first ones where they took longer than
+            `BUNDLE_LIMIT_S`; of one at least.
         """
         with self._busy:
             return self._run(spans, shuffle).to_bytes()
@@ -106,7 +110,8 @@ class Runner:
         begin_s = time.perf_counter()
         rest = list(spans)
         strays = 0
-        while rest:
+        end_s = begin_s + BUNDLE_LIMIT_S
+        while rest and (not packet.segments or time.perf_counter() < end_s):
             if self._closed:
                 raise RunnerClosedError
             self.ready()
@@ -139,17 +144,21 @@ class Runner:
             outside.
         """
         child = self._child
-        child.start(json.dumps({"spans": spans, "shuffle": shuffle}))
+        fresh = not child.used
+        child.start(json.dumps({"spans": spans, "shuffle": shuffle, "limit_s": BUNDLE_LIMIT_S}))
         while True:
             reply = child.reply(self._poll_s)
             if reply is None:
                 suspect = child.running()
+                fresh = fresh and not suspect.complete
                 cause = self._overdrawn(suspect)
                 if cause is None:
                     continue
                 self._ready = False
                 child.kill()
                 child.drain()
+                if cause.error_type == MEMORY_LIMIT and not fresh:
+                    return None, None  # what earlier points left behind may be to blame: again, in a new child
                 # What it finished since then does not count: the question where it hangs may have disturbed it.
                 return cause, suspect
             if "ended" in reply:
@@ -171,9 +180,9 @@ class Runner:
             return Cause("Timeout", f"Took longer than its timeout of {limit_s:g} s.\n{where}".rstrip())
         if limit_bytes is not None:
             used = self._child.memory_bytes()
-            if used > limit_bytes and self._child.running().began(running):  # else it may be the next one's
+            if used > limit_bytes:
                 return Cause(
-                    "MemoryLimit",
+                    MEMORY_LIMIT,
                     f"Used {used / 1e6:,.0f} MB, more than its resources.memory of {limit_bytes / 1e6:,.0f} MB.",
                 )
         return None

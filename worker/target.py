@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import json
@@ -159,12 +160,20 @@ def _command(context: Context) -> Compute:
     from grid.command import render  # which brings the YAML reader: a function's child starts faster without
 
     def compute(point: Point) -> Any:
+        artifacts = artifact_folder(context.artifacts, point.id)
+        try:
+            return run(point, artifacts)
+        finally:
+            with contextlib.suppress(OSError):  # it stays when the command has written something
+                artifacts.rmdir()
+
+    def run(point: Point, artifacts: Path) -> Any:
         env = os.environ | {
             "SWEEPFLEET_PARAMS": json.dumps(nest(point.params)),
             "SWEEPFLEET_POINT_ID": point.id,
             "SWEEPFLEET_SEED": str(point.seed),
             "SWEEPFLEET_REPLICATE": str(point.replicate),
-            "SWEEPFLEET_ARTIFACT_DIR": str(artifact_folder(context.artifacts, point.id)),
+            "SWEEPFLEET_ARTIFACT_DIR": str(artifacts),
         }
         words = render(context.target.command, point, env=env)
         # Files rather than pipes: a command may print gigabytes, and only the ends are read.

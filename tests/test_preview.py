@@ -1,0 +1,74 @@
+"""What `--preview` promises: an answer at once, however large the grid and however little is left of it."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from grid.errors import UsageError
+from grid.load import loads
+from grid.space import Space
+from sweep.preview import SEARCHED, first_points, preview, run_one, searched
+from tests.support import context, grid, space
+
+CUBE = {name: range(1000) for name in "abc"}
+HEAD = "name: cube\nrun: fit:fit\n"
+DIMENSIONS = "parameters: {a: {min: 1, max: 1000}, b: {min: 1, max: 1000}, c: {min: 1, max: 1000}}\n"
+
+
+def said(text: str, folder: Path) -> list[str]:
+    sweep = loads(HEAD + text, source=folder / "grid.yaml")
+    return list(preview(sweep, runs=folder / "runs", slots=2))
+
+
+def test_a_billion_indexes_with_hardly_a_point_are_previewed_in_flat_memory(tmp_path: Path) -> None:
+    tracemalloc.start()
+    lines = said(DIMENSIONS + 'where: ["a + b + c > 2990"]', tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert lines[0].startswith("cube: about ")
+    assert "at most 1,000,000,000" in lines[0]
+    assert lines[1] == "  None is among the first 100,000 of 1,000,000,000 indexes; no more were looked at."
+    assert lines[2] == "Time: unknown until a point has run."
+    assert peak < 20_000_000
+
+
+def test_a_billion_indexes_with_many_points_show_the_first(tmp_path: Path) -> None:
+    lines = said(DIMENSIONS + 'where: ["a + b + c > 1010"]', tmp_path)
+    assert lines[1].split()[0] == "9999"
+    assert lines[6] == "  ..."
+    assert lines[7].endswith("Try one: --test-point 9999")
+
+
+def test_no_points_at_all_is_an_error_where_that_is_known(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no points"):
+        said('parameters: {a: [1, 2]}\nwhere: ["a > 2"]', tmp_path)
+
+
+def test_draws_that_may_repeat_are_previewed_without_going_through_them(tmp_path: Path) -> None:
+    lines = said(f"method: sobol\nsamples: 1000000\n{DIMENSIONS}", tmp_path)
+    assert lines[0].startswith("cube: about 99")
+    assert [line.split()[0] for line in lines[1:6]] == list("01234")
+    assert lines[6] == "  ..."
+
+
+def test_the_search_goes_on_through_all_replicates_of_its_indexes() -> None:
+    few = space({"a": range(10)}, replicates=3)
+    assert searched(few) == 30
+    here = Space(grid(CUBE, replicates=3, where=(f"b * 1000 + c == {SEARCHED - 1}",)))
+    assert [point.index for point in first_points(here)] == [3 * SEARCHED - 3, 3 * SEARCHED - 2, 3 * SEARCHED - 1]
+    assert searched(here, 5) == 3 * SEARCHED + 5
+
+
+def test_a_point_that_is_left_out_names_the_next_only_where_it_is_near(tmp_path: Path) -> None:
+    for condition, hint in (("a + b + c > 2990", ""), ("c > 7", " The next point is 8.")):
+        sweep = loads(
+            f"{HEAD}parameters: {{a: {{min: 0, max: 999}}, b: {{min: 0, max: 999}}, "
+            f"c: {{min: 0, max: 999}}}}\nwhere: ['{condition}']",
+            source=tmp_path / "grid.yaml",
+        )
+        with pytest.raises(UsageError) as caught:
+            list(run_one(sweep, context(tmp_path, "def fit(a): return a"), index=3))
+        assert str(caught.value) == f"--test-point 3: where, exclude or when leaves this one out.{hint}"

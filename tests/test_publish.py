@@ -1,0 +1,116 @@
+"""The files that people read: of the last command, of one commit, and without what nobody can use."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweep.folder import RunFolder, read_json
+from sweep.ledger import Ledger
+from sweep.provenance import provenance
+from sweep.publish import PublishError, publish_apart
+from sweep.runs import find
+from sweep.summary import Facts
+from tests.command import Project
+from tests.support import batches, space
+
+GRID = "name: twice\nrun: fit:fit\nparameters: {a: [1, 2]}\nmetric: {name: loss, goal: minimize}\n"
+CODE = "def fit(a):\n    return {'loss': a, 'gain': -a}\n"
+FULL = """\
+import resource, sys
+from pathlib import Path
+from grid.errors import SweepfleetError
+from sweep.folder import RunFolder
+from sweep.runs import refresh
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # no file may grow: as on a full disk
+try:
+    refresh(RunFolder(Path(sys.argv[1])), always=True)
+except SweepfleetError as error:
+    sys.stderr.write(f"clear: {error}")
+"""
+
+
+def one_row(path: Path) -> RunFolder:
+    folder, here = RunFolder(path), space({"a": [1]})
+    with contextlib.closing(Ledger(folder.ledger)) as ledger:
+        ledger.adopt(here)
+        ledger.record(batches([(here.point(0), 1.0)]), git_commit=None, env_hash=None)
+    return folder
+
+
+def test_a_command_that_finds_nothing_left_is_still_the_last_one(tmp_path: Path) -> None:
+    """Its metric and its grid are those of the files, and `inv results` means its run."""
+    project = Project(tmp_path).write(GRID, CODE)
+    project.sweep()
+    project.sweep("--name", "other")
+    assert find(project.runs, None).name == "other"
+    changed = GRID.replace("loss, goal: minimize", "gain, goal: minimize")
+    project.write(changed)
+    assert "Nothing is left to run" in project.sweep().stdout
+    folder = find(project.runs, None)
+    assert folder.name == "twice"
+    assert folder.grid.read_text() == changed
+    manifest = read_json(folder.manifest)
+    assert manifest["metric"] == ["gain", "minimize"]
+    assert [each["metric"] for each in manifest["history"]] == [["loss", "minimize"]]
+    best = json.loads(project.inv("results", "--best", "1", "--json").stdout)
+    assert best["metric.gain"] == -2
+
+
+def test_files_that_cannot_be_written_are_an_error_with_a_remedy(tmp_path: Path) -> None:
+    """A full disk: no traceback, and nothing half-made beside the ledger."""
+    folder = one_row(tmp_path)
+    command = [sys.executable, "-c", FULL, str(folder.path)]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+    assert said.startswith(f"clear: {folder.path}"), said
+    assert "make room" in said
+    assert {path.name.partition("-")[0] for path in folder.path.iterdir()} == {"ledger.sqlite"}
+
+
+def test_a_process_apart_says_what_is_wrong_without_a_traceback(tmp_path: Path) -> None:
+    folder = one_row(tmp_path)
+    (folder.path / "results.parquet").mkdir()
+    (folder.path / "results.parquet" / "file").touch()
+    with pytest.raises(PublishError, match="cannot be written") as refusal:
+        publish_apart(folder, Facts(metric=None))
+    assert "Traceback" not in str(refusal.value)
+
+
+def git(folder: Path, *words: str) -> None:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.invalid", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", "-C", str(folder), *who, *words], check=True, capture_output=True)
+
+
+def test_a_target_that_was_never_added_makes_the_commit_a_dirty_one(tmp_path: Path) -> None:
+    """New files beside the grid count, and changes anywhere; what Python writes, or lies elsewhere, does not."""
+    folder = tmp_path / "grids"
+    folder.mkdir()
+    git(tmp_path, "init")
+    (folder / "grid.yaml").write_text(GRID)
+    (tmp_path / "shared.py").write_text("")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "first")
+
+    def mark() -> bool:
+        ran = provenance(folder=folder, root=tmp_path, command_line="inv sweep")
+        assert ran.commit_mark is not None
+        assert ran.commit_mark.endswith("-dirty") == ran.git_dirty
+        return bool(ran.git_dirty)
+
+    assert not mark()
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "fit.pyc").write_text("")
+    (tmp_path / "notes.txt").write_text("")
+    assert not mark()
+    (folder / "fit.py").write_text(CODE)
+    assert mark()
+    git(tmp_path, "add", "grids/fit.py")
+    git(tmp_path, "commit", "-m", "second")
+    assert not mark()
+    (tmp_path / "shared.py").write_text("x = 1")
+    assert mark()
