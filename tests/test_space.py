@@ -526,7 +526,7 @@ def test_a_repeated_draw_exists_once_at_its_first_index(method, dimensions):
 
 FEW = (
     dim("a", range(4), probabilities=(0.7, 0.0, 0.2, 0.1)),
-    law("q", Distribution("q_uniform", low=1, high=4, q=2)),
+    law("q", Distribution("q_uniform", low=0, high=4, q=2)),
 )
 
 
