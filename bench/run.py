@@ -52,7 +52,7 @@ class Sizes:
     starts: int  # cold starts in each round
 
 
-FULL = Sizes(rounds=3, few=10_000, many=100_000, most=1_000_000, busy_s=15.0, starts=3)
+FULL = Sizes(rounds=2, few=10_000, many=100_000, most=1_000_000, busy_s=15.0, starts=3)
 QUICK = Sizes(rounds=1, few=100, many=1_000, most=10_000, busy_s=2.0, starts=1)
 
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from grid.permutation import Permutation
 from grid.space import Space
 from sweep.ledger import Ledger
-from worker.records import MAX_POINTS
+from worker import records
 
 TARGET_S = 1.0  # a bundle's length once a point's is known: what is in flight is lost with its machine
 GROWTH = 8  # a bundle may be this many times longer than the last: the first estimates are rough
+MAX_POINTS = records.MAX_POINTS // 4  # keeps what the driver holds at once small, and costs quick points 1 %
 MAX_SPANS = 1024  # a bundle full of holes stays a few KB
 PAGE = 10_000  # ended points looked up at once
 

@@ -214,7 +214,9 @@ class Ledger:
             f"SELECT point_index FROM points WHERE point_index >= ? {which} ORDER BY point_index LIMIT ?",  # noqa: S608
             (start, limit),
         )
-        return [row[0] for row in rows]
+        indexes = [row[0] for row in rows]
+        self._check_ascent(start - 1, indexes)
+        return indexes
 
     def has_ended(self, index: int, *, failed_too: bool = True) -> bool:
         """Whether the point at `index` has ended."""
@@ -231,8 +233,14 @@ class Ledger:
             )
             if not rows:
                 return
+            self._check_ascent(start, [rows[0][0], rows[-1][0]])
             yield rows
             start = rows[-1][0]
+
+    def _check_ascent(self, before: int, indexes: Sequence[int]) -> None:
+        # SQLite does not look: a page of a damaged file may lead back to an earlier one, for ever.
+        if indexes and not before < indexes[0] <= indexes[-1]:
+            raise UsageError(f"{self.path} is damaged: its rows are out of order. {REMEDY}")
 
     def schemas(self) -> dict[int, Schema]:
         """How metrics are packed, by number."""

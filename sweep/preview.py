@@ -42,7 +42,8 @@ def preview(sweep: Sweep, *, runs: Path, slots: int) -> Iterator[str]:
     if not first and count.exact and not count.points:
         raise UsageError("The grid has no points: its constraints leave nothing. Loosen where, exclude or when.")
     for point in first:
-        yield f"  {point.index}  {point.id}  {_params(point)}"
+        which = f"  replicate {point.replicate}" if sweep.plan.replicates > 1 else ""
+        yield f"  {point.index}  {point.id}  {_params(point)}{which}"
     if not first:
         yield f"  None is among the first {searched(space):,} of {space.size:,} indexes; no more were looked at."
     elif count.points > len(first):

@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 
 from grid.plan import Block, Plan
 from grid.space import Space
-from sweep.bundles import GROWTH, MAX_SPANS, TARGET_S, Bundle, Pending, Retries, Sizer
+from sweep.bundles import GROWTH, MAX_POINTS, MAX_SPANS, TARGET_S, Bundle, Pending, Retries, Sizer
 from sweep.ledger import Ledger
 from tests.support import batches, dimension, space
-from worker.records import MAX_POINTS
 
 
 @contextlib.contextmanager

@@ -385,7 +385,7 @@ def test_a_bundle_that_takes_machines_down_is_split_until_the_culprit_is_alone()
 
     engine = FakeEngine(here, half, events=events)
     with ledger_of(here) as ledger:
-        stop, progress, driver = drive(engine, ledger, Execution(bundle=5, infra_retries=7, retries=3))
+        stop, progress, driver = drive(engine, ledger, Execution(bundle=5, infra_retries=6, retries=3))
         found = rows(ledger)
     assert stop is None
     assert (progress.done, progress.failed) == (9, 1)
@@ -453,16 +453,17 @@ def test_no_more_is_out_than_the_window_allows() -> None:
 
 def test_points_that_wait_for_another_try_hold_new_ones_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """When everything fails, what is remembered stays bounded."""
-    monkeypatch.setattr(drivers, "MAX_RETRYING", 10)
-    here = space({"a": range(300)})
+    monkeypatch.setattr(drivers, "MAX_RETRYING", 5)
+    monkeypatch.setattr(drivers, "BACKOFF_S", 0.05)
+    here = space({"a": range(60)})
     engine = FakeEngine(here, lambda _, times: ValueError() if times < 1 else 1.0)
     seen: list[int] = []
     with ledger_of(here) as ledger:
-        real = drivers.Retries.__len__
-        monkeypatch.setattr(drivers.Retries, "__len__", lambda self: seen.append(real(self)) or seen[-1])
+        waiting = drivers.Retries.__len__
+        monkeypatch.setattr(drivers.Retries, "__len__", lambda self: seen.append(waiting(self)) or seen[-1])
         _, progress, _ = drive(engine, ledger, Execution(retries=1, bundle=1))
-    assert (progress.done, progress.retried) == (300, 300)
-    assert max(seen) <= 10 + 2 * drivers.WINDOW
+    assert (progress.done, progress.retried) == (60, 60)
+    assert 5 <= max(seen) <= 5 + 2 * drivers.WINDOW
 
 
 def test_what_cannot_be_stored_is_not_told() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -62,24 +64,21 @@ def test_a_second_writer_is_refused_and_told_who_the_first_is(folder: RunFolder)
         assert folder.running() == {"pid": os.getpid(), "host": socket.gethostname()}
 
 
-def test_a_look_at_the_lock_does_not_keep_a_writer_out(folder: RunFolder) -> None:
-    """`inv runs` in a loop beside `inv sweep`: the sweep waits for the instant, and starts."""
+def test_a_look_at_the_lock_does_not_keep_a_writer_out(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`inv runs` beside `inv sweep` holds the lock for an instant: the sweep waits that long, and starts."""
     with folder.locked():
         folder.ledger.touch()
-    script = (
-        "import sys\nfrom pathlib import Path\nfrom sweep.folder import RunFolder\n"
-        "folder = RunFolder(Path(sys.argv[1]))\nprint('looking', flush=True)\nwhile True: folder.running()\n"
-    )
-    looker = subprocess.Popen([sys.executable, "-c", script, str(folder.path)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert looker.stdout is not None
-        looker.stdout.readline()
-        for _ in range(50):
-            with folder.locked():
-                pass
-    finally:
-        looker.kill()
-        looker.communicate()
+    with folder.lock_file.open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        pauses: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            pauses.append(seconds)
+            fcntl.flock(looking, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(time, "sleep", sleep)
+        with folder.locked():
+            assert len(pauses) == 1
 
 
 def test_a_refusal_leaves_no_folder_behind(folder: RunFolder) -> None:

@@ -7,6 +7,7 @@ import itertools
 import os
 import shutil
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
@@ -311,13 +312,13 @@ def _killed(*_: Any) -> None:
 # ---- Files that are no ledger.
 
 
-def refused(path: Path, **rest: Any) -> str:
+def refused(path: Path, *, chunk: int = 1000) -> str:
     """The refusal of a file, which must be there unchanged afterwards."""
     before = path.read_bytes()
     for readonly in (False, True):
         with pytest.raises(UsageError) as error, opened(path, readonly=readonly) as ledger:
             # A page deep inside is only met when it is read.
-            for _ in ledger.scan(chunk=1000):
+            for _ in ledger.scan(chunk=chunk):
                 pass
         assert path.read_bytes() == before
         assert str(path) in str(error.value)
@@ -379,6 +380,20 @@ def test_a_damaged_page_is_told_as_what_it_is(path: Path) -> None:
         data[page * 4096 : page * 4096 + 200] = b"\xa5" * 200
     path.write_bytes(data)
     assert "damaged" in refused(path)
+
+
+def test_a_damaged_file_whose_pages_go_round_is_refused(path: Path) -> None:
+    """A page that stands where another belongs leads back to rows that were read already: not for ever."""
+    fill(path, grid({"a": range(3000)}), 3000)
+    data = bytearray(path.read_bytes())
+    with opened(path, readonly=True) as ledger:
+        root = ledger._db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'points'").fetchone()[0]
+    at = (root - 1) * 4096
+    assert data[at] == 5, "an inner page: its cells and its last word are the pages below"
+    (first_cell,) = struct.unpack_from(">H", data, at + 12)
+    data[at + 8 : at + 12] = data[at + first_cell : at + first_cell + 4]  # the last page is the first again
+    path.write_bytes(data)
+    assert "out of order" in refused(path, chunk=5)
 
 
 def test_a_file_that_is_no_database_is_refused(path: Path) -> None:

@@ -114,6 +114,13 @@ def test_the_best_come_first(tmp_path: Path, goal: str, values: list[Any], rows:
     assert ([] if found is None else [int(found[0], 16)]) == rows[:1]
 
 
+def test_among_many_equals_the_grids_order_stays(tmp_path: Path) -> None:
+    """However many rows there are, and whichever way they are sorted."""
+    path = table(tmp_path, m=[float(index % 3) for index in range(30_000)])
+    assert chosen(path, best=10_000) == list(range(0, 30_000, 3))
+    assert chosen(path, best=10_000, goal="maximize") == list(range(2, 30_000, 3))
+
+
 def test_the_best_of_those_that_a_condition_leaves(tmp_path: Path) -> None:
     assert chosen(table(tmp_path, m=[3.0, 1.0, 2.0, 0.5]), where="status == 'done'", best=2) == [1, 2]
 
