@@ -20,37 +20,11 @@ from grid.errors import UsageError
 from grid.plan import Plan
 from grid.space import Space
 from sweep.folder import StorageError as StorageError  # noqa: PLC0414 - callers look for it here
+from sweep.ledger_file import APPLICATION_ID, COLUMNS, FIELDS, REMEDY, TABLES, VERSION, check_version, examine
 from sweep.rows import Rows
 from worker.records import TEXT_SCHEMA, Schema, Status
 
-VERSION = 1
-REMEDY = "It was left as it is. Restore it from a copy, or start anew under another --name."
-APPLICATION_ID = 0x73776670  # "swfp", in the file's header: other programs' databases are refused
-COLUMNS = """
-    id TEXT NOT NULL,            -- the point's, 16 hex digits
-    seed INTEGER NOT NULL,
-    status INTEGER NOT NULL,     -- worker.records.Status
-    attempts INTEGER NOT NULL,
-    infra_losses INTEGER NOT NULL,
-    started REAL NOT NULL,       -- unix time of the last attempt
-    duration_s REAL NOT NULL,    -- of the last attempt
-    source INTEGER NOT NULL,     -- where it was computed: sources.number
-    schema INTEGER,              -- how the metrics are packed: schemas.number; NULL: as JSON
-    metrics BLOB,
-    error_type TEXT,
-    error TEXT
-"""
-TABLES = f"""
-    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-    CREATE TABLE sources (
-        number INTEGER PRIMARY KEY, worker TEXT, git_commit TEXT, env_hash TEXT, UNIQUE (worker, git_commit, env_hash)
-    );
-    CREATE TABLE schemas (number INTEGER PRIMARY KEY, names TEXT, kinds TEXT, UNIQUE (names, kinds));
-    CREATE TABLE points (point_index INTEGER PRIMARY KEY, {COLUMNS});
-    CREATE TABLE former (params TEXT NOT NULL, replicate INTEGER NOT NULL, {COLUMNS}, PRIMARY KEY (id)) WITHOUT ROWID;
-"""
 MOST_SEARCHED_DRAWS = 1_000_000  # of continuous laws, for rows that nothing else finds: some seconds
-FIELDS = "id, seed, status, attempts, infra_losses, started, duration_s, source, schema, metrics, error_type, error"
 # A finished point stays as it is; a failed one that was run again is replaced, and its attempts add up.
 INSERT = f"""
     INSERT INTO points (point_index, {FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -90,7 +64,7 @@ class Ledger:
         """
         self.path = path
         if path.exists():
-            _examine(path)
+            examine(path)
         elif readonly:
             raise UsageError(f"{path} does not exist: there are no results yet.")
         self._sources: dict[Source, int] = {}
@@ -107,7 +81,7 @@ class Ledger:
         with self._storing():
             self._db.execute("PRAGMA busy_timeout = 10000")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]  # the log's, where it is newer
-            _check_version(self.path, version)
+            check_version(self.path, version)
             if readonly:
                 if version == 0:
                     raise UsageError(f"{self.path} is empty: there are no results yet.")
@@ -425,47 +399,3 @@ def _home(space: Space, near: Iterable[int], id_: str, params: Mapping[str, Any]
             return index
     found = space.find(params, replicate)
     return found if found is not None and space.point(found).id == id_ else None
-
-
-def _examine(path: Path) -> None:
-    """Refuse what is not a whole ledger of ours, without changing a byte of it. Raises UsageError."""
-    try:
-        with path.open("rb") as file:
-            header = file.read(100)
-            size = file.seek(0, 2)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
-    if size == 0:
-        return  # killed between making the file and writing to it
-    if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
-        raise UsageError(f"{path} is not a ledger: it does not begin as one. {REMEDY}")
-    page = int.from_bytes(header[16:18], "big")
-    promised = int.from_bytes(header[28:32], "big") * (65536 if page == 1 else page)
-    if size < promised and not _whole_with_its_log(path):
-        raise UsageError(f"{path} is truncated: it has {size:,} bytes, and its header says {promised:,}. {REMEDY}")
-    version, changes = int.from_bytes(header[60:64], "big"), int.from_bytes(header[40:44], "big")
-    _check_version(path, version)
-    # A file of ours that has no version yet has no table either.
-    if (version or changes) and int.from_bytes(header[68:72], "big") != APPLICATION_ID:
-        raise UsageError(f"{path} is a database of some other program. {REMEDY}")
-
-
-def _check_version(path: Path, version: int) -> None:
-    if version > VERSION:
-        raise UsageError(
-            f"{path} was written by a newer sweepfleet (ledger version {version}; this one knows {VERSION}). "
-            "It was left as it is. Update sweepfleet: git pull && uv sync"
-        )
-
-
-def _whole_with_its_log(path: Path) -> bool:
-    """Whether the pages that the file lacks are in its write-ahead log: so it is after a kill during a checkpoint."""
-    wal = path.with_name(path.name + "-wal")
-    if not wal.exists() or wal.stat().st_size == 0:
-        return False
-    try:
-        # Read-only: an ordinary connection would write the log into the file when it is closed.
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
-            return bool(db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
-    except sqlite3.DatabaseError:
-        return False

@@ -25,6 +25,7 @@ from grid.errors import UsageError
 from grid.plan import Block, Dimension, Distribution, Plan
 from grid.space import Space
 from sweep import ledger as ledgers
+from sweep import ledger_file
 from sweep.ledger import Counts, Ledger, StorageError
 from tests.support import batches, dimension, grid, space
 from worker.records import Status
@@ -427,14 +428,14 @@ def test_another_programs_database_whose_tables_are_in_its_log_is_refused(path: 
 def test_a_newer_ledger_is_refused_with_how_to_go_on(path: Path) -> None:
     fill(path, grid(BEFORE))
     with contextlib.closing(sqlite3.connect(path)) as db:
-        db.execute(f"PRAGMA user_version = {ledgers.VERSION + 1}")
+        db.execute(f"PRAGMA user_version = {ledger_file.VERSION + 1}")
     assert "Update sweepfleet" in refused(path)
 
 
 def test_a_newer_version_that_is_only_in_the_log_is_seen(path: Path) -> None:
     fill(path, grid(BEFORE))
     with contextlib.closing(sqlite3.connect(path)) as db:
-        db.execute(f"PRAGMA user_version = {ledgers.VERSION + 1}")
+        db.execute(f"PRAGMA user_version = {ledger_file.VERSION + 1}")
         db.commit()
         assert path.with_name("ledger.sqlite-wal").stat().st_size > 0
         with pytest.raises(UsageError, match="newer"), opened(path):
