@@ -44,9 +44,12 @@ class Block(ABC):
     def at(self, index: int) -> Params | None:
         """The point at an index of the block, as a dict of its own; None where there is none."""
 
-    @abstractmethod
     def walk(self, start: int, stop: int) -> Iterator[tuple[int, Params]]:
         """The points among indexes [start, stop), in order, each with a dict of its own."""
+        for index in range(max(0, start), min(stop, self.size)):
+            params = self.at(index)
+            if params is not None:
+                yield index, params
 
     @abstractmethod
     def find(self, params: Mapping[str, Value]) -> int | None:

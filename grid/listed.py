@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 
 from grid.block import Axis, Block, Kind, added_kinds, dimension_kinds, kinds_of, required_names
@@ -46,13 +46,6 @@ class Listed(Block):
     def at(self, index: int) -> Params | None:
         """The point of one row; None when it comes again or is left out."""
         return self._rules.apply(dict(self._rows[index])) if index in self._indexes else None
-
-    def walk(self, start: int, stop: int) -> Iterator[tuple[int, Params]]:
-        """The points among rows [start, stop)."""
-        for index in range(max(0, start), min(stop, self.size)):
-            params = self.at(index)
-            if params is not None:
-                yield index, params
 
     def find(self, params: Mapping[str, Value]) -> int | None:
         """The first row that is these parameters."""
@@ -105,13 +98,6 @@ class OneAtATime(Block):
         if finished is not None and varied is not None and varied.names[0] not in finished:
             return None
         return finished
-
-    def walk(self, start: int, stop: int) -> Iterator[tuple[int, Params]]:
-        """The points among variations [start, stop)."""
-        for index in range(max(0, start), min(stop, self.size)):
-            params = self.at(index)
-            if params is not None:
-                yield index, params
 
     def find(self, params: Mapping[str, Value]) -> int | None:
         """The variation that is these parameters."""

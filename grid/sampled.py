@@ -79,13 +79,6 @@ class Shuffled(Block):
         """The point of one draw."""
         return self._product.at(self._order(index))
 
-    def walk(self, start: int, stop: int) -> Iterator[tuple[int, Params]]:
-        """The points among draws [start, stop)."""
-        for position in range(max(0, start), min(stop, self.size)):
-            params = self.at(position)
-            if params is not None:
-                yield position, params
-
     def find(self, params: Mapping[str, Value]) -> int | None:
         """The draw that is these parameters; None when it is past the samples."""
         index = self._product.find(params)
