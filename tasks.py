@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json as json_
 import os
@@ -36,7 +37,9 @@ def _speaking(body: Callable[..., None]) -> Callable[..., None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
             raise Exit(code=141) from None  # as a shell says of a process that SIGPIPE ended
         except SweepfleetError as error:
-            raise Exit(f"error: {printable(str(error))}", error.exit_code) from None
+            if error.exit_code:
+                raise Exit(f"error: {printable(str(error))}", error.exit_code) from None
+            print(printable(str(error)))
         except KeyboardInterrupt:
             raise Exit("Stopped. What was done is kept; the same command goes on.", 130) from None
 
@@ -185,6 +188,94 @@ def runs(c: Context) -> None:
     run_table(list(listed(_runs(c))), folder=_shown(_runs(c)))
 
 
+STACK_HELP = "the stack; by default the one that is selected in Pulumi, or dev"
+
+
+def _cluster(stack: str, **options: Any) -> Any:
+    """The cluster that a task means; what it has to say is printed at once."""
+    from fleet.cluster import open_cluster
+
+    return open_cluster(ROOT, asked=stack, say=functools.partial(print, flush=True), **options)
+
+
+def _show_outputs(outputs: Any) -> None:
+    width = max(len(one.name) for one in dataclasses.fields(outputs))
+    for one in dataclasses.fields(outputs):
+        value = getattr(outputs, one.name)
+        print(f"{one.name:{width}}  {', '.join(value) if isinstance(value, tuple) else value}")
+
+
+@task(
+    help={
+        "stack": STACK_HELP,
+        "yes": "do not ask; for pipelines",
+        "renew_head": "take up a newer image and boot text: replaces the head; runs stay on the data volume",
+    }
+)
+@_speaking
+def up(c: Context, stack: str = "", *, yes: bool = False, renew_head: bool = False) -> None:
+    """Make the cluster, or bring it to its settings: shows what it will do, asks, does it."""
+    cluster = _cluster(stack, renew_head=renew_head)
+    outputs = cluster.up(yes=yes, address_url=c.config.checkip)
+    print(f"The stack {outputs.stack} is up in {outputs.region}; no workers run.")
+    print(f"Head {outputs.head_ip} · bucket {outputs.bucket} · outputs in {_shown(cluster.folder.outputs_file)}")
+    print("It costs money while it is up: docs/cluster.md says how much. Take it down: inv down")
+
+
+@task(name="preview", help={"stack": STACK_HELP})
+@_speaking
+def preview_(c: Context, stack: str = "") -> None:
+    """Show what `inv up` would do; change nothing."""
+    _cluster(stack).preview()
+
+
+@task(
+    help={
+        "stack": STACK_HELP,
+        "yes": "do not ask; for pipelines",
+        "purge": "delete the bucket with its results and the stack, too",
+    }
+)
+@_speaking
+def down(c: Context, stack: str = "", *, yes: bool = False, purge: bool = False) -> None:
+    """Destroy the cluster: says what is lost, and asks. The bucket with results is kept."""
+    from fleet.cluster import confirm
+
+    cluster = _cluster(stack)
+    print("\n".join(cluster.losses(purge=purge)))
+    confirm("Go on?", yes=yes, ask=input, interactive=sys.stdin.isatty())
+    cluster.down(purge=purge)
+
+
+@task(help={"stack": STACK_HELP, "refresh": "ask Pulumi, not the file in .sweepfleet/", "json": "as JSON"})
+@_speaking
+def outputs(c: Context, stack: str = "", *, refresh: bool = False, json: bool = False) -> None:
+    """Show what the stack is made of: addresses, names, ids."""
+    cluster = _cluster(stack)
+    found = cluster.refresh() if refresh else cluster.outputs()
+    if json:
+        print(found.to_json(), end="")
+    else:
+        _show_outputs(found)
+
+
+@task(help={"stack": STACK_HELP})
+@_speaking
+def doctor(c: Context, stack: str = "") -> None:
+    """Look for what would keep the cluster from coming up, each with its remedy."""
+    from fleet.doctor import examine
+    from grid.errors import printable
+
+    bad = 0
+    for finding in examine(ROOT, asked_stack=stack):
+        bad += not finding.good
+        print(printable(f"{'ok  ' if finding.good else 'FIX '} {finding.subject}: {finding.said}"), flush=True)
+        for line in finding.fix.splitlines():
+            print(printable(f"       {line}"))
+    if bad:
+        raise Exit(f"{bad} to mend", 3)
+
+
 @task
 def check(c: Context) -> None:
     """Do what CI does: lint, format, types, the arrows between the rooms, and the tests."""
@@ -204,5 +295,5 @@ def bench(c: Context, *, quick: bool = False) -> None:
     c.run(f"uv run --group bench python -m bench.run{' --quick' if quick else ''}", pty=sys.stdout.isatty())
 
 
-ns = Collection(sweep, results, report, runs, check, bench)
-ns.configure({"runs": "runs"})
+ns = Collection(sweep, results, report, runs, up, preview_, down, outputs, doctor, check, bench)
+ns.configure({"runs": "runs", "checkip": "https://checkip.amazonaws.com"})

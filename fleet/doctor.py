@@ -1,0 +1,191 @@
+"""Looks for whatever would keep a cluster from coming up, and says how to mend it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from fleet import stack as stacks
+from fleet.cloud import Cloud, told
+from fleet.errors import ClusterError
+from fleet.pulumi_cli import INSTALL, OLDEST, PulumiCli
+from fleet.quotas import quotas
+from grid.errors import SweepfleetError, UsageError
+from infra.settings import KEYS, Settings
+
+PACKAGES = ("sweepfleet", "pulumi", "pulumi-aws", "boto3", "distributed")
+LOG_IN = "pulumi login (Pulumi's service), pulumi login s3://BUCKET, or pulumi login --local (this machine alone)"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found."""
+
+    subject: str
+    said: str
+    good: bool = True
+    fix: str = ""  # what to do, where `said` does not hold it already
+
+
+def examine(root: Path, *, asked_stack: str, environment: Mapping[str, str] = os.environ) -> Iterator[Finding]:
+    """Check everything, one finding after the other; reads only, and no check keeps another from being made.
+
+    Args:
+        root: the checkout.
+        asked_stack: as typed; empty for the selected one, or `dev`.
+        environment: the shell's.
+    """
+    pulumi = PulumiCli(root)
+    yield _versions()
+    yield _program("uv", "It runs the project and the Pulumi program: pip install uv")
+    yield _program("ssh", "Install OpenSSH's client, e.g. apt install openssh-client")
+    installed = _finding("pulumi", lambda: _pulumi(pulumi), INSTALL)
+    yield installed
+    stack = stacks.DEFAULT_STACK
+    config: dict[str, str] = {}
+    if installed.good:
+        login = _finding("pulumi login", pulumi.whoami, LOG_IN)
+        yield login
+        if login.good:
+            stack, config, finding = _stack(pulumi, asked_stack)
+            yield finding
+    settings, finding = _settings(config, stack=stack)
+    yield finding
+    yield _ssh_key(settings.ssh_public_key if settings else "")
+
+    cloud = _cloud(config, environment)
+    credentials = _finding("AWS credentials", lambda: _identity(cloud))
+    yield credentials
+    if credentials.good:
+        yield _finding("region", lambda: _zones(cloud), "pulumi config set aws:region us-east-1")
+        if settings is not None:
+            yield from _quotas(cloud, settings)
+
+
+def _finding(subject: str, check: Callable[[], str], fix: str = "") -> Finding:
+    """What a check says, or why it failed."""
+    try:
+        return Finding(subject, check())
+    except ClusterError as error:
+        return Finding(subject, str(error).splitlines()[0], good=False, fix=fix)
+
+
+def _stack(pulumi: PulumiCli, asked: str) -> tuple[str, dict[str, str], Finding]:
+    """The stack's name and its configuration, which is empty before there is a stack."""
+    try:
+        stack = stacks.chosen_stack(pulumi, asked)
+        if pulumi.has_stack(stack):
+            return stack, pulumi.config(stack), Finding("stack", stack)
+        return stack, {}, Finding("stack", f"{stack} is not there yet; inv up makes it")
+    except SweepfleetError as error:
+        return stacks.DEFAULT_STACK, {}, Finding("stack", str(error), good=False)
+
+
+def _versions() -> Finding:
+    known = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return Finding("versions", f"Python {platform.python_version()}, {known}")
+
+
+def _program(name: str, fix: str) -> Finding:
+    path = shutil.which(name)
+    return Finding(name, path) if path else Finding(name, "is not on the PATH", good=False, fix=fix)
+
+
+def _pulumi(pulumi: PulumiCli) -> str:
+    if shutil.which("pulumi") is None:
+        raise ClusterError("is not on the PATH")
+    seen = pulumi.version()
+    shown = ".".join(map(str, seen))
+    if seen < OLDEST:
+        raise ClusterError(f"{shown} is older than {'.'.join(map(str, OLDEST))}")
+    return shown
+
+
+def _settings(config: Mapping[str, str], *, stack: str) -> tuple[Settings | None, Finding]:
+    """The stack's settings; before there is a stack, those that a new one would have."""
+    if not config:
+        return Settings(ssh_cidrs=(), ssh_public_key=""), Finding("settings", "the defaults, until there is a stack")
+    try:
+        return stacks.checked(config, stack=stack), Finding("settings", "can be used")
+    except UsageError as error:
+        first, *rest = str(error).splitlines()
+        return None, Finding("settings", first, good=False, fix="\n".join(line.strip() for line in rest))
+
+
+def _ssh_key(public_key: str) -> Finding:
+    """Whether this machine has the private key of a public one; of the default one, when it is empty."""
+    default = Path(str(KEYS["sshPublicKey"].default)).expanduser()
+    wanted = _key_body(public_key)
+    for public in sorted(Path("~/.ssh").expanduser().glob("*.pub")) if wanted else [default]:
+        if not public.is_file() or (wanted and _key_body(public.read_text(errors="replace")) != wanted):
+            continue
+        private = public.with_suffix("")
+        if not private.is_file():
+            return Finding(
+                "SSH key", f"{public} is there, {private} is not", good=False, fix=f"Put the key to {private}"
+            )
+        if private.stat().st_mode & 0o077:
+            said = f"others may read {private}, so ssh will not use it"
+            return Finding("SSH key", said, good=False, fix=f"chmod 600 {private}")
+        return Finding("SSH key", str(private))
+    if not wanted:
+        return Finding("SSH key", f"{default} is not there", good=False, fix="ssh-keygen -t ed25519")
+    if wanted in _agent_keys():
+        return Finding("SSH key", "in the SSH agent")
+    said = "this machine has no private key for the stack's sshPublicKey"
+    fix = "Work where the key is, or take this machine's: pulumi config set sshPublicKey '~/.ssh/id_ed25519.pub'"
+    return Finding("SSH key", said, good=False, fix=fix)
+
+
+def _key_body(text: str) -> str:
+    words = text.split()
+    return words[1] if len(words) > 1 else ""
+
+
+def _agent_keys() -> set[str]:
+    if not os.environ.get("SSH_AUTH_SOCK") or shutil.which("ssh-add") is None:
+        return set()
+    done = subprocess.run(["ssh-add", "-L"], capture_output=True, text=True, check=False, timeout=10)
+    return {_key_body(line) for line in done.stdout.splitlines()} if done.returncode == 0 else set()
+
+
+def _cloud(config: Mapping[str, str], environment: Mapping[str, str]) -> Cloud:
+    if config:
+        return stacks.cloud_of(config)
+    region = next((environment[name] for name in stacks.REGION_VARIABLES if environment.get(name)), "us-east-1")
+    return Cloud(region, endpoint_url=environment.get("AWS_ENDPOINT_URL", ""))
+
+
+def _identity(cloud: Cloud) -> str:
+    with told("ask AWS who you are"):
+        answer = cloud.client("sts").get_caller_identity()
+    return f"account {answer['Account']}, {answer['Arn']}"
+
+
+def _zones(cloud: Cloud) -> str:
+    with told(f"list the zones of {cloud.region}"):
+        answer = cloud.client("ec2").describe_availability_zones()["AvailabilityZones"]
+    return f"{cloud.region} with {len(answer)} zones"
+
+
+def _quotas(cloud: Cloud, settings: Settings) -> Iterator[Finding]:
+    try:
+        found = quotas(cloud, settings)
+    except ClusterError as error:
+        fix = "Look at it in the console: Service Quotas, Amazon EC2"
+        yield Finding("quota", str(error), good=False, fix=fix)
+        return
+    for one in found:
+        said = f"{one.kind}: {one.asked_vcpus} vCPUs at the largest, {one.allowed_vcpus} allowed ({one.code})"
+        fix = (
+            "aws service-quotas request-service-quota-increase --service-code ec2 "
+            f"--quota-code {one.code} --desired-value {one.asked_vcpus}   or a smaller maxWorkers"
+        )
+        enough = one.asked_vcpus <= one.allowed_vcpus
+        yield Finding("quota", said, good=enough, fix="" if enough else fix)

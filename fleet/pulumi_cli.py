@@ -1,0 +1,169 @@
+"""The one door to the `pulumi` command: each method is one call of it, and what it said as a value."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fleet.errors import ClusterError
+from infra.outputs import Outputs, OutputsError
+from infra.settings import PROJECT
+
+OLDEST = (3, 160)  # `destroy --exclude-protected`, `toolchain: uv` and arrays in Pulumi.yaml all work there
+INSTALL = "Install it: https://www.pulumi.com/docs/install/ (macOS: brew install pulumi/tap/pulumi)"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource in a stack's state."""
+
+    urn: str
+    type: str
+    id: str
+    protected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PulumiCli:
+    """Runs `pulumi` in the project's folder.
+
+    Every method raises ClusterError when the command is missing or fails; the message holds what it said.
+    """
+
+    root: Path
+    environment: Mapping[str, str] = field(default_factory=dict)  # on top of this process's own
+
+    def version(self) -> tuple[int, ...]:
+        """Its version, e.g. (3, 200, 1)."""
+        said = self._asked("version")
+        match = re.match(r"v?(\d+)\.(\d+)\.(\d+)", said)
+        if match is None:
+            raise ClusterError(f"`pulumi version` said {said.strip()!r}, which is no version. {INSTALL}")
+        return tuple(map(int, match.groups()))
+
+    def whoami(self) -> str:
+        """Who is logged in, and where the state is kept.
+
+        Raises:
+            ClusterError: nobody is.
+        """
+        said = json.loads(self._asked("whoami", "--json"))
+        return f"{said['user']} at {said['url']}"
+
+    def selected(self) -> str | None:
+        """The stack that `pulumi stack select` chose; None when none is."""
+        stacks = json.loads(self._asked("stack", "ls", "--json"))
+        return next((_short(stack["name"]) for stack in stacks if stack.get("current")), None)
+
+    def has_stack(self, stack: str) -> bool:
+        """Whether the stack exists in the backend."""
+        stacks = json.loads(self._asked("stack", "ls", "--json"))
+        return any(_short(known["name"]) == _short(stack) for known in stacks)
+
+    def create_stack(self, stack: str) -> None:
+        """Make an empty stack and select it; may ask for a passphrase on the terminal."""
+        self._shown("stack", "init", stack)
+
+    def remove_stack(self, stack: str) -> None:
+        """Remove an empty stack; its configuration file stays."""
+        self._asked("stack", "rm", "--yes", "--preserve-config", "--stack", stack)
+
+    def config(self, stack: str) -> dict[str, str]:
+        """Every setting of a stack with its namespace, the project's defaults among them."""
+        said = json.loads(self._asked("config", "--json", "--stack", stack))
+        return {key: value["value"] for key, value in said.items() if "value" in value}
+
+    def set_config(self, stack: str, key: str, value: str) -> None:
+        """Set one setting; `key` may be a path such as `sshCidrs[0]`."""
+        self._asked("config", "set", "--stack", stack, "--path", key, "--", value)
+
+    def outputs(self, stack: str) -> Outputs:
+        """The stack's outputs; Pulumi keeps the last ones of a stack that was taken down.
+
+        Raises:
+            ClusterError: there are none, or another version of this program made them.
+        """
+        text = self._asked("stack", "output", "--json", "--stack", stack)
+        try:
+            return Outputs.from_json(text)
+        except OutputsError as error:
+            raise ClusterError(
+                f"The stack {stack} was made by another version ({error}). Update it: inv up --stack {stack}"
+            ) from None
+
+    def resources(self, stack: str) -> list[Resource]:
+        """What the stack's state holds."""
+        state = json.loads(self._asked("stack", "export", "--stack", stack))
+        return [
+            Resource(one["urn"], one["type"], one.get("id", ""), bool(one.get("protect")))
+            for one in state["deployment"].get("resources") or ()
+        ]
+
+    def unprotect(self, stack: str, urn: str) -> None:
+        """Let a resource be deleted; only the state changes."""
+        self._asked("state", "unprotect", urn, "--yes", "--stack", stack)
+
+    def preview(self, stack: str) -> None:
+        """Show what `up` would do."""
+        self._shown("preview", "--suppress-outputs", "--stack", stack)
+
+    def up(self, stack: str, *, yes: bool) -> None:
+        """Show what is to be done, ask unless `yes`, and do it."""
+        self._shown("up", "--suppress-outputs", "--stack", stack, *(["--yes"] if yes else []))
+
+    def destroy(self, stack: str, *, keep_protected: bool) -> None:
+        """Destroy a stack's resources without asking."""
+        which = ["--exclude-protected"] if keep_protected else []
+        self._shown("destroy", "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack, *which)
+
+    def _asked(self, *words: str) -> str:
+        """What the command prints."""
+        done = self._run(words, capture=True)
+        if done.returncode:
+            said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+            errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
+            raise ClusterError(f"`pulumi {words[0]}`: {' '.join(errors) or ' '.join(said) or 'failed'}")
+        return str(done.stdout)
+
+    def _shown(self, *words: str) -> None:
+        """Run the command on this terminal."""
+        done = self._run(words, capture=False)
+        if done.returncode:
+            raise ClusterError(
+                f"`pulumi {' '.join(words)}` ended with {done.returncode}; what it said is above. What was made is "
+                "recorded, and the same command goes on from there."
+            )
+
+    def _run(self, words: tuple[str, ...], *, capture: bool) -> subprocess.CompletedProcess[str]:
+        if shutil.which("pulumi") is None:
+            raise ClusterError(f"The command `pulumi` is not on the PATH; it makes the cluster. {INSTALL}")
+        command = ["pulumi", *(["--non-interactive"] if capture else []), *words]
+        environment = os.environ | {"PULUMI_SKIP_UPDATE_CHECK": "true"} | dict(self.environment)
+        return subprocess.run(
+            command,
+            cwd=self.root,
+            env=environment,
+            stdin=subprocess.DEVNULL if capture else None,
+            stdout=subprocess.PIPE if capture else None,
+            stderr=subprocess.PIPE if capture else None,
+            text=True,
+            check=False,
+        )
+
+
+def _short(name: str) -> str:
+    """A stack's own name: Pulumi's service puts organisation and project before it."""
+    return name.rpartition("/")[2]
+
+
+def settings_of(config: Mapping[str, Any]) -> dict[str, str]:
+    """The project's own keys of a stack's configuration, without the project's name."""
+    prefix = f"{PROJECT}:"
+    return {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}

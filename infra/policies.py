@@ -1,0 +1,86 @@
+"""Policy documents, as JSON texts; pure. Each says who may do what to which part of the bucket and the group."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from infra.layout import BucketLayout
+
+BUCKET = BucketLayout()
+ME = "${aws:userid}"  # AWS puts the caller's in its place: role id, a colon, instance id
+
+EC2_MAY_ASSUME = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+    }
+)
+
+
+def worker_policy(*, bucket_arn: str) -> str:
+    """A worker reads code, environments and what is signed for it; it writes under its own id and nowhere else."""
+    return _document(
+        _allow(
+            ["s3:GetObject"],
+            [
+                *(f"{bucket_arn}/{prefix}*" for prefix in (BUCKET.releases, BUCKET.environments, BUCKET.tls)),
+                f"{bucket_arn}/{BUCKET.certificates}{ME}/*",
+            ],
+        ),
+        _allow(["s3:PutObject"], [f"{bucket_arn}/{prefix}{ME}/*" for prefix in (BUCKET.hosts, BUCKET.requests)]),
+    )
+
+
+def head_policy(*, bucket_arn: str, group_arn: str) -> str:
+    """The head works in its own bucket and sizes its own group. What AWS cannot narrow to one group is reading."""
+    writes = (BUCKET.releases, BUCKET.environments, BUCKET.tls, BUCKET.certificates, BUCKET.runs)
+    return _document(
+        _allow(["s3:ListBucket"], [bucket_arn]),
+        _allow(["s3:GetObject"], [f"{bucket_arn}/*"]),
+        _allow(
+            ["s3:PutObject"],
+            [*(f"{bucket_arn}/{prefix}*" for prefix in writes), f"{bucket_arn}/{BUCKET.hosts}{ME}/*"],
+        ),
+        _allow(
+            [
+                "autoscaling:SetDesiredCapacity",
+                "autoscaling:TerminateInstanceInAutoScalingGroup",
+                "autoscaling:PutScheduledUpdateGroupAction",
+                "autoscaling:DeleteScheduledAction",
+            ],
+            [group_arn],
+        ),
+        # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2autoscaling.html:
+        # reading actions take no resource
+        _allow(
+            [
+                "autoscaling:DescribeAutoScalingGroups",
+                "autoscaling:DescribeScalingActivities",
+                "autoscaling:DescribeScheduledActions",
+                "ec2:DescribeInstances",
+            ],
+            ["*"],
+        ),
+    )
+
+
+def bucket_policy(*, bucket_arn: str) -> str:
+    """Nobody reaches the bucket without TLS."""
+    return _document(
+        {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": [bucket_arn, f"{bucket_arn}/*"],
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        }
+    )
+
+
+def _allow(actions: list[str], resources: list[str]) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": actions, "Resource": resources}
+
+
+def _document(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})

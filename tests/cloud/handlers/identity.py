@@ -1,0 +1,165 @@
+"""Roles, their policies, and the instance profiles that hand them to machines."""
+# ruff: noqa: ARG002, S105 - a handler takes what the base class says; a token is Pulumi's name of a type
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from tests.cloud.aws import Aws, ignoring, tag_list, tag_map
+from tests.cloud.handlers.base import Handler, Props, picked
+
+GONE = "NoSuchEntity"
+
+
+class Role(Handler):
+    token = "aws:iam/role:Role"
+    inputs = frozenset(
+        {"name", "namePrefix", "assumeRolePolicy", "description", "permissionsBoundary", "forceDetachPolicies"}
+    )
+    replaces = frozenset({"name", "namePrefix"})
+    documents = frozenset({"assumeRolePolicy"})
+    named, prefixed = "name", "namePrefix"
+    exclusive = (("name", "namePrefix"),)
+    tagged = True
+
+    def create(self, aws: Aws, props: Props) -> str:
+        made = aws.iam.create_role(
+            RoleName=self.name_of(props),
+            AssumeRolePolicyDocument=props["assumeRolePolicy"],
+            Tags=tag_list(props["tagsAll"]),
+            **picked(props, description="Description", permissionsBoundary="PermissionsBoundary"),
+        )
+        name: str = made["Role"]["RoleName"]
+        return name
+
+    def read(self, aws: Aws, id_: str, state: Props) -> dict[str, Any] | None:
+        role = None
+        with ignoring(GONE):
+            role = aws.iam.get_role(RoleName=id_)["Role"]
+        return role and {
+            "name": id_,
+            "arn": role["Arn"],
+            "uniqueId": role["RoleId"],
+            "createDate": role["CreateDate"].isoformat(),
+            "assumeRolePolicy": json.dumps(role["AssumeRolePolicyDocument"]),
+            "description": role.get("Description") or None,
+            "permissionsBoundary": role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"),
+            "tagsAll": tag_map(role.get("Tags")),
+        }
+
+    def update(self, aws: Aws, id_: str, old: Props, new: Props, changed: frozenset[str]) -> None:
+        if "assumeRolePolicy" in changed:
+            aws.iam.update_assume_role_policy(RoleName=id_, PolicyDocument=new["assumeRolePolicy"])
+        if "description" in changed:
+            aws.iam.update_role_description(RoleName=id_, Description=new.get("description", ""))
+        if "permissionsBoundary" in changed and new.get("permissionsBoundary"):
+            aws.iam.put_role_permissions_boundary(RoleName=id_, PermissionsBoundary=new["permissionsBoundary"])
+        elif "permissionsBoundary" in changed:
+            aws.iam.delete_role_permissions_boundary(RoleName=id_)
+
+    def retag(self, aws: Aws, id_: str, gone: list[str], tags: Mapping[str, str]) -> None:
+        if gone:
+            aws.iam.untag_role(RoleName=id_, TagKeys=gone)
+        if tags:
+            aws.iam.tag_role(RoleName=id_, Tags=tag_list(tags))
+
+    def delete(self, aws: Aws, id_: str, state: Props) -> None:
+        for profile in aws.iam.list_instance_profiles_for_role(RoleName=id_)["InstanceProfiles"]:
+            aws.iam.remove_role_from_instance_profile(
+                InstanceProfileName=profile["InstanceProfileName"], RoleName=id_
+            )
+        if state.get("forceDetachPolicies"):
+            for policy in aws.iam.list_attached_role_policies(RoleName=id_)["AttachedPolicies"]:
+                aws.iam.detach_role_policy(RoleName=id_, PolicyArn=policy["PolicyArn"])
+            for name in aws.iam.list_role_policies(RoleName=id_)["PolicyNames"]:
+                aws.iam.delete_role_policy(RoleName=id_, PolicyName=name)
+        aws.iam.delete_role(RoleName=id_)
+
+
+class RolePolicy(Handler):
+    token = "aws:iam/rolePolicy:RolePolicy"
+    inputs = frozenset({"role", "name", "namePrefix", "policy"})
+    replaces = frozenset({"role", "name", "namePrefix"})
+    documents = frozenset({"policy"})
+    named, prefixed = "name", "namePrefix"
+    exclusive = (("name", "namePrefix"),)
+
+    def create(self, aws: Aws, props: Props) -> str:
+        name = self.name_of(props)
+        aws.iam.put_role_policy(RoleName=props["role"], PolicyName=name, PolicyDocument=props["policy"])
+        return f"{props['role']}:{name}"
+
+    def read(self, aws: Aws, id_: str, state: Props) -> dict[str, Any] | None:
+        role, name = id_.split(":")
+        found = None
+        with ignoring(GONE):
+            found = aws.iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        if found is None:
+            return None
+        return {"role": role, "name": name, "policy": found if isinstance(found, str) else json.dumps(found)}
+
+    def update(self, aws: Aws, id_: str, old: Props, new: Props, changed: frozenset[str]) -> None:
+        role, name = id_.split(":")
+        aws.iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=new["policy"])
+
+    def delete(self, aws: Aws, id_: str, state: Props) -> None:
+        role, name = id_.split(":")
+        aws.iam.delete_role_policy(RoleName=role, PolicyName=name)
+
+
+class InstanceProfile(Handler):
+    token = "aws:iam/instanceProfile:InstanceProfile"
+    inputs = frozenset({"name", "namePrefix", "role"})
+    replaces = frozenset({"name", "namePrefix"})
+    named, prefixed = "name", "namePrefix"
+    exclusive = (("name", "namePrefix"),)
+    tagged = True
+
+    def create(self, aws: Aws, props: Props) -> str:
+        made = aws.iam.create_instance_profile(
+            InstanceProfileName=self.name_of(props), Tags=tag_list(props["tagsAll"])
+        )
+        name: str = made["InstanceProfile"]["InstanceProfileName"]
+        return name
+
+    def finish(self, aws: Aws, id_: str, props: Props) -> None:
+        if props.get("role") and props["role"] not in self._roles(aws, id_):
+            aws.iam.add_role_to_instance_profile(InstanceProfileName=id_, RoleName=props["role"])
+
+    def read(self, aws: Aws, id_: str, state: Props) -> dict[str, Any] | None:
+        profile = None
+        with ignoring(GONE):
+            profile = aws.iam.get_instance_profile(InstanceProfileName=id_)["InstanceProfile"]
+        return profile and {
+            "name": id_,
+            "role": profile["Roles"][0]["RoleName"] if profile["Roles"] else None,
+            "arn": unquote(profile["Arn"]),
+            "uniqueId": profile["InstanceProfileId"],
+            "createDate": profile["CreateDate"].isoformat(),
+            "tagsAll": tag_map(profile.get("Tags")),
+        }
+
+    def update(self, aws: Aws, id_: str, old: Props, new: Props, changed: frozenset[str]) -> None:
+        self._empty(aws, id_)
+        self.finish(aws, id_, new)
+
+    def retag(self, aws: Aws, id_: str, gone: list[str], tags: Mapping[str, str]) -> None:
+        if gone:
+            aws.iam.untag_instance_profile(InstanceProfileName=id_, TagKeys=gone)
+        if tags:
+            aws.iam.tag_instance_profile(InstanceProfileName=id_, Tags=tag_list(tags))
+
+    def delete(self, aws: Aws, id_: str, state: Props) -> None:
+        self._empty(aws, id_)
+        aws.iam.delete_instance_profile(InstanceProfileName=id_)
+
+    def _empty(self, aws: Aws, id_: str) -> None:
+        for role in self._roles(aws, id_):
+            aws.iam.remove_role_from_instance_profile(InstanceProfileName=id_, RoleName=role)
+
+    def _roles(self, aws: Aws, id_: str) -> list[str]:
+        profile = aws.iam.get_instance_profile(InstanceProfileName=id_)["InstanceProfile"]
+        return [role["RoleName"] for role in profile["Roles"]]

@@ -1,0 +1,258 @@
+"""`inv up`, `preview`, `outputs` and `down` as typed, under the real engine, on moto behind a stand-in provider."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cloud import engine
+from tests.cloud.checkout import Checkout, address_server
+from tests.cloud.failures import VARIABLE as FAIL
+from tests.cloud.moto import Moto, moto_server, publish_debian
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(not engine.installed(), reason=engine.WHY_NOT),
+]
+REGION = "us-east-1"
+ADDRESS = "198.51.101.9"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Moto]:
+    with moto_server(REGION) as moto:
+        yield moto
+
+
+@pytest.fixture(scope="module")
+def checkip() -> Iterator[str]:
+    with address_server(ADDRESS) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def standing(server: Moto, checkip: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """A stack that is up with nothing set by hand; tests look at it and leave it as it is."""
+    server.reset()
+    checkout = Checkout(tmp_path_factory.mktemp("standing"), server.endpoint, checkip=checkip)
+    said = checkout.inv("up", "--yes")
+    checkout.first = said.stdout
+    yield checkout
+    server.reset()
+
+
+def settings(checkout: Checkout) -> dict[str, Any]:
+    return dict(yaml.safe_load((checkout.path / f"Pulumi.{checkout.stack}.yaml").read_text())["config"])
+
+
+def test_up_chooses_what_nobody_set_and_says_so(standing: Checkout) -> None:
+    assert settings(standing)["sweepfleet:sshCidrs"] == [f"{ADDRESS}/32"]
+    assert settings(standing)["sweepfleet:sshPublicKey"] == standing.public_key
+    assert settings(standing)["sweepfleet:owner"] == "ada"
+    assert f"Set sshCidrs[0] to {ADDRESS}/32: this machine's address" in standing.first
+    assert "The stack dev is up in us-east-1; no workers run." in standing.first
+
+
+def test_up_again_changes_nothing(standing: Checkout) -> None:
+    before = standing.remembered.read_text()
+    said = standing.inv("up", "--yes").stdout
+    assert "unchanged" in said
+    assert not any(f" {sign} " in said for sign in ("created", "updated", "deleted", "replaced"))
+    assert "Set " not in said
+    assert standing.remembered.read_text() == before
+
+
+def test_outputs_are_remembered_and_can_be_asked_for_again(standing: Checkout, server: Moto) -> None:
+    kept = json.loads(standing.remembered.read_text())
+    assert json.loads(standing.inv("outputs", "--json").stdout) == kept
+    assert f"head_ip                 {kept['head_ip']}\n" in standing.inv("outputs").stdout
+    standing.remembered.unlink()
+    assert json.loads(standing.inv("outputs", "--json", "--refresh").stdout) == kept
+    assert json.loads(standing.remembered.read_text()) == kept
+    assert server.client("ec2").describe_instances(InstanceIds=[kept["head_id"]])["Reservations"]
+
+
+def test_no_private_key_and_no_secret_is_in_the_state(standing: Checkout) -> None:
+    state = standing.engine.run("stack", "export", "--stack", "dev").stdout
+    assert "PRIVATE KEY" not in state
+    assert "sweepfleet-dev-head" in state
+
+
+CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+    "the group's own numbers": (
+        {"budgetUsd": 7, "maxWorkers": 20, "spotPercent": 50, "onDemandBase": 1},
+        {"workers Group": "update"},
+    ),
+    "the head grows in place, and the rule of one network makes room for another's": (
+        {"dataVolumeGb": 80, "headInstanceType": "t3.large", "sshCidrs": ["203.0.113.0/24"]},
+        {
+            "data Volume": "update",
+            "head Instance": "update",
+            f"head-from-{ADDRESS}-32-22 SecurityGroupIngressRule": "delete",
+            "head-from-203.0.113.0-24-22 SecurityGroupIngressRule": "create",
+        },
+    ),
+    "zones come and go and move no other": (
+        {"zones": ["us-east-1b", "us-east-1a", "us-east-1d"]},
+        {
+            "workers-us-east-1c Subnet": "delete",
+            "workers-us-east-1c RouteTableAssociation": "delete",
+            "workers-us-east-1d Subnet": "create",
+            "workers-us-east-1d RouteTableAssociation": "create",
+            "workers Group": "update",
+        },
+    ),
+    "a way out for workers, and what only new machines take up": (
+        {"workerEgress": "public", "workerDiskGb": 60, "packageIndex": "https://pypi.example.org/simple"},
+        {
+            "workers-out Route": "create",
+            "worker LaunchTemplate": "update",
+            "workers Group": "update",
+            "workers-to-head-8786 SecurityGroupEgressRule": "delete",
+            "workers-to-s3-443 SecurityGroupEgressRule": "delete",
+            "workers-to-0.0.0.0-0-all SecurityGroupEgressRule": "create",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("about", CHANGES)
+def test_a_changed_setting_changes_only_what_it_is_about(standing: Checkout, about: str) -> None:
+    change, planned = CHANGES[about]
+    assert standing.planned(**change) == planned
+
+
+def test_a_newer_image_renews_workers_and_the_head_only_when_asked(standing: Checkout) -> None:
+    """And then the head's volume stays, and its address."""
+    publish_debian(REGION)
+    assert standing.plan() == {"worker LaunchTemplate": "update", "workers Group": "update"}
+    assert standing.plan(SWEEPFLEET_RENEW_HEAD="1") == {
+        "worker LaunchTemplate": "update",
+        "workers Group": "update",
+        "head Instance": "replace",
+        "head EipAssociation": "replace",
+        "data VolumeAttachment": "replace",
+    }
+
+
+def test_the_data_volume_cannot_be_lost_by_a_setting(standing: Checkout) -> None:
+    """Another zone for the head would need another volume: the head stays where its volume is."""
+    planned = standing.planned(zones=["us-east-1f"])
+    assert not any(name.startswith(("data", "head")) for name in planned)
+
+
+def test_preview_shows_and_changes_nothing(standing: Checkout) -> None:
+    with standing.otherwise(maxWorkers=11):
+        assert "autoscaling:Group" in standing.inv("preview").stdout
+    assert json.loads(standing.inv("outputs", "--json", "--refresh").stdout)["max_workers"] == 10
+
+
+def test_settings_that_cannot_be_used_end_with_2_before_anything_is_done(standing: Checkout) -> None:
+    with standing.otherwise(spotPercent=300, sshCidrs=["0.0.0.0/0"]):
+        for command in (["up", "--yes"], ["preview"]):
+            said = standing.inv(*command, code=2)
+            assert said.stderr.startswith(
+                "error: stack dev: 2 problems in the stack's settings; nothing was changed."
+            )
+            assert "Updating" not in said.stdout
+
+
+def test_a_program_started_by_pulumi_itself_says_the_same_without_a_traceback(standing: Checkout) -> None:
+    with standing.otherwise(spotPercent=300):
+        done = standing.engine.run("preview", "--stack", "dev", check=False)
+    assert done.returncode != 0
+    assert "spotPercent: 300 is not between 0 and 100" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_down_asks_and_takes_no_for_an_answer(standing: Checkout, server: Moto) -> None:
+    before = server.leftovers(REGION)
+    said = standing.inv("down", code=2)
+    assert "lost: the data volume" in said.stdout
+    assert "--yes" in said.stderr
+    assert server.leftovers(REGION) == before
+
+
+def test_a_life_from_nothing_to_nothing(server: Moto, tmp_path: Path) -> None:
+    """An up that fails halfway goes on, other settings come up too, down keeps the bucket, purge nothing."""
+    server.reset()
+    checkout = Checkout(tmp_path, server.endpoint)
+    (checkout.path / "Pulumi.dev.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "config": {
+                    "aws:region": REGION,
+                    "sweepfleet:sshCidrs": ["203.0.113.7/32", "198.51.101.0/24"],
+                    "sweepfleet:sshPublicKey": checkout.public_key,
+                    "sweepfleet:owner": "ada@example.org",
+                    "sweepfleet:vpcCidr": "172.20.0.0/20",
+                    "sweepfleet:zones": ["us-east-1b", "us-east-1d"],
+                    "sweepfleet:headInstanceType": "t4g.medium",
+                    "sweepfleet:dataVolumeGb": 80,
+                    "sweepfleet:workerInstanceTypes": ["c7g.large", "m7g.large"],
+                    "sweepfleet:maxWorkers": 40,
+                    "sweepfleet:spotPercent": 60,
+                    "sweepfleet:onDemandBase": 2,
+                    "sweepfleet:workerDiskGb": 60,
+                    "sweepfleet:workerEgress": "nat",
+                    "sweepfleet:amiId": arm_image(server),
+                    "sweepfleet:budgetUsd": 7,
+                    "sweepfleet:packageIndex": "https://pypi.example.org/simple",
+                    "sweepfleet:endpointUrl": server.endpoint,
+                }
+            }
+        )
+    )
+    (tmp_path / "fail.json").write_text(json.dumps({"aws:ec2/instance:Instance": 1}))
+    said = checkout.inv("up", "--yes", code=3, **{FAIL: str(tmp_path / "fail.json")})
+    assert "InjectedFailure" in said.stdout
+    assert "the same command goes on from there" in said.stderr
+    assert not checkout.remembered.exists()
+    half = checkout.engine.resources()
+    assert half
+
+    checkout.inv("up", "--yes")
+    whole = {one["urn"]: one.get("id") for one in checkout.engine.resources()}
+    assert {one["urn"]: one.get("id") for one in half}.items() <= whole.items(), "what was made is not made again"
+    assert checkout.plan() == {}
+    outputs = json.loads(checkout.remembered.read_text())
+    assert (outputs["architecture"], outputs["max_workers"], outputs["worker_egress"]) == ("arm64", 40, "nat")
+    s3 = server.client("s3", REGION)
+    s3.put_object(Bucket=outputs["bucket"], Key="runs/rates/results.csv", Body=b"a")
+    s3.put_object(Bucket=outputs["bucket"], Key="runs/rates/results.csv", Body=b"ab")
+
+    done = checkout.inv("down", "--yes")
+    assert f"kept: the bucket {outputs['bucket']} with 1 objects" in done.stdout
+    assert server.leftovers(REGION) == [f"bucket {outputs['bucket']}"]
+    assert not checkout.remembered.exists()
+    assert "is not up" in checkout.inv("outputs", code=3).stderr
+    assert checkout.inv("down", "--yes").stdout.strip() == "The stack dev is down already."
+
+    checkout.inv("up", "--yes")
+    again = json.loads(checkout.remembered.read_text())
+    assert again["bucket"] == outputs["bucket"]
+    assert s3.get_object(Bucket=again["bucket"], Key="runs/rates/results.csv")["Body"].read() == b"ab"
+
+    done = checkout.inv("down", "--yes", "--purge")
+    assert "Deleted 2 versions of objects" in done.stdout
+    assert server.leftovers(REGION) == []
+    assert (checkout.path / "Pulumi.dev.yaml").exists()
+    assert "There is no stack dev here" in checkout.inv("preview", code=2).stderr
+
+
+def arm_image(server: Moto) -> str:
+    images = server.client("ec2", REGION).describe_images()["Images"]
+    return str(next(one["ImageId"] for one in images if one["Architecture"] == "arm64"))
+
+
+def test_up_without_an_address_to_open_to_makes_nothing(server: Moto, tmp_path: Path) -> None:
+    server.reset()
+    checkout = Checkout(tmp_path, server.endpoint)
+    said = checkout.inv("up", "--yes", code=3)
+    assert "pulumi config set --path 'sshCidrs[0]'" in said.stderr
+    assert server.leftovers(REGION) == []

@@ -1,0 +1,347 @@
+"""What the cluster's commands find out before they touch anything; AWS is moto, the internet a server of ours."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet import bucket, stack
+from fleet.cloud import Cloud
+from fleet.cluster import confirm
+from fleet.doctor import Finding, examine
+from fleet.errors import ClusterError
+from fleet.own_address import own_cidr
+from fleet.pulumi_cli import PulumiCli
+from fleet.quotas import asked, codes_of, quotas
+from grid.errors import UsageError
+from infra.settings import KEYS, Settings
+from tests.cloud.checkout import address_server
+from tests.cloud.moto import Moto, moto_server
+
+REGION = "eu-west-1"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGKWWZ6FZ2pJPEyXnNfJXpR2m3hwRcdNM8eS0PpXgJvF ada@example.org"
+ALLOWED = {"L-1216C47A": 32.0, "L-34B43A08": 64.0, "L-DB2E81BA": 0.0}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Moto]:
+    with moto_server(REGION) as moto:
+        yield moto
+
+
+@pytest.fixture
+def cloud(server: Moto, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """An account; moto knows the quotas of VPC alone, so EC2's are put in."""
+    from moto.servicequotas.models import ServiceQuotasBackend
+
+    def quota(self: Any, service_code: str, quota_code: str) -> dict[str, Any]:
+        assert service_code == "ec2"
+        return {"QuotaCode": quota_code, "Value": ALLOWED[quota_code]}
+
+    monkeypatch.setattr(ServiceQuotasBackend, "get_service_quota", quota)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    server.reset()
+    return Cloud(REGION, endpoint_url=server.endpoint)
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    (tmp_path / ".ssh").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def pulumi(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., PulumiCli]:
+    """A `pulumi` on the PATH that knows these answers, and fails on every other question."""
+
+    def make(answers: Mapping[str, Any]) -> PulumiCli:
+        folder = tmp_path / "bin"
+        folder.mkdir(exist_ok=True)
+        lines = ["#!/bin/sh", 'case "$*" in']
+        for number, (words, answer) in enumerate(answers.items()):
+            (folder / str(number)).write_text(answer if isinstance(answer, str) else json.dumps(answer))
+            lines.append(f'"--non-interactive {words}") cat {folder / str(number)} ;;')
+        lines += ['*) echo "error: no such question: $*" >&2; exit 1 ;;', "esac"]
+        (folder / "pulumi").write_text("\n".join(lines))
+        (folder / "pulumi").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+        return PulumiCli(tmp_path)
+
+    return make
+
+
+def defaults(**other: Any) -> Settings:
+    return Settings(ssh_cidrs=("203.0.113.7/32",), ssh_public_key=KEY, **other)
+
+
+# The caller's own address
+
+
+def test_ones_own_address_is_a_network_of_one() -> None:
+    with address_server("198.51.101.9") as url:
+        assert own_cidr(url) == "198.51.101.9/32"
+
+
+@pytest.mark.parametrize(
+    "answer", ["", "<html>", "10.0.0.7", "127.0.0.1", "2001:db8::1", "0.0.0.1", "198.51.101.9/0"]
+)
+def test_an_answer_that_is_no_public_address_is_refused(answer: str) -> None:
+    """Opening SSH to whatever a proxy says would open it to somebody else."""
+    with address_server(answer) as url, pytest.raises(ClusterError, match="pulumi config set --path 'sshCidrs"):
+        own_cidr(url)
+
+
+def test_no_answer_says_what_to_type_instead() -> None:
+    with pytest.raises(ClusterError, match="pulumi config set --path 'sshCidrs"):
+        own_cidr("http://127.0.0.1:9")
+
+
+# What is chosen for a user who set nothing
+
+
+def test_what_nobody_set_is_chosen_and_what_somebody_set_is_left(home: Path) -> None:
+    (home / ".ssh" / "id_ed25519.pub").write_text(KEY + "\n")
+    unset = {
+        "sweepfleet:sshPublicKey": KEYS["sshPublicKey"].default,
+        "sweepfleet:owner": "unset",
+        "aws:region": "us-east-1",
+    }
+    with address_server("198.51.101.9") as url:
+        made = stack.choices(unset, new=True, address_url=url, environment={"AWS_REGION": REGION})
+        assert [(one.path, one.value) for one in made][:3] == [
+            ("aws:region", REGION),
+            ("sshCidrs[0]", "198.51.101.9/32"),
+            ("sshPublicKey", KEY),
+        ]
+        assert made[3].path == "owner"
+        settings = stack.checked(stack.with_choices(unset, made), stack="dev")
+        assert settings.ssh_cidrs == ("198.51.101.9/32",)
+        assert (
+            stack.choices(unset, new=False, address_url=url, environment={"AWS_REGION": REGION})[0].path
+            != "aws:region"
+        )
+    everything = unset | {
+        "sweepfleet:sshCidrs": '["203.0.113.7/32"]',
+        "sweepfleet:owner": "ada",
+        "sweepfleet:sshPublicKey": KEY,
+    }
+    assert stack.choices(everything, new=True, address_url="http://127.0.0.1:9", environment={}) == []
+
+
+def test_the_stack_is_the_one_asked_for_else_the_selected_else_dev(pulumi: Callable[..., PulumiCli]) -> None:
+    cli = pulumi({"stack ls --json": [{"name": "ada/sweepfleet/lab", "current": True}, {"name": "old"}]})
+    assert stack.chosen_stack(cli, "old") == "old"
+    assert stack.chosen_stack(cli, "") == "lab"
+    with pytest.raises(UsageError, match="cannot name a cluster"):
+        stack.chosen_stack(cli, "My_Stack")
+    with pytest.raises(UsageError, match="inv up --stack new"):
+        stack.require_stack(cli, "new")
+    stack.require_stack(cli, "lab")
+    assert stack.chosen_stack(pulumi({"stack ls --json": []}), "") == "dev"
+
+
+def test_what_pulumi_refuses_is_said_in_its_words(pulumi: Callable[..., PulumiCli]) -> None:
+    with pytest.raises(ClusterError, match="`pulumi stack`: no such question: --non-interactive stack ls --json"):
+        pulumi({}).selected()
+
+
+def test_without_pulumi_the_message_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ClusterError, match=r"https://www\.pulumi\.com/docs/install/"):
+        PulumiCli(tmp_path).version()
+
+
+# Questions
+
+
+def test_a_question_is_asked_unless_it_is_answered_already() -> None:
+    def never(question: str) -> str:
+        raise AssertionError(question)
+
+    confirm("Go on?", yes=True, ask=never, interactive=False)
+    for answer in ("y", "YES\n", " yes "):
+        confirm("Go on?", yes=False, ask=lambda _, answer=answer: answer, interactive=True)
+    for answer in ("", "n", "no", "yess"):
+        with pytest.raises(ClusterError, match="Nothing was changed"):
+            confirm("Go on?", yes=False, ask=lambda _, answer=answer: answer, interactive=True)
+    with pytest.raises(UsageError, match="--yes"):
+        confirm("Go on?", yes=False, ask=never, interactive=False)
+
+
+# The bucket
+
+
+def test_a_bucket_is_counted_and_emptied_with_all_its_versions(cloud: Cloud, server: Moto) -> None:
+    s3 = server.client("s3")
+    s3.create_bucket(Bucket="kept", CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.put_bucket_versioning(Bucket="kept", VersioningConfiguration={"Status": "Enabled"})
+    for number in range(1100):  # more than one page
+        s3.put_object(Bucket="kept", Key=f"runs/{number}", Body=b"abc")
+    s3.put_object(Bucket="kept", Key="runs/0", Body=b"newer")
+    s3.delete_object(Bucket="kept", Key="runs/1")
+    s3.create_multipart_upload(Bucket="kept", Key="half")
+    assert bucket.contents(cloud, "kept") == bucket.Contents(objects=1099, size_bytes=1098 * 3 + 5)
+    assert bucket.empty(cloud, "kept") == 1102
+    assert s3.list_multipart_uploads(Bucket="kept").get("Uploads", []) == []
+    s3.delete_bucket(Bucket="kept")
+    assert bucket.contents(cloud, "kept") is None
+
+
+def test_what_aws_refuses_says_what_was_tried(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ClusterError, match="Cannot empty the bucket gone: AWS says NoSuchBucket"):
+        bucket.empty(cloud, "gone")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with pytest.raises(ClusterError, match="there are no AWS credentials"):
+        bucket.contents(cloud, "kept")
+    with pytest.raises(ClusterError, match="Cannot find the profile"):
+        Cloud(REGION, profile="nobody").client("s3")
+
+
+# Quotas
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, {("L-34B43A08", "spot"): 10 * 4, ("L-1216C47A", "on-demand"): 2}),
+        ({"spot_percent": 0}, {("L-1216C47A", "on-demand"): 10 * 4 + 2}),
+        (
+            {"spot_percent": 50, "on_demand_base": 4},
+            {("L-34B43A08", "spot"): 3 * 4, ("L-1216C47A", "on-demand"): (4 + 3) * 4 + 2},
+        ),
+        (
+            {"worker_instance_types": ("g5.xlarge", "c7i.xlarge"), "spot_percent": 0},
+            {("L-DB2E81BA", "on-demand"): 10 * 8, ("L-1216C47A", "on-demand"): 10 * 4 + 2},
+        ),
+    ],
+)
+def test_a_cluster_at_its_largest_asks_for_so_many_vcpus(settings: Any, expected: dict[tuple[str, str], int]) -> None:
+    vcpus = dict.fromkeys(defaults().worker_instance_types, 4) | {"t3.medium": 2, "g5.xlarge": 8}
+    assert asked(defaults(**settings), vcpus) == expected
+
+
+def test_a_family_counts_against_its_own_quota() -> None:
+    assert codes_of("c7i.xlarge") == codes_of("m6g.large") == codes_of("t3.nano") == codes_of("hpc7a.12xlarge")
+    assert len({codes_of(one) for one in ("c7i.large", "p5.48xlarge", "g5.xlarge", "inf2.xlarge", "x2gd.large")}) == 5
+
+
+def test_quotas_are_aws_own(cloud: Cloud) -> None:
+    found = {one.kind: (one.asked_vcpus, one.allowed_vcpus) for one in quotas(cloud, defaults(max_workers=20))}
+    assert found == {"on-demand": (2, 32), "spot": (80, 64)}
+
+
+# The doctor
+
+
+def findings(root: Path, **environment: str) -> dict[str, Finding]:
+    found: dict[str, Finding] = {}
+    for finding in examine(root, asked_stack="", environment=environment):
+        found[finding.subject if finding.subject != "quota" else finding.said.split(":")[0]] = finding
+    return found
+
+
+def test_the_doctor_finds_everything_that_is_missing_at_once(
+    home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    found = findings(tmp_path)
+    bad = {subject for subject, finding in found.items() if not finding.good}
+    assert bad == {"uv", "ssh", "pulumi", "SSH key", "AWS credentials"}
+    assert "https://www.pulumi.com/docs/install/" in found["pulumi"].fix
+    assert found["SSH key"].fix == "ssh-keygen -t ed25519"
+    assert "aws sso login" in found["AWS credentials"].said
+
+
+def test_the_doctor_finds_nothing_on_a_machine_that_is_ready(
+    cloud: Cloud, home: Path, pulumi: Callable[..., PulumiCli], tmp_path: Path
+) -> None:
+    ready(home, cloud, pulumi)
+    found = findings(tmp_path)
+    assert [str(finding) for finding in found.values() if not finding.good] == []
+    assert {"settings", "region", "spot", "on-demand", "SSH key", "pulumi login", "stack"} <= set(found)
+
+
+def ready(home: Path, cloud: Cloud, pulumi: Callable[..., PulumiCli], **other: str) -> None:
+    """A stack, its key, tools and an account."""
+    key = home / ".ssh" / "id_ed25519"
+    if not key.exists():
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    values = {
+        "aws:region": cloud.region,
+        "sweepfleet:sshCidrs": '["203.0.113.7/32"]',
+        "sweepfleet:sshPublicKey": key.with_suffix(".pub").read_text().strip(),
+        "sweepfleet:endpointUrl": cloud.endpoint_url,
+    } | other
+    cli = pulumi(
+        {
+            "version": "v3.200.0",
+            "whoami --json": {"user": "ada", "url": "file://~"},
+            "stack ls --json": [{"name": "dev", "current": True}],
+            "config --json --stack dev": {key: {"value": value, "secret": False} for key, value in values.items()},
+        }
+    )
+    uv = cli.root / "bin" / "uv"
+    uv.write_text("#!/bin/sh\n")
+    uv.chmod(0o755)
+
+
+def test_the_doctor_names_a_quota_that_is_too_small_and_how_to_raise_it(
+    cloud: Cloud, home: Path, pulumi: Callable[..., PulumiCli], tmp_path: Path
+) -> None:
+    ready(home, cloud, pulumi, **{"sweepfleet:maxWorkers": "20"})
+    found = findings(tmp_path)
+    assert not found["spot"].good
+    assert "--quota-code L-34B43A08 --desired-value 80" in found["spot"].fix
+    assert found["on-demand"].good
+
+
+def test_the_doctor_says_what_is_wrong_with_settings(
+    cloud: Cloud, home: Path, pulumi: Callable[..., PulumiCli], tmp_path: Path
+) -> None:
+    ready(home, cloud, pulumi, **{"sweepfleet:spotPercent": "300", "sweepfleet:budgetUsd": "0"})
+    found = findings(tmp_path)
+    assert not found["settings"].good
+    assert "2 problems" in found["settings"].said
+    assert "pulumi config set spotPercent 100" in found["settings"].fix
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda key: key.chmod(0o644), "chmod 600"),
+        (lambda key: key.unlink(), "Put the key to"),
+        (lambda key: key.with_suffix(".pub").write_text(KEY), "Work where the key is"),
+    ],
+    ids=["readable by others", "no private key", "another key"],
+)
+def test_the_doctor_looks_at_the_key(
+    cloud: Cloud,
+    home: Path,
+    pulumi: Callable[..., PulumiCli],
+    tmp_path: Path,
+    spoil: Callable[[Path], Any],
+    said: str,
+) -> None:
+    ready(home, cloud, pulumi)
+    key = home / ".ssh" / "id_ed25519"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    spoil(key)
+    found = findings(tmp_path)
+    assert not found["SSH key"].good
+    assert said in found["SSH key"].fix
+
+
+def test_an_old_pulumi_is_named(home: Path, pulumi: Callable[..., PulumiCli], tmp_path: Path) -> None:
+    pulumi({"version": "v3.9.0"})
+    found = findings(tmp_path)
+    assert found["pulumi"].said == "3.9.0 is older than 3.160"
+    assert "pulumi login" not in found
