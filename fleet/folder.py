@@ -24,6 +24,11 @@ class StackFolder:
         return self.root / ".sweepfleet" / self.stack
 
     @property
+    def known_hosts(self) -> Path:
+        """The host keys that the stack's machines published."""
+        return self.path / "known_hosts"
+
+    @property
     def outputs_file(self) -> Path:
         """The stack's outputs, as the last `inv up` left them."""
         return self.path / "outputs.json"

@@ -47,6 +47,14 @@ RestartSec=10
 [Install]
 WantedBy=multi-user.target
 """
+PER_BOOT = "/var/lib/cloud/scripts/per-boot/sweepfleet"
+BEGIN = """\
+#!/bin/sh
+install -d {home}
+systemctl daemon-reload
+systemctl try-restart systemd-journald
+exec systemctl enable --now --no-block {units}
+"""
 JOURNAL = "[Journal]\nStorage=persistent\nSystemMaxUse=500M\nMaxRetentionSec=1month\n"
 
 
@@ -63,6 +71,7 @@ class Machine:
     package_index: str
     endpoint_url: str = ""
     data_volume_id: str = ""  # the head's; a worker has none
+    worker_group: str = ""  # that the head sizes
 
     @property
     def role(self) -> str:
@@ -80,6 +89,7 @@ class Machine:
             "SWEEPFLEET_PACKAGE_INDEX": self.package_index,
             "SWEEPFLEET_DATA": PATHS.data if self.data_volume_id else "",
             "SWEEPFLEET_DATA_VOLUME": self.data_volume_id,
+            "SWEEPFLEET_GROUP": self.worker_group,
             "UV_VERSION": UV_VERSION if self.data_volume_id else "",
             "UV_SHA256": UV_SHA256[self.architecture] if self.data_volume_id else "",
             "AWS_DEFAULT_REGION": self.region,
@@ -109,6 +119,8 @@ def cloud_config(machine: Machine) -> dict[str, Any]:
         _file("/etc/systemd/journald.conf.d/sweepfleet.conf", JOURNAL),
         _file("/etc/systemd/system/sweepfleet-boot@.service", UNIT),
         *(_file(f"{PATHS.lib}/{name}", (SCRIPTS / name).read_text(), mode="0755") for name in scripts),
+        # At every boot, and not as runcmd: that counts as done before it is, and a power cut then leaves it undone.
+        _file(PER_BOOT, BEGIN.format(home=PATHS.home, units=" ".join(units)), mode="0755"),
     ]
     return {
         "user": {"name": SSH_USER},
@@ -119,12 +131,6 @@ def cloud_config(machine: Machine) -> dict[str, Any]:
         "ssh_pwauth": False,
         "ssh_genkeytypes": ["ed25519"],  # the one that is published
         "write_files": files,
-        "runcmd": [
-            ["install", "-d", PATHS.home],
-            ["systemctl", "restart", "systemd-journald"],
-            ["systemctl", "daemon-reload"],
-            ["systemctl", "enable", "--now", *units],
-        ],
     }
 
 

@@ -77,8 +77,10 @@ def declare() -> None:
     volume = DataVolume(name, subnet=network.head_subnet, size_gb=settings.data_volume_gb, opts=here)
     head_private_ip = AddressPlan(settings.vpc_cidr).head_ip
 
-    def text_for(role: MachineRole, data_volume_id: pulumi.Input[str]) -> pulumi.Output[str]:
-        return pulumi.Output.all(storage.bucket, role.role_id, data_volume_id).apply(
+    def text_for(
+        role: MachineRole, *, data_volume_id: pulumi.Input[str] = "", worker_group: pulumi.Input[str] = ""
+    ) -> pulumi.Output[str]:
+        return pulumi.Output.all(storage.bucket, role.role_id, data_volume_id, worker_group).apply(
             lambda known: boot_text(
                 Machine(
                     stack=stack,
@@ -86,6 +88,7 @@ def declare() -> None:
                     bucket=known[0],
                     role_id=known[1],
                     data_volume_id=known[2],
+                    worker_group=known[3],
                     head_private_ip=head_private_ip,
                     architecture=architecture,
                     package_index=settings.package_index,
@@ -112,7 +115,7 @@ def declare() -> None:
             on_demand_base=settings.on_demand_base,
             tags=tags,
         ),
-        user_data=text_for(worker_role, ""),
+        user_data=text_for(worker_role),
         opts=here,
     )
     head_may = head_role.allow(
@@ -134,7 +137,7 @@ def declare() -> None:
             renew=bool(os.environ.get(RENEW_HEAD)),
         ),
         volume=volume,
-        user_data=text_for(head_role, volume.volume_id),
+        user_data=text_for(head_role, data_volume_id=volume.volume_id, worker_group=workers.group_name),
         needs=[network.head_route, head_may],
         opts=here,
     )

@@ -15,6 +15,7 @@ from distributed import Client, Future, LocalCluster
 
 from grid.errors import SweepfleetError, UsageError
 from sweep.bundles import Bundle, Ended, Lost
+from sweep.engine_errors import BrokenSweepError, ClusterError
 from sweep.slots import LOSS_TOPIC, Slots, ready, run_bundle
 from worker.context import Context
 from worker.pool import dismiss, prepare
@@ -40,22 +41,17 @@ CONFIG = {
 LOOPBACK = "127.0.0.1:0"
 
 
-class ClusterError(SweepfleetError):
-    """The cluster could not be reached or is not ready."""
-
-    exit_code = 3
-
-
 class Engine:
     """A scheduler whose workers have the sweep's runners."""
 
-    def __init__(self, client: Client, context: Context, *, slots: int | None = None) -> None:
+    def __init__(self, client: Client, context: Context, *, slots: int | None = None, patience_s: float = 0) -> None:
         """Give every worker its runners and wait for them.
 
         Args:
             client: connected to the scheduler.
             context: of the sweep.
             slots: how many runners there are; None: as many as the workers have threads, counted now and then.
+            patience_s: how long to wait for the first worker.
 
         Raises:
             UsageError: a worker refuses the target.
@@ -68,6 +64,9 @@ class Engine:
         self._failure: BaseException | None = None  # met beside results that had to be delivered first
         self._events: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
         self._slots = (-math.inf, 0) if slots is None else (math.inf, slots)
+        if patience_s:
+            with contextlib.suppress(TimeoutError):
+                client.wait_for_workers(1, timeout=patience_s)
         client.register_plugin(Slots(context))
         answers = client.run(ready, self._digest)
         if not answers:
@@ -165,10 +164,6 @@ class Engine:
             future.cancel()
 
 
-class BrokenSweepError(SweepfleetError):
-    """A worker cannot go on; what was committed is kept."""
-
-
 @contextlib.contextmanager
 def local_engine(context: Context, *, slots: int) -> Iterator[Engine]:
     """An engine on this machine: one dask worker in this process, and a runner child for each slot.
@@ -204,11 +199,11 @@ def local_engine(context: Context, *, slots: int) -> Iterator[Engine]:
 
 
 @contextlib.contextmanager
-def remote_engine(context: Context, *, address: str) -> Iterator[Engine]:
-    """An engine on a scheduler that runs already.
+def remote_engine(context: Context, *, address: str, patience_s: float = 0) -> Iterator[Engine]:
+    """An engine on a scheduler that runs already; waits so long for the first worker.
 
     Raises:
-        ClusterError: nothing answers at `address`.
+        ClusterError: nothing answers at `address`, or no worker came.
     """
     _quiet()
     with dask.config.set(CONFIG):
@@ -218,7 +213,7 @@ def remote_engine(context: Context, *, address: str) -> Iterator[Engine]:
             raise ClusterError(f"No scheduler answers at {address}: {error}") from error
         with client:
             try:
-                yield Engine(client, context)
+                yield Engine(client, context, patience_s=patience_s)
             finally:
                 client.unregister_worker_plugin(Slots(context).name)
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,9 +52,10 @@ def provenance(*, folder: Path, root: Path, command_line: str) -> Provenance:
         root: the project's; the repository where `folder` is in none, and the environment.
         command_line: as typed.
     """
-    commit, dirty = _git(folder)
-    if commit is None:
-        commit, dirty = _git(root)
+    commit, dirty = _pushed(root)
+    for place in (folder, root):
+        if commit is None:
+            commit, dirty = _git(place)
     return Provenance(
         command_line=command_line,
         started=time.time(),
@@ -61,11 +63,25 @@ def provenance(*, folder: Path, root: Path, command_line: str) -> Provenance:
         git_dirty=dirty,
         lock_hash=_lock_hash(root),
         python=platform.python_version(),
-        sweepfleet=importlib.metadata.version("sweepfleet"),
+        sweepfleet=_version(root),
         host=socket.gethostname(),
         platform=f"{sys.platform}-{platform.machine()}",
         pid=os.getpid(),
     )
+
+
+def _version(root: Path) -> str:
+    """The project's own version: as installed, or as its files say where it runs from them, as on a cluster."""
+    try:
+        return importlib.metadata.version("sweepfleet")
+    except importlib.metadata.PackageNotFoundError:
+        return str(tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"])
+
+
+def _pushed(root: Path) -> tuple[str | None, bool | None]:
+    """The commit of a release, which is no repository: `release.json` says it."""
+    note = read_json(root / "release.json")
+    return note.get("commit"), note.get("dirty")
 
 
 def _git(root: Path) -> tuple[str | None, bool | None]:
@@ -100,7 +116,12 @@ def _lock_hash(root: Path) -> str:
     return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
-def manifest(folder: RunFolder, sweep: Sweep, ran: Provenance) -> dict[str, Any]:
+def grid_label(sweep: Sweep, *, root: Path) -> str:
+    """The grid file: its path in the project, which is the same wherever the project is; else its whole path."""
+    return sweep.source.relative_to(root).as_posix() if sweep.source.is_relative_to(root) else str(sweep.source)
+
+
+def manifest(folder: RunFolder, sweep: Sweep, ran: Provenance, *, root: Path) -> dict[str, Any]:
     """manifest.json's content: this command on top, the earlier ones in `history`, oldest first."""
     before = read_json(folder.manifest)
     history = before.pop("history", [])
@@ -109,7 +130,7 @@ def manifest(folder: RunFolder, sweep: Sweep, ran: Provenance) -> dict[str, Any]
     return {
         "name": folder.name,
         "target": sweep.target.label,
-        "grid": str(sweep.source),
+        "grid": grid_label(sweep, root=root),
         "seed": sweep.plan.seed,
         "plan": sweep.plan.digest(),
         "metric": [sweep.metric.name, sweep.metric.goal] if sweep.metric else None,

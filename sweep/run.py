@@ -20,7 +20,7 @@ from sweep.driver import Driver, Port, Progress, Stop
 from sweep.folder import RunFolder, read_json, write_whole
 from sweep.ledger import Ledger
 from sweep.progress import Observer
-from sweep.provenance import Provenance, manifest, provenance
+from sweep.provenance import Provenance, grid_label, manifest, provenance
 from sweep.publish import publish_apart
 from sweep.summary import Facts, Summary, peak_rss_mb
 from worker.context import Context
@@ -28,6 +28,7 @@ from worker.pool import dismiss, prepare
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 SHUFFLE_KEY = 0x5EED
+WORKERS_PATIENCE_S = 1800  # for the first worker of a cluster: spot capacity may be a while in coming
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
     stop: Stop | None = None
     progress: Progress | None = None
     with folder.locked():
-        others = _other_grids(folder, sweep)
+        others = _other_grids(folder, sweep, root=request.root)
         with observer.waiting("looking for what is left to run"):
             left = _anything_left(folder, space, request)
         if left:
@@ -101,7 +102,7 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
                 stop, progress = _drive(sweep, space, folder, engine=engine, request=request, observer=observer)
         else:
             ran = provenance(folder=sweep.folder, root=request.root, command_line=request.command_line)
-            _note(folder, sweep, ran)
+            _note(folder, sweep, ran, root=request.root)
             observer.say("Nothing is left to run: every point has ended.")
         facts = Facts(
             metric=(sweep.metric.name, sweep.metric.goal) if sweep.metric else None,
@@ -128,10 +129,10 @@ def _anything_left(folder: RunFolder, space: Space, request: Request) -> bool:
         return bool(pending.take(1))
 
 
-def _other_grids(folder: RunFolder, sweep: Sweep) -> tuple[str, ...]:
+def _other_grids(folder: RunFolder, sweep: Sweep, *, root: Path) -> tuple[str, ...]:
     """A note when this run was begun from another grid file: its code may be other code under the same name."""
     before = read_json(folder.manifest).get("grid")
-    if folder.ledger.exists() and before not in (None, str(sweep.source)):
+    if folder.ledger.exists() and before not in (None, str(sweep.source), grid_label(sweep, root=root)):
         note = (
             f"This run was begun from {before}; points that were done there were not run again, though the code here "
             "may be another's. To compute them anew, give the run another --name."
@@ -140,10 +141,10 @@ def _other_grids(folder: RunFolder, sweep: Sweep) -> tuple[str, ...]:
     return ()
 
 
-def _note(folder: RunFolder, sweep: Sweep, ran: Provenance) -> None:
+def _note(folder: RunFolder, sweep: Sweep, ran: Provenance, *, root: Path) -> None:
     """Write down what the command runs and with what."""
     write_whole(folder.grid, sweep.text)
-    write_whole(folder.manifest, json.dumps(manifest(folder, sweep, ran), indent=2) + "\n")
+    write_whole(folder.manifest, json.dumps(manifest(folder, sweep, ran, root=root), indent=2) + "\n")
 
 
 @contextlib.contextmanager
@@ -154,13 +155,15 @@ def _engine(sweep: Sweep, request: Request, context: Context, observer: Observer
         prepare(context, slots=slots)
     with contextlib.ExitStack() as stack:
         stack.callback(dismiss, context)
-        with observer.waiting(f"starting {slots} slots: importing {sweep.target.label}"):
+        here = request.address is None
+        first = f"starting {slots} slots: importing {sweep.target.label}" if here else "workers"
+        with observer.waiting(first):
             from sweep.engine import local_engine, remote_engine
 
             port = stack.enter_context(
                 local_engine(context, slots=slots)
                 if request.address is None
-                else remote_engine(context, address=request.address)
+                else remote_engine(context, address=request.address, patience_s=WORKERS_PATIENCE_S)
             )
         yield port
 
@@ -171,7 +174,7 @@ def _drive(
     ran = provenance(folder=sweep.folder, root=request.root, command_line=request.command_line)
     with contextlib.closing(Ledger(folder.ledger)) as ledger, _interruptible() as interrupted:
         ledger.adopt(space)
-        _note(folder, sweep, ran)
+        _note(folder, sweep, ran, root=request.root)
         done, failed = ledger.counts()
         count = space.count()
         shuffle = SHUFFLE_KEY if sweep.execution.order == "shuffled" else None

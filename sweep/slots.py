@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from distributed import Worker, WorkerPlugin, get_worker
 
 from grid.errors import UsageError
 from worker.context import Context
+from worker.machine.bring import ask_for
 from worker.pool import dismiss, pool_of, prepare
 
 LOSS_TOPIC = "sweepfleet-bundle-started"
@@ -23,6 +25,7 @@ class Slots(WorkerPlugin):  # type: ignore[misc]
 
     def setup(self, worker: Worker) -> None:
         """Start the runners; they import the target while the worker goes on."""
+        ask_for(Path(self._context.root))
         prepare(self._context, slots=worker.state.nthreads)
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002 - dask's signature

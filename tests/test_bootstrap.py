@@ -23,7 +23,9 @@ WORKER = Machine(
     architecture="amd64",
     package_index="https://pypi.org/simple",
 )
-HEAD = dataclasses.replace(WORKER, data_volume_id="vol-0123456789abcdef0")
+HEAD = dataclasses.replace(
+    WORKER, data_volume_id="vol-0123456789abcdef0", worker_group="sweepfleet-dev-workers-0123456"
+)
 MACHINES = {"head": HEAD, "worker": WORKER}
 
 

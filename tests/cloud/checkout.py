@@ -17,8 +17,8 @@ import yaml
 
 from tests.cloud.engine import REPOSITORY, Engine, environment
 
-LINKED = ("infra", "fleet", "grid", "sweep", "worker", ".venv")  # read there and never written
-COPIED = ("tasks.py", "Pulumi.yaml", "pyproject.toml", "uv.lock", "README.md")
+LINKED = ("infra", "fleet", "grid", "sweep", "worker", "tasks", ".venv")  # read there and never written
+COPIED = ("Pulumi.yaml", "pyproject.toml", "uv.lock", "README.md")
 DEADLINE_S = 600
 
 
@@ -101,7 +101,7 @@ class Checkout:
 
     def plan(self, **env: str) -> dict[str, str]:
         """The same with the settings as they are."""
-        said = json.loads(self.engine.run("preview", "--json", "--stack", self.stack, **env).stdout)
+        said = json.loads(self.engine.run("preview", "--json", "--stack", self.stack, env=env).stdout)
         found: dict[str, str] = {}
         for step in said.get("steps", ()):
             if step["op"] not in {"same", "read"}:

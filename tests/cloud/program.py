@@ -59,4 +59,6 @@ def loops_closed() -> Iterator[None]:
         finally:
             asyncio.set_event_loop(None)
             for loop in made:
+                # What a failed resource left waiting would tell its error again whenever it is collected.
+                loop.set_exception_handler(lambda *_: None)
                 loop.close()

@@ -1,0 +1,116 @@
+"""A cluster that is up, as the commands that run sweeps on it need it: outputs, AWS, and the way to the head."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet import remote
+from fleet.cloud import Cloud
+from fleet.folder import StackFolder
+from fleet.push import Pushed, current_release
+from fleet.workers import Worker, group
+from grid.errors import UsageError
+from infra.outputs import Outputs
+
+RETRY_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """One stack's cluster, from this checkout."""
+
+    root: Path
+    outputs: Outputs
+    cloud: Cloud
+
+    @property
+    def folder(self) -> StackFolder:
+        """What the checkout remembers of the stack."""
+        return StackFolder(self.root, self.outputs.stack)
+
+    @contextlib.contextmanager
+    def head(self, *, patience_s: float = 0) -> Iterator[remote.Host]:
+        """An open connection to the head; see `fleet.remote.head`. A head that is new may have some time."""
+        end_s = time.monotonic() + patience_s
+        with contextlib.ExitStack() as stack:
+            while True:
+                opening = remote.head(self.cloud, self.outputs, known_hosts=self.folder.known_hosts)
+                try:
+                    host = stack.enter_context(opening)
+                except remote.NotYetError:
+                    if time.monotonic() > end_s:
+                        raise
+                    time.sleep(RETRY_S)
+                else:
+                    break
+            yield host
+
+    @contextlib.contextmanager
+    def worker(self, instance_id: str) -> Iterator[remote.Host]:
+        """An open connection to a worker, through the head."""
+        found = self.find_worker(instance_id)
+        with remote.worker(
+            self.cloud,
+            self.outputs,
+            instance_id=found.instance_id,
+            address=found.private_ip,
+            known_hosts=self.folder.known_hosts,
+        ) as host:
+            yield host
+
+    def find_worker(self, instance_id: str) -> Worker:
+        """The worker whose instance id begins so.
+
+        Raises:
+            UsageError: there is none, or more than one.
+        """
+        workers = group(self.cloud, self.outputs).workers
+        found = [one for one in workers if one.instance_id.startswith(instance_id)]
+        if len(found) != 1:
+            known = ", ".join(one.instance_id for one in workers) or "none now"
+            raise UsageError(
+                f"{len(found)} workers have an id that begins with {instance_id!r}. The workers: {known}"
+            )
+        return found[0]
+
+    def release(self) -> Pushed:
+        """The release that the cluster runs.
+
+        Raises:
+            UsageError: nothing was pushed yet.
+        """
+        found = current_release(self.cloud, self.outputs)
+        if found is None:
+            raise UsageError("The cluster has no code yet. Push it: inv push")
+        return found
+
+
+def stacks_up(root: Path) -> list[str]:
+    """The stacks that this checkout remembers as up."""
+    return sorted(path.parent.name for path in (root / ".sweepfleet").glob("*/outputs.json"))
+
+
+def open_fleet(root: Path, *, asked: str, profile: str | None = None) -> Fleet:
+    """The cluster that a command means: the one asked for, else the one that is up.
+
+    Raises:
+        UsageError: none is up, or more than one is.
+        ClusterError: its remembered outputs cannot be used.
+    """
+    up = stacks_up(root)
+    if not asked and len(up) > 1:
+        raise UsageError(f"More than one stack is up: {', '.join(up)}. Say which: --stack {up[0]}")
+    if asked not in up and (asked or not up):
+        what = f"stack {asked}" if asked else "stack"
+        raise UsageError(
+            f"This checkout knows of no {what} that is up. Make it: inv up. Where somebody else made it: "
+            f"inv outputs --refresh{f' --stack {asked}' if asked else ''}"
+        )
+    outputs = StackFolder(root, asked or up[0]).outputs()
+    if outputs is None:
+        raise UsageError(f"The stack {asked or up[0]} is not up any more. Make it: inv up")
+    return Fleet(root, outputs, Cloud(outputs.region, profile=profile, endpoint_url=outputs.endpoint_url))

@@ -1,0 +1,186 @@
+"""Brings a release to the cluster: to the head by SSH, from there to the bucket, where every machine finds it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from fleet.cloud import Cloud, told
+from fleet.errors import ClusterError, NothingToDo
+from fleet.release import Release
+from fleet.remote import Host
+from grid.errors import UsageError
+from infra.layout import BucketLayout, MachinePaths
+from infra.outputs import Outputs
+
+PATHS = MachinePaths()
+BUILD_S = 1800
+HEAD_S = 300  # for a new head's own preparations
+UV = "/usr/local/bin/uv"
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """A release in the bucket, as its note says."""
+
+    sha256: str
+    commit: str
+    dirty: bool
+    engine: str
+    lock: str
+    pushed: float  # unix time
+    current: bool = False
+
+    @classmethod
+    def of(cls, note: dict[str, Any], *, current: str = "") -> Pushed:
+        """Out of a release's note."""
+        sha256 = note["release"]["sha256"]
+        return cls(
+            sha256=sha256,
+            commit=note["commit"],
+            dirty=note["dirty"],
+            engine=note["engine"],
+            lock=note["lock"],
+            pushed=note["pushed"],
+            current=sha256 == current,
+        )
+
+
+def current_release(cloud: Cloud, outputs: Outputs) -> Pushed | None:
+    """The release that machines run now; None before the first push."""
+    note = _note(cloud, outputs, BucketLayout().current)
+    return Pushed.of(note, current=note["release"]["sha256"]) if note else None
+
+
+def releases(cloud: Cloud, outputs: Outputs) -> list[Pushed]:
+    """Every release that was pushed, the newest first."""
+    now = current_release(cloud, outputs)
+    found = []
+    with told("list the releases"):
+        pages = cloud.client("s3").get_paginator("list_objects_v2")
+        prefix = BucketLayout().releases
+        keys = [
+            one["Key"]
+            for page in pages.paginate(Bucket=outputs.bucket, Prefix=prefix)
+            for one in page.get("Contents", ())
+        ]
+    for key in keys:
+        if key.endswith(".json") and key != BucketLayout().current:
+            note = _note(cloud, outputs, key)
+            found += [Pushed.of(note, current=now.sha256 if now else "")] if note else []
+    return sorted(found, key=lambda one: one.pushed, reverse=True)
+
+
+def push(head: Host, release: Release, now: Pushed | None, *, say: Callable[[str], None]) -> None:
+    """Make a release the current one.
+
+    Nothing is sent when it is that already; the archive only when the head lacks it, an environment never.
+
+    Raises:
+        NothingToDo: it is the current one.
+        ClusterError: the head is not ready, or cannot build the environment; the old release goes on.
+    """
+    if now is not None and now.sha256 == release.sha256:
+        raise NothingToDo(f"The cluster has this release already: {release.label}.")
+    wait_for_head(head, say=say)
+    place = f"{PATHS.home}/releases/{release.sha256}"
+    arguments = [release.sha256]
+    if head.run("test", "-d", place).exit_code:
+        say(f"Sending {release.label}, {len(release.data) / 1e6:.1f} MB")
+        incoming = f"/tmp/sweepfleet-{release.sha256}.tar.gz"  # noqa: S108 - its hash is checked over there
+        with TemporaryDirectory() as folder:
+            archive = Path(folder, "release.tar.gz")
+            archive.write_bytes(release.data)
+            head.put(archive, incoming)
+        head.ask("sh", "-euc", UNPACK, "unpack", incoming, release.sha256, PATHS.home, sudo=True)
+        arguments.append(f"{PATHS.home}/incoming/{release.sha256}.tar.gz")
+    _publish(head, release.sha256, arguments)
+    say(f"The cluster's release is {release.label} now.")
+
+
+# As root: check what came, and put it where releases are, whole.
+UNPACK = """
+incoming=$1 sha256=$2 home=$3
+mkdir -p "$home/incoming" "$home/releases"
+archive=$home/incoming/$sha256.tar.gz
+mv "$incoming" "$archive" && chown root:root "$archive" && chmod 644 "$archive"
+echo "$sha256  $archive" | sha256sum --check --quiet
+new=$home/releases/.new-$sha256
+rm -rf "$new" && mkdir -m 755 "$new"
+tar -xzf "$archive" -C "$new" --no-same-owner
+sync
+mv "$new" "$home/releases/$sha256"
+"""
+
+
+def roll_back(head: Host, cloud: Cloud, outputs: Outputs, *, to: str, say: Callable[[str], None]) -> None:
+    """Make an earlier release current again: the one before, or the one whose hash or commit begins with `to`.
+
+    Raises:
+        UsageError: there is no such release, or more than one.
+    """
+    known = releases(cloud, outputs)
+    if to:
+        fitting = [one for one in known if one.sha256.startswith(to) or one.commit.startswith(to)]
+    else:
+        now = next((one.pushed for one in known if one.current), time.time())
+        fitting = [one for one in known if one.pushed < now][:1]
+    if len(fitting) != 1:
+        seen = "none before this one" if not to else f"{len(fitting)} that begin with {to!r}"
+        raise UsageError(f"There is {seen} among the releases. List them: inv releases")
+    (target,) = fitting
+    if target.current:
+        raise NothingToDo(f"The cluster has this release already: {target.commit[:10]}.")
+    wait_for_head(head, say=say)
+    place = f"{PATHS.home}/releases/{target.sha256}"
+    if head.run("test", "-d", place).exit_code:
+        raise ClusterError(
+            f"The head does not have the release {target.sha256[:12]} any more. Check out its commit and push."
+        )
+    _publish(head, target.sha256, [target.sha256])
+    say(f"The cluster's release is {target.commit[:10]} again.")
+
+
+def wait_for_head(head: Host, *, say: Callable[[str], None]) -> None:
+    """Wait until the head has prepared itself: its data volume is mounted, and uv installed.
+
+    Raises:
+        ClusterError: it has not in time; with the last lines of what it did.
+    """
+    end_s = time.monotonic() + HEAD_S
+    said = False
+    while head.run("sh", "-c", f"mountpoint -q {PATHS.data} && test -x {UV}").exit_code:
+        if not said:
+            say("The head is still preparing itself")
+            said = True
+        if time.monotonic() > end_s:
+            last = head.run(
+                "journalctl", "-n", "15", "--no-pager", "-o", "cat", "-u", "sweepfleet-boot@*", sudo=True
+            ).stdout
+            raise ClusterError(f"The head did not prepare itself in {HEAD_S} s. Its last lines:\n{last.rstrip()}")
+        time.sleep(2)
+
+
+def _publish(head: Host, sha256: str, arguments: list[str]) -> None:
+    """Have the head build what is missing, store it and name it current; its words are shown."""
+    here = f"cd {PATHS.home}/releases/{sha256} && set -a && . {PATHS.facts}"
+    script = f'{here} && exec python3 -m worker.machine.publish "$@"'
+    done = head.run("sh", "-c", script, "publish", *arguments, sudo=True, deadline_s=BUILD_S)
+    if done.exit_code:
+        said = (done.stderr or done.stdout).strip().removeprefix("error: ")
+        raise ClusterError(f"The release was not taken over, and the one before goes on: {said}")
+
+
+def _note(cloud: Cloud, outputs: Outputs, key: str) -> dict[str, Any] | None:
+    s3 = cloud.client("s3")
+    with told("read the release"):
+        try:
+            note: dict[str, Any] = json.loads(s3.get_object(Bucket=outputs.bucket, Key=key)["Body"].read())
+        except s3.exceptions.NoSuchKey:
+            return None
+    return note

@@ -1,0 +1,100 @@
+"""A release: the project's tracked files at a commit, as one archive that is named by its content."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import subprocess
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet.errors import ClusterError
+from grid.errors import UsageError
+
+NOTE = "release.json"  # in the archive: where it comes from
+SHOWN = 8  # changed files that a message names
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """An archive, ready to be sent."""
+
+    sha256: str
+    commit: str
+    dirty: bool
+    data: bytes
+
+    @property
+    def label(self) -> str:
+        """How to name it to a person."""
+        return f"{self.commit[:10]}{' with changes' if self.dirty else ''}"
+
+
+def make_release(root: Path, *, dirty: bool) -> Release:
+    """Pack the checkout at `root`; reads only.
+
+    The same files make the same archive, byte for byte, on whatever machine.
+
+    Args:
+        root: of a Git repository with a uv.lock.
+        dirty: take tracked files as they are, changed ones too.
+
+    Raises:
+        UsageError: files were changed and `dirty` is not set; or this is no repository.
+        ClusterError: git failed.
+    """
+    commit = _git(root, "rev-parse", "HEAD").strip()
+    changed = [line[3:] for line in _git(root, "status", "--porcelain", "--untracked-files=no").splitlines()]
+    if changed and not dirty:
+        more = f", and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+        raise UsageError(
+            f"Changed and not committed: {', '.join(changed[:SHOWN])}{more}. Commit, so that results can be had "
+            "again from the commit that they name; or ship the files as they are: --dirty"
+        )
+    names = [name for name in _git(root, "ls-files", "-z").split("\0") if name]
+    if "uv.lock" not in names:
+        raise UsageError(
+            f"{root} has no uv.lock under Git, which says what to install. Make it: uv lock && git add uv.lock"
+        )
+    note = {"commit": commit, "dirty": bool(changed)}
+    packed = io.BytesIO()
+    with (
+        gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w") as archive,
+    ):
+        for name in sorted(names):
+            _add_file(archive, root / name, name)
+        _add(archive, NOTE, (json.dumps(note, sort_keys=True) + "\n").encode(), mode=0o644)
+    data = packed.getvalue()
+    return Release(hashlib.sha256(data).hexdigest(), commit, bool(changed), data)
+
+
+def _add_file(archive: tarfile.TarFile, file: Path, name: str) -> None:
+    if file.is_symlink():
+        link = tarfile.TarInfo(name)
+        link.type, link.linkname = tarfile.SYMTYPE, os.readlink(file)  # noqa: PTH115 - as it is written, not resolved
+        archive.addfile(link)
+    elif file.is_file():  # a tracked file that was deleted, or a submodule, is not
+        _add(archive, name, file.read_bytes(), mode=0o755 if os.access(file, os.X_OK) else 0o644)
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes, *, mode: int) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = len(content), mode
+    archive.addfile(info, io.BytesIO(content))
+
+
+def _git(root: Path, *words: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise ClusterError(f"git cannot be started: {error}") from None
+    if done.returncode:
+        raise UsageError(
+            f"{root} is no Git repository with a commit, and a release is made of one: {done.stderr.strip()}"
+        )
+    return done.stdout

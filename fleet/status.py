@@ -1,0 +1,75 @@
+"""What a cluster is doing, as lines for a person."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from fleet import runs, workers
+from fleet.errors import ClusterError
+from fleet.fleet import Fleet
+from fleet.push import current_release
+from fleet.remote import Host
+from infra.layout import MachinePaths
+from sweep.progress import duration
+
+
+def status(fleet: Fleet) -> Iterator[str]:
+    """Look at everything; a part that cannot be reached is said, and the others are still looked at.
+
+    Raises:
+        ClusterError: at the end, when the head could not be reached.
+    """
+    out = fleet.outputs
+    yield f"Stack {out.stack} in {out.region}"
+    now = current_release(fleet.cloud, out)
+    if now is None:
+        yield "Release: none yet; inv push"
+    else:
+        pushed = datetime.fromtimestamp(now.pushed, UTC)
+        yield f"Release: {now.commit[:10]}{' with changes' if now.dirty else ''}, pushed {_ago(pushed)} ago"
+    found = workers.group(fleet.cloud, out)
+    yield f"Workers: {len(found.workers)} of {found.wanted} wanted, {found.most} allowed"
+    lost: ClusterError | None = None
+    joined: dict[str, int] = {}
+    lines: list[str] = []
+    try:
+        with fleet.head() as head:
+            lines = list(_head_lines(head, out.head_ip))
+            joined = workers.slots(head)
+    except ClusterError as error:
+        lost = error
+    for one in found.workers:
+        state = f"{joined[one.instance_id]} slots" if one.instance_id in joined else f"{one.state}, has not joined"
+        kind = "spot" if one.spot else "on-demand"
+        yield f"  {one.instance_id}  {one.instance_type} {kind}  {one.zone}  up {_ago(one.launched)}  {state}"
+    yield from lines
+    if lost is not None:
+        raise lost
+
+
+def _head_lines(head: Host, address: str) -> Iterator[str]:
+    units = ("scheduler", "signer", "keeper")
+    asked = head.run("systemctl", "is-active", *(f"sweepfleet-{unit}" for unit in units)).stdout.split()
+    parts = ", ".join(f"{unit} {state}" for unit, state in zip(units, asked, strict=False))
+    uptime = head.ask("cat", "/proc/uptime").split()[0]
+    space = json.loads(head.ask("python3", "-c", SPACE))
+    free = f"{space['free_gb']:.0f} of {space['gb']:.0f} GB free for runs"
+    yield f"Head {address}: up {duration(float(uptime))}, {parts}, {free}"
+    for name in runs.names(head, going_on=True):
+        now = runs.state(head, name)
+        done = now.progress or {}
+        count = f"{done.get('done', 0):,} of {done.get('total', 0):,} points" if done else now.waiting_for
+        yield f"Run {name}: {now.state}{f', {count}' if count else ''} · inv attach --name {name}"
+
+
+SPACE = f"""
+import json, shutil
+usage = shutil.disk_usage({MachinePaths().data!r})
+print(json.dumps({{"gb": usage.total / 1e9, "free_gb": usage.free / 1e9}}))
+"""
+
+
+def _ago(when: datetime) -> str:
+    return duration(max(0.0, (datetime.now(UTC) - when).total_seconds()))

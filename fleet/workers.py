@@ -1,0 +1,138 @@
+"""The workers, from outside: how many, what becomes of them, and what keeps them from coming."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from fleet.cloud import Cloud, told
+from fleet.errors import ClusterError
+from fleet.remote import Host
+from grid.errors import UsageError
+from infra.layout import MachinePaths
+from infra.outputs import Outputs
+
+PATHS = MachinePaths()
+HOLD_S = 1800  # that workers wait for a sweep after `inv start`
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One instance of the group."""
+
+    instance_id: str
+    instance_type: str
+    zone: str
+    spot: bool
+    state: str  # EC2's: pending, running ...
+    private_ip: str
+    launched: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The autoscaling group now."""
+
+    wanted: int
+    most: int
+    workers: tuple[Worker, ...]
+
+
+def group(cloud: Cloud, outputs: Outputs) -> Group:
+    """Ask AWS; reads only."""
+    with told("look at the workers"):
+        answer = cloud.client("autoscaling").describe_auto_scaling_groups(
+            AutoScalingGroupNames=[outputs.worker_group]
+        )
+        if not answer["AutoScalingGroups"]:
+            raise ClusterError(
+                f"The group {outputs.worker_group} is gone. Bring the stack up: inv up --stack {outputs.stack}"
+            )
+        found: dict[str, Any] = answer["AutoScalingGroups"][0]
+        ids = [one["InstanceId"] for one in found["Instances"]]
+        workers = []
+        if ids:
+            pages = cloud.client("ec2").describe_instances(InstanceIds=ids)["Reservations"]
+            workers = [_worker(one) for reservation in pages for one in reservation["Instances"]]
+    alive = tuple(
+        sorted((one for one in workers if one.state in ("pending", "running")), key=lambda one: one.instance_id)
+    )
+    return Group(found["DesiredCapacity"], found["MaxSize"], alive)
+
+
+def _worker(one: dict[str, Any]) -> Worker:
+    return Worker(
+        instance_id=one["InstanceId"],
+        instance_type=one["InstanceType"],
+        zone=one["Placement"]["AvailabilityZone"],
+        spot=one.get("InstanceLifecycle") == "spot",
+        state=one["State"]["Name"],
+        private_ip=one.get("PrivateIpAddress", ""),
+        launched=one["LaunchTime"],
+    )
+
+
+def scale(head: Host, cloud: Cloud, outputs: Outputs, workers: int) -> None:
+    """Have so many workers, and keep them for a while when there is no run.
+
+    Raises:
+        UsageError: more than the stack allows.
+    """
+    if not 0 <= workers <= outputs.max_workers:
+        raise UsageError(
+            f"{workers} workers: the stack allows 0 to {outputs.max_workers}. For more: pulumi config set maxWorkers "
+            f"{workers}, then inv up"
+        )
+    hold = {"workers": workers, "until_s": time.time() + HOLD_S}
+    script = f'printf %s "$1" > {PATHS.data}/.hold.new && mv {PATHS.data}/.hold.new {PATHS.data}/hold.json'
+    head.ask("sh", "-euc", script, "hold", json.dumps(hold), sudo=True)
+    with told("set the number of workers"):
+        cloud.client("autoscaling").set_desired_capacity(
+            AutoScalingGroupName=outputs.worker_group, DesiredCapacity=workers, HonorCooldown=False
+        )
+
+
+def slots(head: Host) -> dict[str, int]:
+    """The workers that have joined the scheduler, by instance id, with their slots."""
+    script = f"cd {PATHS.current} && exec {PATHS.home}/environment/bin/python -m sweep.slots_of_fleet"
+    said = head.run("sh", "-c", script, sudo=True)
+    if said.exit_code:
+        return {}
+    found: dict[str, int] = json.loads(said.stdout.strip().splitlines()[-1])
+    return found
+
+
+def why_none(cloud: Cloud, outputs: Outputs, *, since: datetime) -> str:
+    """What AWS says of launches that failed since then; empty when none did."""
+    with told("look at the group's activities"):
+        answer = cloud.client("autoscaling").describe_scaling_activities(AutoScalingGroupName=outputs.worker_group)
+    for activity in answer["Activities"]:
+        if activity["StatusCode"] in ("Failed", "Cancelled") and activity["StartTime"] >= since:
+            return cause(activity.get("StatusMessage") or activity.get("Description", ""))
+    return ""
+
+
+def cause(message: str) -> str:
+    """AWS's words, and what to do about them; pure."""
+    for mark, remedy in (
+        ("VcpuLimitExceeded", "Your account's quota is used up: inv doctor says which, and how to raise it."),
+        (
+            "MaxSpotInstanceCountExceeded",
+            "Your account's quota for spot instances is used up: inv doctor says how to raise it.",
+        ),
+        (
+            "InsufficientInstanceCapacity",
+            "AWS has none of these types now. Name more in workerInstanceTypes, or more zones.",
+        ),
+        (
+            "UnfulfillableCapacity",
+            "AWS has no spot capacity now. Name more workerInstanceTypes, or lower spotPercent.",
+        ),
+        ("Unsupported", "A type is not offered in a zone. Name other workerInstanceTypes or zones."),
+    ):
+        if mark.lower() in message.lower() or (mark == "InsufficientInstanceCapacity" and "sufficient" in message):
+            return f"{message.strip()} {remedy}"
+    return message.strip()

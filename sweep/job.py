@@ -1,0 +1,159 @@
+"""The driver of a run on the cluster: `python -m sweep.job JOB`, as the head's unit for it starts it.
+
+The same `run_sweep` as on a laptop, on the fleet's scheduler. How the run ended stands in its progress file; the
+process itself fails only by accident, and then systemd starts it again and it goes on from the ledger.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from grid.errors import SweepfleetError, UsageError
+from grid.load import load
+from grid.space import Space
+from grid.sweep import Sweep
+from sweep.driver import Progress
+from sweep.engine_errors import ClusterError
+from sweep.progress import Words
+from sweep.run import EXIT_INTERRUPTED, Request, run_sweep
+from worker.machine import dask_command
+from worker.machine.aws import Aws, AwsError
+from worker.machine.facts import HOME, Data, Facts
+from worker.machine.job import Job, JobFolder
+
+GRID = "grid.yaml"  # the job's copy, overrides applied
+EVERY_S = 1.0
+EXIT_AGAIN = 75  # EX_TEMPFAIL
+
+
+class Reporter:
+    """Tells whoever follows the job how it is doing, through its progress file."""
+
+    def __init__(self, folder: JobFolder, *, workers_wanted: int) -> None:
+        self._folder = folder
+        self._said: dict[str, Any] = {"workers_wanted": workers_wanted}
+        self.words: Words | None = None  # once the grid is read
+        self._next_s = 0.0
+
+    def say(self, text: str) -> None:
+        """A line for the journal."""
+        print(text, flush=True)
+
+    def state(self, state: str, **more: Any) -> None:
+        """What it is doing now."""
+        self._said |= {"state": state, **more}
+        self._write()
+
+    def update(self, progress: Progress) -> None:
+        """How far it is, when it is time."""
+        if time.monotonic() < self._next_s:
+            return
+        self._next_s = time.monotonic() + EVERY_S
+        best = self.words.best(progress) if self.words else ""
+        self._said |= {"state": "running", "progress": dataclasses.asdict(progress), "best": best}
+        self._write()
+
+    @contextlib.contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Around a time in which nothing else can be seen."""
+        self.state("waiting", waiting_for=what)
+        yield
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Around the time in which points run."""
+        self._next_s = 0.0
+        yield
+        self._next_s = 0.0
+
+    def _write(self) -> None:
+        self._folder.write(self._folder.progress, json.dumps(self._said | {"at": time.time()}))
+
+
+def sweep_of(folder: JobFolder, job: Job) -> Sweep:
+    """The sweep of a job: the grid that travelled with it, standing where it stood in the release."""
+    sweep = load(folder.grid / GRID, name=job.name)
+    return dataclasses.replace(sweep, source=HOME.release(job.release) / job.grid)
+
+
+def run(folder: JobFolder, facts: Facts) -> int:
+    """Run a job to its end; returns the command's exit code, and writes it into the progress file.
+
+    Raises:
+        ClusterError: the scheduler went away; the job is still wanted.
+    """
+    job = Job.from_json(folder.job.read_text())
+    data = Data(Path(facts.data))
+    reporter = Reporter(folder, workers_wanted=job.workers_wanted)
+    reporter.state("starting")
+    summary: dict[str, Any] = {}
+    said = ""
+    try:
+        sweep = sweep_of(folder, job)
+        reporter.words = Words(Space(sweep.plan), sweep.metric)
+        if _fleet_engine() not in {None, job.engine}:
+            raise UsageError(
+                "The cluster runs another version of the project's code or environment, for a run that "
+                "goes on. Wait for it (inv status), or cancel it (inv cancel)."
+            )
+        os.environ.update(dask_command.environment(data.tls, "driver"))
+        request = Request(
+            runs=data.runs,
+            root=HOME.release(job.release),
+            command_line=job.command_line,
+            born_s=time.time(),
+            retry_failed=job.retry_failed,
+            address=dask_command.address(facts.head_ip),
+        )
+        found, code = run_sweep(sweep, request, reporter)
+        if code == EXIT_INTERRUPTED and not folder.cancelled.exists():
+            return code  # the machine goes down, and the run goes on when it is up
+        summary = found.to_dict()
+        with reporter.waiting("storing the results"):
+            Aws(facts).sync(data.runs / job.name, f"runs/{job.name}/")
+    except ClusterError:
+        raise
+    except SweepfleetError as error:
+        code, said = error.exit_code, str(error)
+        print(f"error: {said}", flush=True)
+    reporter.state("ended", exit_code=code, summary=summary, error=said)
+    folder.wanted.unlink(missing_ok=True)
+    return code
+
+
+def _fleet_engine() -> str | None:
+    """What scheduler and workers run, where that is written down."""
+    with contextlib.suppress(FileNotFoundError):
+        return HOME.fleet_engine.read_text().strip()
+    return None
+
+
+def main() -> int:
+    """Run the job that the command line names; 0 when it has ended, however, and 75 when it is to go on."""
+    folder = JobFolder(Path(sys.argv[1]))
+    try:
+        code = run(folder, Facts.read())
+    except (ClusterError, AwsError) as error:
+        print(f"{error}; going on in a moment", flush=True)
+        return EXIT_AGAIN
+    except Exception:  # noqa: BLE001 - a defect of ours, and whoever waits for the run must hear of it
+        said = traceback.format_exc()
+        print(said, flush=True)
+        Reporter(folder, workers_wanted=0).state("ended", exit_code=1, summary={}, error=said)
+        folder.wanted.unlink(missing_ok=True)
+        return 0
+    print(f"ended with {code}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

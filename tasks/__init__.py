@@ -1,0 +1,30 @@
+"""The front door: `inv --list`. Tasks fetch and print; the work is done in the rooms behind them."""
+
+from invoke.collection import Collection
+
+from tasks.lifecycle import doctor, down, outputs, preview_, up
+from tasks.operations import (
+    allow_me,
+    attach,
+    cancel,
+    dashboard,
+    logs,
+    push,
+    releases,
+    run,
+    scale,
+    ssh,
+    start,
+    status,
+    stop,
+)
+from tasks.project import bench, check
+from tasks.sweeps import report, results, runs, sweep
+
+ns = Collection(
+    *(sweep, results, report, runs),
+    *(up, preview_, down, outputs, doctor, allow_me),
+    *(push, releases, start, scale, stop, status, attach, cancel, logs, ssh, run, dashboard),
+    *(check, bench),
+)
+ns.configure({"runs": "runs", "checkip": "https://checkip.amazonaws.com"})

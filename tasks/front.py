@@ -1,0 +1,62 @@
+"""What all tasks share: errors become exit codes, paths and flags become values."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+BORN_S = time.time()
+ROOT = Path(__file__).resolve().parent.parent
+STACK_HELP = "the stack; by default the one that is up, or that is selected in Pulumi, or dev"
+
+
+def speaking(body: Callable[..., None]) -> Callable[..., None]:
+    """Turn the errors that a user can act on into a message and an exit code; any other keeps its traceback."""
+
+    @functools.wraps(body)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        from grid.errors import SweepfleetError, printable
+
+        try:
+            body(*args, **kwargs)
+            sys.stdout.flush()
+        except BrokenPipeError:  # `| head`: whoever read has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
+            raise Exit(code=141) from None  # as a shell says of a process that SIGPIPE ended
+        except SweepfleetError as error:
+            if error.exit_code:
+                raise Exit(f"error: {printable(str(error))}", error.exit_code) from None
+            print(printable(str(error)))
+        except KeyboardInterrupt:
+            raise Exit("Stopped. What was done is kept; the same command goes on.", 130) from None
+
+    return wrapped
+
+
+def runs_folder(c: Context) -> Path:
+    """The folder of all runs: `INVOKE_RUNS`, or runs/ in the project."""
+    return (ROOT / str(c.config.runs)).absolute()
+
+
+def integer(text: str, flag: str) -> int | None:
+    """A flag's number; None when it was not given."""
+    from grid.errors import UsageError
+
+    try:
+        return int(text) if text else None
+    except ValueError:
+        raise UsageError(f"{flag} {text!r} is not a whole number.") from None
+
+
+def shown(path: Path) -> str:
+    """A path as short as it can be from here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,0 +1,99 @@
+"""The cluster's life: made, looked at, taken down."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+from typing import Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from tasks.front import ROOT, STACK_HELP, shown, speaking
+
+
+def _cluster(stack: str, **options: Any) -> Any:
+    """The cluster that a task means; what it has to say is printed at once."""
+    from fleet.cluster import open_cluster
+
+    return open_cluster(ROOT, asked=stack, say=functools.partial(print, flush=True), **options)
+
+
+def _show_outputs(outputs: Any) -> None:
+    width = max(len(one.name) for one in dataclasses.fields(outputs))
+    for one in dataclasses.fields(outputs):
+        value = getattr(outputs, one.name)
+        print(f"{one.name:{width}}  {', '.join(value) if isinstance(value, tuple) else value}")
+
+
+@task(
+    help={
+        "stack": STACK_HELP,
+        "yes": "do not ask; for pipelines",
+        "renew_head": "take up a newer image and boot text: replaces the head; runs stay on the data volume",
+    }
+)
+@speaking
+def up(c: Context, stack: str = "", *, yes: bool = False, renew_head: bool = False) -> None:
+    """Make the cluster, or bring it to its settings: shows what it will do, asks, does it."""
+    cluster = _cluster(stack, renew_head=renew_head)
+    outputs = cluster.up(yes=yes, address_url=c.config.checkip)
+    print(f"The stack {outputs.stack} is up in {outputs.region}; no workers run.")
+    print(f"Head {outputs.head_ip} · bucket {outputs.bucket} · outputs in {shown(cluster.folder.outputs_file)}")
+    print("It costs money while it is up: docs/cluster.md says how much. Take it down: inv down")
+
+
+@task(name="preview", help={"stack": STACK_HELP})
+@speaking
+def preview_(c: Context, stack: str = "") -> None:
+    """Show what `inv up` would do; change nothing."""
+    _cluster(stack).preview()
+
+
+@task(
+    help={
+        "stack": STACK_HELP,
+        "yes": "do not ask; for pipelines",
+        "purge": "delete the bucket with its results and the stack, too",
+    }
+)
+@speaking
+def down(c: Context, stack: str = "", *, yes: bool = False, purge: bool = False) -> None:
+    """Destroy the cluster: says what is lost, and asks. The bucket with results is kept."""
+    from fleet.cluster import confirm
+
+    cluster = _cluster(stack)
+    print("\n".join(cluster.losses(purge=purge)))
+    confirm("Go on?", yes=yes, ask=input, interactive=sys.stdin.isatty())
+    cluster.down(purge=purge)
+
+
+@task(help={"stack": STACK_HELP, "refresh": "ask Pulumi, not the file in .sweepfleet/", "json": "as JSON"})
+@speaking
+def outputs(c: Context, stack: str = "", *, refresh: bool = False, json: bool = False) -> None:
+    """Show what the stack is made of: addresses, names, ids."""
+    cluster = _cluster(stack)
+    found = cluster.refresh() if refresh else cluster.outputs()
+    if json:
+        print(found.to_json(), end="")
+    else:
+        _show_outputs(found)
+
+
+@task(help={"stack": STACK_HELP})
+@speaking
+def doctor(c: Context, stack: str = "") -> None:
+    """Look for what would keep the cluster from coming up, each with its remedy."""
+    from fleet.doctor import examine
+    from grid.errors import printable
+
+    bad = 0
+    for finding in examine(ROOT, asked_stack=stack):
+        bad += not finding.good
+        print(printable(f"{'ok  ' if finding.good else 'FIX '} {finding.subject}: {finding.said}"), flush=True)
+        for line in finding.fix.splitlines():
+            print(printable(f"       {line}"))
+    if bad:
+        raise Exit(f"{bad} to mend", 3)

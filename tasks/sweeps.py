@@ -1,0 +1,219 @@
+"""Sweeps: run them, and look at what came of them."""
+
+from __future__ import annotations
+
+import functools
+import json as json_
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from tasks.front import BORN_S, ROOT, integer, runs_folder, shown, speaking
+from tasks.operations import open_fleet
+
+
+@task(
+    iterable=["set_", "where"],
+    help={
+        "grid": "the grid file, e.g. examples/diabetes/grid.yaml",
+        "preview": "say how many points there are, the first of them and the time; run nothing",
+        "set_": "override a parameter or a setting: --set alpha=0.1,1 --set execution.retries=2 (repeatable)",
+        "where": "run only points for which this holds: --where 'alpha < 1' (repeatable)",
+        "test_point": "run this one point here, with its traceback, and keep nothing",
+        "retry_failed": "run failed points again, too",
+        "name": "of the run's folder, runs/<name>; by default the grid's own",
+        "workers": "points to run at once; by default one a core",
+        "json": "print nothing on standard output but one JSON object: the summary, and the folder",
+        "local": "on this machine, though a cluster is up",
+        "stack": "on this stack's cluster; by default the one that is up, or this machine",
+        "detach": "on a cluster: do not wait for the end; inv attach watches it",
+    },
+)
+@speaking
+def sweep(
+    c: Context,
+    set_: list[str],
+    where: list[str],
+    grid: str = "",
+    *,
+    preview: bool = False,
+    test_point: str = "",
+    retry_failed: bool = False,
+    name: str = "",
+    workers: str = "",
+    json: bool = False,
+    local: bool = False,
+    stack: str = "",
+    detach: bool = False,
+) -> None:
+    """Run a grid's points, on the cluster that is up or on this machine's cores; what is done is not run again."""
+    from fleet.fleet import stacks_up
+    from grid.errors import UsageError, printable
+    from grid.load import load
+    from grid.space import Space
+    from sweep import preview as previews
+    from sweep.progress import observer
+    from sweep.run import Request, context_of, run_sweep, slots_here
+    from sweep.say import ending
+
+    if not grid:
+        raise UsageError("Which sweep? Name its grid file, e.g. --grid examples/diabetes/grid.yaml")
+    checked = load(Path(grid).absolute(), overrides=set_, where=where, name=name or None)
+    if preview or test_point:
+        local = True
+    if not local and (stack or stacks_up(ROOT)):
+        _on_stack(c, checked, stack=stack, workers=workers, retry_failed=retry_failed, detach=detach, json=json)
+        return
+    if detach or stack:
+        raise UsageError("--detach and --stack are for a cluster; --local, --preview and --test-point run here.")
+    slots = slots_here(checked, workers=integer(workers, "--workers"))
+    one = integer(test_point, "--test-point")
+    if json and (preview or one is not None):
+        raise UsageError("--json prints the summary of a run; --preview and --test-point run none. Leave one out.")
+    if preview:
+        print(f"Target: this machine, {slots} slots")
+        for line in previews.preview(checked, runs=runs_folder(c), slots=slots):
+            print(printable(line), flush=True)
+        return
+    if one is not None:
+        with tempfile.TemporaryDirectory() as artifacts:
+            context = context_of(checked, root=ROOT, artifacts=Path(artifacts))
+            for line in previews.run_one(checked, context, index=one):
+                print(printable(line), flush=True)
+        return
+    request = Request(
+        runs=runs_folder(c),
+        root=ROOT,
+        command_line=shlex.join(["inv", *sys.argv[1:]]),
+        born_s=BORN_S,
+        workers=slots,
+        retry_failed=retry_failed,
+    )
+    show = observer(Space(checked.plan), checked.metric, quiet=json)
+    folder = request.runs / checked.name
+    show.say(f"Target: this machine, {slots} slots · run {shown(folder)}")
+    summary, code = run_sweep(checked, request, show)
+    if json:
+        print(json_.dumps(summary.to_dict() | {"folder": str(folder)}))
+    else:
+        print(printable("\n".join(ending(summary, folder=shown(folder)))))
+    if code:
+        raise Exit(code=code)
+
+
+def _on_stack(
+    c: Context, checked: Any, *, stack: str, workers: str, retry_failed: bool, detach: bool, json: bool
+) -> None:
+    """The same on a cluster."""
+    from fleet.on_stack import hand_over, target_line
+
+    fleet = open_fleet(stack)
+    say = functools.partial(print, flush=True, file=sys.stderr if json else sys.stdout)
+    say(target_line(fleet, checked.name))
+    command_line = shlex.join(["inv", *sys.argv[1:]])
+    most = integer(workers, "--workers")
+    hand_over(fleet, checked, command_line=command_line, retry_failed=retry_failed, workers=most, say=say)
+    if detach:
+        say(f"It goes on by itself. Watch it: inv attach --name {checked.name} · stop it: inv cancel")
+        return
+    watch_and_finish(c, fleet, checked.name, json=json)
+
+
+def watch_and_finish(c: Context, fleet: Any, name: str, *, json: bool) -> None:
+    """Watch a run on the cluster to its end, fetch it, and end as the run did."""
+    from fleet.on_stack import see_through
+    from grid.errors import printable
+    from sweep.say import ending
+
+    say = functools.partial(print, flush=True, file=sys.stderr if json else sys.stdout)
+    try:
+        ended = see_through(fleet, name, runs_folder=runs_folder(c), quiet=json, say=say)
+    except KeyboardInterrupt:
+        raise Exit(
+            f"The sweep goes on without you. inv attach --name {name} · inv cancel --name {name}", 130
+        ) from None
+    if json:
+        print(json_.dumps(ended.summary.to_dict() | {"folder": str(ended.folder)}))
+    else:
+        print(printable("\n".join(ending(ended.summary, folder=shown(ended.folder)))))
+    if ended.exit_code:
+        raise Exit(code=ended.exit_code)
+
+
+@task(
+    help={
+        "name": "of the run; by default the one whose command was given last",
+        "where": "only rows for which this holds: --where 'rmse < 55 and model == \"lasso\"'",
+        "best": "only this many, the best by the grid's metric first",
+        "json": "rows as JSON lines",
+        "fetch": "bring the run here from the cluster first",
+        "stack": "with --fetch: from this stack's cluster",
+    }
+)
+@speaking
+def results(
+    c: Context,
+    name: str = "",
+    where: str = "",
+    best: str = "",
+    stack: str = "",
+    *,
+    json: bool = False,
+    fetch: bool = False,
+) -> None:
+    """Show a run's rows, and where their tables are."""
+    if fetch or stack:
+        name = _fetch(c, stack=stack, name=name)
+    from sweep.query import select
+    from sweep.runs import find, metric_of, refresh
+    from sweep.say import table
+
+    folder = find(runs_folder(c), name or None)
+    refresh(folder)
+    rows = select(folder.parquet, where=where or None, best=integer(best, "--best"), metric=metric_of(folder))
+    if json:
+        for row in rows.iter_rows(named=True):
+            print(json_.dumps(row))
+        return
+    table(rows)
+    print(f"{rows.height:,} rows · all of them, all columns: {shown(folder.parquet)} and {folder.csv.name}")
+
+
+def _fetch(c: Context, *, stack: str, name: str) -> str:
+    """Bring a run here; its name."""
+    from fleet import runs as far
+
+    fleet = open_fleet(stack)
+    if not name:
+        with fleet.head() as head:
+            name = far.which(head, "")
+    say = functools.partial(print, file=sys.stderr, flush=True)
+    far.fetch(fleet.cloud, fleet.outputs, name, runs=runs_folder(c), say=say)
+    return name
+
+
+@task(help={"name": "of the run; by default the one whose command was given last"})
+@speaking
+def report(c: Context, name: str = "") -> None:
+    """Make a run's report and tables anew from its ledger."""
+    from sweep.runs import find, refresh
+
+    folder = find(runs_folder(c), name or None)
+    refresh(folder, always=True)
+    print(folder.report.as_uri())
+
+
+@task
+@speaking
+def runs(c: Context) -> None:
+    """List the runs that are here, with their state."""
+    from sweep.runs import listed
+    from sweep.say import run_table
+
+    run_table(list(listed(runs_folder(c))), folder=shown(runs_folder(c)))

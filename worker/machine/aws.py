@@ -1,0 +1,94 @@
+"""The one door to Debian's `aws` command: S3 and the group's size, with this machine's role."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worker.machine.facts import Facts
+
+DEADLINE_S = 900  # an environment is some hundred megabytes
+
+
+class AwsError(Exception):
+    """AWS refused or did not answer; the message is what `aws` said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aws:
+    """Calls of `aws` that this project needs; each raises AwsError."""
+
+    facts: Facts
+
+    def get(self, key: str, file: Path) -> None:
+        """Download an object; the file appears whole."""
+        self._s3("cp", self._url(key), str(file))
+
+    def put(self, file: Path, key: str) -> None:
+        """Upload a file."""
+        self._s3("cp", str(file), self._url(key))
+
+    def sync(self, folder: Path, prefix: str) -> None:
+        """Upload a folder's files; what is there already and the same is left."""
+        self._s3("sync", str(folder), self._url(prefix), "--exclude", ".*")
+
+    def exists(self, key: str) -> bool:
+        """Whether an object is there; only for a role that may list."""
+        return bool(self.list(key))
+
+    def list(self, prefix: str) -> list[tuple[str, str]]:
+        """Keys under a prefix, each with the mark that changes with its content."""
+        words = ["s3api", "list-objects-v2", "--bucket", self.facts.bucket, "--prefix", prefix]
+        found = self._json(*words, "--query", "Contents[].[Key,ETag]")
+        return [(str(key), str(mark)) for key, mark in found or ()]
+
+    def group_size(self) -> tuple[int, int]:
+        """The group's wanted and largest size."""
+        words = ["autoscaling", "describe-auto-scaling-groups", "--auto-scaling-group-names", self.facts.group]
+        found = self._json(*words, "--query", "AutoScalingGroups[0].[DesiredCapacity,MaxSize]")
+        if not found:
+            raise AwsError(f"there is no group {self.facts.group}")
+        return int(found[0]), int(found[1])
+
+    def set_group_size(self, size: int) -> None:
+        """Have so many workers."""
+        words = [
+            "set-desired-capacity",
+            "--auto-scaling-group-name",
+            self.facts.group,
+            "--desired-capacity",
+            str(size),
+        ]
+        self._run("autoscaling", *words)
+
+    def schedule_scale_in(self, *, name: str, at: str) -> None:
+        """Have AWS itself empty the group at a time (ISO 8601), whatever becomes of the head."""
+        words = ["put-scheduled-update-group-action", "--auto-scaling-group-name", self.facts.group]
+        self._run(
+            *("autoscaling", *words, "--scheduled-action-name", name),
+            *("--start-time", at, "--min-size", "0", "--desired-capacity", "0"),
+        )
+
+    def _url(self, key: str) -> str:
+        return f"s3://{self.facts.bucket}/{key}"
+
+    def _s3(self, *words: str) -> None:
+        self._run("s3", *words, "--only-show-errors")
+
+    def _json(self, *words: str) -> Any:
+        return json.loads(self._run(*words, "--output", "json") or "null")
+
+    def _run(self, *words: str) -> str:
+        endpoint = ["--endpoint-url", self.facts.endpoint_url] if self.facts.endpoint_url else []
+        try:
+            done = subprocess.run(
+                ["aws", *endpoint, *words], capture_output=True, text=True, timeout=DEADLINE_S, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise AwsError(f"aws {' '.join(words[:2])} did not end in {DEADLINE_S} s") from None
+        if done.returncode:
+            raise AwsError(f"aws {' '.join(words[:2])}: {done.stderr.strip() or done.returncode}")
+        return done.stdout

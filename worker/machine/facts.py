@@ -1,0 +1,177 @@
+"""What a machine knows of its stack, its paths, and what it may keep in the bucket."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+INSTANCE_ID = Path("/var/lib/cloud/data/instance-id")  # cloud-init's
+SCHEDULER_PORT = 8786
+WORKER_PORTS = (40000, 40127)
+SERVICE_USER = "sweepfleet"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the boot text told this machine; see `infra.bootstrap.Machine`."""
+
+    role: str
+    stack: str
+    bucket: str
+    role_id: str
+    head_ip: str
+    package_index: str
+    region: str
+    endpoint_url: str
+    data: str  # the head's data volume; "" on a worker
+    group: str  # the workers' autoscaling group, which the head sizes; "" on a worker
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> Facts:
+        """The facts in the environment, where the units put them."""
+        return cls(
+            role=environment["SWEEPFLEET_ROLE"],
+            stack=environment["SWEEPFLEET_STACK"],
+            bucket=environment["SWEEPFLEET_BUCKET"],
+            role_id=environment["SWEEPFLEET_ROLE_ID"],
+            head_ip=environment["SWEEPFLEET_HEAD"],
+            package_index=environment["SWEEPFLEET_PACKAGE_INDEX"],
+            region=environment["AWS_DEFAULT_REGION"],
+            endpoint_url=environment.get("AWS_ENDPOINT_URL", ""),
+            data=environment.get("SWEEPFLEET_DATA", ""),
+            group=environment.get("SWEEPFLEET_GROUP", ""),
+        )
+
+    @property
+    def instance_id(self) -> str:
+        """This machine's, in EC2."""
+        return INSTANCE_ID.read_text().strip()
+
+    @property
+    def me(self) -> str:
+        """This machine's folder in the bucket: AWS's ${aws:userid}, under which alone its role may write."""
+        return f"{self.role_id}:{self.instance_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """`/opt/sweepfleet`: releases and environments; each can be fetched again."""
+
+    path: Path = Path("/opt/sweepfleet")
+
+    def release(self, sha256: str) -> Path:
+        """A release's files."""
+        return self.path / "releases" / sha256
+
+    def environment(self, lock: str) -> Path:
+        """A Python environment, by the hash of what is in it."""
+        return self.path / "environments" / lock
+
+    @property
+    def current(self) -> Path:
+        """The link to the newest release."""
+        return self.path / "current"
+
+    @property
+    def fleet_environment(self) -> Path:
+        """The link to the environment that scheduler and workers run in."""
+        return self.path / "environment"
+
+    @property
+    def fleet_engine(self) -> Path:
+        """What scheduler and workers run: the name of that code and environment."""
+        return self.path / "engine"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """A machine's keys and certificates, in a folder that its service user can read and nobody else."""
+
+    folder: Path
+
+    @property
+    def ca(self) -> Path:
+        """The cluster's CA certificate: whom to trust."""
+        return self.folder / "ca.pem"
+
+    @property
+    def ca_key(self) -> Path:
+        """The CA's key, on the head alone."""
+        return self.folder / "ca.key"
+
+    def key(self, name: str) -> Path:
+        """The private key of one part: scheduler, driver or worker."""
+        return self.folder / f"{name}.key"
+
+    def certificate(self, name: str) -> Path:
+        """Its certificate."""
+        return self.folder / f"{name}.pem"
+
+
+WORKER_TLS = Tls(Path("/etc/sweepfleet/tls"))
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The head's data volume; outlives the head."""
+
+    path: Path
+
+    @property
+    def runs(self) -> Path:
+        """The folder of all runs, as `sweep.folder` knows it."""
+        return self.path / "runs"
+
+    @property
+    def jobs(self) -> Path:
+        """One folder a run: what it is to run and with what."""
+        return self.path / "jobs"
+
+    @property
+    def tls(self) -> Tls:
+        """The cluster's CA and the head's own keys."""
+        return Tls(self.path / "tls")
+
+    @property
+    def hold(self) -> Path:
+        """How many workers `inv start` asked for, and until when."""
+        return self.path / "hold.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The bucket's keys that machines use; `infra.layout.BucketLayout` says who may do what with them."""
+
+    current: str = "releases/current.json"
+    ca: str = "tls/ca.pem"
+    requests: str = "requests/"
+
+    def release(self, sha256: str) -> str:
+        """A release's archive."""
+        return f"releases/{sha256}.tar.gz"
+
+    def release_note(self, sha256: str) -> str:
+        """Where a release comes from: commit, time, environment."""
+        return f"releases/{sha256}.json"
+
+    def environment(self, lock: str) -> str:
+        """An environment's archive."""
+        return f"environments/{lock}.tar.gz"
+
+    def environment_hash(self, lock: str) -> str:
+        """Its SHA-256."""
+        return f"environments/{lock}.sha256"
+
+    def request(self, me: str) -> str:
+        """A machine's certificate request."""
+        return f"{self.requests}{me}/csr.pem"
+
+    def certificate(self, me: str) -> str:
+        """The certificate that the head made of it."""
+        return f"certificates/{me}/cert.pem"
+
+
+KEYS = Keys()
+HOME = Home()

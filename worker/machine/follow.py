@@ -1,0 +1,31 @@
+"""Follows a job for somebody far away: `follow JOB` prints its progress as JSON lines, and ends when it has ended."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from worker.machine.job import JobFolder
+
+POLL_S = 0.5
+ALIVE_S = 10.0  # a line at least this often, so that the other side knows of a broken connection
+
+
+def follow(folder: JobFolder) -> None:
+    """Print progress whenever it changes, until the job is wanted no more."""
+    last, said_s = "", 0.0
+    while True:
+        wanted = folder.wanted.exists()
+        text = json.dumps(folder.read_progress() | {"ended": not wanted})
+        if text != last or time.monotonic() - said_s > ALIVE_S:
+            print(text, flush=True)
+            last, said_s = text, time.monotonic()
+        if not wanted:
+            return
+        time.sleep(POLL_S)
+
+
+if __name__ == "__main__":
+    follow(JobFolder(Path(sys.argv[1])))

@@ -1,0 +1,89 @@
+"""A job: one run on the cluster, as its folder on the head says it; standard library, for whoever looks at it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be run, and with what."""
+
+    name: str
+    release: str  # SHA-256 of its archive
+    environment: str  # the lock that names it
+    engine: str  # of the release: what scheduler and workers must have the same of
+    grid: str  # the grid file's path in the release, with /; it need not be there
+    command_line: str
+    submitted: float  # unix time
+    retry_failed: bool
+    workers_wanted: int
+
+    def to_json(self) -> str:
+        """The job as job.json has it."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        """What `to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True, slots=True)
+class JobFolder:
+    """`jobs/<name>/` on the data volume: all paths of it."""
+
+    path: Path
+
+    @property
+    def job(self) -> Path:
+        """What is to be run."""
+        return self.path / "job.json"
+
+    @property
+    def grid(self) -> Path:
+        """The folder of the grid as it is run, with its points files."""
+        return self.path / "grid"
+
+    @property
+    def release(self) -> Path:
+        """The link to the release."""
+        return self.path / "release"
+
+    @property
+    def environment(self) -> Path:
+        """The link to the environment."""
+        return self.path / "environment"
+
+    @property
+    def wanted(self) -> Path:
+        """There as long as the run is to go on: after an accident, a reboot, on another head."""
+        return self.path / "wanted"
+
+    @property
+    def cancelled(self) -> Path:
+        """There when somebody does not want it any more: told from a machine that goes down."""
+        return self.path / "cancelled"
+
+    @property
+    def progress(self) -> Path:
+        """How far it is, written anew every second."""
+        return self.path / "progress.json"
+
+    def write(self, file: Path, text: str) -> None:
+        """Write one of these files whole."""
+        new = file.with_name(f".{file.name}.new")
+        new.write_text(text)
+        os.replace(new, file)  # noqa: PTH105 - the name says that it replaces
+
+    def read_progress(self) -> dict[str, Any]:
+        """How far it is; empty before it began."""
+        try:
+            found = json.loads(self.progress.read_text())
+        except FileNotFoundError:
+            return {}
+        return found if isinstance(found, dict) else {}

@@ -1,0 +1,35 @@
+"""What root does before a run's driver starts: `prepare_job JOB`.
+
+Brings the release and the environment that the job needs, and renews scheduler and workers when they run another
+release's code and nothing else goes on.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from worker.machine.aws import Aws
+from worker.machine.bring import bring_environment, bring_release
+from worker.machine.facts import Facts
+from worker.machine.job import Job, JobFolder
+from worker.machine.start import renew_fleet
+
+SCHEDULER = "sweepfleet-scheduler.service"
+
+
+def prepare(facts: Facts, folder: JobFolder) -> None:
+    """Have all that the driver needs in place."""
+    job = Job.from_json(folder.job.read_text())
+    aws = Aws(facts)
+    environment = bring_environment(aws, job.environment)
+    for link, place in ((folder.release, bring_release(aws, job.release)), (folder.environment, environment)):
+        link.unlink(missing_ok=True)
+        link.symlink_to(place)
+    if renew_fleet(environment, starting=job.name):
+        subprocess.run(["systemctl", "restart", SCHEDULER], check=True)
+
+
+if __name__ == "__main__":
+    prepare(Facts.read(), JobFolder(Path(sys.argv[1])))

@@ -1,0 +1,158 @@
+"""Publishes a pushed release: `publish SHA256`, as root on the head, in the release's own folder.
+
+Builds its environment where there is none for its lock file yet, stores both in the bucket, and names them the
+current ones. What fails leaves everything as it was: the old release goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from worker.machine.aws import Aws, AwsError
+from worker.machine.facts import HOME, KEYS, Facts
+
+ENGINE = ("grid", "worker", "sweep")  # what scheduler, workers and drivers must have the same of
+NOT_ON_MACHINES = ("operator", "dev", "bench")  # dependency groups
+AWAIT_RELEASE = "sweepfleet-boot@await-release.service"
+
+
+class PublishError(Exception):
+    """The release cannot be published; the message says why. Nothing was changed."""
+
+
+def publish(facts: Facts, sha256: str, archive: Path | None) -> dict[str, Any]:
+    """Make a release current.
+
+    Args:
+        facts: of this machine.
+        sha256: of its archive; the release is unpacked already.
+        archive: to store; None when it is in the bucket.
+
+    Returns:
+        what `releases/current.json` says now.
+    """
+    aws, release = Aws(facts), HOME.release(sha256)
+    lock = lock_of(release)
+    environment = HOME.environment(lock)
+    if not environment.exists():
+        _say("building the environment")
+        build(release, environment, index=facts.package_index)
+    if not aws.exists(KEYS.environment_hash(lock)):
+        _say("storing the environment")
+        store_environment(aws, environment, lock)
+    if archive is not None:
+        aws.put(archive, KEYS.release(sha256))
+    note: dict[str, Any] = json.loads((release / "release.json").read_text()) | {
+        "engine": engine_of(release, lock),
+        "lock": lock,
+        "pushed": time.time(),
+        "release": {"key": KEYS.release(sha256), "sha256": sha256},
+        "environment": {"key": KEYS.environment(lock), "sha256": (environment.with_suffix(".sha256")).read_text()},
+    }
+    for key in (KEYS.release_note(sha256), KEYS.current):  # the last one is what everybody looks at
+        _put_text(aws, json.dumps(note, indent=2) + "\n", key)
+    subprocess.run(["systemctl", "restart", AWAIT_RELEASE], check=True)
+    return note
+
+
+def lock_of(release: Path) -> str:
+    """A name for the environment that a release needs: its lock file, and the machine's Python."""
+    digest = hashlib.sha256((release / "uv.lock").read_bytes())
+    digest.update(f"{platform.python_version()} {platform.machine()} {NOT_ON_MACHINES}".encode())
+    return digest.hexdigest()
+
+
+def engine_of(release: Path, lock: str) -> str:
+    """A name for what scheduler, workers and drivers have in common: this project's own code, and the environment."""
+    digest = hashlib.sha256(lock.encode())
+    for folder in ENGINE:
+        for file in sorted((release / folder).rglob("*.py")):
+            digest.update(f"{file.relative_to(release)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def build(release: Path, environment: Path, *, index: str) -> None:
+    """Build a release's locked environment; it appears whole or not at all.
+
+    Every file is held by its hash in uv.lock. The lock's packages are installed from `index`, which may be
+    another than the one they were locked from.
+
+    Raises:
+        PublishError: uv cannot; with its last lines.
+    """
+    new = environment.with_name(f".building-{environment.name}")
+    shutil.rmtree(new, ignore_errors=True)
+    new.parent.mkdir(exist_ok=True)
+    requirements = HOME.path / ".requirements.txt"
+    groups = [word for name in NOT_ON_MACHINES for word in ("--no-group", name)]
+    export = ["export", "--frozen", "--all-groups", *groups, "--no-emit-project", "--format", "requirements-txt"]
+    python = new / "bin" / "python"
+    try:
+        _uv(*export, "--output-file", str(requirements), "--quiet", folder=release)
+        _uv("venv", "--python", "/usr/bin/python3", "--relocatable", "--quiet", str(new), folder=release)
+        _uv(
+            *("pip", "install", "--python", str(python), "--require-hashes", "--no-deps", "--only-binary", ":all:"),
+            *("--default-index", index, "--compile-bytecode", "-r", str(requirements)),
+            folder=release,
+        )
+        os.sync()
+        new.rename(environment)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def store_environment(aws: Aws, environment: Path, lock: str) -> None:
+    """Pack an environment and store it; its hash comes last and says that it is there."""
+    archive = HOME.path / f".packing-{lock}"
+    try:
+        pack = ["tar", "-c", "-I", "gzip -1", "-f", str(archive), "--sort=name", "-C", str(environment), "."]
+        subprocess.run(pack, check=True)
+        with archive.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        aws.put(archive, KEYS.environment(lock))
+        environment.with_suffix(".sha256").write_text(sha256)
+        aws.put(environment.with_suffix(".sha256"), KEYS.environment_hash(lock))
+    finally:
+        archive.unlink(missing_ok=True)
+
+
+def _uv(*words: str, folder: Path) -> None:
+    environment = os.environ | {
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_CACHE_DIR": str(HOME.path / ".uv"),
+        "NO_COLOR": "1",
+    }
+    done = subprocess.run(
+        ["/usr/local/bin/uv", *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        last = "\n".join(done.stderr.strip().splitlines()[-12:])
+        raise PublishError(f"the environment cannot be built: uv {' '.join(words[:2])} said:\n{last}")
+
+
+def _put_text(aws: Aws, text: str, key: str) -> None:
+    file = HOME.path / ".note"
+    file.write_text(text)
+    aws.put(file, key)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    os.umask(0o022)
+    _sha256, *_archive = sys.argv[1:]
+    try:
+        publish(Facts.read(), _sha256, Path(_archive[0]) if _archive else None)
+    except (PublishError, AwsError) as _error:
+        sys.exit(f"error: {_error}")
