@@ -13,9 +13,9 @@ from fleet.folder import StackFolder
 from fleet.own_address import CHECKIP_URL
 from fleet.pulumi_cli import PulumiCli, Resource
 from grid.errors import UsageError
+from infra.layout import RENEW_HEAD
 from infra.outputs import Outputs
 
-RENEW_HEAD = "SWEEPFLEET_RENEW_HEAD"  # the program's own name for it
 HEAD = "aws:ec2/instance:Instance"
 DATA_VOLUME = "aws:ebs/volume:Volume"
 BUCKET = "aws:s3/bucket:Bucket"

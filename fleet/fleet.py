@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fleet import remote
 from fleet.cloud import Cloud
-from fleet.folder import StackFolder
+from fleet.folder import StackFolder, stacks_up
 from fleet.push import Pushed, current_release
 from fleet.workers import Worker, group
 from grid.errors import UsageError
@@ -87,11 +87,6 @@ class Fleet:
         if found is None:
             raise UsageError("The cluster has no code yet. Push it: inv push")
         return found
-
-
-def stacks_up(root: Path) -> list[str]:
-    """The stacks that this checkout remembers as up."""
-    return sorted(path.parent.name for path in (root / ".sweepfleet").glob("*/outputs.json"))
 
 
 def open_fleet(root: Path, *, asked: str, profile: str | None = None) -> Fleet:

@@ -61,3 +61,8 @@ class StackFolder:
         self.outputs_file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # something else is in it
             self.path.rmdir()
+
+
+def stacks_up(root: Path) -> list[str]:
+    """The stacks that this checkout remembers as up."""
+    return sorted(path.parent.name for path in (root / ".sweepfleet").glob("*/outputs.json"))

@@ -8,6 +8,9 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
+# Set in the environment of one command, it lets the head be made anew; a setting would do so again and again.
+RENEW_HEAD = "SWEEPFLEET_RENEW_HEAD"
+
 SCHEDULER_PORT = 8786
 WORKER_PORTS = (40000, 40127)  # a fixed range, so that one rule admits the scheduler to them
 SSH_PORT = 22

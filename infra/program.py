@@ -15,7 +15,7 @@ from infra.export import export
 from infra.firewall import Firewall, FirewallArgs
 from infra.head import DataVolume, Head, HeadArgs
 from infra.image import find_image
-from infra.layout import SCHEDULER_PORT, AddressPlan, stack_tags
+from infra.layout import RENEW_HEAD, SCHEDULER_PORT, AddressPlan, stack_tags
 from infra.network import Network, NetworkArgs
 from infra.placement import Placement, place
 from infra.policies import head_policy, worker_policy
@@ -23,7 +23,6 @@ from infra.settings import PROJECT, Settings, read
 from infra.storage import Storage
 from infra.workers import Workers, WorkersArgs
 
-RENEW_HEAD = "SWEEPFLEET_RENEW_HEAD"  # set for one command: a setting would renew the head again and again
 SERVICES = ("autoscaling", "ec2", "iam", "s3", "ssm", "sts")  # that the program talks to
 
 

@@ -53,7 +53,7 @@ def sweep(
     detach: bool = False,
 ) -> None:
     """Run a grid's points, on the cluster that is up or on this machine's cores; what is done is not run again."""
-    from fleet.fleet import stacks_up
+    from fleet.folder import stacks_up
     from grid.errors import UsageError, printable
     from grid.load import load
     from grid.space import Space
