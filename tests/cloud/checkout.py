@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ import yaml
 
 from tests.cloud.engine import REPOSITORY, Engine, environment
 
-LINKED = ("infra", "fleet", "grid", "sweep", "worker", "tasks", ".venv")  # read there and never written
+LINKED = ("infra", "fleet", "grid", "sweep", "worker", ".venv")  # read there and never written
 COPIED = ("Pulumi.yaml", "pyproject.toml", "uv.lock", "README.md")
 DEADLINE_S = 600
 
@@ -35,6 +36,8 @@ class Checkout:
             (self.path / name).symlink_to(REPOSITORY / name)
         for name in COPIED:
             (self.path / name).write_bytes((REPOSITORY / name).read_bytes())
+        # Not linked: the tasks' own place is where the checkout is.
+        shutil.copytree(REPOSITORY / "tasks", self.path / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
         key = self.home / ".ssh" / "id_ed25519"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ada", "-f", key], check=True)
         self.public_key = key.with_suffix(".pub").read_text().strip()
