@@ -64,7 +64,7 @@ class Project:
         folder = RunFolder(self.runs / name)
         file = self.path / f"{name}.yaml"
         file.write_text(grid)
-        command = [sys.executable, "-m", "invoke", "sweep", "--grid", str(file), "--name", name, "--json"]
+        command = [sys.executable, "-m", "invoke", "sweep", "--grid", str(file), "--name", name, "--json", "--local"]
         start_s, begin_s = time.time(), time.perf_counter()
         child = subprocess.run(
             command,

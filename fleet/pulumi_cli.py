@@ -137,8 +137,8 @@ class PulumiCli:
         done = self._run(words, capture=False)
         if done.returncode:
             raise ClusterError(
-                f"`pulumi {' '.join(words)}` ended with {done.returncode}; what it said is above. What was made is "
-                "recorded, and the same command goes on from there."
+                f"`pulumi {' '.join(words)}` ended with {done.returncode}; what it said is above. Whatever was made "
+                "is recorded, and the same command goes on from there."
             )
 
     def _run(self, words: tuple[str, ...], *, capture: bool) -> subprocess.CompletedProcess[str]:
