@@ -119,9 +119,11 @@ class TestStrictness:
         assert world.provider.invoke(AMI, {"nameRegex": "x"})[1][0][0] == "nameRegex"
         assert world.provider.invoke(AMI, {"owners": "self"})[1] == [("owners", "expected a list, got 'self'")]
 
-    @pytest.mark.parametrize("address", ["https://ec2.amazonaws.com", "http://10.0.0.1:80", "http://localhost:80"])
+    @pytest.mark.parametrize(
+        "address", ["https://ec2.amazonaws.com", "http://10.0.0.1:80", "http://localhost", "http://10.99.0.1.example"]
+    )
     def test_no_client_for_another_machine(self, address: str) -> None:
-        with pytest.raises(ValueError, match=r"127\.0\.0\.1 only"):
+        with pytest.raises(ValueError, match=r"127\.0\.0\.1 and 10\.99\.0\.1 only"):
             client("ec2", region="eu-west-1", endpoint=address)
 
 
