@@ -224,7 +224,6 @@ def fetch(cloud: Cloud, outputs: Outputs, name: str, *, runs: Path, say: Callabl
             )
         folder.mkdir(parents=True, exist_ok=True)
         mark.write_text(json.dumps({"stack": outputs.stack}) + "\n")
-        known = json.loads(mark.read_text())
         for one in objects:
             place = folder / one["Key"].removeprefix(prefix)
             if not place.resolve().is_relative_to(folder.resolve()):
@@ -241,6 +240,5 @@ def fetch(cloud: Cloud, outputs: Outputs, name: str, *, runs: Path, say: Callabl
             s3.download_file(outputs.bucket, one["Key"], str(beside))
             beside.replace(place)
             fetched += one["Size"]
-        mark.write_text(json.dumps(known) + "\n")
     say(f"Fetched {fetched / 1e6:,.1f} MB")
     return folder
