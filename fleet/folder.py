@@ -33,6 +33,11 @@ class StackFolder:
         """The stack's outputs, as the last `inv up` left them."""
         return self.path / "outputs.json"
 
+    @property
+    def prices_file(self) -> Path:
+        """What its machines cost, as AWS said lately."""
+        return self.path / "prices.json"
+
     def outputs(self) -> Outputs | None:
         """The outputs, when they are here.
 

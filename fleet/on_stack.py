@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fleet import runs
+from fleet.cost import Cost, cost_of, rate_of
 from fleet.errors import ClusterError
 from fleet.fleet import Fleet
 from fleet.runs import State
@@ -23,6 +24,7 @@ class Ended:
     summary: Summary
     exit_code: int
     folder: Path
+    cost: Cost
 
 
 def target_line(fleet: Fleet, name: str) -> str:
@@ -41,6 +43,8 @@ def hand_over(
 ) -> None:
     """Submit a sweep to the cluster."""
     release = fleet.release()
+    most = fleet.outputs.max_workers
+    rate = rate_of(fleet, workers=min(workers or most, most))
     with fleet.head() as head:
         wanted = runs.submit(
             head,
@@ -50,11 +54,14 @@ def hand_over(
             command_line=command_line,
             retry_failed=retry_failed,
             workers=workers,
-            max_workers=fleet.outputs.max_workers,
+            max_workers=most,
             files=points_files(sweep),
+            usd_per_worker_hour=rate.usd_per_worker_hour,
+            budget_usd=fleet.outputs.budget_usd,
         )
     changed = " with changes" if release.dirty else ""
     say(f"Handed over to the head: release {release.commit[:10]}{changed}, {wanted} workers asked for")
+    say(rate.line(wanted, budget_usd=fleet.outputs.budget_usd))
 
 
 def points_files(sweep: Sweep) -> list[Path]:
@@ -82,4 +89,6 @@ def ended(fleet: Fleet, last: State, name: str, *, runs_folder: Path, say: Calla
     if not last.summary:
         raise ClusterError(f"The run {name} ended without results: {last.error or 'look at inv logs'}")
     folder = runs.fetch(fleet.cloud, fleet.outputs, name, runs=runs_folder, say=say)
-    return Ended(Summary(**last.summary), last.exit_code or 0, folder)
+    with fleet.head() as head:
+        cost = cost_of(head, name)
+    return Ended(Summary(**last.summary), last.exit_code or 0, folder, cost)

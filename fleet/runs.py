@@ -70,6 +70,8 @@ def submit(
     workers: int | None,
     max_workers: int,
     files: list[Path],
+    usd_per_worker_hour: float | None = None,
+    budget_usd: float | None = None,
 ) -> int:
     """Hand a sweep over to the head, which runs it from now on by itself.
 
@@ -83,6 +85,8 @@ def submit(
         workers: at most so many; None: as many as it can use.
         max_workers: the stack's.
         files: the grid's points files.
+        usd_per_worker_hour: what a worker costs at most; None: not known, so no budget can be held.
+        budget_usd: what the run may cost; then it stops.
 
     Returns:
         how many workers it asks for.
@@ -112,6 +116,8 @@ def submit(
         submitted=time.time(),
         retry_failed=retry_failed,
         workers_wanted=wanted,
+        usd_per_worker_hour=usd_per_worker_hour,
+        budget_usd=budget_usd,
     )
     incoming = head.ask("mktemp", "-d").strip()
     head.write(sweep.text, f"{incoming}/grid.yaml")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from fleet import runs, workers
+from fleet.cost import cost_of
 from fleet.errors import ClusterError
 from fleet.fleet import Fleet
 from fleet.push import current_release
@@ -62,6 +63,7 @@ def _head_lines(head: Host, address: str) -> Iterator[str]:
         done = now.progress or {}
         count = f"{done.get('done', 0):,} of {done.get('total', 0):,} points" if done else now.waiting_for
         yield f"Run {name}: {now.state}{f', {count}' if count else ''} · inv attach --name {name}"
+        yield f"  cost so far {cost_of(head, name)}"
 
 
 SPACE = f"""

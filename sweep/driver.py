@@ -24,7 +24,7 @@ MAX_RETRYING = 1000  # points waiting for another try, before new ones wait for 
 SPLIT_AFTER = 3  # losses after which a bundle's points go on one by one
 GRACE_S = 3.0  # for what is in flight when the user stops the sweep
 
-Stop = Literal["interrupted", "failed"]
+Stop = Literal["interrupted", "failed", "budget"]
 
 
 class Port(Protocol):
@@ -88,7 +88,7 @@ class Driver:
     git_commit: str | None
     env_hash: str | None
     show: Callable[[Progress], None]
-    stopped: Callable[[], bool]  # whether the user wants it to stop
+    stopped: Callable[[], Stop | None]  # why somebody else wants it to stop
     _retries: Retries = field(default_factory=Retries)
     _attempts: dict[int, int] = field(default_factory=dict)  # failed attempts of points that are tried again
     _losses: dict[int, int] = field(default_factory=dict)
@@ -143,8 +143,9 @@ class Driver:
         return max(0.001, min(TICK_S, due_s - time.monotonic()))
 
     def _stop(self) -> Stop | None:
-        if self.stopped():
-            return "interrupted"
+        asked = self.stopped()
+        if asked is not None:
+            return asked
         failed, limit = self.progress.failed_now, self.execution.max_fails
         if failed and (self.execution.fail_fast or (limit is not None and failed >= limit)):
             return "failed"

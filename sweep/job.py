@@ -113,6 +113,7 @@ def run(folder: JobFolder, facts: Facts) -> int:
             born_s=time.time(),
             retry_failed=job.retry_failed,
             address=dask_command.address(facts.head_ip),
+            spent=folder.spent.exists,
         )
         found, code = run_sweep(sweep, request, reporter)
         if code == EXIT_INTERRUPTED and not folder.cancelled.exists():

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,7 @@ class Request:
     workers: int | None = None  # slots; None: as many as the machine's cores allow
     retry_failed: bool = False
     address: str | None = None  # a dask scheduler to use; None: this machine
+    spent: Callable[[], bool] = lambda: False  # whether it has cost what it may
 
 
 def context_of(sweep: Sweep, *, root: Path, artifacts: Path | None) -> Context:
@@ -196,7 +197,7 @@ def _drive(
             git_commit=ran.commit_mark,
             env_hash=ran.lock_hash,
             show=observer.update,
-            stopped=lambda: bool(interrupted),
+            stopped=lambda: "interrupted" if interrupted else "budget" if request.spent() else None,
         )
         with observer.running():
             return driver.run(), progress

@@ -135,6 +135,11 @@ def _best(metric: tuple[str, str], space: Space, ledger: Ledger, table: Path) ->
 
 def _notes(facts: Facts, ledger: Ledger, *, best: bool) -> list[str]:
     notes = list(facts.warnings)
+    if facts.stop == "budget":
+        notes.append(
+            "The sweep has cost its budget, and was stopped. What is done is kept; the same command goes on, with as "
+            "much again. For more at once: pulumi config set budgetUsd, then inv up"
+        )
     commits = ledger.commits()
     if len(commits) > 1:
         shown = ", ".join("no commit" if commit is None else commit[:12] + commit[40:] for commit in commits)

@@ -139,9 +139,11 @@ def watch_and_finish(c: Context, fleet: Any, name: str, *, json: bool) -> None:
             f"The sweep goes on without you. inv attach --name {name} · inv cancel --name {name}", 130
         ) from None
     if json:
-        print(json_.dumps(ended.summary.to_dict() | {"folder": str(ended.folder)}))
+        cost = {"cost_usd": ended.cost.usd, "worker_hours": ended.cost.worker_hours}
+        print(json_.dumps(ended.summary.to_dict() | {"folder": str(ended.folder)} | cost))
     else:
         print(printable("\n".join(ending(ended.summary, folder=shown(ended.folder)))))
+        print(f"Cost: {ended.cost}")
     if ended.exit_code:
         raise Exit(code=ended.exit_code)
 

@@ -110,7 +110,7 @@ def drive(
     shuffle: int | None = None,
     metric: Metric | None = None,
     show: Callable[[Progress], None] = lambda _: None,
-    stopped: Callable[[], bool] = lambda: False,
+    stopped: Callable[[], Stop | None] = lambda: None,
     retry_failed: bool = False,
 ) -> tuple[Stop | None, Progress, Driver]:
     done, failed = ledger.counts()
@@ -307,14 +307,15 @@ def test_earlier_failures_do_not_count_against_the_limit() -> None:
     assert (stop, progress.done, progress.failed) == (None, 10, 10)
 
 
-def test_when_the_user_stops_it_what_is_in_flight_may_land() -> None:
+@pytest.mark.parametrize("why", ["interrupted", "budget"])
+def test_when_it_is_told_to_stop_what_is_in_flight_may_land(why: Stop) -> None:
     """Nothing new is sent after the wish to stop; bundles that end soon are kept, others are left."""
     here = space({"a": range(100)})
     calls = Counter[str]()
 
-    def stopped() -> bool:
+    def stopped() -> Stop | None:
         calls["asked"] += 1
-        return calls["asked"] > 5
+        return why if calls["asked"] > 5 else None
 
     def events(flying: list[Bundle]) -> list[tuple[str, Bundle]]:
         return [("ended", bundle) for bundle in flying if bundle.number != 2][:1]  # the second one hangs
@@ -322,7 +323,7 @@ def test_when_the_user_stops_it_what_is_in_flight_may_land() -> None:
     engine = FakeEngine(here, half, events=events)
     with ledger_of(here) as ledger:
         stop, progress, _ = drive(engine, ledger, Execution(bundle=1), stopped=stopped)
-        assert stop == "interrupted"
+        assert stop == why
         assert sorted(rows(ledger)) == sorted(engine.ran)
         assert ledger.counts().done == progress.done == len(engine.sent) - 1
     assert engine.flying == 1

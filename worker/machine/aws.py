@@ -45,13 +45,13 @@ class Aws:
         found = self._json(*words, "--query", "Contents[].[Key,ETag]")
         return [(str(key), str(mark)) for key, mark in found or ()]
 
-    def group_size(self) -> tuple[int, int]:
-        """The group's wanted and largest size."""
+    def group_size(self) -> tuple[int, int, int]:
+        """The group's wanted and largest size, and how many machines it has."""
         words = ["autoscaling", "describe-auto-scaling-groups", "--auto-scaling-group-names", self.facts.group]
-        found = self._json(*words, "--query", "AutoScalingGroups[0].[DesiredCapacity,MaxSize]")
+        found = self._json(*words, "--query", "AutoScalingGroups[0].[DesiredCapacity,MaxSize,length(Instances)]")
         if not found:
             raise AwsError(f"there is no group {self.facts.group}")
-        return int(found[0]), int(found[1])
+        return int(found[0]), int(found[1]), int(found[2])
 
     def set_group_size(self, size: int) -> None:
         """Have so many workers."""

@@ -22,6 +22,8 @@ class Job:
     submitted: float  # unix time
     retry_failed: bool
     workers_wanted: int
+    usd_per_worker_hour: float | None = None  # at most; None: not known
+    budget_usd: float | None = None
 
     def to_json(self) -> str:
         """The job as job.json has it."""
@@ -68,6 +70,16 @@ class JobFolder:
     def cancelled(self) -> Path:
         """There when somebody does not want it any more: told from a machine that goes down."""
         return self.path / "cancelled"
+
+    @property
+    def meter(self) -> Path:
+        """The workers' time that it has had."""
+        return self.path / "meter.json"
+
+    @property
+    def spent(self) -> Path:
+        """There when it has cost its budget."""
+        return self.path / "spent"
 
     @property
     def progress(self) -> Path:

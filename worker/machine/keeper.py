@@ -10,6 +10,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from worker.machine import meter
 from worker.machine.aws import Aws, AwsError
 from worker.machine.facts import Data, Facts
 
@@ -18,6 +19,8 @@ IDLE_S = 20.0  # without a run, before the workers go
 SWITCH = "sweepfleet-dead-man"
 SWITCH_AFTER = timedelta(hours=2)
 SWITCH_EVERY_S = 600.0
+LOOK_EVERY_S = 30.0  # at the group: its size, and how many machines there are
+METER_EVERY_S = 5.0
 
 
 def wanted(data: Data, *, most: int, now_s: float) -> int:
@@ -36,17 +39,21 @@ def wanted(data: Data, *, most: int, now_s: float) -> int:
 def keep(facts: Facts) -> None:
     """Keep the group's size right, for ever."""
     data, aws = Data(Path(facts.data)), Aws(facts)
-    busy_s = switch_s = float("-inf")
+    busy_s = switch_s = metered_s = float("-inf")
     size: int | None = None
-    most = looked_s = 0.0
+    most = there = 0
+    looked_s = 0.0
     while True:
         try:
             now_s = time.monotonic()
-            if size is None or now_s - looked_s > 30:
-                size, most = aws.group_size()
+            if size is None or now_s - looked_s > LOOK_EVERY_S:
+                size, most, there = aws.group_size()
                 looked_s = now_s
-            aim = wanted(data, most=int(most), now_s=time.time())
+            aim = wanted(data, most=most, now_s=time.time())
             busy_s = now_s if aim else busy_s
+            if now_s - metered_s > METER_EVERY_S:
+                meter.count(meter.going_on(data.jobs), workers=there, now_s=time.time())
+                metered_s = now_s
             if aim and now_s - switch_s > SWITCH_EVERY_S:
                 at = datetime.now(UTC) + SWITCH_AFTER
                 aws.schedule_scale_in(name=SWITCH, at=at.strftime("%Y-%m-%dT%H:%M:%SZ"))

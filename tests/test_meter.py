@@ -1,0 +1,117 @@
+"""What a run has cost: the workers' time in shares, and the mark of a budget that is spent."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.machine.job import Job, JobFolder
+from worker.machine.meter import Reading, count, going_on
+
+JOB = Job(
+    name="a",
+    release="r",
+    environment="e",
+    engine="g",
+    grid="grid.yaml",
+    command_line="inv sweep",
+    submitted=0.0,
+    retry_failed=False,
+    workers_wanted=2,
+    usd_per_worker_hour=0.5,
+    budget_usd=1.0,
+)
+
+
+def job(jobs: Path, name: str, **facts: float | None) -> JobFolder:
+    """A job that goes on."""
+    folder = JobFolder(jobs / name)
+    folder.path.mkdir(parents=True)
+    folder.job.write_text(dataclasses.replace(JOB, name=name, **facts).to_json())
+    folder.wanted.touch()
+    return folder
+
+
+def test_time_counts_from_the_first_look_on(tmp_path: Path) -> None:
+    one = job(tmp_path, "one")
+    count([one], workers=10, now_s=1000)
+    assert Reading.of(one).worker_s == 0
+    count([one], workers=10, now_s=1060)
+    count([one], workers=3, now_s=1070)
+    assert Reading.of(one) == Reading(630, 1070)
+
+
+def test_runs_that_go_on_together_share_the_workers(tmp_path: Path) -> None:
+    one, two = job(tmp_path, "one"), job(tmp_path, "two")
+    count([one], workers=4, now_s=1000)
+    count([one, two], workers=4, now_s=1010)
+    count([one, two], workers=4, now_s=1020)
+    assert [Reading.of(each).worker_s for each in (one, two)] == [40, 20]
+
+
+def test_time_in_which_nobody_looked_counts(tmp_path: Path) -> None:
+    """The head was off for an hour, and the machines ran."""
+    one = job(tmp_path, "one")
+    count([one], workers=2, now_s=1000)
+    count([one], workers=2, now_s=4600)
+    assert Reading.of(one).usd(JOB) == pytest.approx(1.0)
+
+
+def test_a_clock_that_goes_back_takes_nothing_away(tmp_path: Path) -> None:
+    one = job(tmp_path, "one")
+    count([one], workers=2, now_s=1000)
+    count([one], workers=2, now_s=1100)
+    count([one], workers=2, now_s=900)
+    assert Reading.of(one) == Reading(200, 900)
+
+
+def test_a_spent_budget_is_marked_at_the_cent(tmp_path: Path) -> None:
+    """0.5 USD an hour, 2 workers, 1 USD: an hour."""
+    one = job(tmp_path, "one")
+    count([one], workers=2, now_s=0.1)
+    count([one], workers=2, now_s=3599.9)
+    assert not one.spent.exists()
+    count([one], workers=2, now_s=3600.2)
+    assert one.spent.exists()
+
+
+@pytest.mark.parametrize("facts", [{"usd_per_worker_hour": None}, {"budget_usd": None}])
+def test_without_a_price_or_a_budget_nothing_is_spent(tmp_path: Path, facts: dict[str, None]) -> None:
+    one = job(tmp_path, "one", **facts)
+    count([one], workers=1000, now_s=1)
+    count([one], workers=1000, now_s=1e6)
+    assert not one.spent.exists()
+
+
+def test_jobs_that_are_not_wanted_cost_nothing(tmp_path: Path) -> None:
+    one, ended = job(tmp_path, "one"), job(tmp_path, "ended")
+    ended.wanted.unlink()
+    (tmp_path / "no-job").mkdir()
+    assert [folder.path for folder in going_on(tmp_path)] == [one.path]
+
+
+def test_a_job_of_an_earlier_release_has_no_price() -> None:
+    """Jobs on the data volume outlive the code that wrote them."""
+    text = JOB.to_json().replace('  "usd_per_worker_hour": 0.5,\n', "").replace(',\n  "budget_usd": 1.0', "")
+    assert Job.from_json(text) == dataclasses.replace(JOB, usd_per_worker_hour=None, budget_usd=None)
+
+
+@settings(deadline=None, max_examples=50, derandomize=True)
+@given(st.lists(st.tuples(st.floats(0, 1e4), st.integers(0, 500)), max_size=20), st.integers(1, 4))
+def test_all_shares_are_the_machines_time(
+    tmp_path_factory: pytest.TempPathFactory, looks: list[tuple[float, int]], runs: int
+) -> None:
+    """However often it is looked, nothing is lost and nothing counted twice."""
+    jobs = tmp_path_factory.mktemp("jobs")
+    folders = [job(jobs, str(number)) for number in range(runs)]
+    now_s, spent = 1.0, 0.0
+    count(folders, workers=0, now_s=now_s)
+    for step_s, workers in looks:
+        now_s += step_s
+        spent += step_s * workers
+        count(folders, workers=workers, now_s=now_s)
+    assert sum(Reading.of(folder).worker_s for folder in folders) == pytest.approx(spent, rel=1e-6, abs=1e-2)

@@ -1,0 +1,60 @@
+"""What a run has cost so far: the workers' time, shared by the runs that go on, at the price that the job says.
+
+The head looks at the group's size now and then; what is counted is as exact as that, and counts instances alone.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from worker.machine.job import Job, JobFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A job's meter."""
+
+    worker_s: float = 0.0  # workers' seconds
+    at: float = 0.0  # unix time of the last count; 0 before the first
+
+    @classmethod
+    def of(cls, folder: JobFolder) -> Reading:
+        """A job's reading; zero when there is none."""
+        return cls.parse(folder.meter.read_text()) if folder.meter.exists() else cls()
+
+    @classmethod
+    def parse(cls, text: str) -> Reading:
+        """Out of the meter's file; zero when it is empty."""
+        return cls(**json.loads(text)) if text.strip() else cls()
+
+    def usd(self, job: Job) -> float | None:
+        """What that cost; None when the price is not known."""
+        return None if job.usd_per_worker_hour is None else self.worker_s / 3600 * job.usd_per_worker_hour
+
+
+def count(jobs: list[JobFolder], *, workers: int, now_s: float) -> None:
+    """Count the workers' time since the last look, in equal shares for these jobs; mark those whose budget is spent.
+
+    Time in which nobody looked counts, too: the machines ran.
+    """
+    for folder in jobs:
+        before = Reading.of(folder)
+        since_s = max(0.0, now_s - before.at) if before.at else 0.0
+        now = Reading(before.worker_s + since_s * workers / len(jobs), now_s)
+        folder.write(folder.meter, json.dumps(asdict(now)))
+        if over_budget(folder, now) and not folder.spent.exists():
+            folder.spent.touch()
+
+
+def over_budget(folder: JobFolder, now: Reading) -> bool:
+    """Whether a job has cost what it may."""
+    job = Job.from_json(folder.job.read_text())
+    usd = now.usd(job)
+    return usd is not None and job.budget_usd is not None and usd >= job.budget_usd
+
+
+def going_on(jobs: Path) -> list[JobFolder]:
+    """The jobs that are wanted."""
+    return [JobFolder(path) for path in sorted(jobs.iterdir()) if (path / "wanted").exists()]
