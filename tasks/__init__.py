@@ -18,13 +18,13 @@ from tasks.operations import (
     status,
     stop,
 )
-from tasks.project import bench, check
+from tasks.project import bench, check, rehearsal
 from tasks.sweeps import report, results, runs, sweep
 
 ns = Collection(
     *(sweep, results, report, runs),
     *(up, preview_, down, outputs, doctor, allow_me),
     *(push, releases, start, scale, stop, status, attach, cancel, logs, ssh, run, dashboard),
-    *(check, bench),
+    *(check, bench, rehearsal),
 )
 ns.configure({"runs": "runs", "checkip": "https://checkip.amazonaws.com"})

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
+
+from tasks.front import ROOT
 
 
 @task
@@ -27,3 +30,14 @@ def check(c: Context) -> None:
 def bench(c: Context, *, quick: bool = False) -> None:
     """Measure against plain dask and joblib on this machine, and write bench/results.json."""
     c.run(f"uv run --group bench python -m bench.run{' --quick' if quick else ''}", pty=sys.stdout.isatty())
+
+
+@task(
+    positional=["what"],
+    help={"what": "up, shell (on the laptop in it), status or down", "name": "of the cloud, where there are more"},
+)
+def rehearsal(c: Context, what: str, name: str = "") -> None:
+    """Try the cluster without AWS: a cloud on this machine, which must be Debian or Ubuntu, as root."""
+    command = [sys.executable, "-m", "tests.cloud.rehearsal", what, *([name] if name else [])]
+    if code := subprocess.run(command, cwd=ROOT, check=False).returncode:
+        raise Exit(code=code)

@@ -19,7 +19,13 @@ WHY_NOT = "no `pulumi` on PATH: https://www.pulumi.com/docs/install/"
 
 
 def installed() -> bool:
-    return shutil.which("pulumi") is not None
+    return bool(folders())
+
+
+def folders() -> list[Path]:
+    """The folder of `pulumi` and what belongs to it; none where it is not on the PATH."""
+    found = shutil.which("pulumi")
+    return [Path(found).parent] if found else []
 
 
 def make_plugin(folder: Path) -> Path:

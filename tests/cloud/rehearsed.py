@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from infra.bootstrap import UV_VERSION
 from infra.outputs import Outputs
@@ -19,6 +21,7 @@ from tests.cloud.rehearsal.wheels import ensure_uv, ensure_wheels, locked_requir
 from worker.machine.publish import NOT_ON_MACHINES
 
 DEADLINE_S = 900
+STACK = "dev"
 IN_PROCESS = """
 import json, sys
 from pathlib import Path
@@ -30,6 +33,7 @@ settings, endpoint, root, region = json.loads(sys.argv[1]), *sys.argv[2:]
 made = up(Mocks(endpoint, region=region), settings, region=region)
 StackFolder(Path(root), "dev").keep(Outputs.from_json(json.dumps(made)))
 """
+SETTINGS = f"Pulumi.{STACK}.yaml"
 
 
 class Laptop:
@@ -39,9 +43,7 @@ class Laptop:
     """
 
     def __init__(self, cloud: Cloud, folder: Path, *, like: Laptop | None = None) -> None:
-        self.cloud = cloud
-        self.path = folder / "project"
-        self.home = folder / "home"
+        self._be_in(cloud, folder)
         self._copy()
         if like is None:
             (self.home / ".ssh").mkdir(parents=True)
@@ -50,7 +52,26 @@ class Laptop:
         else:
             shutil.copytree(like.home, self.home)
             shutil.copytree(like.path / ".sweepfleet", self.path / ".sweepfleet")
-        self.public_key = (self.home / ".ssh" / "id_ed25519.pub").read_text().strip()
+            if (settings := like.path / SETTINGS).exists():
+                shutil.copy2(settings, self.path)
+                self.commit("The stack's settings")
+        engine.make_plugin(self.home / "bin")
+
+    @classmethod
+    def found(cls, cloud: Cloud, folder: Path) -> Self:
+        """A laptop that was made there before."""
+        laptop = cls.__new__(cls)
+        laptop._be_in(cloud, folder)
+        return laptop
+
+    def _be_in(self, cloud: Cloud, folder: Path) -> None:
+        self.cloud = cloud
+        self.path = folder / "project"
+        self.home = folder / "home"
+
+    @property
+    def public_key(self) -> str:
+        return (self.home / ".ssh" / "id_ed25519.pub").read_text().strip()
 
     def _copy(self) -> None:
         """The repository's files as they are now, committed."""
@@ -78,12 +99,25 @@ class Laptop:
 
     @property
     def env(self) -> dict[str, str]:
+        """Its shell's environment: logged in at Pulumi with the state at home, and nothing comes from outside."""
+        given = self.cloud.laptop.env
+        programs = [self.home / "bin", given["PATH"], *engine.folders(), ensure_uv(UV_VERSION).parent]
         return {
-            **self.cloud.laptop.env,
+            **given,
             "HOME": str(self.home),
+            "PATH": os.pathsep.join(map(str, programs)),
             "PYTHONPATH": str(self.path),
             "USER": "ada",
             "LOGNAME": "ada",
+            "PULUMI_HOME": str(self.home / ".pulumi"),  # it does not go by HOME
+            "PULUMI_BACKEND_URL": f"file://{self.home}",
+            "PULUMI_CONFIG_PASSPHRASE": "x",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            "UV_OFFLINE": "true",
+            # The environment is shared with the one that this runs in, which holds another checkout as the project.
+            "UV_NO_INSTALL_PROJECT": "true",
+            "UV_NO_SYNC": "true",
         }
 
     def inv(self, *words: str, code: int | None = 0, **env: str) -> Done:
@@ -124,18 +158,39 @@ class Laptop:
             "packageIndex": index.rstrip("/"),
             "endpointUrl": self.cloud.endpoint_url,
         } | settings
-        code = [sys.executable, "-W", "ignore", "-c", IN_PROCESS]
-        self.cloud.laptop.run(
-            [*code, json.dumps(wanted), self.cloud.endpoint_url, str(self.path), REGION],
-            cwd=self.path,
-            env=self.env,
-            timeout_s=DEADLINE_S,
-        )
+        if engine.installed():
+            self._set(wanted)
+            self.inv("up", "--yes")
+        else:
+            self._up_in_process(wanted)
         return self.outputs
+
+    def _set(self, settings: Mapping[str, Any]) -> None:
+        """Make the stack with these settings, and commit them, as docs/cluster.md says."""
+        words = [f"aws:region={REGION}"]
+        for key, value in settings.items():
+            each = (
+                {f"{key}[{number}]": one for number, one in enumerate(value)}
+                if isinstance(value, list)
+                else {key: value}
+            )
+            words += [f"{path}={one}" for path, one in each.items()]
+        self._run("pulumi", "stack", "init", STACK)
+        plain = [word for one in words for word in ("--plaintext", one)]
+        self._run("pulumi", "config", "set-all", "--stack", STACK, "--path", *plain)
+        self.commit("The stack's settings")
+
+    def _up_in_process(self, settings: Mapping[str, Any]) -> None:
+        code = [sys.executable, "-W", "ignore", "-c", IN_PROCESS]
+        self._run(*code, json.dumps(settings), self.cloud.endpoint_url, str(self.path), REGION)
+
+    def _run(self, *command: str) -> Done:
+        """A program in the checkout; AssertionError with all it said when it fails."""
+        return self.cloud.laptop.run(command, cwd=self.path, env=self.env, timeout_s=DEADLINE_S)
 
     @property
     def outputs(self) -> Outputs:
-        return Outputs.from_json((self.path / ".sweepfleet" / "dev" / "outputs.json").read_text())
+        return Outputs.from_json((self.path / ".sweepfleet" / STACK / "outputs.json").read_text())
 
 
 def project_wheels(project: Path) -> Path:
