@@ -98,7 +98,9 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
         with observer.waiting("looking for what is left to run"):
             left = _anything_left(folder, space, request)
         if left:
-            context = context_of(sweep, root=request.root, artifacts=folder.artifacts.absolute())
+            # A cluster's workers do not share this disk: what points write there stays on their machines.
+            artifacts = folder.artifacts.absolute() if request.address is None else None
+            context = context_of(sweep, root=request.root, artifacts=artifacts)
             with _engine(sweep, request, context, observer) as engine:
                 stop, progress = _drive(sweep, space, folder, engine=engine, request=request, observer=observer)
         else:
