@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet import bucket
+from fleet import bucket, workers
 from fleet import stack as stacks
 from fleet.errors import ClusterError, NothingToDo
 from fleet.folder import StackFolder
@@ -19,6 +19,7 @@ from infra.outputs import Outputs
 HEAD = "aws:ec2/instance:Instance"
 DATA_VOLUME = "aws:ebs/volume:Volume"
 BUCKET = "aws:s3/bucket:Bucket"
+GROUP = "aws:autoscaling/group:Group"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,9 @@ class Cluster:
             raise NothingToDo(f"The stack {self.stack} is down already.")
         lines = [f"Taking down {self.stack}: {len(going)} resources in {cloud.region}."]
         for one in self._ours():
+            at_work = workers.members(cloud, one.id) if one.type == GROUP else 0
+            if at_work:
+                lines.append(f"  stopped: {at_work} workers, and the runs that they work for: inv status")
             if one.type == DATA_VOLUME:
                 lines.append(f"  lost: the data volume {one.id}, with every run on it that was not fetched")
             inside = bucket.contents(cloud, one.id) if one.type == BUCKET else None

@@ -63,6 +63,13 @@ def group(cloud: Cloud, outputs: Outputs) -> Group:
     return Group(found["DesiredCapacity"], found["MaxSize"], alive)
 
 
+def members(cloud: Cloud, name: str) -> int:
+    """How many machines a group has; 0 when it is gone."""
+    with told(f"look at the group {name}"):
+        answer = cloud.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[name])
+    return sum(len(one["Instances"]) for one in answer["AutoScalingGroups"])
+
+
 def _worker(one: dict[str, Any]) -> Worker:
     return Worker(
         instance_id=one["InstanceId"],
@@ -97,7 +104,7 @@ def scale(head: Host, cloud: Cloud, outputs: Outputs, workers: int) -> None:
 
 def slots(head: Host) -> dict[str, int]:
     """The workers that have joined the scheduler, by instance id, with their slots."""
-    script = f"cd {PATHS.current} && exec {PATHS.home}/environment/bin/python -m sweep.slots_of_fleet"
+    script = f"cd {PATHS.home}/fleet && exec {PATHS.home}/environment/bin/python -m sweep.slots_of_fleet"
     said = head.run("sh", "-c", script, sudo=True)
     if said.exit_code:
         return {}

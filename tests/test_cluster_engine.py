@@ -174,8 +174,19 @@ def test_down_asks_and_takes_no_for_an_answer(standing: Checkout, server: Moto) 
     before = server.leftovers(REGION)
     said = standing.inv("down", code=2)
     assert "lost: the data volume" in said.stdout
+    assert "stopped:" not in said.stdout
     assert "--yes" in said.stderr
     assert server.leftovers(REGION) == before
+
+
+def test_down_says_how_many_workers_it_stops(standing: Checkout, server: Moto) -> None:
+    groups = server.client("autoscaling", REGION)
+    name = groups.describe_auto_scaling_groups()["AutoScalingGroups"][0]["AutoScalingGroupName"]
+    groups.set_desired_capacity(AutoScalingGroupName=name, DesiredCapacity=2)
+    try:
+        assert "stopped: 2 workers, and the runs" in standing.inv("down", code=2).stdout
+    finally:
+        groups.set_desired_capacity(AutoScalingGroupName=name, DesiredCapacity=0)
 
 
 def test_a_life_from_nothing_to_nothing(server: Moto, tmp_path: Path) -> None:
