@@ -31,7 +31,8 @@ BLAS_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NU
 WORKER_SCRIPTS = ("publish-host-key", "await-release")
 HEAD_SCRIPTS = ("data-volume", "install-uv", *WORKER_SCRIPTS)
 # One unit for every script of the boot text. Each tries until it has done its work: network, roles and volumes
-# come when they come. None holds up the boot, since a release may be days away.
+# come when they come. None holds up the boot, since a release may be days away. What they say is on the console too,
+# which an operator can read of a machine that nobody can reach.
 UNIT = f"""\
 [Unit]
 Description=sweepfleet boot: %i
@@ -42,6 +43,7 @@ StartLimitIntervalSec=0
 Type=exec
 EnvironmentFile={PATHS.facts}
 ExecStart={PATHS.lib}/%i
+StandardOutput=journal+console
 Restart=on-failure
 RestartSec=10
 [Install]

@@ -70,9 +70,18 @@ class BucketLayout:
         """The key that names the release to run; machines wait for it."""
         return f"{self.releases}current.json"
 
+    @property
+    def fleet(self) -> str:
+        """The key of the note of the release that scheduler and workers run."""
+        return f"{self.releases}fleet.json"
+
     def host_key(self, me: str) -> str:
         """The key of a machine's public SSH host key."""
         return f"{self.hosts}{me}/ssh_host_ed25519_key.pub"
+
+    def request(self, me: str) -> str:
+        """The key of a machine's certificate request."""
+        return f"{self.requests}{me}/csr.pem"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ EC2_MAY_ASSUME = json.dumps(
 
 
 def worker_policy(*, bucket_arn: str) -> str:
-    """A worker reads code, environments and what is signed for it; it writes under its own id and nowhere else."""
+    """A worker reads code, environments and its certificate; it writes its host key and its request."""
     return _document(
         _allow(
             ["s3:GetObject"],
@@ -28,7 +28,7 @@ def worker_policy(*, bucket_arn: str) -> str:
                 f"{bucket_arn}/{BUCKET.certificates}{ME}/*",
             ],
         ),
-        _allow(["s3:PutObject"], [f"{bucket_arn}/{prefix}{ME}/*" for prefix in (BUCKET.hosts, BUCKET.requests)]),
+        _allow(["s3:PutObject"], [f"{bucket_arn}/{key}" for key in (BUCKET.host_key(ME), BUCKET.request(ME))]),
     )
 
 
@@ -40,7 +40,7 @@ def head_policy(*, bucket_arn: str, group_arn: str) -> str:
         _allow(["s3:GetObject"], [f"{bucket_arn}/*"]),
         _allow(
             ["s3:PutObject"],
-            [*(f"{bucket_arn}/{prefix}*" for prefix in writes), f"{bucket_arn}/{BUCKET.hosts}{ME}/*"],
+            [*(f"{bucket_arn}/{prefix}*" for prefix in writes), f"{bucket_arn}/{BUCKET.host_key(ME)}"],
         ),
         _allow(
             [

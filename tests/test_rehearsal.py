@@ -243,6 +243,15 @@ def test_security_groups_are_enforced(stack: Stack) -> None:
     assert metadata(machine, "/meta-data/instance-id") == (200, machine.instance_id)
 
 
+def test_limited_machine_uses_no_more_than_its_share(stack: Stack) -> None:
+    """Whatever starts in it later, too."""
+    machine = stack.run(HELLO).wait_booted()
+    machine.limit(0.2)
+    began_s, before_s = time.monotonic(), machine.used_s
+    machine.run(["systemd-run", "--wait", "timeout", "3", "sh", "-c", "while :; do :; done"], check=False)
+    assert 0 < machine.used_s - before_s < 0.3 * (time.monotonic() - began_s)
+
+
 def test_partition_heals(stack: Stack) -> None:
     """A machine off the network is not reached, runs on, and is reached again."""
     machine = stack.run(HELLO)
@@ -326,10 +335,7 @@ def test_boot_text_makes_a_head(stack: Stack, tmp_path: Path) -> None:
     assert head.run(["getent", "shadow", "sweepfleet"]).stdout.split(":")[1].startswith("!")
 
     assert head.run(["findmnt", "-no", "FSTYPE,OPTIONS", "/srv/sweepfleet"]).stdout.startswith("ext4")
-    assert (
-        head.run(["stat", "-c", "%U %G", "/srv/sweepfleet", "/srv/sweepfleet/runs"]).stdout.split()
-        == ["sweepfleet"] * 4
-    )
+    assert head.run(["stat", "-c", "%U %G", "/srv/sweepfleet"]).stdout.split() == ["root", "root"]
     assert head.run(["uv", "--version"]).stdout.split()[1] == UV_VERSION
     install = "uv pip install --target /tmp/there --default-index $SWEEPFLEET_PACKAGE_INDEX uv"
     head.run(["sh", "-ec", f". /etc/sweepfleet/machine.env; {install}; test -x /tmp/there/bin/uv"])
@@ -339,7 +345,7 @@ def test_boot_text_makes_a_head(stack: Stack, tmp_path: Path) -> None:
     assert "max 500.0M" in journal
     assert shown(head, "sweepfleet-boot@await-release") == "active"
 
-    head.run(["sh", "-c", "echo results > /srv/sweepfleet/runs/one"])
+    head.run(["sh", "-c", "mkdir /srv/sweepfleet/runs; echo results > /srv/sweepfleet/runs/one"])
     uuid = head.run(["blkid", "-o", "value", "-s", "UUID", "/dev/nvme1n1"]).stdout
     head.reboot()
     settled(head)
@@ -439,6 +445,8 @@ from tests.cloud.rehearsal.stack import Stack
 with Cloud(Path(sys.argv[1])) as cloud:
     stack = Stack(cloud, "left")
     machine = stack.run("#cloud-config\\n").wait_running()
+    machine.limit(0.5)
+    machine.limit(0)
     volume = stack.volume()
     stack.ec2.attach_volume(VolumeId=volume, InstanceId=machine.instance_id, Device="/dev/xvdf")
     while machine.run(["sh", "-c", "mkfs.ext4 -q /dev/nvme1n1 && mount /dev/nvme1n1 /mnt"], check=False).returncode:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,15 @@ class AwsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """An object in the bucket."""
+
+    key: str
+    mark: str  # changes with its content
+    changed: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Aws:
     """Calls of `aws` that this project needs; each raises AwsError."""
 
@@ -27,9 +38,23 @@ class Aws:
         """Download an object; the file appears whole."""
         self._s3("cp", self._url(key), str(file))
 
+    def get_start(self, key: str, file: Path, *, most_bytes: int) -> None:
+        """Download no more than an object's beginning: for what somebody else put there."""
+        words = ["get-object", "--bucket", self.facts.bucket, "--key", key, "--range", f"bytes=0-{most_bytes - 1}"]
+        self._run("s3api", *words, str(file))
+
     def put(self, file: Path, key: str) -> None:
         """Upload a file."""
         self._s3("cp", str(file), self._url(key))
+
+    def get_all(self, prefix: str, names: Iterable[str], folder: Path) -> None:
+        """Download the objects of these names under a prefix, all with one call."""
+        only = [word for name in names for word in ("--include", name)]
+        self._s3("cp", self._url(prefix), str(folder), "--recursive", "--exclude", "*", *only)
+
+    def put_all(self, folder: Path, prefix: str) -> None:
+        """Upload a folder's files, all with one call."""
+        self._s3("cp", str(folder), self._url(prefix), "--recursive")
 
     def sync(self, folder: Path, prefix: str) -> None:
         """Upload a folder's files; what is there already and the same is left."""
@@ -39,11 +64,11 @@ class Aws:
         """Whether an object is there; only for a role that may list."""
         return bool(self.list(key))
 
-    def list(self, prefix: str) -> list[tuple[str, str]]:
-        """Keys under a prefix, each with the mark that changes with its content."""
+    def list(self, prefix: str) -> list[Stored]:
+        """The objects under a prefix."""
         words = ["s3api", "list-objects-v2", "--bucket", self.facts.bucket, "--prefix", prefix]
-        found = self._json(*words, "--query", "Contents[].[Key,ETag]")
-        return [(str(key), str(mark)) for key, mark in found or ()]
+        found = self._json(*words, "--query", "Contents[].[Key,ETag,LastModified]")
+        return [Stored(key, mark, datetime.fromisoformat(changed)) for key, mark, changed in found or ()]
 
     def group_size(self) -> tuple[int, int, int]:
         """The group's wanted and largest size, and how many machines it has."""

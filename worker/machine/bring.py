@@ -1,12 +1,12 @@
-"""Releases and environments, brought to this machine from the bucket: `bring JOB`, as root.
+"""Releases and environments, brought to this machine from the bucket, as root.
 
-A release's name is the SHA-256 of its archive, so nobody can have another one brought under its name.
+A release's name is the SHA-256 of its archive, so nobody can have another one brought under its name. An archive
+appears unpacked and whole or not at all, and nothing of it outside its own folder.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -14,11 +14,12 @@ import subprocess
 import time
 from pathlib import Path
 
-from worker.machine.aws import Aws
-from worker.machine.facts import HOME, KEYS, Facts
+from worker.machine.aws import Aws, AwsError
+from worker.machine.facts import HOME, KEYS
 
 WANTED = Path("/run/sweepfleet/wanted")  # the service user asks here, root brings
 PATIENCE_S = 600
+AGAIN_S = 5.0  # after something that was asked for could not be brought
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -27,18 +28,28 @@ class BringError(Exception):
 
 
 def bring_release(aws: Aws, sha256: str) -> Path:
-    """A release's folder, brought here if it is not."""
-    return _bring(aws, KEYS.release(sha256), HOME.release(sha256), sha256=sha256)
+    """A release's folder, brought here if it is not.
+
+    Raises:
+        AwsError: it cannot be read.
+        BringError: it is not what was pushed.
+    """
+    return _bring(aws, KEYS.release(sha256), HOME.release(_hash(sha256)), sha256=sha256)
 
 
 def bring_environment(aws: Aws, lock: str) -> Path:
     """An environment's folder, likewise."""
-    place = HOME.environment(lock)
+    place = HOME.environment(_hash(lock))
     if place.exists():
         return place
+    return _bring(aws, KEYS.environment(lock), place, sha256=environment_sha256(aws, lock))
+
+
+def environment_sha256(aws: Aws, lock: str) -> str:
+    """The SHA-256 of an environment's archive, as the head noted it when it had stored it."""
     note = HOME.path / ".environment.sha256"
     aws.get(KEYS.environment_hash(lock), note)
-    return _bring(aws, KEYS.environment(lock), place, sha256=note.read_text().strip())
+    return note.read_text().strip()
 
 
 def _bring(aws: Aws, key: str, place: Path, *, sha256: str) -> Path:
@@ -54,13 +65,28 @@ def _bring(aws: Aws, key: str, place: Path, *, sha256: str) -> Path:
             seen = hashlib.file_digest(file, "sha256").hexdigest()
         if seen != sha256:
             raise BringError(f"{key} is not what was pushed: its SHA-256 is {seen}, not {sha256}")
-        subprocess.run(["tar", "-xzf", archive, "-C", new, "--no-same-owner"], check=True)
+        _unpack(archive, new, key=key)
         os.sync()  # a power cut after the renaming must not leave empty files under the final name
         place.parent.mkdir(exist_ok=True)
         new.rename(place)
     finally:
         shutil.rmtree(parts, ignore_errors=True)
     return place
+
+
+def _hash(name: str) -> str:
+    """The same name, once it is known to be one: names come from a folder that the service user can write to."""
+    if not SHA256.fullmatch(name):
+        raise BringError(f"{name!r} is the name of no release and no environment, which are 64 hexadecimal digits")
+    return name
+
+
+def _unpack(archive: Path, folder: Path, *, key: str) -> None:
+    """Unpack as root's own files and without setuid bits; tar itself refuses what would go elsewhere."""
+    words = ["tar", "-xzf", str(archive), "-C", str(folder), "--no-same-owner", "--no-same-permissions"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BringError(f"{key} cannot be unpacked: {done.stderr.strip()}")
 
 
 def open_counter(user: str) -> None:
@@ -70,12 +96,19 @@ def open_counter(user: str) -> None:
 
 
 def serve_counter(aws: Aws) -> None:
-    """Bring what was asked for; what is no release's name is dropped."""
+    """Bring what was asked for; what is no release's name is left. What cannot be brought is said."""
     for asked in list(WANTED.iterdir()):
+        if not SHA256.fullmatch(asked.name) or asked.is_dir():
+            continue
         asked.unlink()
-        if SHA256.fullmatch(asked.name) and not HOME.release(asked.name).exists():
-            print(f"bringing the release {asked.name[:12]}", flush=True)
+        if HOME.release(asked.name).exists():
+            continue
+        print(f"bringing the release {asked.name[:12]}", flush=True)
+        try:
             bring_release(aws, asked.name)
+        except (AwsError, BringError) as error:
+            print(f"the release {asked.name[:12]} was not brought: {error}", flush=True)
+            time.sleep(AGAIN_S)
 
 
 def ask_for(root: Path) -> None:
@@ -91,18 +124,5 @@ def ask_for(root: Path) -> None:
     while not HOME.release(sha256).exists():
         (WANTED / sha256).touch()
         if time.monotonic() > end_s:
-            raise BringError(f"the release {sha256[:12]} did not come in {PATIENCE_S} s")
+            raise BringError(f"the release {sha256[:12]} did not come in {PATIENCE_S} s: inv logs --worker says why")
         time.sleep(0.5)
-
-
-def bring_job(facts: Facts, job: Path) -> None:
-    """Bring what a job needs, and link it there."""
-    wanted = json.loads((job / "job.json").read_text())
-    aws = Aws(facts)
-    for name, place in (
-        ("release", bring_release(aws, wanted["release"])),
-        ("environment", bring_environment(aws, wanted["environment"])),
-    ):
-        link = job / name
-        link.unlink(missing_ok=True)
-        link.symlink_to(place)

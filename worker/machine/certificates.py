@@ -14,6 +14,7 @@ from pathlib import Path
 from worker.machine.facts import SERVICE_USER, Tls
 
 CA_DAYS, DAYS = 3650, 825
+DEADLINE_S = 60
 
 
 class CertificateError(Exception):
@@ -92,7 +93,11 @@ def _key(file: Path) -> None:
 
 
 def _openssl(*words: str | Path) -> str:
-    done = subprocess.run(["openssl", *map(str, words)], capture_output=True, text=True, timeout=60, check=False)
+    command = ["openssl", *map(str, words)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise CertificateError(f"openssl {words[0]} did not end in {DEADLINE_S} s") from None
     if done.returncode:
         raise CertificateError(f"openssl {words[0]}: {done.stderr.strip()}")
     return done.stdout

@@ -63,16 +63,35 @@ class Home:
 
     def release(self, sha256: str) -> Path:
         """A release's files."""
-        return self.path / "releases" / sha256
+        return self.releases / sha256
 
     def environment(self, lock: str) -> Path:
         """A Python environment, by the hash of what is in it."""
-        return self.path / "environments" / lock
+        return self.environments / lock
+
+    @property
+    def releases(self) -> Path:
+        """The folder of all releases."""
+        return self.path / "releases"
+
+    def incoming(self, sha256: str) -> Path:
+        """A release's archive, as it came from a laptop; until it is stored."""
+        return self.path / "incoming" / f"{sha256}.tar.gz"
+
+    @property
+    def environments(self) -> Path:
+        """The folder of all environments."""
+        return self.path / "environments"
 
     @property
     def current(self) -> Path:
         """The link to the newest release."""
         return self.path / "current"
+
+    @property
+    def fleet_release(self) -> Path:
+        """The link to the release whose code scheduler and workers run: an older one while a run of it goes on."""
+        return self.path / "fleet"
 
     @property
     def fleet_environment(self) -> Path:
@@ -87,7 +106,7 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """A machine's keys and certificates, in a folder that its service user can read and nobody else."""
+    """A machine's keys and certificates: each part's are the service user's, the CA's key is root's."""
 
     folder: Path
 
@@ -145,8 +164,10 @@ class Keys:
     """The bucket's keys that machines use; `infra.layout.BucketLayout` says who may do what with them."""
 
     current: str = "releases/current.json"
+    fleet: str = "releases/fleet.json"  # the note of the release that scheduler and workers run
     ca: str = "tls/ca.pem"
     requests: str = "requests/"
+    certificates: str = "certificates/"
 
     def release(self, sha256: str) -> str:
         """A release's archive."""
@@ -170,7 +191,7 @@ class Keys:
 
     def certificate(self, me: str) -> str:
         """The certificate that the head made of it."""
-        return f"certificates/{me}/cert.pem"
+        return f"{self.certificates}{me}/cert.pem"
 
 
 KEYS = Keys()

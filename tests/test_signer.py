@@ -1,0 +1,108 @@
+"""The head's signer: each machine gets its own certificate, and what one of them sends harms no other."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from worker.machine import signer
+from worker.machine.aws import Aws, AwsError, Stored
+from worker.machine.certificates import make_ca, make_request
+from worker.machine.facts import KEYS, Tls
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Bucket(Aws):
+    """A bucket of the signer's: what is in it, and what cannot be read."""
+
+    facts: Any = None
+    objects: dict[str, bytes] = field(default_factory=dict)
+    unreadable: set[str] = field(default_factory=set)
+    puts: list[str] = field(default_factory=list)
+
+    def list(self, prefix: str) -> list[Stored]:
+        return [Stored(key, str(hash(data)), NOON) for key, data in self.objects.items() if key.startswith(prefix)]
+
+    def get_start(self, key: str, file: Path, *, most_bytes: int) -> None:
+        if key in self.unreadable:
+            raise AwsError("aws s3api get-object: AccessDenied")
+        file.write_bytes(self.objects[key][:most_bytes])
+
+    def put(self, file: Path, key: str) -> None:
+        self.objects[key] = file.read_bytes()
+        self.puts.append(key)
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Tls:
+    made = Tls(tmp_path / "head")
+    make_ca(made, name="cluster")
+    return made
+
+
+def a_request(tmp_path: Path, *, subject: str) -> bytes:
+    return make_request(Tls(tmp_path / subject.replace(":", "-")), "worker", subject=subject).read_bytes()
+
+
+def subject_of(certificate: bytes) -> str:
+    shown = ["openssl", "x509", "-noout", "-subject"]
+    return subprocess.run(shown, input=certificate, capture_output=True, check=True).stdout.decode().strip()
+
+
+def with_another_name(request: bytes) -> bytes:
+    """A request whose signature is of another text."""
+    first, *body, last = request.splitlines(keepends=True)
+    return first + base64.encodebytes(base64.b64decode(b"".join(body)).replace(b"worker-1", b"worker-2")) + last
+
+
+def test_a_machine_gets_its_own_name_whatever_it_asks_for(tmp_path: Path, tls: Tls) -> None:
+    bucket = Bucket(objects={KEYS.request("AROA:i-1"): a_request(tmp_path, subject="AROA:i-2")})
+    signer.look(bucket, tls, {})
+    assert subject_of(bucket.objects[KEYS.certificate("AROA:i-1")]) == "subject=CN = AROA:i-1"
+    assert KEYS.certificate("AROA:i-2") not in bucket.objects
+
+
+def test_what_is_no_request_stops_no_other(tmp_path: Path, tls: Tls, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing, rubbish, a gigabyte's beginning, a forged request, one that cannot be read; and then a good one."""
+    good = a_request(tmp_path, subject="worker-1")
+    forged = with_another_name(good)
+    sent = [b"", b"rubbish", b"\0" * 10 * signer.MOST_BYTES, forged, b"unreadable", good]
+    bucket = Bucket(objects={KEYS.request(f"AROA:i-{number}"): data for number, data in enumerate(sent)})
+    bucket.unreadable.add(KEYS.request("AROA:i-4"))
+    marks: dict[str, str] = {}
+    signer.look(bucket, tls, marks)
+    made = [key for key in bucket.objects if key.startswith(KEYS.certificates)]
+    assert made == [KEYS.certificate("AROA:i-5")]
+    said = capsys.readouterr().out
+    assert all(f"AROA:i-{number}: " in said for number in range(6))
+    assert "self-signature" in said
+    bucket.unreadable.clear()
+    bucket.objects[KEYS.request("AROA:i-4")] = good
+    signer.look(bucket, tls, marks)
+    assert KEYS.certificate("AROA:i-4") in bucket.objects, "what could not be read is tried again"
+    assert len(bucket.puts) == 2, "and what was answered is not answered again"
+
+
+def test_nothing_but_a_request_is_looked_at(tmp_path: Path, tls: Tls) -> None:
+    bucket = Bucket(objects={f"{KEYS.requests}AROA:i-1/other.pem": a_request(tmp_path, subject="x")})
+    signer.look(bucket, tls, {})
+    assert bucket.puts == []
+
+
+def test_a_signer_that_starts_anew_signs_no_request_again() -> None:
+    """But those without a certificate, and those that were made anew after theirs: as when the CA is another one."""
+    minute = timedelta(minutes=1)
+    requests = [Stored(KEYS.request(me), me, NOON) for me in ("done", "new", "again")]
+    certificates = [
+        Stored(KEYS.certificate("done"), "", NOON + minute),
+        Stored(KEYS.certificate("again"), "", NOON - minute),
+    ]
+    assert signer.answered(requests, certificates) == {KEYS.request("done"): "done"}
