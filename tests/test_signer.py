@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,18 +28,32 @@ class Bucket(Aws):
     objects: dict[str, bytes] = field(default_factory=dict)
     unreadable: set[str] = field(default_factory=set)
     puts: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
 
     def list(self, prefix: str) -> list[Stored]:
-        return [Stored(key, str(hash(data)), NOON) for key, data in self.objects.items() if key.startswith(prefix)]
+        self.calls.append("list")
+        found = [(key, data) for key, data in self.objects.items() if key.startswith(prefix)]
+        return [Stored(key, str(hash(data)), NOON, len(data)) for key, data in found]
 
-    def get_start(self, key: str, file: Path, *, most_bytes: int) -> None:
-        if key in self.unreadable:
-            raise AwsError("aws s3api get-object: AccessDenied")
-        file.write_bytes(self.objects[key][:most_bytes])
+    def get_all(self, prefix: str, names: Iterable[str], folder: Path, *, most_bytes: int) -> None:
+        self.calls.append("get")
+        refused = []
+        for key in (f"{prefix}{name}" for name in names):
+            if key in self.unreadable or len(self.objects[key]) > most_bytes:
+                refused.append(key)
+                continue
+            file = folder / key.removeprefix(prefix)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(self.objects[key])
+        if refused:
+            raise AwsError(f"aws s3 cp: AccessDenied: {refused}")
 
-    def put(self, file: Path, key: str) -> None:
-        self.objects[key] = file.read_bytes()
-        self.puts.append(key)
+    def put_all(self, folder: Path, prefix: str) -> None:
+        self.calls.append("put")
+        for file in folder.rglob("*.*"):
+            key = f"{prefix}{file.relative_to(folder)}"
+            self.objects[key] = file.read_bytes()
+            self.puts.append(key)
 
 
 @pytest.fixture
@@ -91,18 +106,43 @@ def test_what_is_no_request_stops_no_other(tmp_path: Path, tls: Tls, capsys: pyt
     assert len(bucket.puts) == 2, "and what was answered is not answered again"
 
 
+def test_many_requests_take_as_many_calls_as_one(tmp_path: Path, tls: Tls) -> None:
+    """Each call of `aws` takes the head a second, and all workers of a fleet ask at once."""
+    requests = {KEYS.request(f"AROA:i-{number}"): a_request(tmp_path, subject=f"w-{number}") for number in range(30)}
+    bucket = Bucket(objects=dict(requests))
+    signer.look(bucket, tls, {})
+    assert bucket.calls == ["list", "get", "put"]
+    for number in range(30):
+        assert subject_of(bucket.objects[KEYS.certificate(f"AROA:i-{number}")]) == f"subject=CN = AROA:i-{number}"
+
+
+def test_what_could_not_be_stored_is_stored_later(
+    tmp_path: Path, tls: Tls, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise AwsError("aws s3 cp: SlowDown")
+
+    bucket, marks = Bucket(objects={KEYS.request("AROA:i-1"): a_request(tmp_path, subject="w")}), dict[str, str]()
+    with monkeypatch.context() as patched:
+        patched.setattr(Bucket, "put_all", refuse)
+        signer.look(bucket, tls, marks)
+    assert "AROA:i-1: aws s3 cp: SlowDown" in capsys.readouterr().out
+    signer.look(bucket, tls, marks)
+    assert bucket.puts == [KEYS.certificate("AROA:i-1")]
+
+
 def test_nothing_but_a_request_is_looked_at(tmp_path: Path, tls: Tls) -> None:
     bucket = Bucket(objects={f"{KEYS.requests}AROA:i-1/other.pem": a_request(tmp_path, subject="x")})
     signer.look(bucket, tls, {})
-    assert bucket.puts == []
+    assert bucket.calls == ["list"]
 
 
 def test_a_signer_that_starts_anew_signs_no_request_again() -> None:
     """But those without a certificate, and those that were made anew after theirs: as when the CA is another one."""
     minute = timedelta(minutes=1)
-    requests = [Stored(KEYS.request(me), me, NOON) for me in ("done", "new", "again")]
+    requests = [Stored(KEYS.request(me), me, NOON, 400) for me in ("done", "new", "again")]
     certificates = [
-        Stored(KEYS.certificate("done"), "", NOON + minute),
-        Stored(KEYS.certificate("again"), "", NOON - minute),
+        Stored(KEYS.certificate("done"), "", NOON + minute, 900),
+        Stored(KEYS.certificate("again"), "", NOON - minute, 900),
     ]
     assert signer.answered(requests, certificates) == {KEYS.request("done"): "done"}

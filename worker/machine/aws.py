@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ class Stored:
     key: str
     mark: str  # changes with its content
     changed: datetime
+    size: int  # in bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +39,19 @@ class Aws:
         """Download an object; the file appears whole."""
         self._s3("cp", self._url(key), str(file))
 
-    def get_start(self, key: str, file: Path, *, most_bytes: int) -> None:
-        """Download no more than an object's beginning: for what somebody else put there."""
-        words = ["get-object", "--bucket", self.facts.bucket, "--key", key, "--range", f"bytes=0-{most_bytes - 1}"]
-        self._run("s3api", *words, str(file))
-
     def put(self, file: Path, key: str) -> None:
         """Upload a file."""
         self._s3("cp", str(file), self._url(key))
 
-    def get_all(self, prefix: str, names: Iterable[str], folder: Path) -> None:
-        """Download the objects of these names under a prefix, all with one call."""
+    def get_all(self, prefix: str, names: Iterable[str], folder: Path, *, most_bytes: int) -> None:
+        """Download small objects of these names under a prefix, all with one call.
+
+        Raises:
+            AwsError: some could not be had, or were larger than that; the others are there.
+        """
         only = [word for name in names for word in ("--include", name)]
-        self._s3("cp", self._url(prefix), str(folder), "--recursive", "--exclude", "*", *only)
+        words = ["s3", "cp", self._url(prefix), str(folder), "--recursive", "--exclude", "*", *only]
+        self._run(*words, "--only-show-errors", within=["prlimit", f"--fsize={most_bytes}"])
 
     def put_all(self, folder: Path, prefix: str) -> None:
         """Upload a folder's files, all with one call."""
@@ -67,8 +68,8 @@ class Aws:
     def list(self, prefix: str) -> list[Stored]:
         """The objects under a prefix."""
         words = ["s3api", "list-objects-v2", "--bucket", self.facts.bucket, "--prefix", prefix]
-        found = self._json(*words, "--query", "Contents[].[Key,ETag,LastModified]")
-        return [Stored(key, mark, datetime.fromisoformat(changed)) for key, mark, changed in found or ()]
+        found = self._json(*words, "--query", "Contents[].[Key,ETag,LastModified,Size]")
+        return [Stored(key, mark, datetime.fromisoformat(changed), size) for key, mark, changed, size in found or ()]
 
     def group_size(self) -> tuple[int, int, int]:
         """The group's wanted and largest size, and how many machines it has."""
@@ -106,11 +107,11 @@ class Aws:
     def _json(self, *words: str) -> Any:
         return json.loads(self._run(*words, "--output", "json") or "null")
 
-    def _run(self, *words: str) -> str:
+    def _run(self, *words: str, within: Sequence[str] = ()) -> str:
         endpoint = ["--endpoint-url", self.facts.endpoint_url] if self.facts.endpoint_url else []
         try:
             done = subprocess.run(
-                ["aws", *endpoint, *words], capture_output=True, text=True, timeout=DEADLINE_S, check=False
+                [*within, "aws", *endpoint, *words], capture_output=True, text=True, timeout=DEADLINE_S, check=False
             )
         except subprocess.TimeoutExpired:
             raise AwsError(f"aws {' '.join(words[:2])} did not end in {DEADLINE_S} s") from None

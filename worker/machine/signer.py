@@ -7,16 +7,17 @@ certificate is made for that name, whatever the request says.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from worker.machine.aws import Aws, AwsError, Stored
 from worker.machine.certificates import CertificateError, sign
 from worker.machine.facts import KEYS, Data, Facts, Tls
 from worker.machine.keeper import wanted
 
-POLL_S = 1.0
+POLL_S = 2.0  # each look starts `aws`, which takes the head half a second of its processor
 REST_S = 30.0  # between two looks while nobody wants workers: each look is a call that AWS bills
 MOST_BYTES = 16384  # of a request, which has some 400: whatever a worker puts there, the head's disk does not fill
 
@@ -41,9 +42,10 @@ def serve(facts: Facts) -> None:
 
 def look(aws: Aws, tls: Tls, marks: dict[str, str]) -> None:
     """Answer the requests whose mark is not here, and note it. One that cannot be answered delays no other."""
-    for request in aws.list(KEYS.requests):
-        if marks.get(request.key) != request.mark:
-            marks[request.key] = answer(aws, tls, request)
+    new = [one for one in aws.list(KEYS.requests) if marks.get(one.key) != one.mark]
+    requests = [one for one in new if _is_request(one)]
+    again = answer(aws, tls, requests) if requests else []
+    marks.update({one.key: one.mark for one in new if one not in again})
 
 
 def answered(requests: Iterable[Stored], certificates: Iterable[Stored]) -> dict[str, str]:
@@ -56,25 +58,55 @@ def answered(requests: Iterable[Stored], certificates: Iterable[Stored]) -> dict
     }
 
 
-def answer(aws: Aws, tls: Tls, request: Stored) -> str:
-    """Answer one request; its mark, or "" when it is to be tried again. What is none is said and passed over."""
-    me = _asker(request)
-    if request.key != KEYS.request(me):
-        return request.mark
+def answer(aws: Aws, tls: Tls, requests: Sequence[Stored]) -> list[Stored]:
+    """Answer requests; those that are to be tried again. What cannot be signed is said and passed over.
+
+    However many there are, `aws` is started twice: its start takes longer than all the rest, and workers of a fleet
+    ask all at once.
+    """
     with TemporaryDirectory() as folder:
-        file, certificate = Path(folder, "csr.pem"), Path(folder, "cert.pem")
-        try:
-            aws.get_start(request.key, file, most_bytes=MOST_BYTES)
-            sign(tls, file, certificate, subject=me)
-            aws.put(certificate, KEYS.certificate(me))
-        except CertificateError as error:
-            print(f"{me}: {error}", flush=True)
-        except AwsError as error:
-            print(f"{me}: {error}", flush=True)
-            return ""
-        else:
-            print(f"{me}: signed", flush=True)
-    return request.mark
+        names = [one.key.removeprefix(KEYS.requests) for one in requests]
+        missing = _error(aws.get_all, KEYS.requests, names, Path(folder, KEYS.requests), most_bytes=MOST_BYTES)
+        here = [one for one in requests if Path(folder, one.key).exists()]
+        signed = [one for one in here if _signed(tls, Path(folder), one)]
+        unstored = _error(aws.put_all, Path(folder, KEYS.certificates), KEYS.certificates) if signed else ""
+    for one in requests:
+        if one not in here or (one in signed and unstored):
+            print(f"{_asker(one)}: {unstored if one in here else missing or 'the request is gone'}", flush=True)
+        elif one in signed:
+            print(f"{_asker(one)}: signed", flush=True)
+    return [one for one in requests if one not in here or (one in signed and unstored)]
+
+
+def _signed(tls: Tls, folder: Path, request: Stored) -> bool:
+    """Make the certificate where it is to be stored from; whether the request was one."""
+    me, made = _asker(request), folder / "cert.pem"
+    try:
+        sign(tls, folder / request.key, made, subject=me)
+    except CertificateError as error:
+        print(f"{me}: {error}", flush=True)
+        return False
+    place = folder / KEYS.certificate(me)
+    place.parent.mkdir(parents=True)
+    made.rename(place)
+    return True
+
+
+def _error(call: Callable[..., None], *arguments: Any, **options: Any) -> str:
+    """Make a call; what AWS said against it, or ""."""
+    try:
+        call(*arguments, **options)
+    except AwsError as error:
+        return str(error)
+    return ""
+
+
+def _is_request(one: Stored) -> bool:
+    if one.key != KEYS.request(_asker(one)):
+        return False
+    if one.size > MOST_BYTES:
+        print(f"{_asker(one)}: {one.size} bytes are no request", flush=True)
+    return one.size <= MOST_BYTES
 
 
 def _asker(request: Stored) -> str:
