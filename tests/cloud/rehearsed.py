@@ -33,6 +33,13 @@ settings, endpoint, root, region = json.loads(sys.argv[1]), *sys.argv[2:]
 made = up(Mocks(endpoint, region=region), settings, region=region)
 StackFolder(Path(root), "dev").keep(Outputs.from_json(json.dumps(made)))
 """
+LEFTOVERS = """
+import json, sys
+from tests.cloud.aws import Aws
+from tests.cloud.leftovers import leftovers
+endpoint, region = sys.argv[1:]
+print(json.dumps(leftovers(Aws(region, endpoint))))
+"""
 SETTINGS = f"Pulumi.{STACK}.yaml"
 
 
@@ -164,6 +171,13 @@ class Laptop:
         else:
             self._up_in_process(wanted)
         return self.outputs
+
+    def leftovers(self) -> list[str]:
+        """What there is in the account that somebody made."""
+        found: list[str] = json.loads(
+            self._run(sys.executable, "-c", LEFTOVERS, self.cloud.endpoint_url, REGION).stdout
+        )
+        return found
 
     def _set(self, settings: Mapping[str, Any]) -> None:
         """Make the stack with these settings, and commit them, as docs/cluster.md says."""

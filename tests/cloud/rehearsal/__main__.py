@@ -94,7 +94,7 @@ def state(entry: Lease) -> str:
     if entry.alive:
         whose = f"process {entry.owner.pid}'s, and ends with it" if entry.owner else "until: inv rehearsal down"
         return f"up ({whose})"
-    return "starting" if entry.wanted else "dead; clear away what it left: inv rehearsal down"
+    return "starting or ending" if entry.wanted else "dead; clear away what it left: inv rehearsal down"
 
 
 def not_one(found: list[Lease], name: str) -> str:

@@ -175,6 +175,10 @@ class Cloud:
         """What machines were refused because their role does not allow it."""
         return list(self.order("denials"))
 
+    def requests(self) -> list[tuple[str, str, str]]:
+        """Every request to AWS, oldest first: the caller's address, method and path."""
+        return list(self.order("requests"))
+
     def order(self, name: str, **arguments: Any) -> Any:
         """Have the rig do something; its error is raised here."""
         with Client(str(self.lease.socket), family="AF_UNIX") as connection:

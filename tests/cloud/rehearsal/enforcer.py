@@ -38,8 +38,10 @@ class Guard:
     def __init__(self, application: amazon.Application) -> None:
         self._application = application
         self.denials: list[str] = []
+        self.requests: list[tuple[str, str, str]] = []  # caller's address, method, path
 
     def __call__(self, environ: Environ, start: Start) -> Iterable[bytes]:
+        self.requests.append((environ["REMOTE_ADDR"], environ["REQUEST_METHOD"], environ["PATH_INFO"]))
         query = environ.get("QUERY_STRING", "")
         claim = asked.signed(environ.get("HTTP_AUTHORIZATION", ""), query)
         role = _role(claim.key_id) if claim else None

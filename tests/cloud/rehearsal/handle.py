@@ -110,6 +110,15 @@ class MachineHandle:
         """Every request to its metadata service gets this status, after this long; without arguments, all is well."""
         self._cloud.order("imds", instance_id=self.instance_id, status=status, delay_s=delay_s)
 
+    @property
+    def used_s(self) -> float:
+        """The processor time that it has used since it was switched on."""
+        return float(self._cloud.order("used", instance_id=self.instance_id))
+
+    def limit(self, cores: float) -> None:
+        """Give it so many of this host's cores until it is switched off, e.g. 0.5; 0 for all of them."""
+        self._cloud.order("limit", instance_id=self.instance_id, cores=cores)
+
     def console(self) -> str:
         """What has appeared on its console, of all boots; also after its end when the cloud's root is kept."""
         return self.disk.read_console()

@@ -19,8 +19,8 @@ from tests.cloud.rehearsal.base import CACHE
 
 PREFIX = "sweepfleet-"
 CLOUDS = CACHE / "clouds"
-# Where cgroups of version 2 are on a host that has only these, and on one that has version 1 too.
-HIERARCHIES = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
+# Where cgroups of version 2 are on a host that has only these, and on one that has version 1 too; and its cores'.
+HIERARCHIES = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup/cpu"))
 GONE_WITHIN_S = 10
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.cloud.rehearsal import cores
 from tests.cloud.rehearsal.host import HostError, run
 from tests.cloud.rehearsal.network import Link
 
@@ -100,6 +101,15 @@ class Machine:
     def wants_reboot(self) -> bool:
         """Whether it has ended because it reboots."""
         return self._process is not None and self._process.poll() == REBOOT
+
+    @property
+    def used_s(self) -> float:
+        """The processor time that it has used since it was switched on."""
+        return cores.used_s(self._cgroup)
+
+    def limit(self, share: float) -> None:
+        """Give it so many of the host's cores, until it is switched off; 0 for all."""
+        cores.limit(self._cgroup, share)
 
     def signal(self, number: int) -> None:
         """Send a signal to its process 1, as a power button does."""

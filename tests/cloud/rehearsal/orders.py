@@ -29,6 +29,16 @@ def machines(rig: Rig) -> dict[str, int | None]:
     return {name: unit.machine.leader for name, unit in list(rig.reconciler.units.items())}
 
 
+def used(rig: Rig, *, instance_id: str) -> float:
+    """The processor time, in seconds, that a machine has used since it was switched on."""
+    return rig.reconciler.units[instance_id].machine.used_s
+
+
+def limit(rig: Rig, *, instance_id: str, cores: float) -> None:
+    """Give a machine so many of the host's cores; 0 for all."""
+    rig.reconciler.units[instance_id].machine.limit(cores)
+
+
 def kill(rig: Rig, *, instance_id: str) -> None:
     """Cut a machine's power. Its group replaces it; one without a group is stopped."""
     unit = rig.reconciler.units[instance_id]
@@ -99,7 +109,15 @@ def denials(rig: Rig) -> list[str]:
     return list(rig.guard.denials)
 
 
+def requests(rig: Rig) -> list[tuple[str, str, str]]:
+    """Every request to AWS, oldest first: the caller's address, method and path."""
+    return list(rig.guard.requests)
+
+
 ORDERS: dict[str, Callable[..., Any]] = {
     each.__name__: each
-    for each in (state, machines, kill, cut, mend, imds, interrupt, rebalance, refuse, relent, index, denials)
+    for each in (
+        *(state, machines, used, limit, kill, cut, mend, imds, interrupt, rebalance, refuse, relent, index),
+        *(denials, requests),
+    )
 }
