@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet import remote
+from fleet import console, remote
 from fleet.cloud import Cloud
 from fleet.folder import StackFolder, stacks_up
 from fleet.push import Pushed, current_release
@@ -33,34 +33,50 @@ class Fleet:
         return StackFolder(self.root, self.outputs.stack)
 
     @contextlib.contextmanager
-    def head(self, *, patience_s: float = 0) -> Iterator[remote.Host]:
-        """An open connection to the head; see `fleet.remote.head`. A head that is new may have some time."""
+    def head(self, *, patience_s: float = 0, say: Callable[[str], None] = print) -> Iterator[remote.Host]:
+        """An open connection to the head; see `fleet.remote.head`.
+
+        Args:
+            patience_s: for a head that has just been made, and does not answer yet.
+            say: tells the user so, once.
+
+        Raises:
+            ClusterError: it cannot be had, with the last lines of its console when its boot did not come so far.
+        """
+        waits = False
         end_s = time.monotonic() + patience_s
         with contextlib.ExitStack() as stack:
             while True:
-                opening = remote.head(self.cloud, self.outputs, known_hosts=self.folder.known_hosts)
+                opening = remote.head(self.cloud, self.outputs)
                 try:
                     host = stack.enter_context(opening)
-                except remote.NotYetError:
+                except remote.NotYetError as error:
                     if time.monotonic() > end_s:
-                        raise
+                        raise self._with_console(error, self.outputs.head_id) from None
+                    if not waits:
+                        say(f"Waiting for the head, {patience_s:.0f} s at most. {error}")
+                        waits = True
                     time.sleep(RETRY_S)
                 else:
                     break
             yield host
 
     @contextlib.contextmanager
-    def worker(self, instance_id: str) -> Iterator[remote.Host]:
-        """An open connection to a worker, through the head."""
-        found = self.find_worker(instance_id)
-        with remote.worker(
-            self.cloud,
-            self.outputs,
-            instance_id=found.instance_id,
-            address=found.private_ip,
-            known_hosts=self.folder.known_hosts,
-        ) as host:
+    def worker(self, found: Worker) -> Iterator[remote.Host]:
+        """An open connection to a worker, through the head; errors as of `head`."""
+        with contextlib.ExitStack() as stack:
+            opening = remote.worker(self.cloud, self.outputs, instance_id=found.instance_id, address=found.private_ip)
+            try:
+                host = stack.enter_context(opening)
+            except remote.NotYetError as error:
+                raise self._with_console(error, found.instance_id) from None
             yield host
+
+    def _with_console(self, error: remote.NotYetError, instance_id: str) -> remote.NotYetError:
+        """The same error, with what the machine's console says, where its boot has not come to its host key."""
+        if not isinstance(error, remote.NoKeyError):
+            return error
+        return remote.NotYetError(f"{error}\n{console.last_lines(self.cloud, instance_id)}")
 
     def find_worker(self, instance_id: str) -> Worker:
         """The worker whose instance id begins so.

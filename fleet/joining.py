@@ -15,7 +15,9 @@ JOIN_S = 900
 POLL_S = 2.0
 
 
-def wait_for_workers(fleet: Fleet, head: Host, count: int, *, say: Callable[[str], None]) -> int:
+def wait_for_workers(
+    fleet: Fleet, head: Host, count: int, *, deadline_s: float = JOIN_S, say: Callable[[str], None]
+) -> int:
     """Wait until so many workers have joined the scheduler; returns their slots.
 
     Raises:
@@ -23,6 +25,7 @@ def wait_for_workers(fleet: Fleet, head: Host, count: int, *, say: Callable[[str
     """
     began, since = time.monotonic(), datetime.now(UTC)
     before = -1
+    reason = ""
     while True:
         joined = workers.slots(head)
         if len(joined) != before:
@@ -30,28 +33,32 @@ def wait_for_workers(fleet: Fleet, head: Host, count: int, *, say: Callable[[str
             before = len(joined)
         if len(joined) >= count:
             return sum(joined.values())
-        reason = workers.why_none(fleet.cloud, fleet.outputs, since=since)
-        if reason:
-            say(f"AWS says: {reason}")
-            since = datetime.now(UTC)
-        if time.monotonic() - began > JOIN_S:
+        now = workers.why_none(fleet.cloud, fleet.outputs, since=since)
+        if now and now != reason:
+            say(f"AWS says: {now}")
+        reason = now or reason
+        if time.monotonic() - began > deadline_s:
             raise ClusterError(
-                f"{len(joined)} of {count} workers joined in {JOIN_S} s. {reason or boot_of_one(fleet, joined)}"
+                f"{len(joined)} of {count} workers joined in {deadline_s:.0f} s. {_cause(fleet, joined, reason)} "
+                "What is asked for stays asked for: inv scale 0 takes it back."
             )
         time.sleep(POLL_S)
 
 
-def boot_of_one(fleet: Fleet, joined: dict[str, int]) -> str:
-    """Why a worker that runs has not joined: the last lines of its boot."""
+def _cause(fleet: Fleet, joined: dict[str, int], reason: str) -> str:
+    """Why workers have not joined: one's boot, where AWS has started one; else AWS's reason."""
     late = [one for one in workers.group(fleet.cloud, fleet.outputs).workers if one.instance_id not in joined]
     if not late:
-        return "AWS has started no others: inv status"
-    one = late[0]
+        return f"AWS says: {reason}" if reason else "AWS has started no others: inv status."
+    return "\n".join(filter(None, [f"AWS says: {reason}" if reason else "", boot_of(fleet, late[0]), ""]))
+
+
+def boot_of(fleet: Fleet, worker: workers.Worker) -> str:
+    """The last lines of a worker's boot: from itself, or from its console when it cannot be asked."""
     try:
-        with fleet.worker(one.instance_id) as host:
-            last = host.run(
-                "journalctl", "-n", "15", "--no-pager", "-o", "cat", "-u", "sweepfleet-*", "-u", "cloud-*", sudo=True
-            )
+        with fleet.worker(worker) as host:
+            words = ["journalctl", "-n", "15", "--no-pager", "-o", "cat", "-u", "sweepfleet-*", "-u", "cloud-*"]
+            last = host.run(*words, sudo=True).stdout.rstrip()
     except ClusterError as error:
-        return f"The worker {one.instance_id} cannot be asked why: {error}"
-    return f"The last lines of the worker {one.instance_id}:\n{last.stdout.rstrip()}"
+        return f"The worker {worker.instance_id} cannot be asked: {error}"
+    return f"The last lines of the worker {worker.instance_id}:\n{last}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 
 from fleet.cloud import Cloud, told
 from fleet.errors import ClusterError, NothingToDo
-from fleet.release import Release
+from fleet.release import Release, label
 from fleet.remote import Host
 from grid.errors import UsageError
 from infra.layout import BucketLayout, MachinePaths
@@ -22,6 +23,7 @@ PATHS = MachinePaths()
 BUILD_S = 1800
 HEAD_S = 300  # for a new head's own preparations
 UV = "/usr/local/bin/uv"
+RELEASE_NOTE = re.compile(r"releases/[0-9a-f]{64}\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,11 @@ class Pushed:
     lock: str
     pushed: float  # unix time
     current: bool = False
+
+    @property
+    def label(self) -> str:
+        """How to name it to a person."""
+        return label(self.commit, dirty=self.dirty)
 
     @classmethod
     def of(cls, note: dict[str, Any], *, current: str = "") -> Pushed:
@@ -57,6 +64,12 @@ def current_release(cloud: Cloud, outputs: Outputs) -> Pushed | None:
     return Pushed.of(note, current=note["release"]["sha256"]) if note else None
 
 
+def fleet_release(cloud: Cloud, outputs: Outputs) -> Pushed | None:
+    """The release whose code scheduler and workers run: an older one while a run of it goes on; None before any."""
+    note = _note(cloud, outputs, BucketLayout().fleet)
+    return Pushed.of(note) if note else None
+
+
 def releases(cloud: Cloud, outputs: Outputs) -> list[Pushed]:
     """Every release that was pushed, the newest first."""
     now = current_release(cloud, outputs)
@@ -70,26 +83,31 @@ def releases(cloud: Cloud, outputs: Outputs) -> list[Pushed]:
             for one in page.get("Contents", ())
         ]
     for key in keys:
-        if key.endswith(".json") and key != BucketLayout().current:
+        if RELEASE_NOTE.fullmatch(key):
             note = _note(cloud, outputs, key)
             found += [Pushed.of(note, current=now.sha256 if now else "")] if note else []
     return sorted(found, key=lambda one: one.pushed, reverse=True)
 
 
-def push(head: Host, release: Release, now: Pushed | None, *, say: Callable[[str], None]) -> None:
-    """Make a release the current one.
-
-    Nothing is sent when it is that already; the archive only when the head lacks it, an environment never.
+def new(release: Release, now: Pushed | None) -> Release:
+    """The release, when it is not the current one; asks nobody.
 
     Raises:
         NothingToDo: it is the current one.
-        ClusterError: the head is not ready, or cannot build the environment; the old release goes on.
     """
     if now is not None and now.sha256 == release.sha256:
         raise NothingToDo(f"The cluster has this release already: {release.label}.")
+    return release
+
+
+def push(head: Host, release: Release, *, say: Callable[[str], None]) -> None:
+    """Make a release the current one: its archive is sent when the head lacks it, an environment never.
+
+    Raises:
+        ClusterError: the head is not ready, or cannot build the environment; the old release goes on.
+    """
     wait_for_head(head, say=say)
     place = f"{PATHS.home}/releases/{release.sha256}"
-    arguments = [release.sha256]
     if head.run("test", "-d", place).exit_code:
         say(f"Sending {release.label}, {len(release.data) / 1e6:.1f} MB")
         incoming = f"/tmp/sweepfleet-{release.sha256}.tar.gz"  # noqa: S108 - its hash is checked over there
@@ -98,8 +116,7 @@ def push(head: Host, release: Release, now: Pushed | None, *, say: Callable[[str
             archive.write_bytes(release.data)
             head.put(archive, incoming)
         head.ask("sh", "-euc", UNPACK, "unpack", incoming, release.sha256, PATHS.home, sudo=True)
-        arguments.append(f"{PATHS.home}/incoming/{release.sha256}.tar.gz")
-    _publish(head, release.sha256, arguments)
+    _publish(head, release.sha256)
     say(f"The cluster's release is {release.label} now.")
 
 
@@ -135,15 +152,10 @@ def roll_back(head: Host, cloud: Cloud, outputs: Outputs, *, to: str, say: Calla
         raise UsageError(f"There is {seen} among the releases. List them: inv releases")
     (target,) = fitting
     if target.current:
-        raise NothingToDo(f"The cluster has this release already: {target.commit[:10]}.")
+        raise NothingToDo(f"The cluster has this release already: {target.label}.")
     wait_for_head(head, say=say)
-    place = f"{PATHS.home}/releases/{target.sha256}"
-    if head.run("test", "-d", place).exit_code:
-        raise ClusterError(
-            f"The head does not have the release {target.sha256[:12]} any more. Check out its commit and push."
-        )
-    _publish(head, target.sha256, [target.sha256])
-    say(f"The cluster's release is {target.commit[:10]} again.")
+    _publish(head, target.sha256)
+    say(f"The cluster's release is {target.label} again.")
 
 
 def wait_for_head(head: Host, *, say: Callable[[str], None]) -> None:
@@ -166,11 +178,14 @@ def wait_for_head(head: Host, *, say: Callable[[str], None]) -> None:
         time.sleep(2)
 
 
-def _publish(head: Host, sha256: str, arguments: list[str]) -> None:
-    """Have the head build what is missing, store it and name it current; its words are shown."""
-    here = f"cd {PATHS.home}/releases/{sha256} && set -a && . {PATHS.facts}"
-    script = f'{here} && exec python3 -m worker.machine.publish "$@"'
-    done = head.run("sh", "-c", script, "publish", *arguments, sudo=True, deadline_s=BUILD_S)
+def _publish(head: Host, sha256: str) -> None:
+    """Have the head build what is missing, store it and name it current.
+
+    A release that is in the bucket alone is brought by the one that the head has.
+    """
+    places = " || ".join(f"cd {place} 2>/dev/null" for place in (f"{PATHS.home}/releases/{sha256}", PATHS.current))
+    script = f'{{ {places}; }} && set -a && . {PATHS.facts} && exec python3 -m worker.machine.publish "$@"'
+    done = head.run("sh", "-c", script, "publish", sha256, sudo=True, deadline_s=BUILD_S)
     if done.exit_code:
         said = (done.stderr or done.stdout).strip().removeprefix("error: ")
         raise ClusterError(f"The release was not taken over, and the one before goes on: {said}")

@@ -31,7 +31,12 @@ class Release:
     @property
     def label(self) -> str:
         """How to name it to a person."""
-        return f"{self.commit[:10]}{' with changes' if self.dirty else ''}"
+        return label(self.commit, dirty=self.dirty)
+
+
+def label(commit: str, *, dirty: bool) -> str:
+    """How to name a release to a person."""
+    return f"{commit[:10]}{' with changes' if dirty else ''}"
 
 
 def make_release(root: Path, *, dirty: bool) -> Release:

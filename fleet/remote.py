@@ -5,15 +5,19 @@ Fabric accepts whatever key a host shows; here a key that is not the published o
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import select
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import paramiko
 from fabric import Config, Connection
 from invoke.exceptions import CommandTimedOut, UnexpectedExit
+from paramiko.pkey import UnknownKeyType
 
 from fleet.cloud import Cloud, told
 from fleet.errors import ClusterError
@@ -21,7 +25,7 @@ from infra.layout import SSH_PORT, BucketLayout
 from infra.outputs import Outputs
 
 CONNECT_S = 15
-COMMAND_S = 1800  # an environment that is built for the first time
+CHUNK_BYTES = 65536
 
 
 class HostKeyError(ClusterError):
@@ -30,6 +34,20 @@ class HostKeyError(ClusterError):
 
 class NotYetError(ClusterError):
     """The machine has not published its key, or does not answer: a new one does so in a minute or two."""
+
+
+class NoKeyError(NotYetError):
+    """The machine has not published its key: its boot is not that far, or failed."""
+
+
+class Bytes(Protocol):
+    """Where a command's output goes."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take some."""
+
+    def flush(self) -> object:
+        """Let it through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +78,41 @@ class Host:
             raise ClusterError(f"[{self.name}] `{shlex.join(words)[:80]}` failed: {said or answer.exit_code}")
         return answer.stdout
 
-    def run(
-        self, *words: str, sudo: bool = False, deadline_s: int | None = 120, shown: bool = False, pty: bool = False
-    ) -> Answer:
-        """Run a command to its end; `shown` lets its output through as it comes.
+    def run(self, *words: str, sudo: bool = False, deadline_s: int = 120) -> Answer:
+        """Run a command to its end.
 
         Raises:
             ClusterError: it did not end in time, or the connection broke.
         """
-        command = shlex.join(["sudo", "-n", *words] if sudo else words)
+        command = _command(words, sudo=sudo)
         try:
-            done = self._connection.run(
-                command, hide=not shown, warn=True, pty=pty, timeout=deadline_s, in_stream=None if pty else False
-            )
+            done = self._connection.run(command, hide=True, warn=True, timeout=deadline_s, in_stream=False)
         except CommandTimedOut:
             raise ClusterError(f"[{self.name}] `{command[:80]}` did not end in {deadline_s} s") from None
         except (UnexpectedExit, OSError, EOFError, paramiko.SSHException) as error:
             raise ClusterError(f"[{self.name}] the connection broke: {error}") from None
         return Answer(done.stdout, done.stderr, done.exited)
+
+    def show(self, *words: str, out: Bytes, err: Bytes, sudo: bool = False) -> int:
+        """Run a command with its output let through as it comes; returns its exit code, 128 and more for a signal.
+
+        The command has no input. It is ended when this side goes away, for whatever reason.
+
+        Raises:
+            ClusterError: the connection broke.
+        """
+        try:
+            channel = self._connection.client.get_transport().open_session(timeout=CONNECT_S)
+            channel.exec_command(_command(("sh", "-c", LEASH, "leash", *words), sudo=sudo))
+            with contextlib.closing(channel):
+                while not _drained(channel, out, err):
+                    select.select([channel], [], [], 1.0)
+                code = int(channel.recv_exit_status())
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise ClusterError(f"[{self.name}] the connection broke: {error or 'nothing was heard'}") from None
+        if code < 0:
+            raise ClusterError(f"[{self.name}] the connection broke before the command had ended")
+        return code
 
     def lines(self, *words: str) -> Iterator[str]:
         """A command's output, line by line, as it comes.
@@ -114,18 +149,38 @@ class Host:
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise ClusterError(f"[{self.name}] {remote} could not be written: {error}") from None
 
-    @contextlib.contextmanager
-    def forwarded(self, local_port: int, remote_port: int) -> Iterator[None]:
-        """A port of this machine's loopback that leads to one of the machine's."""
-        with self._connection.forward_local(local_port, remote_port, remote_host="127.0.0.1"):
-            yield
+
+# Runs its words in a session of their own, and ends them when its input ends: with the connection.
+LEASH = """
+exec 3<&0
+setsid "$@" </dev/null 3<&- & child=$!
+{ cat <&3; kill -- "-$child"; } >/dev/null 2>&1 &
+exec 3<&-
+wait "$child"
+"""
+
+
+def _command(words: Sequence[str], *, sudo: bool) -> str:
+    return shlex.join(["sudo", "-n", *words] if sudo else words)
+
+
+def _drained(channel: Any, out: Bytes, err: Bytes) -> bool:
+    """Let through what has come; whether nothing more will."""
+    ended = channel.eof_received or channel.closed  # looked at first: what came before it is there then
+    while channel.recv_ready():
+        out.write(channel.recv(CHUNK_BYTES))
+        out.flush()
+    while channel.recv_stderr_ready():
+        err.write(channel.recv_stderr(CHUNK_BYTES))
+        err.flush()
+    return bool(ended)
 
 
 def published_key(cloud: Cloud, outputs: Outputs, identity: str) -> str:
     """The host key that a machine published: type and key, as known_hosts has them.
 
     Raises:
-        NotYetError: it has published none.
+        NoKeyError: it has published none.
     """
     s3 = cloud.client("s3")
     key = BucketLayout().host_key(identity)
@@ -133,51 +188,44 @@ def published_key(cloud: Cloud, outputs: Outputs, identity: str) -> str:
         try:
             text = s3.get_object(Bucket=outputs.bucket, Key=key)["Body"].read().decode()
         except s3.exceptions.NoSuchKey:
-            raise NotYetError(
+            raise NoKeyError(
                 f"The machine {identity.rpartition(':')[2]} has not published its host key yet. A new machine does "
-                "it within a minute or two of its start; if it does not, its boot failed: look at its console with "
-                f"`aws ec2 get-console-output --latest --instance-id {identity.rpartition(':')[2]}`"
+                "it within a minute or two of its start; if it does not, its boot failed."
             ) from None
     return " ".join(text.split()[:2])
 
 
 @contextlib.contextmanager
-def head(cloud: Cloud, outputs: Outputs, *, known_hosts: Path) -> Iterator[Host]:
+def head(cloud: Cloud, outputs: Outputs) -> Iterator[Host]:
     """Open a connection to the head, for as long as the block lasts.
-
-    Side effect: writes the published host key to `known_hosts`.
 
     Raises:
         HostKeyError: the head's key is not the published one.
         NotYetError: nothing answers; says what to look at.
         ClusterError: nobody is let in.
     """
-    key = published_key(cloud, outputs, outputs.head_identity)
-    known_hosts.parent.mkdir(parents=True, exist_ok=True)
-    known_hosts.write_text(f"{outputs.head_ip} {key}\n")
-    connection = _connection(outputs.head_ip, outputs.ssh_user, known_hosts)
-    with _opened(connection, f"the head at {outputs.head_ip}", outputs):
+    keys = {outputs.head_ip: published_key(cloud, outputs, outputs.head_identity)}
+    connection = _connection(outputs.head_ip, outputs.ssh_user, keys)
+    with _opened(connection, f"the head at {outputs.head_ip}", outputs, instance_id=outputs.head_id):
         yield Host(connection, "head")
 
 
 @contextlib.contextmanager
-def worker(cloud: Cloud, outputs: Outputs, *, instance_id: str, address: str, known_hosts: Path) -> Iterator[Host]:
+def worker(cloud: Cloud, outputs: Outputs, *, instance_id: str, address: str) -> Iterator[Host]:
     """Open a connection to a worker through the head; both keys are the published ones."""
     keys = {
         outputs.head_ip: published_key(cloud, outputs, outputs.head_identity),
         address: published_key(cloud, outputs, f"{outputs.worker_role_id}:{instance_id}"),
     }
-    known_hosts.parent.mkdir(parents=True, exist_ok=True)
-    known_hosts.write_text("".join(f"{host} {key}\n" for host, key in keys.items()))
-    gateway = _connection(outputs.head_ip, outputs.ssh_user, known_hosts)
-    with _opened(gateway, f"the head at {outputs.head_ip}", outputs):
-        connection = _connection(address, outputs.ssh_user, known_hosts, gateway=gateway)
-        with _opened(connection, f"the worker {instance_id}", outputs):
+    gateway = _connection(outputs.head_ip, outputs.ssh_user, keys)
+    with _opened(gateway, f"the head at {outputs.head_ip}", outputs, instance_id=outputs.head_id):
+        connection = _connection(address, outputs.ssh_user, keys, gateway=gateway)
+        with _opened(connection, f"the worker {instance_id}", outputs, instance_id=instance_id):
             yield Host(connection, instance_id)
 
 
-def _connection(address: str, user: str, known_hosts: Path, *, gateway: Connection | None = None) -> Connection:
-    """A connection that is not open yet: nothing of the user's ssh configuration, no agent forwarding."""
+def _connection(address: str, user: str, keys: Mapping[str, str], *, gateway: Connection | None = None) -> Connection:
+    """A connection that is not open yet: these host keys, nothing of the user's ssh configuration, no forwarding."""
     connection = Connection(
         address,
         user=user,
@@ -190,12 +238,18 @@ def _connection(address: str, user: str, known_hosts: Path, *, gateway: Connecti
     )
     client = connection.client
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
-    client.load_host_keys(str(known_hosts))
+    for host, key in keys.items():
+        kind, _, encoded = key.partition(" ")
+        try:
+            known = paramiko.PKey.from_type_string(kind, base64.b64decode(encoded))
+        except (ValueError, paramiko.SSHException, UnknownKeyType):
+            raise HostKeyError(f"What {host} has published as its host key is none: {key[:80]!r}") from None
+        client.get_host_keys().add(host, kind, known)
     return connection
 
 
 @contextlib.contextmanager
-def _opened(connection: Connection, what: str, outputs: Outputs) -> Iterator[None]:
+def _opened(connection: Connection, what: str, outputs: Outputs, *, instance_id: str) -> Iterator[None]:
     """Open a connection, say what is in the way, and close it at the end."""
     try:
         connection.open()
@@ -211,9 +265,10 @@ def _opened(connection: Connection, what: str, outputs: Outputs) -> Iterator[Non
             "sshPublicKey. inv doctor says which"
         ) from None
     except (paramiko.SSHException, OSError, EOFError) as error:
+        moved = " If your address has changed: inv allow-me." if instance_id == outputs.head_id else ""
         raise NotYetError(
-            f"{what} does not answer on port {SSH_PORT} ({error}). If your address has changed: inv allow-me. If the "
-            f"head is off: aws ec2 describe-instance-status --instance-ids {outputs.head_id}"
+            f"{what} does not answer on port {SSH_PORT} ({error}).{moved} Whether it is on: "
+            f"aws ec2 describe-instance-status --instance-ids {instance_id}"
         ) from None
     try:
         yield

@@ -10,7 +10,7 @@ from fleet import runs, workers
 from fleet.cost import cost_of
 from fleet.errors import ClusterError
 from fleet.fleet import Fleet
-from fleet.push import current_release
+from fleet.push import current_release, fleet_release
 from fleet.remote import Host
 from infra.layout import MachinePaths
 from sweep.progress import duration
@@ -29,7 +29,10 @@ def status(fleet: Fleet) -> Iterator[str]:
         yield "Release: none yet; inv push"
     else:
         pushed = datetime.fromtimestamp(now.pushed, UTC)
-        yield f"Release: {now.commit[:10]}{' with changes' if now.dirty else ''}, pushed {_ago(pushed)} ago"
+        yield f"Release: {now.label}, pushed {_ago(pushed)} ago"
+        running = fleet_release(fleet.cloud, out)
+        if running is not None and running.engine != now.engine:
+            yield f"  the fleet still runs {running.label}, as the run does that goes on"
     found = workers.group(fleet.cloud, out)
     yield f"Workers: {len(found.workers)} of {found.wanted} wanted, {found.most} allowed"
     lost: ClusterError | None = None
@@ -54,7 +57,7 @@ def _head_lines(head: Host, address: str) -> Iterator[str]:
     units = ("scheduler", "signer", "keeper")
     asked = head.run("systemctl", "is-active", *(f"sweepfleet-{unit}" for unit in units)).stdout.split()
     parts = ", ".join(f"{unit} {state}" for unit, state in zip(units, asked, strict=False))
-    uptime = head.ask("cat", "/proc/uptime").split()[0]
+    uptime = head.ask("ps", "-o", "etimes=", "-p", "1").strip()
     space = json.loads(head.ask("python3", "-c", SPACE))
     free = f"{space['free_gb']:.0f} of {space['gb']:.0f} GB free for runs"
     yield f"Head {address}: up {duration(float(uptime))}, {parts}, {free}"

@@ -2,6 +2,7 @@
 
 from invoke.collection import Collection
 
+from tasks.front import refuse_typos_with_2
 from tasks.lifecycle import doctor, down, outputs, preview_, up
 from tasks.operations import (
     allow_me,
@@ -21,6 +22,7 @@ from tasks.operations import (
 from tasks.project import bench, check, rehearsal
 from tasks.sweeps import report, results, runs, sweep
 
+refuse_typos_with_2()
 ns = Collection(
     *(sweep, results, report, runs),
     *(up, preview_, down, outputs, doctor, allow_me),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import invoke.parser.parser
 from invoke.context import Context
-from invoke.exceptions import Exit
+from invoke.exceptions import Exit, ParseError
 
 BORN_S = time.time()
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,6 +43,23 @@ def speaking(body: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+class MistypedError(ParseError, Exit):
+    """A command line that invoke cannot read: it is wrong input like any other, and ends with 2."""
+
+    def __init__(self, message: str, context: Any = None) -> None:
+        Exit.__init__(self, code=2)  # invoke prints the text of a ParseError, and takes an Exit's code
+        self.context = context
+        self._said = message
+
+    def __str__(self) -> str:
+        return self._said
+
+
+def refuse_typos_with_2() -> None:
+    """Have invoke's parser end with 2, where its own 1 would say that some points have failed."""
+    vars(invoke.parser.parser)["ParseError"] = MistypedError
+
+
 def runs_folder(c: Context) -> Path:
     """The folder of all runs: `INVOKE_RUNS`, or runs/ in the project."""
     return (ROOT / str(c.config.runs)).absolute()
@@ -54,6 +73,25 @@ def integer(text: str, flag: str) -> int | None:
         return int(text) if text else None
     except ValueError:
         raise UsageError(f"{flag} {text!r} is not a whole number.") from None
+
+
+def number(text: str, flag: str, *, least: int) -> int:
+    """A flag's number, at least so large."""
+    from grid.errors import UsageError
+
+    found = integer(text, flag)
+    if found is None or found < least:
+        raise UsageError(f"{flag} {text!r} is too small: at least {least}.")
+    return found
+
+
+@contextlib.contextmanager
+def quiet_interrupt() -> Iterator[None]:
+    """Around what Ctrl-C is the usual end of: nothing is said then."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Exit(code=130) from None
 
 
 def shown(path: Path) -> str:

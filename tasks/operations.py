@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import subprocess
-import time
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,10 +12,11 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from tasks.front import ROOT, STACK_HELP, integer, speaking
+from tasks.front import ROOT, STACK_HELP, integer, number, quiet_interrupt, speaking
 
 say = functools.partial(print, flush=True)
 NEW_HEAD_S = 300  # in which a head that was just made answers
+WORKER_HELP = "a worker, by the beginning of its instance id; by default the head"
 RUN_HELP = "the run; by default the one that goes on, or the last one"
 
 
@@ -31,27 +32,38 @@ def open_fleet(stack: str) -> Any:
         "stack": STACK_HELP,
         "dirty": "ship tracked files as they are, changed ones too; results will say so",
         "rollback": "take up the release before this one again; with --to another one",
-        "to": "with --rollback: the beginning of a release's commit",
+        "to": "with --rollback: the beginning of a release's commit, or of its hash",
+        "timeout": f"give up on a new head that does not answer after so many seconds; by default {NEW_HEAD_S}",
     }
 )
 @speaking
-def push(c: Context, stack: str = "", to: str = "", *, dirty: bool = False, rollback: bool = False) -> None:
+def push(
+    c: Context,
+    stack: str = "",
+    to: str = "",
+    timeout: str = str(NEW_HEAD_S),
+    *,
+    dirty: bool = False,
+    rollback: bool = False,
+) -> None:
     """Bring this checkout's commit and its locked environment to the cluster."""
-    from fleet.push import current_release, push, roll_back
+    from fleet.push import current_release, new, push, roll_back
     from fleet.release import make_release
     from grid.errors import UsageError
 
-    fleet = open_fleet(stack)
+    patience_s = number(timeout, "--timeout", least=1)
     if to and not rollback:
         raise UsageError("--to goes with --rollback.")
+    if rollback and dirty:
+        raise UsageError("--dirty ships files, --rollback none: give one of them.")
+    fleet = open_fleet(stack)
     if rollback:
         with fleet.head() as head:
             roll_back(head, fleet.cloud, fleet.outputs, to=to, say=say)
         return
-    release = make_release(ROOT, dirty=dirty)
-    now = current_release(fleet.cloud, fleet.outputs)
-    with fleet.head(patience_s=NEW_HEAD_S) as head:
-        push(head, release, now, say=say)
+    release = new(make_release(ROOT, dirty=dirty), current_release(fleet.cloud, fleet.outputs))
+    with fleet.head(patience_s=patience_s, say=say) as head:
+        push(head, release, say=say)
 
 
 @task(help={"stack": STACK_HELP})
@@ -64,22 +76,29 @@ def releases(c: Context, stack: str = "") -> None:
     for one in releases(fleet.cloud, fleet.outputs):
         when = datetime.fromtimestamp(one.pushed, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
         mark = "*" if one.current else " "
-        print(f"{mark} {one.commit[:10]}{' with changes' if one.dirty else ''}  pushed {when}  {one.sha256[:12]}")
+        print(f"{mark} {one.label}  pushed {when}  {one.sha256[:12]}")
 
 
-@task(help={"stack": STACK_HELP, "workers": "so many; by default one"})
+@task(
+    help={
+        "stack": STACK_HELP,
+        "workers": "so many; by default one",
+        "timeout": "give up after so many seconds; by default 900",
+    }
+)
 @speaking
-def start(c: Context, stack: str = "", workers: str = "1") -> None:
+def start(c: Context, stack: str = "", workers: str = "1", timeout: str = "900") -> None:
     """Start workers, and wait until they have joined; they leave when no sweep comes."""
     from fleet.joining import wait_for_workers
-    from fleet.workers import scale
+    from fleet.workers import HOLD_S, scale
 
+    count, deadline_s = number(workers, "--workers", least=1), number(timeout, "--timeout", least=1)
     fleet = open_fleet(stack)
-    count = integer(workers, "--workers") or 1
     fleet.release()
     with fleet.head() as head:
         scale(head, fleet.cloud, fleet.outputs, count)
-        wait_for_workers(fleet, head, count, say=say)
+        wait_for_workers(fleet, head, count, deadline_s=deadline_s, say=say)
+    print(f"They wait {HOLD_S // 60} minutes for a sweep. Send them home: inv stop")
 
 
 @task(positional=["workers"], help={"stack": STACK_HELP, "workers": "so many"})
@@ -88,10 +107,11 @@ def scale(c: Context, workers: str, stack: str = "") -> None:
     """Have so many workers, and do not wait for them."""
     from fleet.workers import scale
 
+    count = number(workers, "workers", least=0)
     fleet = open_fleet(stack)
     with fleet.head() as head:
-        scale(head, fleet.cloud, fleet.outputs, integer(workers, "workers") or 0)
-    print(f"{workers} workers asked for: inv status")
+        scale(head, fleet.cloud, fleet.outputs, count)
+    print(f"{count} workers asked for: inv status")
 
 
 @task(help={"stack": STACK_HELP, "yes": "also when runs go on: they stop, and the same command goes on with them"})
@@ -127,60 +147,101 @@ def status(c: Context, stack: str = "") -> None:
 @task(
     help={
         "stack": STACK_HELP,
-        "worker": "of this worker, by the beginning of its instance id; by default of the head",
+        "worker": WORKER_HELP,
+        "workers": "of all workers, each line with its worker's id before it",
         "name": "of this run alone",
-        "follow": "go on printing what comes",
-        "lines": "how many of the last ones",
+        "follow": "go on printing what comes, until Ctrl-C",
+        "lines": "how many of the last ones; by default 200",
     }
 )
 @speaking
 def logs(
-    c: Context, stack: str = "", worker: str = "", name: str = "", lines: str = "200", *, follow: bool = False
+    c: Context,
+    stack: str = "",
+    worker: str = "",
+    name: str = "",
+    lines: str = "200",
+    *,
+    workers: bool = False,
+    follow: bool = False,
 ) -> None:
-    """Print the journal of the head or of a worker."""
-    fleet = open_fleet(stack)
+    """Print the journal of the head, of a worker, or of all workers."""
+    from sweep.runs import check_name
+
+    if name:
+        check_name(name)
     unit = f"sweepfleet-run@{name}.service" if name else "sweepfleet-*"
-    words = ["journalctl", "-u", unit, "-n", str(integer(lines, "--lines") or 200), "--no-pager", "-o", "short-iso"]
-    with fleet.worker(worker) if worker else fleet.head() as host:
-        answer = host.run(*words, *(["-f"] if follow else []), sudo=True, shown=True, deadline_s=None)
-    if answer.exit_code:
-        raise Exit(code=3)
+    count = str(number(lines, "--lines", least=1))
+    words = ["journalctl", "-u", unit, "-n", count, "--no-pager", "-o", "short-iso", *(["-f"] if follow else [])]
+    show(open_fleet(stack), words, worker=worker, workers=workers, sudo=True)
 
 
-@task(help={"stack": STACK_HELP, "worker": "this worker, by the beginning of its instance id; by default the head"})
+@task(help={"stack": STACK_HELP, "worker": WORKER_HELP})
 @speaking
 def ssh(c: Context, stack: str = "", worker: str = "") -> None:
     """Open a shell on the head or on a worker."""
     from fleet.ssh_command import ssh_command
 
-    raise Exit(code=subprocess.run(ssh_command(open_fleet(stack), worker=worker), check=False).returncode)
+    command = ssh_command(open_fleet(stack), worker=worker)
+    with quiet_interrupt():
+        raise Exit(code=subprocess.run(command, check=False).returncode)
 
 
-@task(positional=["command"], help={"stack": STACK_HELP, "command": "as one word: inv run 'df -h'"})
+@task(help={"stack": STACK_HELP, "worker": WORKER_HELP, "workers": "on all workers at once"})
 @speaking
-def run(c: Context, command: str, stack: str = "") -> None:
-    """Run a command on the head; its output and its exit code are the command's own."""
-    fleet = open_fleet(stack)
-    with fleet.head() as head:
-        answer = head.run("sh", "-c", command, shown=True, deadline_s=None)
-    if answer.exit_code:
-        raise Exit(code=answer.exit_code)
+def run(c: Context, stack: str = "", worker: str = "", *, workers: bool = False) -> None:
+    """Run a command on the head or on workers: inv run -- df -h; its exit code is this one's."""
+    from grid.errors import UsageError
+
+    words = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []  # invoke keeps them to itself
+    if not words:
+        raise UsageError("Say what to run, after two dashes: inv run -- df -h, or inv run -- 'df -h | sort'")
+    if len(words) == 1:
+        words = ["sh", "-c", *words]
+    show(open_fleet(stack), words, worker=worker, workers=workers, sudo=False)
 
 
-@task(help={"stack": STACK_HELP, "port": "on this machine"})
+def show(fleet: Any, words: list[str], *, worker: str, workers: bool, sudo: bool) -> None:
+    """Run a command on the head, a worker or all of them, with its output as it comes; ends with its exit code."""
+    from fleet.many import on_workers
+    from grid.errors import UsageError
+
+    if worker and workers:
+        raise UsageError("--worker names one, --workers means all: give one of them.")
+    with quiet_interrupt():
+        if workers:
+            on_workers(fleet, lambda host, out, err: host.show(*words, out=out, err=err, sudo=sudo))
+            return
+        with fleet.worker(fleet.find_worker(worker)) if worker else fleet.head() as host:
+            code = host.show(*words, out=sys.stdout.buffer, err=sys.stderr.buffer, sudo=sudo)
+    if code:
+        raise Exit(code=code)
+
+
+@task(help={"stack": STACK_HELP, "port": "of this machine; by default 8787, or the next that is free"})
 @speaking
-def dashboard(c: Context, stack: str = "", port: str = "8787") -> None:
+def dashboard(c: Context, stack: str = "", port: str = "") -> None:
     """Open a tunnel to dask's dashboard on the head, and print its address; Ctrl-C closes it."""
+    from fleet.tunnel import broken, check_dashboard, free_port, tunnel
+
+    asked = integer(port, "--port")
     fleet = open_fleet(stack)
-    with fleet.head() as head, head.forwarded(integer(port, "--port") or 8787, 8787):
-        say(f"http://127.0.0.1:{port}/status   (Ctrl-C closes the tunnel)")
-        while True:
-            time.sleep(3600)
+    here = free_port(asked)
+    with quiet_interrupt(), tunnel(fleet, here) as way:
+        say(f"{check_dashboard(here)}   (Ctrl-C closes the tunnel)")
+        way.wait()
+        raise broken(way)
 
 
-@task(help={"stack": STACK_HELP, "name": RUN_HELP})
+@task(
+    help={
+        "stack": STACK_HELP,
+        "name": RUN_HELP,
+        "json": "print nothing on standard output but one JSON object: the summary, and the folder",
+    }
+)
 @speaking
-def attach(c: Context, stack: str = "", name: str = "") -> None:
+def attach(c: Context, stack: str = "", name: str = "", *, json: bool = False) -> None:
     """Watch a run on the cluster to its end, and fetch its results; Ctrl-C leaves it running."""
     from fleet import runs
     from tasks.sweeps import watch_and_finish
@@ -188,7 +249,7 @@ def attach(c: Context, stack: str = "", name: str = "") -> None:
     fleet = open_fleet(stack)
     with fleet.head() as head:
         name = runs.which(head, name)
-    watch_and_finish(c, fleet, name, json=False)
+    watch_and_finish(c, fleet, name, json=json)
 
 
 @task(help={"stack": STACK_HELP, "name": RUN_HELP})
@@ -203,8 +264,8 @@ def cancel(c: Context, stack: str = "", name: str = "") -> None:
         name = runs.which(head, name)
         if name not in runs.names(head, going_on=True):
             raise UsageError(f"The run {name} has ended already: inv results --fetch --name {name}")
-        runs.cancel(head, name)
-    print(f"Stopped {name}; what is done is kept: inv results --fetch --name {name}")
+        missing = runs.cancel(head, name)
+    print(f"Stopped {name}. {missing or f'What is done is kept: inv results --fetch --name {name}'}")
 
 
 @task(

@@ -39,6 +39,7 @@ def test_machines_and_program_mean_the_same_places_and_ports() -> None:
     assert str(HOME.current) == paths.current
     assert str(Data(Path(paths.data)).runs) == paths.runs
     assert KEYS.current == bucket.current
+    assert KEYS.fleet == bucket.fleet
     assert KEYS.requests == bucket.requests
     assert KEYS.release("a").startswith(bucket.releases)
     assert KEYS.environment("a").startswith(bucket.environments)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from worker.machine.aws import Aws
 from worker.machine.bring import bring_environment, bring_release
-from worker.machine.facts import Facts
+from worker.machine.facts import Data, Facts
 from worker.machine.job import Job, JobFolder
-from worker.machine.start import renew_fleet
+from worker.machine.renew import renew_fleet
 
 SCHEDULER = "sweepfleet-scheduler.service"
 
@@ -24,10 +24,12 @@ def prepare(facts: Facts, folder: JobFolder) -> None:
     job = Job.from_json(folder.job.read_text())
     aws = Aws(facts)
     environment = bring_environment(aws, job.environment)
-    for link, place in ((folder.release, bring_release(aws, job.release)), (folder.environment, environment)):
+    release = bring_release(aws, job.release)
+    for link, place in ((folder.release, release), (folder.environment, environment)):
         link.unlink(missing_ok=True)
         link.symlink_to(place)
-    if renew_fleet(environment, starting=job.name):
+    data = Data(Path(facts.data))
+    if renew_fleet(aws, data, release=release, environment=environment, starting=job.name):
         subprocess.run(["systemctl", "restart", SCHEDULER], check=True)
 
 

@@ -1,11 +1,13 @@
-"""Publishes a pushed release: `publish SHA256`, as root on the head, in the release's own folder.
+"""Publishes a pushed release: `publish SHA256`, as root on the head, in the release's own folder where it is there.
 
-Builds its environment where there is none for its lock file yet, stores both in the bucket, and names them the
-current ones. What fails leaves everything as it was: the old release goes on.
+Brings what the bucket has and this machine has not, builds the environment where there is none for its lock file
+yet, stores both in the bucket, and names them the current ones. What fails leaves everything as it was: the old
+release goes on.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -18,50 +20,76 @@ from pathlib import Path
 from typing import Any
 
 from worker.machine.aws import Aws, AwsError
-from worker.machine.facts import HOME, KEYS, Facts
+from worker.machine.bring import BringError, bring_environment, bring_release, environment_sha256
+from worker.machine.facts import HOME, KEYS, Data, Facts
+from worker.machine.job import JobFolder
 
 ENGINE = ("grid", "worker", "sweep")  # what scheduler, workers and drivers must have the same of
 NOT_ON_MACHINES = ("operator", "dev", "bench")  # dependency groups
 AWAIT_RELEASE = "sweepfleet-boot@await-release.service"
+KEPT = 5  # releases on the head's disk; the bucket has all of them
 
 
 class PublishError(Exception):
     """The release cannot be published; the message says why. Nothing was changed."""
 
 
-def publish(facts: Facts, sha256: str, archive: Path | None) -> dict[str, Any]:
+def publish(facts: Facts, sha256: str) -> dict[str, Any]:
     """Make a release current.
 
     Args:
         facts: of this machine.
-        sha256: of its archive; the release is unpacked already.
-        archive: to store; None when it is in the bucket.
+        sha256: of its archive, which has just come and is unpacked, or is in the bucket.
 
     Returns:
         what `releases/current.json` says now.
     """
-    aws, release = Aws(facts), HOME.release(sha256)
+    aws = Aws(facts)
+    release = bring_release(aws, sha256)
     lock = lock_of(release)
     environment = HOME.environment(lock)
+    stored = aws.exists(KEYS.environment_hash(lock))
     if not environment.exists():
-        _say("building the environment")
-        build(release, environment, index=facts.package_index)
-    if not aws.exists(KEYS.environment_hash(lock)):
+        if stored:
+            bring_environment(aws, lock)
+        else:
+            _say("building the environment")
+            build(release, environment, index=facts.package_index)
+    if not stored:
         _say("storing the environment")
         store_environment(aws, environment, lock)
-    if archive is not None:
+    archive = HOME.incoming(sha256)
+    if archive.exists():  # or left by a push that failed further up
         aws.put(archive, KEYS.release(sha256))
+        archive.unlink()
     note: dict[str, Any] = json.loads((release / "release.json").read_text()) | {
         "engine": engine_of(release, lock),
         "lock": lock,
         "pushed": time.time(),
         "release": {"key": KEYS.release(sha256), "sha256": sha256},
-        "environment": {"key": KEYS.environment(lock), "sha256": (environment.with_suffix(".sha256")).read_text()},
+        "environment": {"key": KEYS.environment(lock), "sha256": environment_sha256(aws, lock)},
     }
     for key in (KEYS.release_note(sha256), KEYS.current):  # the last one is what everybody looks at
         _put_text(aws, json.dumps(note, indent=2) + "\n", key)
     subprocess.run(["systemctl", "restart", AWAIT_RELEASE], check=True)
+    os.utime(release)
+    prune({release}, Data(Path(facts.data)))
     return note
+
+
+def prune(needed: set[Path], data: Data) -> None:
+    """Remove releases and environments from this disk: not these, no run's that goes on, none of the newest."""
+    releases = [place for place in HOME.releases.iterdir() if not place.name.startswith(".")]
+    kept = needed | {place.resolve() for place in (HOME.current, HOME.fleet_release) if place.exists()}
+    kept |= set(sorted(releases, key=lambda place: place.stat().st_mtime)[-KEPT:])
+    jobs = [JobFolder(folder) for folder in data.jobs.iterdir()] if data.jobs.exists() else []
+    going_on = [job for job in jobs if job.wanted.exists()]
+    kept |= {job.release.resolve() for job in going_on}
+    environments = {HOME.environment(lock_of(place)) for place in kept if place.exists()}
+    environments |= {place.resolve() for place in (HOME.fleet_environment, *(job.environment for job in going_on))}
+    for place in (*releases, *HOME.environments.iterdir()):
+        if place.is_dir() and not place.name.startswith(".") and place not in kept | environments:
+            shutil.rmtree(place)
 
 
 def lock_of(release: Path) -> str:
@@ -112,15 +140,15 @@ def build(release: Path, environment: Path, *, index: str) -> None:
 
 def store_environment(aws: Aws, environment: Path, lock: str) -> None:
     """Pack an environment and store it; its hash comes last and says that it is there."""
-    archive = HOME.path / f".packing-{lock}"
+    archive, note = HOME.path / f".packing-{lock}", HOME.path / ".environment.sha256"
     try:
         pack = ["tar", "-c", "-I", "gzip -1", "-f", str(archive), "--sort=name", "-C", str(environment), "."]
         subprocess.run(pack, check=True)
         with archive.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         aws.put(archive, KEYS.environment(lock))
-        environment.with_suffix(".sha256").write_text(sha256)
-        aws.put(environment.with_suffix(".sha256"), KEYS.environment_hash(lock))
+        note.write_text(sha256)
+        aws.put(note, KEYS.environment_hash(lock))
     finally:
         archive.unlink(missing_ok=True)
 
@@ -151,8 +179,10 @@ def _say(text: str) -> None:
 
 if __name__ == "__main__":
     os.umask(0o022)
-    _sha256, *_archive = sys.argv[1:]
-    try:
-        publish(Facts.read(), _sha256, Path(_archive[0]) if _archive else None)
-    except (PublishError, AwsError) as _error:
-        sys.exit(f"error: {_error}")
+    [_sha256] = sys.argv[1:]
+    with (HOME.path / ".publish.lock").open("w") as _lock:
+        fcntl.flock(_lock, fcntl.LOCK_EX)  # two pushes at once: one after the other
+        try:
+            publish(Facts.read(), _sha256)
+        except (PublishError, BringError, AwsError) as _error:
+            sys.exit(f"error: {_error}")

@@ -1,4 +1,4 @@
-"""Becomes dask's scheduler, in the environment that the fleet runs in."""
+"""Becomes dask's scheduler, with the code and environment that the fleet runs."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ if __name__ == "__main__":
     _facts = Facts.read()
     _command = dask_command.scheduler(HOME.fleet_environment / "bin" / "python", head_ip=_facts.head_ip)
     os.environ.update(dask_command.environment(Data(Path(_facts.data)).tls, "scheduler"))
-    os.environ["PYTHONPATH"] = str(HOME.current.resolve())
+    os.environ["PYTHONPATH"] = str(HOME.fleet_release.resolve())
     os.execv(_command[0], _command)

@@ -18,15 +18,17 @@ from worker.machine.bring import open_counter, serve_counter
 from worker.machine.certificates import fits, make_ca, make_request, own, sign
 from worker.machine.facts import HOME, KEYS, SERVICE_USER, WORKER_TLS, Data, Facts
 from worker.machine.interruption import notice
-from worker.machine.publish import engine_of
+from worker.machine.renew import become, other_engine, renew_fleet, wanted
 
 UNITS = Path(__file__).with_name("units")
 SYSTEMD = Path("/etc/systemd/system")
 SCRATCH = Path("/var/tmp/sweepfleet")  # noqa: S108 - made by root, and given to the service user alone
 AWAIT_RELEASE = "/usr/local/lib/sweepfleet/await-release"
 CERTIFICATE_DEADLINE_S = 600
+ENGINE_AGAIN_S = 15.0  # after which a worker makes sure that the fleet was not renewed just while it joined
 NOTICE_EVERY_S = 2.0  # AWS gives two minutes, and recommends a look every five seconds
-RUNNING = ("sweepfleet-signer.service", "sweepfleet-scheduler.service", "sweepfleet-keeper.service")
+SERVICES = ("sweepfleet-signer.service", "sweepfleet-keeper.service")
+SCHEDULER = "sweepfleet-scheduler.service"
 
 
 def start_worker(facts: Facts, environment: Path) -> None:
@@ -39,7 +41,10 @@ def start_worker(facts: Facts, environment: Path) -> None:
         SystemExit: no certificate came in time. The boot's unit tries again.
     """
     aws = Aws(facts)
-    certify(facts, aws)
+    release = Path(__file__).parents[2]
+    certify(facts, aws)  # the head says what the fleet runs before it gives certificates
+    if note := other_engine(aws, release, environment):
+        become(aws, note)
     open_counter(SERVICE_USER)
     shutil.rmtree(SCRATCH, ignore_errors=True)  # of a worker that was killed here
     SCRATCH.mkdir(mode=0o700)
@@ -55,16 +60,21 @@ def start_worker(facts: Facts, environment: Path) -> None:
         command,
         env=os.environ
         | dask_command.environment(WORKER_TLS, "worker")
-        | {"PYTHONPATH": str(HOME.current.resolve()), "HOME": str(SCRATCH)},
+        | {"PYTHONPATH": str(release), "HOME": str(SCRATCH)},
         cwd=SCRATCH,
         user=SERVICE_USER,
         group=SERVICE_USER,
         extra_groups=[],
     )
     looked_s = 0.0
+    began_s, look_again_s = time.monotonic(), ENGINE_AGAIN_S
     while worker.poll() is None:
         time.sleep(0.5)
         serve_counter(aws)
+        if time.monotonic() - began_s > look_again_s:
+            look_again_s *= 2
+            if _fleet_has_changed(aws, release, environment):
+                worker.terminate()
         if time.monotonic() - looked_s > NOTICE_EVERY_S:
             looked_s = time.monotonic()
             said = notice()
@@ -76,6 +86,15 @@ def start_worker(facts: Facts, environment: Path) -> None:
     print(f"the worker ended with {worker.returncode}; beginning again", flush=True)
     time.sleep(1)
     os.execv(AWAIT_RELEASE, [AWAIT_RELEASE])
+
+
+def _fleet_has_changed(aws: Aws, release: Path, environment: Path) -> bool:
+    """Whether scheduler and drivers run other code than this worker; one that cannot know stays."""
+    try:
+        return bool(other_engine(aws, release, environment))
+    except AwsError as error:
+        print(error, flush=True)
+        return False
 
 
 def certify(facts: Facts, aws: Aws) -> None:
@@ -92,8 +111,11 @@ def certify(facts: Facts, aws: Aws) -> None:
             if not asked:
                 aws.put(make_request(WORKER_TLS, "worker", subject=facts.me), KEYS.request(facts.me))
                 asked = "asked for a certificate"
+                print("asked the head for a certificate; its signer gives it: sweepfleet-signer", flush=True)
             aws.get(KEYS.certificate(facts.me), WORKER_TLS.certificate("worker"))
         except AwsError as error:
+            if not said:
+                print(f"no certificate yet: {error}", flush=True)
             said = str(error)
         else:
             continue
@@ -107,7 +129,7 @@ def certify(facts: Facts, aws: Aws) -> None:
 def start_head(facts: Facts, environment: Path) -> None:
     """Make what the head needs and start its units; harmless when it is all there.
 
-    Scheduler and workers stay in the environment that they run in while a run goes on.
+    Scheduler and workers stay with the code and environment that they run in while a run goes on.
     """
     data = Data(Path(facts.data))
     make_ca(data.tls, name=f"sweepfleet {facts.stack} {facts.role_id}")
@@ -116,66 +138,31 @@ def start_head(facts: Facts, environment: Path) -> None:
             request = make_request(data.tls, part, subject=part)
             sign(data.tls, request, data.tls.certificate(part), subject=part)
     own(data.tls, "scheduler", "driver")
-    Aws(facts).put(data.tls.ca, KEYS.ca)
     for folder in (data.runs, data.jobs):
         folder.mkdir(exist_ok=True)
         shutil.chown(folder, SERVICE_USER, SERVICE_USER)
     changed = _install_units()
     _systemctl("daemon-reload")
-    changed |= renew_fleet(environment)
-    _systemctl("enable", *RUNNING)
-    _systemctl("restart" if changed else "start", *RUNNING)
-    for job in sorted(data.jobs.iterdir()):
-        if (job / "wanted").exists():  # a run that goes on: after a reboot, or on a head made anew
-            _systemctl("start", "--no-block", f"sweepfleet-run@{job.name}.service")
+    aws = Aws(facts)
+    renewed = renew_fleet(aws, data, release=HOME.current.resolve(), environment=environment)
+    aws.put(data.tls.ca, KEYS.ca)  # what every worker waits for
+    _systemctl("enable", *SERVICES, SCHEDULER)
+    _systemctl("restart", *SERVICES)  # their code may be newer than what they run, and nobody notices
+    _systemctl("restart" if renewed or (SCHEDULER in changed and not wanted(data)) else "start", SCHEDULER)
+    for name in sorted(wanted(data)):  # runs that go on: after a reboot, or on a head made anew
+        _systemctl("start", "--no-block", f"sweepfleet-run@{name}.service")
 
 
-def renew_fleet(environment: Path, *, starting: str = "") -> bool:
-    """Have scheduler and workers run the newest release, unless a run goes on in the one that they run.
-
-    Args:
-        environment: of the newest release.
-        starting: the name of a run that is about to start, and does not count.
-
-    Returns:
-        whether the scheduler must be started anew; workers follow it.
-    """
-    engine = engine_of(HOME.current.resolve(), environment.name)
-    known = HOME.fleet_engine.read_text() if HOME.fleet_engine.exists() else None
-    if known == engine or (known is not None and runs_going_on() - {starting}):
-        return False
-    _point(HOME.fleet_environment, environment)
-    HOME.fleet_engine.write_text(engine)
-    return True
-
-
-def runs_going_on() -> set[str]:
-    """The names of runs whose driver is there."""
-    pattern = "sweepfleet-run@*.service"
-    listed = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active,activating,deactivating", pattern]
-    done = subprocess.run(listed, capture_output=True, text=True, check=True)
-    units = [line.split()[0] for line in done.stdout.splitlines() if line.strip()]
-    return {unit.removeprefix("sweepfleet-run@").removesuffix(".service") for unit in units}
-
-
-def _install_units() -> bool:
-    """Put the release's unit files in place; whether any differs from what was there."""
-    changed = False
+def _install_units() -> set[str]:
+    """Put the release's unit files in place; the names of those that differ from what was there."""
+    changed = set()
     for unit in sorted(UNITS.iterdir()):
         installed = SYSTEMD / unit.name
         text = unit.read_text()
         if not installed.exists() or installed.read_text() != text:
             installed.write_text(text)
-            changed = True
+            changed.add(unit.name)
     return changed
-
-
-def _point(link: Path, target: Path) -> None:
-    """Have a link point somewhere."""
-    new = link.with_name(f".{link.name}.new")
-    new.unlink(missing_ok=True)
-    new.symlink_to(target)
-    new.rename(link)
 
 
 def _systemctl(*words: str) -> None:
@@ -185,4 +172,7 @@ def _systemctl(*words: str) -> None:
 if __name__ == "__main__":
     os.umask(0o022)
     _role, _environment = sys.argv[1:]
-    {"head": start_head, "worker": start_worker}[_role](Facts.read(), Path(_environment))
+    try:
+        {"head": start_head, "worker": start_worker}[_role](Facts.read(), Path(_environment))
+    except AwsError as _error:
+        sys.exit(str(_error))  # the boot's unit tries again

@@ -1,0 +1,111 @@
+"""What the cluster's operation knows without one: words typed wrongly, AWS's words, consoles, a head's disk."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from fleet.console import readable
+from fleet.many import Prefixed
+from fleet.workers import cause
+from worker.machine import publish
+from worker.machine.facts import Data, Home
+from worker.machine.job import JobFolder
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_what_invoke_cannot_read_ends_with_2_and_one_line() -> None:
+    """1 would tell a script that some points have failed."""
+    for words, said in (
+        (["push", "--nonsense"], "No idea what '--nonsense' is!"),
+        (["scale"], "'scale' did not receive required positional arguments: 'workers'"),
+        (["push", "--to", "abc"], "error: --to goes with --rollback."),
+        (["push", "--rollback", "--dirty"], "error: --dirty ships files, --rollback none: give one of them."),
+        (["start", "--workers", "0"], "error: --workers '0' is too small: at least 1."),
+        (["start", "--timeout", "soon"], "error: --timeout 'soon' is not a whole number."),
+        (["run"], "error: Say what to run, after two dashes: inv run -- df -h, or inv run -- 'df -h | sort'"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "invoke", *words], capture_output=True, text=True, check=False, cwd=ROOT
+        )
+        assert (done.returncode, done.stderr.strip(), done.stdout) == (2, said, ""), words
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        ("You have requested more vCPU capacity than ... VcpuLimitExceeded", "inv doctor"),
+        ("Could not launch Spot Instances. MaxSpotInstanceCountExceeded", "inv doctor"),
+        ("We currently do not have sufficient c7i.large capacity in the Availability Zone", "workerInstanceTypes"),
+        ("UnfulfillableCapacity - Unable to fulfill capacity due to your request configuration", "spotPercent"),
+    ],
+)
+def test_what_aws_says_is_passed_on_with_what_to_do(words: str, remedy: str) -> None:
+    assert cause(words).startswith(words)
+    assert remedy in cause(words).removeprefix(words)
+    assert cause("Something new.") == "Something new."
+
+
+def test_each_line_of_many_machines_has_its_name_and_stays_whole() -> None:
+    class Kept:
+        data = b""
+
+        def write(self, data: bytes) -> None:
+            self.data += data
+
+        def flush(self) -> None:
+            pass
+
+    kept, lock = Kept(), threading.Lock()
+    one, other = Prefixed(kept, "i-1", lock), Prefixed(kept, "i-2", lock)
+    one.write(b"be")
+    other.write(b"of two\nlines")
+    one.write(b"gin\n")
+    one.close()
+    other.close()
+    assert kept.data == b"[i-2] of two\n[i-1] begin\n[i-2] lines\n"
+
+
+def test_a_console_is_read_without_its_colours_and_keys() -> None:
+    console = "\x1b[0;32m  OK  \x1b[0m Reached it\r\n<14>Nov 24 cloud-init: ####\n-----BEGIN SSH\nci-info: | x |\n\n"
+    assert readable(console + "cloud-init[127]: no data source\n") == [
+        "  OK   Reached it",
+        "cloud-init[127]: no data source",
+    ]
+    assert len(readable("line\n" * 100)) == 15
+
+
+def test_a_heads_disk_keeps_what_is_needed_and_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Old releases go, with their environments; what runs, is to run or was pushed lately stays."""
+    home, data = Home(tmp_path / "home"), Data(tmp_path / "data")
+    monkeypatch.setattr(publish, "HOME", home)
+    home.environments.mkdir(parents=True)
+    data.jobs.mkdir(parents=True)
+    made = []
+    for number in range(9):
+        release = home.release(f"{number}" * 64)
+        release.mkdir(parents=True)
+        (release / "uv.lock").write_text(f"lock {number // 2}")
+        home.environment(publish.lock_of(release)).mkdir(exist_ok=True)
+        os.utime(release, (number, number))
+        made.append(release)
+    home.fleet_release.symlink_to(made[1])
+    home.fleet_environment.symlink_to(home.environment(publish.lock_of(made[1])))
+    for name, release, mark in (("going-on", made[3], "wanted"), ("ended", made[2], "job.json")):
+        job = JobFolder(data.jobs / name)
+        job.path.mkdir()
+        (job.path / mark).touch()
+        job.release.symlink_to(release)
+        job.environment.symlink_to(home.environment(publish.lock_of(release)))
+    publish.prune({made[8]}, data)
+    kept = [release for release in made if release.exists()]
+    assert kept == [made[1], made[3], *made[4:]]
+    assert {path.name for path in home.environments.iterdir()} == {publish.lock_of(release) for release in kept}
+    publish.prune({made[8]}, data)
+    assert [release for release in made if release.exists()] == kept
