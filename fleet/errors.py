@@ -15,3 +15,9 @@ class NothingToDo(SweepfleetError):  # noqa: N818 - it is no error, and ends a c
     """What was asked for is so already."""
 
     exit_code = 0
+
+
+class CancelledError(SweepfleetError):
+    """A run was stopped by somebody before anything came of it."""
+
+    exit_code = 130

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from fleet import runs
 from fleet.cost import Cost, cost_of, rate_of
-from fleet.errors import ClusterError
+from fleet.errors import CancelledError, ClusterError
+from fleet.fetch import fetch
 from fleet.fleet import Fleet
+from fleet.remote import HostKeyError, NotYetError
 from fleet.runs import State
-from fleet.watch import watch
+from fleet.watch import progress_of
 from grid.errors import UsageError
 from grid.sweep import Sweep
 from sweep.summary import Summary
@@ -24,7 +26,7 @@ class Ended:
     summary: Summary
     exit_code: int
     folder: Path
-    cost: Cost
+    cost: Cost | None
 
 
 def target_line(fleet: Fleet, name: str) -> str:
@@ -55,7 +57,6 @@ def hand_over(
             retry_failed=retry_failed,
             workers=workers,
             max_workers=most,
-            files=points_files(sweep),
             usd_per_worker_hour=rate.usd_per_worker_hour,
             budget_usd=fleet.outputs.budget_usd,
         )
@@ -64,31 +65,69 @@ def hand_over(
     say(rate.line(wanted, budget_usd=fleet.outputs.budget_usd))
 
 
-def points_files(sweep: Sweep) -> list[Path]:
-    """The points files beside a grid file, which travel with it."""
-    endings = {".csv", ".json", ".jsonl", ".parquet"}
-    named = [file for file in sweep.source.parent.iterdir() if file.suffix in endings and file.name in sweep.text]
-    return sorted(file for file in named if file.is_file())
-
-
-def see_through(fleet: Fleet, name: str, *, runs_folder: Path, quiet: bool, say: Callable[[str], None]) -> Ended:
-    """Watch a run to its end, and fetch it.
+def fetched(fleet: Fleet, last: State, name: str, *, runs_folder: Path, say: Callable[[str], None]) -> Ended:
+    """What came of a run that has ended, brought here.
 
     Raises:
-        UsageError: the head refused it; nothing was run.
-        ClusterError: the head could not be reached, or the run's results not be stored.
+        UsageError: the head refused it, and nothing was run; or the folder here is not to be overwritten.
+        CancelledError: it was cancelled before anything came of it.
+        ClusterError: it ended without results, or they cannot be had.
     """
-    last = watch(fleet, name, quiet=quiet)
-    return ended(fleet, last, name, runs_folder=runs_folder, say=say)
-
-
-def ended(fleet: Fleet, last: State, name: str, *, runs_folder: Path, say: Callable[[str], None]) -> Ended:
-    """What came of a run that has ended, fetched; see `see_through`."""
     if last.exit_code == 2:
         raise UsageError(last.error)
-    if not last.summary:
+    if last.exit_code is None:
+        raise CancelledError(
+            f"The run {name} was cancelled before it had results. The same inv sweep begins it again."
+        )
+    summary = summary_of(last)
+    if summary is None:
         raise ClusterError(f"The run {name} ended without results: {last.error or 'look at inv logs'}")
-    folder = runs.fetch(fleet.cloud, fleet.outputs, name, runs=runs_folder, say=say)
-    with fleet.head() as head:
-        cost = cost_of(head, name)
-    return Ended(Summary(**last.summary), last.exit_code or 0, folder, cost)
+    folder = fetch(fleet.cloud, fleet.outputs, name, runs=runs_folder, say=say)
+    return Ended(summary, last.exit_code, folder.path, _cost(fleet, name))
+
+
+def summary_of(last: State) -> Summary | None:
+    """The summary that a run ended with; None when it ended without one, or in another version's words."""
+    known = {each.name for each in fields(Summary)}
+    return Summary(**last.summary) if set(last.summary) == known else None
+
+
+def _cost(fleet: Fleet, name: str) -> Cost | None:
+    """What a run has cost; None when the head cannot be asked: its results are here nonetheless."""
+    try:
+        with fleet.head() as head:
+            return cost_of(head, name)
+    except ClusterError:
+        return None
+
+
+def bring(fleet: Fleet, name: str, *, runs_folder: Path, say: Callable[[str], None]) -> str:
+    """Bring a run here as it is now, also one that goes on; returns its name.
+
+    Args:
+        fleet: the cluster.
+        name: of the run; empty for the one that goes on, or the last one.
+        runs_folder: of all runs here.
+        say: to a person.
+
+    Raises:
+        UsageError: there is no such run, or the folder here is not to be overwritten.
+        ClusterError: it has no results yet, or they cannot be had.
+    """
+    try:
+        with fleet.head() as head:
+            name = runs.which(head, name)
+            now = runs.state(head, name)
+            if not now.ended:
+                done = progress_of(now) if now.progress else None
+                count = f": {done.done + done.failed:,} of {done.total:,} points have ended" if done else ""
+                say(f"The run {name} goes on{count}")
+                runs.store(head, name)
+    except HostKeyError:
+        raise
+    except NotYetError as error:
+        if not name:
+            raise
+        say(f"{error} This is what the bucket has:")
+    fetch(fleet.cloud, fleet.outputs, name, runs=runs_folder, say=say)
+    return name

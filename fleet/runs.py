@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import json
-import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from fleet.cloud import Cloud, told
+from fleet import travel
 from fleet.errors import ClusterError
 from fleet.push import Pushed
 from fleet.remote import Host
 from grid.errors import UsageError
 from grid.space import Space
 from grid.sweep import Sweep
-from infra.layout import BucketLayout, MachinePaths
-from infra.outputs import Outputs
+from infra.layout import MachinePaths
 from worker.machine.job import Job, JobFolder
 
 PATHS = MachinePaths()
 JOBS = f"{PATHS.data}/jobs"
-FETCHED = ".fetched.json"  # in a run's folder here: from which stack it came
+STORE_S = 1800  # for tables and report of a large run, and their way to the bucket
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,7 @@ class State:
     exit_code: int | None
     error: str
     summary: dict[str, Any]
+    said: float | None  # by the head's clock, unix time
 
     @classmethod
     def of(cls, said: dict[str, Any]) -> State:
@@ -51,12 +51,18 @@ class State:
             exit_code=said.get("exit_code"),
             error=said.get("error", ""),
             summary=said.get("summary") or {},
+            said=said.get("now"),
         )
 
 
 def folder_of(name: str) -> JobFolder:
     """A job's folder on the head."""
     return JobFolder(Path(JOBS, name))
+
+
+def unit_of(name: str) -> str:
+    """The systemd unit of a run's driver."""
+    return f"sweepfleet-run@{name}.service"
 
 
 def submit(
@@ -69,7 +75,6 @@ def submit(
     retry_failed: bool,
     workers: int | None,
     max_workers: int,
-    files: list[Path],
     usd_per_worker_hour: float | None = None,
     budget_usd: float | None = None,
 ) -> int:
@@ -84,7 +89,6 @@ def submit(
         retry_failed: run failed points again, too.
         workers: at most so many; None: as many as it can use.
         max_workers: the stack's.
-        files: the grid's points files.
         usd_per_worker_hour: what a worker costs at most; None: not known, so no budget can be held.
         budget_usd: what the run may cost; then it stops.
 
@@ -92,17 +96,10 @@ def submit(
         how many workers it asks for.
 
     Raises:
-        UsageError: a run of this name goes on; or the grid is outside the project.
+        UsageError: a run of this name goes on; or the grid or a points file is outside the project.
+        ClusterError: the head cannot take it.
     """
-    if not sweep.source.is_relative_to(root):
-        raise UsageError(
-            f"{sweep.source} is outside the project {root}, so its code cannot be on the cluster. Put it into it."
-        )
     folder = folder_of(sweep.name)
-    if head.run("test", "-e", str(folder.wanted)).exit_code == 0:
-        raise UsageError(
-            f"The run {sweep.name} goes on already. Watch it: inv attach --name {sweep.name}; stop it: inv cancel"
-        )
     count = Space(sweep.plan).count()
     limit = sweep.execution.max_parallel or count.points
     wanted = max(1, min(count.points, limit, max_workers, workers or max_workers))
@@ -111,7 +108,8 @@ def submit(
         release=release.sha256,
         environment=release.lock,
         engine=release.engine,
-        grid=sweep.source.relative_to(root).as_posix(),
+        grid=travel.grid_place(sweep, root=root),
+        grid_sha256=travel.sha256_of(sweep),
         command_line=command_line,
         submitted=time.time(),
         retry_failed=retry_failed,
@@ -119,27 +117,44 @@ def submit(
         usd_per_worker_hour=usd_per_worker_hour,
         budget_usd=budget_usd,
     )
-    incoming = head.ask("mktemp", "-d").strip()
-    head.write(sweep.text, f"{incoming}/grid.yaml")
-    head.write(job.to_json(), f"{incoming}/job.json")
-    for file in files:
-        head.put(file, f"{incoming}/{file.name}")
-    head.ask("sh", "-euc", TAKE_OVER, "take-over", incoming, str(folder.path), sweep.name, sudo=True)
+    with TemporaryDirectory() as here:
+        archive = Path(here, "job.tar")
+        travel.pack(archive, sweep, job, root=root)
+        incoming = head.ask("mktemp").strip()
+        head.put(archive, incoming)
+    words = [incoming, str(folder.path), sweep.name, unit_of(sweep.name)]
+    answer = head.run("sh", "-euc", TAKE_OVER, "take-over", *words, sudo=True)
+    if answer.exit_code == GOES_ON:
+        raise UsageError(
+            f"The run {sweep.name} goes on already. Watch it: inv attach --name {sweep.name} · stop it: inv cancel "
+            f"--name {sweep.name} · beside it: --name {sweep.name}-2"
+        )
+    if answer.exit_code:
+        raise ClusterError(f"[head] The sweep could not be taken over: {(answer.stderr or answer.stdout).strip()}")
     return wanted
 
 
-# As root: the job's files in place, whole, and then the mark that makes it a run.
-TAKE_OVER = """
-incoming=$1 folder=$2 name=$3
-rm -rf "$folder.new" && mkdir -p "$folder.new/grid"
-mv "$incoming/job.json" "$folder.new/"
-mv "$incoming"/* "$folder.new/grid/"
-rmdir "$incoming"
-touch "$folder.new/wanted"
-chown -R sweepfleet:sweepfleet "$folder.new" && chmod -R u=rwX,go=rX "$folder.new"
-rm -rf "$folder" && mv "$folder.new" "$folder"
-systemctl reset-failed "sweepfleet-run@$name.service" 2>/dev/null || true
-systemctl start --no-block "sweepfleet-run@$name.service"
+GOES_ON = 17
+# As root: the job's files in place, whole, and then the mark that makes it a run. One job at a time: two people may
+# give the same name. The unit is restarted, since the driver of a run that has just ended may be there still.
+TAKE_OVER = f"""
+incoming=$1 folder=$2 name=$3 unit=$4
+jobs=$(dirname "$folder")
+new=$jobs/.new-$name
+exec 9<"$jobs"
+flock 9
+if test -e "$folder/wanted"; then rm -f "$incoming"; exit {GOES_ON}; fi
+rm -rf "$new"
+mkdir "$new"
+tar -xf "$incoming" -C "$new" --no-same-owner
+rm -f "$incoming"
+chown -R sweepfleet:sweepfleet "$new"
+chmod -R u=rwX,go=rX "$new"
+rm -rf "$folder"
+mv "$new" "$folder"
+install -o sweepfleet -g sweepfleet -m 644 /dev/null "$folder/wanted"
+systemctl reset-failed "$unit" 2>/dev/null || true
+systemctl restart --no-block "$unit"
 """
 
 
@@ -194,57 +209,51 @@ def state(head: Host, name: str) -> State:
         return State.of({"ended": ended})
 
 
-def cancel(head: Host, name: str) -> None:
-    """Stop a run: what is done is kept, what is in flight lands or is dropped, and its results are stored."""
-    folder = folder_of(name)
-    unit = f"sweepfleet-run@{name}.service"
-    script = f"touch {folder.cancelled} && systemctl stop {unit}; rm -f {folder.wanted} {folder.cancelled}"
-    head.ask("sh", "-c", script, sudo=True)
+def cancel(head: Host, name: str) -> str:
+    """Stop a run: what is done is kept, what is in flight lands or is dropped, and its results are stored.
+
+    Returns:
+        why there are no results of it in the bucket; empty when they are there.
+    """
+    words = [str(folder_of(name).path), unit_of(name), PATHS.facts]
+    return head.ask("sh", "-uc", CANCEL, "cancel", *words, sudo=True, deadline_s=STORE_S).strip()
 
 
-def fetch(cloud: Cloud, outputs: Outputs, name: str, *, runs: Path, say: Callable[[str], None]) -> Path:
-    """Bring a run's folder here from the bucket; files appear whole, and what is here already and the same is left.
+# As root: the driver lands and stores the results; where it could not, since it waited for workers or was killed,
+# that is done in its place.
+CANCEL = """
+folder=$1 unit=$2 facts=$3
+cd "$folder" || exit
+touch cancelled
+systemctl stop "$unit"
+if test -x environment/bin/python; then
+  set -a; . "$facts"; set +a
+  PYTHONPATH=$folder/release PYTHONDONTWRITEBYTECODE=1 runuser -u sweepfleet -- \
+    environment/bin/python -m sweep.snapshot "$folder" --last 2>&1
+else
+  echo "The run ${folder##*/} has no results yet."
+fi
+rm -f wanted cancelled
+"""
+
+
+def store(head: Host, name: str) -> None:
+    """Have the head store what a run that goes on has so far; the run itself is not disturbed.
 
     Raises:
-        UsageError: a run of this name was made here, or came from another stack; it is left alone.
-        ClusterError: there are no results of it yet.
+        ClusterError: it has nothing yet, or it cannot be stored.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise UsageError(f"{name!r} is no run's name.")
-    folder = runs / name
-    mark = folder / FETCHED
-    if folder.exists() and (not mark.exists() or json.loads(mark.read_text()).get("stack") != outputs.stack):
-        raise UsageError(
-            f"{folder} holds a run that does not come from the stack {outputs.stack}. Move it away, then: inv "
-            f"results --fetch --name {name}"
-        )
-    s3 = cloud.client("s3")
-    prefix = f"{BucketLayout().runs}{name}/"
-    fetched = 0
-    with told(f"fetch the run {name}"):
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=outputs.bucket, Prefix=prefix)
-        objects = [one for page in pages for one in page.get("Contents", ())]
-        if not objects:
-            raise ClusterError(
-                f"There are no results of {name} in the bucket yet; they are stored when it ends: inv status"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        mark.write_text(json.dumps({"stack": outputs.stack}) + "\n")
-        for one in objects:
-            place = folder / one["Key"].removeprefix(prefix)
-            if not place.resolve().is_relative_to(folder.resolve()):
-                continue
-            same = (
-                place.exists()
-                and place.stat().st_size == one["Size"]
-                and place.stat().st_mtime >= one["LastModified"].timestamp()
-            )
-            if same:
-                continue
-            place.parent.mkdir(parents=True, exist_ok=True)
-            beside = place.with_name(f".{place.name}.part")
-            s3.download_file(outputs.bucket, one["Key"], str(beside))
-            beside.replace(place)
-            fetched += one["Size"]
-    say(f"Fetched {fetched / 1e6:,.1f} MB")
-    return folder
+    words = [str(folder_of(name).path), PATHS.facts]
+    answer = head.run("sh", "-euc", STORE, "store", *words, sudo=True, deadline_s=STORE_S)
+    if answer.exit_code:
+        raise ClusterError((answer.stderr or answer.stdout).strip() or f"The results of {name} could not be stored.")
+
+
+STORE = """
+folder=$1 facts=$2
+cd "$folder"
+test -x environment/bin/python || { echo "The run ${folder##*/} has no results yet." >&2; exit 1; }
+set -a; . "$facts"; set +a
+export PYTHONPATH=$folder/release PYTHONDONTWRITEBYTECODE=1
+exec runuser -u sweepfleet -- environment/bin/python -m sweep.snapshot "$folder"
+"""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Self
 
 from rich.console import Console
 
@@ -17,7 +18,7 @@ from fleet.runs import State
 from sweep.driver import Progress
 from sweep.progress import Bar, Lines, Observer, Silent, Words
 
-TRIES = 120  # to get a broken line back, RETRY_S apart: a head that reboots, a laptop that changes networks
+PATIENCE_S = 600.0  # to get a broken line back: a head that reboots, a laptop that changes networks
 RETRY_S = 5.0
 CAUSE_EVERY_S = 15.0
 
@@ -45,38 +46,77 @@ def watch(fleet: Fleet, name: str, *, quiet: bool) -> State:
     """Show a run's progress until it has ended; returns its last state.
 
     Raises:
+        HostKeyError: the head is another machine than it was.
         ClusterError: the head could not be reached for ten minutes; the run goes on.
     """
     words = FarWords()
-    show = observer_of(words, quiet=quiet)
-    began = datetime.now(UTC)
-    last: State | None = None
-    broken = 0
-    waiting = _Waiting(fleet, began, show.say)
-    with show.running():
+    with _Screen(observer_of(words, quiet=quiet)) as screen:
+        waiting = _Waiting(fleet, datetime.now(UTC), screen.say)
+        heard_s, lost = time.monotonic(), False
         while True:
             try:
                 with fleet.head() as head:
-                    for last in runs.follow(head, name):
-                        broken = 0
-                        waiting.look(last)
-                        if last.progress is not None:
-                            words.said = last.best
-                            show.update(progress_of(last.progress))
-                if last is not None and last.ended:
-                    return last
-                raise ClusterError("the head said nothing more")  # noqa: TRY301 - handled as a broken line is
+                    for state in runs.follow(head, name):
+                        if lost:
+                            screen.say("The connection is back.")
+                        heard_s, lost = time.monotonic(), False
+                        waiting.look(state)
+                        words.said = state.best
+                        screen.show(state)
+                        if state.ended:
+                            return state
+                raise ClusterError("The head said nothing more.")  # noqa: TRY301 - handled as a broken line is
             except HostKeyError:
                 raise
             except ClusterError as error:
-                broken += 1
-                if broken == 1:
-                    show.say(f"The connection is lost ({error}); the sweep goes on, trying again")
-                if broken > TRIES:
+                if not lost:
+                    screen.say(f"The connection is lost, and the sweep goes on; trying again. ({error})")
+                lost = True
+                if time.monotonic() - heard_s > PATIENCE_S:
                     raise ClusterError(
                         f"{error} The sweep goes on; watch it again: inv attach --name {name}"
                     ) from None
                 time.sleep(RETRY_S)
+
+
+class _Screen:
+    """Shows one thing at a time, as a run on this machine does: what is waited for, or the bar."""
+
+    def __init__(self, observer: Observer) -> None:
+        self.say = observer.say
+        self._observer = observer
+        self._open = contextlib.ExitStack()
+        self._what = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def show(self, state: State) -> None:
+        """Show a state of the run; one that has ended changes only a bar that is there."""
+        running = state.state == "running"
+        bar = self._what == "running"
+        if state.progress is not None and (running or bar):
+            if not bar:
+                self._switch("running", self._observer.running())
+            self._observer.update(progress_of(state))
+        if not running and not state.ended:
+            self._switch(said := waited_for(state), self._observer.waiting(said))
+
+    def _switch(self, what: str, screen: contextlib.AbstractContextManager[object]) -> None:
+        if what != self._what:
+            self._open.close()
+            self._open.enter_context(screen)
+            self._what = what
+
+
+def waited_for(state: State) -> str:
+    """What a run that is not running waits for, in words."""
+    if state.state != "waiting":
+        return state.state
+    return "waiting for workers" if state.waiting_for == "workers" else state.waiting_for
 
 
 class _Waiting:
@@ -89,10 +129,10 @@ class _Waiting:
 
     def look(self, state: State) -> None:
         """Look at a state."""
-        if state.state != "waiting":
+        if state.state != "waiting" or state.waiting_for != "workers":
             return
-        self._once(f"Waiting for {state.waiting_for}")
-        if state.waiting_for == "workers" and time.monotonic() > self._next_s:
+        self._once("Waiting for workers")
+        if time.monotonic() > self._next_s:
             self._next_s = time.monotonic() + CAUSE_EVERY_S
             reason = workers.why_none(self._fleet.cloud, self._fleet.outputs, since=self._since)
             if reason:
@@ -104,8 +144,12 @@ class _Waiting:
             self._say(text)
 
 
-def progress_of(said: dict[str, Any]) -> Progress:
-    """A driver's progress out of JSON; what a later version may have added is left aside."""
-    known = {name: value for name, value in said.items() if name in Progress.__dataclass_fields__}
+def progress_of(state: State) -> Progress:
+    """A driver's progress, by this machine's clock; what a later version may have added is left aside."""
+    known = {name: value for name, value in (state.progress or {}).items() if name in Progress.__dataclass_fields__}
     best = known.pop("best", None)
+    ahead_s = 0.0 if state.said is None else state.said - time.time()
+    for name in ("first_submit_s", "first_result_s", "last_result_s"):
+        if known.get(name) is not None:
+            known[name] -= ahead_s
     return Progress(**known, best=tuple(best) if best else None)

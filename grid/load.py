@@ -131,6 +131,7 @@ def _sweep(spec: GridFile, builder: Builder, *, source: Path, name: str | None, 
             order=execution.order,
         ),
         metric=Metric(spec.metric.name, spec.metric.goal) if spec.metric is not None else None,
+        points_files=tuple(spec.points),
         warnings=tuple(report.warnings),
     )
 

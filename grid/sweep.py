@@ -57,6 +57,7 @@ class Sweep:
     plan: Plan
     execution: Execution = field(default_factory=Execution)
     metric: Metric | None = None
+    points_files: tuple[str, ...] = ()  # as the grid file names them, relative to its folder
     warnings: tuple[str, ...] = ()
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import sys
@@ -23,14 +24,15 @@ from grid.space import Space
 from grid.sweep import Sweep
 from sweep.driver import Progress
 from sweep.engine_errors import ClusterError
+from sweep.folder import read_json
 from sweep.progress import Words
 from sweep.run import EXIT_INTERRUPTED, Request, run_sweep
+from sweep.snapshot import alone
 from worker.machine import dask_command
 from worker.machine.aws import Aws, AwsError
 from worker.machine.facts import HOME, Data, Facts
 from worker.machine.job import Job, JobFolder
 
-GRID = "grid.yaml"  # the job's copy, overrides applied
 EVERY_S = 1.0
 EXIT_AGAIN = 75  # EX_TEMPFAIL
 
@@ -42,6 +44,7 @@ class Reporter:
         self._folder = folder
         self._said: dict[str, Any] = {"workers_wanted": workers_wanted}
         self.words: Words | None = None  # once the grid is read
+        self._last: Progress | None = None
         self._next_s = 0.0
 
     def say(self, text: str) -> None:
@@ -55,6 +58,7 @@ class Reporter:
 
     def update(self, progress: Progress) -> None:
         """How far it is, when it is time."""
+        self._last = progress
         if time.monotonic() < self._next_s:
             return
         self._next_s = time.monotonic() + EVERY_S
@@ -70,19 +74,52 @@ class Reporter:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Around the time in which points run."""
+        """Around the time in which points run; where it has come to then is always written."""
         self._next_s = 0.0
         yield
         self._next_s = 0.0
+        if self._last is not None:
+            self.update(self._last)
 
     def _write(self) -> None:
         self._folder.write(self._folder.progress, json.dumps(self._said | {"at": time.time()}))
 
 
 def sweep_of(folder: JobFolder, job: Job) -> Sweep:
-    """The sweep of a job: the grid that travelled with it, standing where it stood in the release."""
-    sweep = load(folder.grid / GRID, name=job.name)
-    return dataclasses.replace(sweep, source=HOME.release(job.release) / job.grid)
+    """The sweep of a job: the grid that travelled with it, standing where it stood in the release.
+
+    Raises:
+        UsageError: it runs a command in a folder that the release does not have.
+    """
+    sweep = load(folder.grid / job.grid, name=job.name)
+    sweep = dataclasses.replace(sweep, source=HOME.release(job.release) / job.grid)
+    if sweep.target.command and not sweep.folder.is_dir():
+        raise UsageError(
+            f"The command is to run in {Path(job.grid).parent}, the grid's folder, which the cluster's release does "
+            "not have. Commit it, then: inv push"
+        )
+    files = not_in_release(folder, job)
+    if files:
+        note = f"{', '.join(files)}: as where the command was given; not so in the release {job.release[:12]}."
+        sweep = dataclasses.replace(sweep, warnings=(*sweep.warnings, note))
+    return sweep
+
+
+def not_in_release(folder: JobFolder, job: Job) -> list[str]:
+    """The files that travelled with a job, and that its release does not have, or has otherwise."""
+    found = []
+    for file in sorted(path for path in folder.grid.rglob("*") if path.is_file()):
+        name = file.relative_to(folder.grid).as_posix()
+        released = HOME.release(job.release) / name
+        travelled = job.grid_sha256 if name == job.grid else _sha256(file)
+        if not released.is_file() or _sha256(released) != travelled:
+            found.append(name)
+    return found
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def run(folder: JobFolder, facts: Facts) -> int:
@@ -119,16 +156,28 @@ def run(folder: JobFolder, facts: Facts) -> int:
         if code == EXIT_INTERRUPTED and not folder.cancelled.exists():
             return code  # the machine goes down, and the run goes on when it is up
         summary = found.to_dict()
-        with reporter.waiting("storing the results"):
+        with reporter.waiting("storing the results"), alone(folder):
             Aws(facts).sync(data.runs / job.name, f"runs/{job.name}/")
     except ClusterError:
         raise
     except SweepfleetError as error:
         code, said = error.exit_code, str(error)
+        if isinstance(error, UsageError):
+            said = f"{said}\n{code_that_ran(job)}"
         print(f"error: {said}", flush=True)
     reporter.state("ended", exit_code=code, summary=summary, error=said)
     folder.wanted.unlink(missing_ok=True)
     return code
+
+
+def code_that_ran(job: Job) -> str:
+    """Whose code it was, for a user who has other code at hand."""
+    note = read_json(HOME.release(job.release) / "release.json")
+    changed = " with changes" if note.get("dirty") else ""
+    return (
+        f"The cluster runs the code of commit {str(note.get('commit'))[:10]}{changed}. If you mean another: "
+        "commit it, then inv push"
+    )
 
 
 def _fleet_engine() -> str | None:

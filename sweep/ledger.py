@@ -143,6 +143,11 @@ class Ledger:
         with self._storing():
             return self._db.execute(query, values).fetchall()
 
+    def copy_to(self, path: Path) -> None:
+        """Make `path` a ledger of what is in this one now; whoever writes to this one is not held up."""
+        with self._storing(), contextlib.closing(sqlite3.connect(path)) as copy:
+            self._db.backup(copy)
+
     # What there is.
 
     def plan(self) -> Plan | None:

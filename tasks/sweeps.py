@@ -28,7 +28,7 @@ from tasks.operations import open_fleet
         "test_point": "run this one point here, with its traceback, and keep nothing",
         "retry_failed": "run failed points again, too",
         "name": "of the run's folder, runs/<name>; by default the grid's own",
-        "workers": "points to run at once; by default one a core",
+        "workers": "points to run at once, by default one a core; on a cluster, how many machines",
         "json": "print nothing on standard output but one JSON object: the summary, and the folder",
         "local": "on this machine, though a cluster is up",
         "stack": "on this stack's cluster; by default the one that is up, or this machine",
@@ -111,39 +111,66 @@ def _on_stack(
     c: Context, checked: Any, *, stack: str, workers: str, retry_failed: bool, detach: bool, json: bool
 ) -> None:
     """The same on a cluster."""
+    from fleet.fetch import check_place
     from fleet.on_stack import hand_over, target_line
+    from grid.errors import UsageError
+    from sweep.folder import RunFolder
 
+    most = integer(workers, "--workers")
+    if most is not None and most < 1:
+        raise UsageError(f"--workers {most}: one at least.")
+    if json and detach:
+        raise UsageError("--json prints the summary of a run, and --detach does not wait for it. Leave one out.")
     fleet = open_fleet(stack)
+    check_place(RunFolder(runs_folder(c) / checked.name), fleet.outputs)
     say = functools.partial(print, flush=True, file=sys.stderr if json else sys.stdout)
     say(target_line(fleet, checked.name))
     command_line = shlex.join(["inv", *sys.argv[1:]])
-    most = integer(workers, "--workers")
-    hand_over(fleet, checked, command_line=command_line, retry_failed=retry_failed, workers=most, say=say)
+    try:
+        hand_over(fleet, checked, command_line=command_line, retry_failed=retry_failed, workers=most, say=say)
+    except KeyboardInterrupt:
+        raise Exit(
+            "Stopped while the sweep was handed over. Whether the cluster has it: inv status · stop it: inv cancel "
+            f"--name {checked.name}",
+            130,
+        ) from None
     if detach:
-        say(f"It goes on by itself. Watch it: inv attach --name {checked.name} · stop it: inv cancel")
+        name = checked.name
+        say(f"It goes on by itself. Watch it: inv attach --name {name} · stop it: inv cancel --name {name}")
         return
     watch_and_finish(c, fleet, checked.name, json=json)
 
 
 def watch_and_finish(c: Context, fleet: Any, name: str, *, json: bool) -> None:
     """Watch a run on the cluster to its end, fetch it, and end as the run did."""
-    from fleet.on_stack import see_through
+    from fleet.on_stack import fetched
+    from fleet.watch import watch
     from grid.errors import printable
     from sweep.say import ending
 
     say = functools.partial(print, flush=True, file=sys.stderr if json else sys.stdout)
     try:
-        ended = see_through(fleet, name, runs_folder=runs_folder(c), quiet=json, say=say)
+        last = watch(fleet, name, quiet=json)
     except KeyboardInterrupt:
         raise Exit(
-            f"The sweep goes on without you. inv attach --name {name} · inv cancel --name {name}", 130
+            f"The sweep goes on without you. Watch it: inv attach --name {name} · stop it: inv cancel --name {name}",
+            130,
         ) from None
+    try:
+        ended = fetched(fleet, last, name, runs_folder=runs_folder(c), say=say)
+    except KeyboardInterrupt:
+        raise Exit(f"The sweep has ended. Fetch the rest: inv results --fetch --name {name}", 130) from None
+    cost = ended.cost
     if json:
-        cost = {"cost_usd": ended.cost.usd, "worker_hours": ended.cost.worker_hours}
-        print(json_.dumps(ended.summary.to_dict() | {"folder": str(ended.folder)} | cost))
+        more = {
+            "folder": str(ended.folder),
+            "cost_usd": cost and cost.usd,
+            "worker_hours": cost and cost.worker_hours,
+        }
+        print(json_.dumps(ended.summary.to_dict() | more))
     else:
         print(printable("\n".join(ending(ended.summary, folder=shown(ended.folder)))))
-        print(f"Cost: {ended.cost}")
+        print(f"Cost: {cost or 'not known, since the head does not answer'}")
     if ended.exit_code:
         raise Exit(code=ended.exit_code)
 
@@ -154,7 +181,7 @@ def watch_and_finish(c: Context, fleet: Any, name: str, *, json: bool) -> None:
         "where": "only rows for which this holds: --where 'rmse < 55 and model == \"lasso\"'",
         "best": "only this many, the best by the grid's metric first",
         "json": "rows as JSON lines",
-        "fetch": "bring the run here from the cluster first",
+        "fetch": "bring the run here from the cluster first: what it has so far, when it goes on",
         "stack": "with --fetch: from this stack's cluster",
     }
 )
@@ -189,15 +216,10 @@ def results(
 
 def _fetch(c: Context, *, stack: str, name: str) -> str:
     """Bring a run here; its name."""
-    from fleet import runs as far
+    from fleet.on_stack import bring
 
-    fleet = open_fleet(stack)
-    if not name:
-        with fleet.head() as head:
-            name = far.which(head, "")
     say = functools.partial(print, file=sys.stderr, flush=True)
-    far.fetch(fleet.cloud, fleet.outputs, name, runs=runs_folder(c), say=say)
-    return name
+    return bring(open_fleet(stack), name, runs_folder=runs_folder(c), say=say)
 
 
 @task(help={"name": "of the run; by default the one whose command was given last"})

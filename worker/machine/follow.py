@@ -14,14 +14,14 @@ ALIVE_S = 10.0  # a line at least this often, so that the other side knows of a 
 
 
 def follow(folder: JobFolder) -> None:
-    """Print progress whenever it changes, until the job is wanted no more."""
-    last, said_s = "", 0.0
+    """Print progress whenever it changes, until the job is wanted no more; `now` is this machine's clock."""
+    last, said_s = None, 0.0
     while True:
-        wanted = folder.wanted.exists()
-        text = json.dumps(folder.read_progress() | {"ended": not wanted})
-        if text != last or time.monotonic() - said_s > ALIVE_S:
-            print(text, flush=True)
-            last, said_s = text, time.monotonic()
+        wanted = folder.wanted.exists()  # before the progress, so that what is said last is what it ended with
+        found = folder.read_progress() | {"ended": not wanted}
+        if found != last or time.monotonic() - said_s > ALIVE_S:
+            print(json.dumps(found | {"now": time.time()}), flush=True)
+            last, said_s = found, time.monotonic()
         if not wanted:
             return
         time.sleep(POLL_S)

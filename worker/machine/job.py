@@ -17,13 +17,14 @@ class Job:
     release: str  # SHA-256 of its archive
     environment: str  # the lock that names it
     engine: str  # of the release: what scheduler and workers must have the same of
-    grid: str  # the grid file's path in the release, with /; it need not be there
+    grid: str  # the grid file's path in the project, with /; the release need not have it
     command_line: str
     submitted: float  # unix time
     retry_failed: bool
     workers_wanted: int
     usd_per_worker_hour: float | None = None  # at most; None: not known
     budget_usd: float | None = None
+    grid_sha256: str = ""  # of the grid file as it was, before --set and --where
 
     def to_json(self) -> str:
         """The job as job.json has it."""
@@ -31,8 +32,8 @@ class Job:
 
     @classmethod
     def from_json(cls, text: str) -> Job:
-        """What `to_json` wrote."""
-        return cls(**json.loads(text))
+        """What `to_json` wrote; what a later version may have added is left aside."""
+        return cls(**{name: value for name, value in json.loads(text).items() if name in cls.__dataclass_fields__})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class JobFolder:
 
     @property
     def grid(self) -> Path:
-        """The folder of the grid as it is run, with its points files."""
+        """The grid as it is run and its points files, each at its path in the project."""
         return self.path / "grid"
 
     @property
@@ -82,6 +83,11 @@ class JobFolder:
         return self.path / "spent"
 
     @property
+    def storing(self) -> Path:
+        """Held by the one process that stores the run's results."""
+        return self.path / ".storing"
+
+    @property
     def progress(self) -> Path:
         """How far it is, written anew every second."""
         return self.path / "progress.json"
@@ -93,9 +99,9 @@ class JobFolder:
         os.replace(new, file)  # noqa: PTH105 - the name says that it replaces
 
     def read_progress(self) -> dict[str, Any]:
-        """How far it is; empty before it began."""
+        """How far it is; empty before it began, and when a power cut has left half a file."""
         try:
             found = json.loads(self.progress.read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}

@@ -1,0 +1,158 @@
+"""Brings a run's folder from the bucket to this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from boto3.exceptions import Boto3Error
+
+from fleet.cloud import Cloud, told
+from fleet.errors import ClusterError
+from grid.errors import UsageError
+from infra.layout import BucketLayout
+from infra.outputs import Outputs
+from sweep.folder import RunFolder, read_json, storing, write_whole
+from sweep.runs import check_name
+
+MARK = ".fetched.json"
+PART = ".part"
+
+
+@dataclass
+class Mark:
+    """What a fetched folder says of itself."""
+
+    stack: str
+    bucket: str
+    files: dict[str, str] = field(default_factory=dict)  # by name, the ETag that it had in the bucket
+    ledgers: list[list[int]] = field(default_factory=list)  # what `_state` says of those that came from there
+
+    @classmethod
+    def of(cls, folder: RunFolder) -> Mark | None:
+        """A folder's mark; None when it was not fetched."""
+        found = read_json(folder.path / MARK)
+        return cls(**found) if set(found) == set(cls.__dataclass_fields__) else None
+
+    def write(self, folder: RunFolder) -> None:
+        """Leave the mark in the folder."""
+        write_whole(folder.path / MARK, json.dumps(asdict(self)) + "\n")
+
+
+def check_place(folder: RunFolder, outputs: Outputs) -> Mark:
+    """Be sure that fetching into a folder loses nothing; returns its mark, or a new one.
+
+    Raises:
+        UsageError: it has a run that was made here, that came from another stack, or that went on here since.
+    """
+    mark = Mark.of(folder)
+    if mark is None:
+        mark = Mark(outputs.stack, outputs.bucket)
+        if not folder.ledger.exists():
+            return mark
+        what = "a run that was made on this machine"
+    elif (mark.stack, mark.bucket) != (outputs.stack, outputs.bucket):
+        what = f"a run of the stack {mark.stack}"
+    elif folder.ledger.exists() and _state(folder.ledger) not in mark.ledgers:
+        what = "a run that has gone on on this machine since it was fetched"
+    else:
+        return mark
+    raise UsageError(
+        f"{folder.path} has {what}, and fetching the one of the stack {outputs.stack} would overwrite it. Move it "
+        f"away, or give the run another name: --name {folder.name}-2"
+    )
+
+
+def _state(ledger: Path) -> list[int]:
+    """What changes when a ledger is written: its size and time, and the size of its log."""
+    log = ledger.with_name(f"{ledger.name}-wal")
+    return [ledger.stat().st_size, ledger.stat().st_mtime_ns, log.stat().st_size if log.exists() else 0]
+
+
+def fetch(cloud: Cloud, outputs: Outputs, name: str, *, runs: Path, say: Callable[[str], None]) -> RunFolder:
+    """Bring a run's folder here; files appear whole, and those that did not change since are left.
+
+    What was broken off goes on with the file that it had come to.
+
+    Raises:
+        UsageError: see `check_place`; or somebody writes to the folder now.
+        StorageError: this machine's disk cannot be written to.
+        ClusterError: there are no results of the run, or they cannot be had.
+    """
+    check_name(name)
+    folder = RunFolder(runs / name)
+    check_place(folder, outputs)
+    s3 = cloud.client("s3")
+    objects = _objects(s3, outputs, folder)
+    with folder.locked(), storing(folder.path):
+        mark = check_place(folder, outputs)
+        for left in folder.path.rglob(f".*{PART}*"):  # by a fetch that was killed
+            left.unlink(missing_ok=True)
+        changed = [one for one in objects if not _same(folder, one, mark)]
+        for one in changed:
+            with _downloaded(s3, outputs, one, folder.path / one["name"]) as beside:
+                if one["name"] == folder.ledger.name:
+                    _expect(folder, beside, mark)
+                beside.replace(folder.path / one["name"])
+            mark.files[one["name"]] = one["ETag"]
+            mark.write(folder)
+    say(f"Fetched {sum(one['Size'] for one in changed) / 1e6:,.1f} MB")
+    return folder
+
+
+def _objects(s3: Any, outputs: Outputs, folder: RunFolder) -> list[dict[str, Any]]:
+    """What the bucket has of a run, each with its `name` in the folder: the ledger first, which others come of."""
+    prefix = f"{BucketLayout().runs}{folder.name}/"
+    with told(f"fetch the run {folder.name}"):
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=outputs.bucket, Prefix=prefix)
+        found = [
+            one | {"name": one["Key"].removeprefix(prefix)} for page in pages for one in page.get("Contents", ())
+        ]
+    if not found:
+        raise ClusterError(f"The bucket has no results of the run {folder.name} yet. What it is doing: inv status")
+    for one in found:
+        if not (folder.path / one["name"]).resolve().is_relative_to(folder.path.resolve()):
+            raise ClusterError(
+                f"The bucket has {one['Key']}, which leads out of the run's folder. Nothing was fetched; somebody "
+                "has written there who should not have."
+            )
+    return sorted(
+        (one for one in found if not one["name"].endswith("/")),
+        key=lambda one: (one["name"] != folder.ledger.name, one["name"]),
+    )
+
+
+def _same(folder: RunFolder, one: dict[str, Any], mark: Mark) -> bool:
+    """Whether a file is here as it is in the bucket."""
+    file = folder.path / one["name"]
+    known = bool(mark.files.get(one["name"]) == one["ETag"])
+    return known and file.is_file() and file.stat().st_size == int(one["Size"])
+
+
+@contextlib.contextmanager
+def _downloaded(s3: Any, outputs: Outputs, one: dict[str, Any], place: Path) -> Iterator[Path]:
+    """A file of the bucket, whole, beside the place where it is to be; what is left of it goes."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    beside = place.with_name(f".{place.name}{PART}")
+    try:
+        with told(f"fetch {one['Key']}"):
+            try:
+                s3.download_file(outputs.bucket, one["Key"], str(beside))
+            except Boto3Error as error:  # the line broke too often
+                raise ClusterError(f"Cannot fetch {one['Key']}: {error}. Give the same command again.") from None
+        yield beside
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def _expect(folder: RunFolder, new: Path, mark: Mark) -> None:
+    """Before a ledger takes its place: mark it as fetched, and remove the log of the one before."""
+    mark.ledgers = [*mark.ledgers[-1:], _state(new)]
+    mark.write(folder)
+    for log in ("-wal", "-shm"):
+        folder.ledger.with_name(f"{folder.ledger.name}{log}").unlink(missing_ok=True)

@@ -1,0 +1,91 @@
+"""What a run on the cluster has so far, stored in the bucket: `python -m sweep.snapshot JOB` on the head.
+
+While the run goes on, tables and report are made from a copy of its ledger, and its driver is not disturbed. With
+`--last`, for a run whose driver was stopped before it could do this itself, that is the run's end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from grid.errors import SweepfleetError, UsageError
+from sweep.folder import RunFolder, read_json
+from sweep.ledger import Ledger
+from sweep.runs import refresh
+from worker.machine.aws import Aws, AwsError
+from worker.machine.facts import Data, Facts
+from worker.machine.job import Job, JobFolder
+
+EXIT_CANCELLED = 130
+
+
+@contextlib.contextmanager
+def alone(folder: JobFolder) -> Iterator[None]:
+    """Be the only one who stores a run's results: waits for whoever does, so that the newer ones come last."""
+    with folder.storing.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def copy(run: RunFolder, target: RunFolder) -> None:
+    """Make `target` a folder of what a run has now, with all its files.
+
+    Raises:
+        UsageError: it has nothing yet.
+        StorageError: the files cannot be written.
+    """
+    if not run.ledger.exists():
+        raise UsageError(f"The run {run.name} has no results yet.")
+    target.path.mkdir(parents=True)
+    for file in (run.grid, run.manifest, run.summary):
+        if file.exists():
+            shutil.copy2(file, target.path / file.name)
+    with contextlib.closing(Ledger(run.ledger, readonly=True)) as ledger:
+        ledger.copy_to(target.ledger)
+    refresh(target, always=True)
+
+
+def snapshot(folder: JobFolder, facts: Facts, *, last: bool) -> None:
+    """Store what a run has now.
+
+    Args:
+        folder: of its job.
+        facts: of the head.
+        last: no more comes: say in its progress file that it was cancelled, unless it says already how it ended.
+
+    Raises:
+        UsageError: there is nothing yet.
+        StorageError: the files cannot be written.
+        AwsError: they cannot be stored.
+    """
+    name = Job.from_json(folder.job.read_text()).name
+    run = RunFolder(Data(Path(facts.data)).runs / name)
+    with alone(folder), tempfile.TemporaryDirectory(dir=folder.path, prefix=".snapshot-") as place:
+        if last and folder.read_progress().get("state") == "ended":
+            return
+        target = RunFolder(Path(place, name))
+        copy(run, target)
+        Aws(facts).sync(target.path, f"runs/{name}/")
+        if last:
+            ended = {"state": "ended", "exit_code": EXIT_CANCELLED, "summary": read_json(target.summary), "error": ""}
+            folder.write(folder.progress, json.dumps(folder.read_progress() | ended))
+
+
+def main() -> None:
+    """Store the run of the job that the command line names."""
+    place, *options = sys.argv[1:]
+    try:
+        snapshot(JobFolder(Path(place)), Facts.read(), last=options == ["--last"])
+    except (SweepfleetError, AwsError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
