@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import contextlib
 import logging
 import math
 import queue
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 
 import dask.config
 from distributed import Client, Future, LocalCluster
+from distributed.client import ClosedClientError
+from distributed.exceptions import WorkerStartTimeoutError
 
 from grid.errors import SweepfleetError, UsageError
 from sweep.bundles import Bundle, Ended, Lost
 from sweep.engine_errors import BrokenSweepError, ClusterError
-from sweep.slots import LOSS_TOPIC, Slots, ready, run_bundle
+from sweep.slots import LOSS_TOPIC, NoSlotsError, Slots, ready, run_bundle
 from worker.context import Context
 from worker.pool import dismiss, prepare
+from worker.runner import RunnerClosedError
 
 SLOTS_KNOWN_S = 2.0  # how long a count of the cluster's slots is believed
 CONFIG = {
@@ -37,6 +43,8 @@ CONFIG = {
 }
 
 
+# What dask raises when scheduler or worker goes away while it asks them something: it has no one name for it.
+GONE = (OSError, ClosedClientError, concurrent.futures.CancelledError, asyncio.CancelledError)
 # dask opens an HTTP port whatever it is told; without this, on every interface.
 LOOPBACK = "127.0.0.1:0"
 
@@ -55,20 +63,24 @@ class Engine:
 
         Raises:
             UsageError: a worker refuses the target.
-            ClusterError: there is no worker.
+            ClusterError: there is no worker, or scheduler or worker went away meanwhile.
         """
         self._client = client
         self._digest = context.digest
+        # In its bundles' names: those of a driver that was killed may run still, and dask takes a task of the same
+        # name for the same task.
+        self._name = uuid.uuid4().hex
         self._flying: dict[int, tuple[Future, Bundle]] = {}
         self._starts: Counter[int] = Counter()
         self._failure: BaseException | None = None  # met beside results that had to be delivered first
         self._events: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
         self._slots = (-math.inf, 0) if slots is None else (math.inf, slots)
-        if patience_s:
-            with contextlib.suppress(TimeoutError):
-                client.wait_for_workers(1, timeout=patience_s)
-        client.register_plugin(Slots(context))
-        answers = client.run(ready, self._digest)
+        with _asking():
+            if patience_s:
+                with contextlib.suppress(WorkerStartTimeoutError):
+                    client.wait_for_workers(1, timeout=patience_s)
+            client.register_plugin(Slots(context))
+            answers = client.run(ready, self._digest)
         if not answers:
             raise ClusterError("The scheduler has no workers. Start some, then give the same command again.")
         for refusal in answers.values():
@@ -78,10 +90,11 @@ class Engine:
 
     @property
     def slots(self) -> int:
-        """How many points can run at once now."""
+        """How many points can run at once now. Raises ClusterError when the scheduler is gone."""
         known_s, slots = self._slots
         if time.monotonic() - known_s > SLOTS_KNOWN_S:
-            slots = sum(self._client.nthreads().values())
+            with _asking():
+                slots = sum(self._client.nthreads().values())
             self._slots = (time.monotonic(), slots)
         return slots
 
@@ -91,18 +104,19 @@ class Engine:
         return len(self._flying)
 
     def submit(self, bundle: Bundle) -> None:
-        """Send a bundle out."""
+        """Send a bundle out. Raises ClusterError when the scheduler is gone."""
         number = bundle.number
         self._starts[number] = 0
-        future = self._client.submit(
-            run_bundle,
-            self._digest,
-            bundle.spans,
-            bundle.shuffle,
-            number,
-            key=f"bundle-{self._digest}-{number}",
-            pure=False,
-        )
+        with _asking():
+            future = self._client.submit(
+                run_bundle,
+                self._digest,
+                bundle.spans,
+                bundle.shuffle,
+                (self._name, number),
+                key=f"bundle-{self._name}-{number}",
+                pure=False,
+            )
         self._flying[number] = (future, bundle)
         future.add_done_callback(lambda _: self._events.put(("ended", number)))
 
@@ -140,18 +154,20 @@ class Engine:
             return Lost(bundle, self._starts[number] - 1)
         del self._flying[number]
         self._starts.pop(number, None)
-        if future.status == "finished":
-            return Ended(bundle, future.result())
-        if future.status == "error":
-            raise BrokenSweepError(
-                f"The sweep broke off: {future.exception()}\nWhat was done is kept; the same command goes on."
-            ) from future.exception()
-        raise ClusterError("The connection to the scheduler broke. Give the same command again to go on.")
+        with _asking():
+            if future.status == "finished":
+                return Ended(bundle, future.result())
+            error = future.exception() if future.status == "error" else None
+        if error is None or isinstance(error, NoSlotsError | RunnerClosedError):
+            raise ClusterError("The connection to the scheduler broke. Give the same command again to go on.")
+        raise BrokenSweepError(
+            f"The sweep broke off: {error}\nWhat was done is kept; the same command goes on."
+        ) from error
 
     def _started(self, event: tuple[float, dict[str, object]]) -> None:
         message = event[1]
         number = message["number"]
-        if message["digest"] == self._digest and isinstance(number, int) and number in self._starts:
+        if message["engine"] == self._name and isinstance(number, int) and number in self._starts:
             self._starts[number] += 1
             if self._starts[number] > 1:
                 self._events.put(("lost", number))
@@ -214,8 +230,28 @@ def remote_engine(context: Context, *, address: str, patience_s: float = 0) -> I
         with client:
             try:
                 yield Engine(client, context, patience_s=patience_s)
-            finally:
-                client.unregister_worker_plugin(Slots(context).name)
+            except ClusterError:
+                raise  # nobody is there who could be told, and whoever comes in its place knows of no runners
+            except BaseException:
+                _retire(client, context)
+                raise
+            else:
+                _retire(client, context)
+
+
+def _retire(client: Client, context: Context) -> None:
+    """End the sweep's runners on every worker, if the cluster is there still."""
+    with contextlib.suppress(*GONE, ValueError):  # ValueError: a new scheduler, which does not know them
+        client.unregister_worker_plugin(Slots(context).name)
+
+
+@contextlib.contextmanager
+def _asking() -> Iterator[None]:
+    """Around whatever is asked of the cluster. Raises ClusterError when it goes away meanwhile."""
+    try:
+        yield
+    except GONE as error:
+        raise ClusterError(f"The cluster went away: {error or type(error).__name__}") from error
 
 
 def _quiet() -> None:

@@ -16,6 +16,10 @@ from worker.pool import dismiss, pool_of, prepare
 LOSS_TOPIC = "sweepfleet-bundle-started"
 
 
+class NoSlotsError(Exception):
+    """This worker has no runners for the sweep: its scheduler is another one than the one that was told to."""
+
+
 class Slots(WorkerPlugin):  # type: ignore[misc]
     """Gives every worker, also one that joins later, the runners of one sweep."""
 
@@ -42,8 +46,17 @@ async def ready(digest: str) -> str | None:
     return None
 
 
-def run_bundle(digest: str, spans: list[Any], shuffle: int | None, number: int) -> bytes:
-    """Compute a bundle on a free runner of this worker; see `worker.runner.Runner.run`."""
+def run_bundle(digest: str, spans: list[Any], shuffle: int | None, name: tuple[str, int]) -> bytes:
+    """Compute a bundle on a free runner of this worker; see `worker.runner.Runner.run`.
+
+    Raises:
+        NoSlotsError: the worker has none for this sweep.
+    """
+    try:
+        pool = pool_of(digest)
+    except KeyError:
+        raise NoSlotsError from None
     # Counted by the driver: a bundle that starts twice was lost once.
-    get_worker().log_event(LOSS_TOPIC, {"number": number, "digest": digest})
-    return pool_of(digest).run([(start, stop) for start, stop in spans], shuffle=shuffle)
+    engine, number = name
+    get_worker().log_event(LOSS_TOPIC, {"engine": engine, "number": number})
+    return pool.run([(start, stop) for start, stop in spans], shuffle=shuffle)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn, Self
 
 import psutil
 import pytest
+from distributed import Client
 
 from grid.errors import UsageError
 from sweep.bundles import Bundle, Ended
-from sweep.engine import ClusterError, Engine, local_engine, remote_engine
+from sweep.engine import Engine, local_engine, remote_engine
+from sweep.engine_errors import ClusterError
+from sweep.slots import Slots
 from tests.support import context, eventually, gone, outcomes_of
 from worker.pool import pool_of
 from worker.records import Packet
@@ -79,3 +87,105 @@ def test_a_scheduler_that_is_not_there_is_said(tmp_path: Path) -> None:
         ):
             pass
     assert caught.value.exit_code == 3
+
+
+class Cluster:
+    """A scheduler and a worker, each in a process of its own, at one address; either can be killed."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+        self._folder = folder
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+
+    def scheduler(self) -> subprocess.Popen[bytes]:
+        """Start the scheduler."""
+        port = self.address.rpartition(":")[2]
+        return self._start("scheduler", "--host", "127.0.0.1", "--port", port, "--dashboard-address", "127.0.0.1:0")
+
+    def worker(self) -> subprocess.Popen[bytes]:
+        """Start a worker with one slot."""
+        words = ("--no-nanny", "--nthreads", "1", "--no-dashboard", "--memory-limit", "0")
+        return self._start("worker", self.address, *words, "--local-directory", str(self._folder))
+
+    def _start(self, part: str, *words: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", f"distributed.cli.dask_{part}", *words]
+        quiet = subprocess.DEVNULL
+        process = subprocess.Popen(command, cwd=Path(__file__).parents[1], stdout=quiet, stderr=quiet)
+        self._processes.append(process)
+        return process
+
+    def wait(self) -> Self:
+        """Until the scheduler answers."""
+        host, _, port = self.address.removeprefix("tcp://").partition(":")
+
+        def answers() -> bool:
+            with contextlib.suppress(OSError), socket.create_connection((host, int(port))):
+                return True
+            return False
+
+        eventually(answers, "the scheduler")
+        return self
+
+
+SLOW = """
+import pathlib, time
+
+def fit(a):
+    here = pathlib.Path(__file__).parent
+    (here / f"began-{a}").touch()
+    while not (here / "go").exists():
+        time.sleep(0.01)
+    return a * 1.0
+"""
+
+
+def run_on(engine: Engine, accident: Callable[[], None]) -> NoReturn:
+    """Send a bundle out, have an accident, and wait for whatever comes of it."""
+    engine.submit(Bundle(1, ((0, 1),)))
+    accident()
+    while True:
+        engine.wait(0.1)
+
+
+def test_a_scheduler_that_starts_anew_ends_the_engine_as_one_that_is_gone(tmp_path: Path) -> None:
+    """Whoever runs the driver starts it again; no other error comes of it, not from tidying up either."""
+    given = context(tmp_path, SLOW)
+    with Cluster(tmp_path) as cluster:
+        first = cluster.scheduler()
+        cluster.wait().worker()
+
+        def restart() -> None:
+            eventually((tmp_path / "began-0").exists, "the point's begin")
+            first.kill()
+            first.wait()
+            cluster.scheduler()
+
+        with pytest.raises(ClusterError), remote_engine(given, address=cluster.address, patience_s=60) as engine:
+            run_on(engine, restart)
+
+
+def test_a_worker_of_a_new_scheduler_is_no_broken_sweep(tmp_path: Path) -> None:
+    """The scheduler may be another one when nothing was in flight to tell of it."""
+    given = context(tmp_path, SLOW)
+    with Cluster(tmp_path) as cluster:
+        cluster.scheduler()
+        cluster.wait().worker()
+
+        def forget() -> None:
+            with Client(cluster.address, set_as_default=False) as other:
+                other.unregister_worker_plugin(Slots(given).name)
+            engine.submit(Bundle(2, ((1, 2),)))
+
+        (tmp_path / "go").touch()
+        with pytest.raises(ClusterError), remote_engine(given, address=cluster.address, patience_s=60) as engine:
+            run_on(engine, forget)

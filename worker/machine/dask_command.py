@@ -6,6 +6,7 @@ from pathlib import Path
 
 from worker.machine.facts import SCHEDULER_PORT, WORKER_PORTS, Tls
 
+SILENT_S = 15  # dask takes no less than 11
 # As `sweep.engine.CONFIG` has it for one machine: what points do is no matter of dask's, they run in children.
 SETTINGS = {
     "DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1000000",
@@ -18,6 +19,8 @@ SETTINGS = {
     "DISTRIBUTED__DIAGNOSTICS__NVML": "False",
     "DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True",
     "DISTRIBUTED__SCHEDULER__WORKER_TTL": "60s",
+    # A machine that vanishes says no goodbye; its kernel is asked every second or two, and counts as gone then.
+    "DISTRIBUTED__COMM__TIMEOUTS__TCP": f"{SILENT_S}s",
 }
 HEARTBEAT_LOST_S = 60  # after which a worker that lost the scheduler ends, to start anew
 
