@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import logging
 import select
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from infra.outputs import Outputs
 
 CONNECT_S = 15
 CHUNK_BYTES = 65536
+logging.getLogger("paramiko").addHandler(logging.NullHandler())  # what it would print comes as an error of ours
 
 
 class HostKeyError(ClusterError):
@@ -261,16 +263,20 @@ def _opened(connection: Connection, what: str, outputs: Outputs, *, instance_id:
         ) from None
     except paramiko.AuthenticationException:
         raise ClusterError(
-            f"{what} does not let you in as {outputs.ssh_user}: this machine has no private key for the stack's "
-            "sshPublicKey. inv doctor says which"
+            f"{_sentence(what)} does not let you in as {outputs.ssh_user}: this machine has no private key for the "
+            "stack's sshPublicKey. inv doctor says which"
         ) from None
     except (paramiko.SSHException, OSError, EOFError) as error:
         moved = " If your address has changed: inv allow-me." if instance_id == outputs.head_id else ""
         raise NotYetError(
-            f"{what} does not answer on port {SSH_PORT} ({error}).{moved} Whether it is on: "
+            f"{_sentence(what)} does not answer on port {SSH_PORT} ({error}).{moved} Whether it is on: "
             f"aws ec2 describe-instance-status --instance-ids {instance_id}"
         ) from None
     try:
         yield
     finally:
         connection.close()
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]

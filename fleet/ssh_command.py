@@ -52,7 +52,10 @@ def _strict(known_hosts: Path) -> list[str]:
         "ConnectTimeout": "15",
         "ServerAliveInterval": "15",
     }
-    return [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+    words = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+    # Where the other commands look for keys; ssh itself asks the account's home, not $HOME.
+    keys = [Path.home() / ".ssh" / f"id_{kind}" for kind in ("ed25519", "ecdsa", "rsa")]
+    return words + [word for key in keys if key.exists() for word in ("-i", str(key))]
 
 
 def _quoted(word: str) -> str:
