@@ -32,7 +32,7 @@ def status(fleet: Fleet) -> Iterator[str]:
         yield f"Release: {now.label}, pushed {_ago(pushed)} ago"
         running = fleet_release(fleet.cloud, out)
         if running is not None and running.engine != now.engine:
-            yield f"  the fleet still runs {running.label}, as the run does that goes on"
+            yield f"  scheduler and workers run the code of {running.label} until the next run starts"
     found = workers.group(fleet.cloud, out)
     yield f"Workers: {len(found.workers)} of {found.wanted} wanted, {found.most} allowed"
     lost: ClusterError | None = None
