@@ -93,6 +93,8 @@ class Host:
             raise ClusterError(f"[{self.name}] `{command[:80]}` did not end in {deadline_s} s") from None
         except (UnexpectedExit, OSError, EOFError, paramiko.SSHException) as error:
             raise ClusterError(f"[{self.name}] the connection broke: {error}") from None
+        if done.exited < 0:  # a command's own exit code is none of these
+            raise ClusterError(f"[{self.name}] the connection broke before `{command[:80]}` had ended")
         return Answer(done.stdout, done.stderr, done.exited)
 
     def show(self, *words: str, out: Bytes, err: Bytes, sudo: bool = False) -> int:

@@ -118,8 +118,9 @@ def build(release: Path, environment: Path, *, index: str) -> None:
         PublishError: uv cannot; with its last lines.
     """
     new = environment.with_name(f".building-{environment.name}")
-    shutil.rmtree(new, ignore_errors=True)
     new.parent.mkdir(exist_ok=True)
+    for left in new.parent.glob(".building-*"):  # by a power cut; one push at a time builds
+        shutil.rmtree(left)
     requirements = HOME.path / ".requirements.txt"
     groups = [word for name in NOT_ON_MACHINES for word in ("--no-group", name)]
     export = ["export", "--frozen", "--all-groups", *groups, "--no-emit-project", "--format", "requirements-txt"]
@@ -140,7 +141,7 @@ def build(release: Path, environment: Path, *, index: str) -> None:
 
 def store_environment(aws: Aws, environment: Path, lock: str) -> None:
     """Pack an environment and store it; its hash comes last and says that it is there."""
-    archive, note = HOME.path / f".packing-{lock}", HOME.path / ".environment.sha256"
+    archive, note = HOME.path / ".packing", HOME.path / ".environment.sha256"
     try:
         pack = ["tar", "-c", "-I", "gzip -1", "-f", str(archive), "--sort=name", "-C", str(environment), "."]
         subprocess.run(pack, check=True)
