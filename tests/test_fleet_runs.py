@@ -1,0 +1,313 @@
+"""Runs from afar, in the rehearsal cloud: left alone, found again, stopped and taken up, as an operator types it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tests.cloud.rehearsal.cloud import Cloud, until
+from tests.cloud.rehearsal.handle import MachineHandle
+from tests.cloud.rehearsal.host import why_not
+from tests.cloud.rehearsed import Laptop
+
+pytestmark = [
+    pytest.mark.rehearsal,
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+]
+TRIAL = "trial/grid.yaml"
+GATED = "trial/gated.yaml"  # most points wait until a gate is opened on their machine
+POINTS = 60
+FILES = {
+    "trial/fit.py": """\
+import time
+from pathlib import Path
+
+
+def fit(a, pause_s=0.0):
+    time.sleep(pause_s)
+    if a < 0:
+        raise ValueError("a is negative")
+    return {"loss": (a - 3) ** 2}
+
+
+def gated(a):
+    while a >= 20 and not Path("/run/gate-is-open").exists():
+        time.sleep(0.1)
+    return {"loss": (a - 3) ** 2}
+""",
+    GATED: f"""\
+name: gated
+run: trial.fit:gated
+parameters: {{a: {{range: [0, {POINTS}]}}}}
+execution: {{bundle: 1}}
+""",
+    TRIAL: f"""\
+name: trial
+run: trial.fit:fit
+parameters: {{a: {{range: [0, {POINTS}]}}, pause_s: [0.4]}}
+metric: {{name: loss}}
+execution: {{bundle: 1}}
+""",
+}
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+SSH_CUT = "add table ip cut; add chain ip cut out { type filter hook output priority 0; }; add rule ip cut out "
+
+
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
+    """A laptop whose cluster is up, has its code, and workers that stay for a while."""
+    with Cloud(tmp_path_factory.mktemp("cloud")) as cloud:
+        laptop = Laptop(cloud, tmp_path_factory.mktemp("laptop"))
+        prepare(laptop)
+        yield laptop
+
+
+def prepare(laptop: Laptop) -> None:
+    """Make its cluster."""
+    for name, text in FILES.items():
+        (laptop.path / name).parent.mkdir(exist_ok=True)
+        (laptop.path / name).write_text(text)
+    laptop.commit("A trial")
+    laptop.up()
+    laptop.inv("push")
+    laptop.inv("start", "--workers", "3")
+
+
+@pytest.fixture(scope="module")
+def second(laptop: Laptop, tmp_path_factory: pytest.TempPathFactory) -> Laptop:
+    """Another checkout, with the operator's key and the stack's outputs, which has none of the first one's runs."""
+    return Laptop(laptop.cloud, tmp_path_factory.mktemp("second"), like=laptop)
+
+
+@contextmanager
+def watching(laptop: Laptop, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """An invoke task that goes on meanwhile, as from a shell, whose Ctrl-C it obeys; killed at the end."""
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "invoke", *words]
+    output: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with laptop.cloud.laptop.popen(command, cwd=laptop.path, env=laptop.env, text=True, **output) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def told(process: subprocess.Popen[str], words: str) -> str:
+    """What it prints, up to a line with these words."""
+    assert process.stdout is not None
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if words in line:
+            return seen
+    raise AssertionError(f"it ended without {words!r}:\n{seen}")
+
+
+def rest(process: subprocess.Popen[str]) -> str:
+    """What it prints from here to its end."""
+    return process.communicate(timeout=120)[0]
+
+
+def workers(laptop: Laptop) -> list[MachineHandle]:
+    """The machines that are on, the head aside."""
+    on = [name for name, leader in laptop.cloud.machines().items() if leader]
+    return [laptop.cloud.machine(name) for name in on if name != laptop.outputs.head_id]
+
+
+def table(laptop: Laptop, name: str) -> pl.DataFrame:
+    return pl.read_parquet(laptop.path / "runs" / name / "results.parquet").sort("point_id")
+
+
+def computed(laptop: Laptop, name: str) -> pl.DataFrame:
+    """What must be the same wherever the points ran."""
+    here = table(laptop, name)
+    keep = [one for one in here.columns if one.startswith(("param.", "metric."))]
+    return here.select("point_id", "replicate", "seed", "status", "error_type", *keep)
+
+
+def summary(laptop: Laptop, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((laptop.path / "runs" / name / "summary.json").read_text())
+    return found
+
+
+def test_a_run_whose_laptop_is_gone_is_found_and_fetched_from_another(laptop: Laptop, second: Laptop) -> None:
+    """Its progress and end are seen there, and its results; nothing is left to be done by the first."""
+    said = laptop.inv("sweep", "--grid", TRIAL, "--name", "left", "--detach").stdout
+    assert said.startswith("Target: stack dev in us-east-1 · run left\n")
+    assert "inv attach --name left" in said
+    assert not (laptop.path / "runs" / "left").exists()
+    seen = second.inv("attach").stdout
+    assert f" of {POINTS} · " in seen
+    assert f"Done: {POINTS} of {POINTS} points done" in seen
+    assert "Best loss: 0 at a=3" in seen
+    assert computed(second, "left").height == POINTS
+    again = second.inv("attach", "--name", "left", "--json")
+    assert json.loads(again.stdout)["done"] == POINTS
+
+
+def test_a_run_is_looked_at_stopped_and_taken_up_again(laptop: Laptop, second: Laptop) -> None:
+    """Results are there while it goes on; what is done when it is stopped is kept, and never computed again."""
+    command = ("sweep", "--grid", GATED, "--name", "stopped")
+    with watching(laptop, *command) as process:
+        told(process, f"20 of {POINTS} · ")  # and then the laptop is switched off
+    second.inv("results", "--fetch", "--name", "stopped")
+    sofar = table(second, "stopped")
+    assert sofar.height == 20
+    refused = laptop.inv(*command, code=2)
+    assert "The run stopped goes on already" in refused.stderr
+    assert "Stopped stopped. What is done is kept" in laptop.inv("cancel").stdout
+    seen = second.inv("attach", "--name", "stopped", code=130).stdout
+    assert "Stopped; what is done is kept, and the same command goes on" in seen
+    before = table(second, "stopped")
+    assert before.height == 20
+    assert "The run stopped has ended already" in laptop.inv("cancel", "--name", "stopped", code=2).stderr
+    for machine in workers(laptop):
+        machine.run(["touch", "/run/gate-is-open"])
+    done = laptop.inv(*command, "--json")
+    ended = json.loads(done.stdout)
+    assert (ended["done"], ended["resumed"]) == (POINTS, before.height)
+    assert ended["computed"] == POINTS - before.height
+    assert "Target: stack dev" in done.stderr
+    after = table(laptop, "stopped")
+    kept = after.filter(pl.col("point_id").is_in(before["point_id"].implode()))
+    assert kept.equals(before)  # with the time at which each was started
+    third = json.loads(laptop.inv(*command, "--json").stdout)
+    assert (third["computed"], third["resumed"]) == (0, POINTS)
+
+
+def test_ctrl_c_leaves_the_run_going(laptop: Laptop) -> None:
+    with watching(laptop, "sweep", "--grid", TRIAL, "--name", "watched") as process:
+        told(process, f" of {POINTS} · ")
+        process.send_signal(signal.SIGINT)
+        said = rest(process)
+    assert process.returncode == 130
+    assert "The sweep goes on without you. Watch it: inv attach --name watched" in said
+    assert "Traceback" not in said
+    assert f"Done: {POINTS} of {POINTS} points done" in laptop.inv("attach", "--name", "watched").stdout
+
+
+def test_a_connection_that_is_cut_comes_back(laptop: Laptop) -> None:
+    """It is said once, and the command ends as if nothing had been."""
+
+    def nft(text: str) -> None:
+        laptop.cloud.laptop.run(["nft", "-f", "-"], text=text)
+
+    with watching(laptop, "sweep", "--grid", TRIAL, "--name", "cut") as process:
+        told(process, f" of {POINTS} · ")
+        nft(SSH_CUT + "tcp dport 22 reject with tcp reset")
+        try:
+            told(process, "The connection is lost, and the sweep goes on; trying again.")
+            head = laptop.inv("status", code=3)  # the cut is one
+            assert "does not answer on port 22" in head.stderr
+        finally:
+            nft("delete table ip cut")
+        said = rest(process)
+    assert process.returncode == 0
+    assert said.count("The connection is back.") == 1
+    assert "is lost" not in said
+    assert f"Done: {POINTS} of {POINTS} points done" in said
+
+
+def drawn(laptop: Laptop, *words: str) -> list[str]:
+    """What is on a terminal at a command's end, from the bar on, without spinners, all numbers alike."""
+    line = shlex.join([sys.executable, "-m", "invoke", *words])
+    env = laptop.env | {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
+    done = laptop.cloud.laptop.run(
+        ["script", "--quiet", "--return", "--command", line, "/dev/null"], cwd=laptop.path, env=env, timeout_s=300
+    )
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", done.stdout).replace("\r", "\n")
+    lines = [text.rstrip() for text in plain.split("\n") if text.strip() and text[0] not in SPINNER]
+    last = max(number for number, text in enumerate(lines) if "━" in text)
+    return [re.sub(r"[\d.,]+", "N", re.sub(r"━[━╸╺ ]*", "━ ", text)) for text in lines[last:]]
+
+
+def test_a_terminal_shows_the_same_as_for_a_run_on_this_machine(laptop: Laptop) -> None:
+    """The bar with its two lines, and the ending; what the bring-home and the cost are comes on top."""
+    small = ("sweep", "--grid", TRIAL, "--set", "a=1,2,3,4", "--name", "shown-1")
+    far = drawn(laptop, *small)
+    here = drawn(laptop, *small[:-1], "shown-2", "--local")
+    own = [text for text in far if not text.startswith(("Fetched ", "Cost: "))]
+    assert len(far) == len(own) + 2
+    assert here == own
+    assert [text.split(" ")[0] for text in own[:3]] == ["━", "N", "best"]
+
+
+def test_points_that_fail_are_told_as_on_this_machine(laptop: Laptop) -> None:
+    """The same rows, words and exit code; --set, --where and --workers go with it, and --retry-failed."""
+    odd = ("sweep", "--grid", TRIAL, "--set", "a=-1,0,1,2", "--set", "pause_s=0", "--where", "a < 2")
+    far = laptop.inv(*odd, "--name", "odd", "--workers", "1", code=1).stdout
+    here = laptop.inv(*odd, "--name", "odd-here", "--local", code=1).stdout
+    assert ", 1 workers asked for" in far
+    assert computed(laptop, "odd").equals(computed(laptop, "odd-here"))
+    assert table(laptop, "odd")["error_type"].drop_nulls().to_list() == ["ValueError"]
+    failures = [text for text in here.splitlines() if text.startswith(("Done, but", "Failed points:"))]
+    assert len(failures) == 2
+    for text in failures:
+        assert text.partition(" · ")[0] in far
+    again = json.loads(laptop.inv(*odd, "--name", "odd", "--json", code=1).stdout)
+    assert (again["computed"], again["failed"]) == (0, 1)
+    again = json.loads(laptop.inv(*odd, "--name", "odd", "--json", "--retry-failed", code=1).stdout)
+    assert (again["computed"], again["failed"], again["resumed"]) == (1, 1, 2)
+
+
+def test_a_grid_and_its_points_files_need_not_be_committed(laptop: Laptop) -> None:
+    """They travel; the results say that the release does not have them."""
+    new = laptop.path / "new"
+    (new / "deep").mkdir(parents=True)
+    (new / "deep" / "more.json").write_text('[{"a": 8}]')
+    (laptop.path / "beside.csv").write_text("a\n9\n")
+    grid = new / "grid.yaml"
+    grid.write_text("run: trial.fit:fit\npoints: [deep/more.json, ../beside.csv]\nmetric: {name: loss}\n")
+    said = laptop.inv("sweep", "--grid", "new/grid.yaml", "--name", "new").stdout
+    assert "Note: beside.csv, new/deep/more.json, new/grid.yaml: as where the command was given" in said
+    laptop.inv("sweep", "--grid", "new/grid.yaml", "--name", "new-here", "--local")
+    assert computed(laptop, "new").equals(computed(laptop, "new-here"))
+    assert computed(laptop, "new")["metric.loss"].sort().to_list() == [25, 36]
+
+
+def test_what_cannot_be_run_there_is_refused_before_anything_is(laptop: Laptop) -> None:
+    """A file outside the project, a command in a folder that was not pushed, a folder here that would be lost."""
+    outside = laptop.home / "grid.yaml"
+    outside.write_text("run: trial.fit:fit\nparameters: {a: [1]}\n")
+    refused = laptop.inv("sweep", "--grid", str(outside), "--name", "refused", code=2)
+    assert "is outside the project" in refused.stderr
+    (laptop.home / "far.csv").write_text("a\n1\n")
+    grid = laptop.path / "unpushed" / "grid.yaml"
+    grid.parent.mkdir()
+    grid.write_text(f"run: trial.fit:fit\npoints: {laptop.home}/far.csv\n")
+    refused = laptop.inv("sweep", "--grid", "unpushed/grid.yaml", "--name", "refused", code=2)
+    assert "is an absolute path" in refused.stderr
+    assert "The cluster has no run refused" in laptop.inv("attach", "--name", "refused", code=2).stderr
+    grid.write_text("command: [echo, '{a}']\nparameters: {a: [1]}\n")
+    refused = laptop.inv("sweep", "--grid", "unpushed/grid.yaml", "--name", "refused", code=2)
+    assert "The command is to run in unpushed, the grid's folder" in refused.stderr
+    laptop.inv("sweep", "--grid", "unpushed/grid.yaml", "--name", "mine", "--local")
+    refused = laptop.inv("sweep", "--grid", "unpushed/grid.yaml", "--name", "mine", code=2)
+    assert "has a run that was made on this machine" in refused.stderr
+    assert "The cluster has no run mine" in laptop.inv("cancel", "--name", "mine", code=2).stderr
+    for words in (("--workers", "0"), ("--json", "--detach")):
+        laptop.inv("sweep", "--grid", TRIAL, "--name", "refused", *words, code=2)
+
+
+def test_a_run_that_waits_for_workers_can_be_cancelled(laptop: Laptop) -> None:
+    """Nothing came of it, and that is said; last, since it takes the workers away."""
+    laptop.cloud.refuse_capacity()
+    laptop.inv("stop")
+    group = laptop.cloud.client("autoscaling").describe_auto_scaling_groups
+    until(lambda: not group()["AutoScalingGroups"][0]["Instances"], what="the workers have gone", timeout_s=120)
+    laptop.inv("sweep", "--grid", TRIAL, "--name", "waits", "--detach")
+    until(lambda: "Run waits: waiting, workers" in laptop.inv("status").stdout, what="it waits", timeout_s=120)
+    assert "The run waits has no results yet" in laptop.inv("results", "--fetch", "--name", "waits", code=3).stderr
+    assert "Stopped waits. The run waits has no results yet." in laptop.inv("cancel", "--name", "waits").stdout
+    refused = laptop.inv("attach", "--name", "waits", code=130)
+    assert "The run waits was cancelled before it had results" in refused.stderr
+    assert "Run waits" not in laptop.inv("status").stdout
