@@ -189,6 +189,31 @@ def test_down_says_how_many_workers_it_stops(standing: Checkout, server: Moto) -
         groups.set_desired_capacity(AutoScalingGroupName=name, DesiredCapacity=0)
 
 
+def test_a_new_address_takes_the_place_of_the_old_one(standing: Checkout, server: Moto) -> None:
+    """In the settings and in the head's firewall; the same address again changes nothing."""
+    said = standing.inv("allow-me", "--yes").stdout
+    assert said.strip() == f"{ADDRESS}/32 is let in already."
+    try:
+        with address_server("198.51.101.44") as url:
+            said = standing.inv("allow-me", "--yes", INVOKE_CHECKIP=url).stdout
+            assert "Set sshCidrs[0] to 198.51.101.44/32, this machine's address." in said
+            assert settings(standing)["sweepfleet:sshCidrs"] == ["198.51.101.44/32"]
+            assert let_in(standing, server) == {"198.51.101.44/32"}
+            refused = standing.inv("allow-me", "--yes", "--replace", "10.1.2.0/24", code=2).stderr
+            assert "10.1.2.0/24 is not in sshCidrs, which has 198.51.101.44/32" in refused
+    finally:
+        standing.inv("allow-me", "--yes")
+    assert let_in(standing, server) == {f"{ADDRESS}/32"}
+
+
+def let_in(checkout: Checkout, server: Moto) -> set[str]:
+    """The networks that reach the head's SSH port."""
+    group = json.loads(checkout.remembered.read_text())["head_security_group_id"]
+    filters = [{"Name": "group-id", "Values": [group]}]
+    rules = server.client("ec2", REGION).describe_security_group_rules(Filters=filters)["SecurityGroupRules"]
+    return {one["CidrIpv4"] for one in rules if not one["IsEgress"] and one["FromPort"] == 22 and "CidrIpv4" in one}
+
+
 def test_a_life_from_nothing_to_nothing(server: Moto, tmp_path: Path) -> None:
     """An up that fails halfway goes on, other settings come up too, down keeps the bucket, purge nothing."""
     server.reset()

@@ -94,6 +94,10 @@ def test_the_policy_is_enough_to_make_a_cluster_and_to_take_it_down(
     assert sorted(call for call in calls if not allows(policy, *call)) == []
 
 
+def test_a_machine_that_does_not_come_can_be_looked_at() -> None:
+    assert allows(unconditional(), "ec2:GetConsoleOutput", "*")
+
+
 @pytest.mark.parametrize(
     ("action", "resource"),
     [
