@@ -42,7 +42,8 @@ def label(commit: str, *, dirty: bool) -> str:
 def make_release(root: Path, *, dirty: bool) -> Release:
     """Pack the checkout at `root`; reads only.
 
-    The same files make the same archive, byte for byte, on whatever machine.
+    The same files make the same archive, byte for byte, wherever zlib is the same; where it is not, a push sends the
+    code once more.
 
     Args:
         root: of a Git repository with a uv.lock.
@@ -53,14 +54,14 @@ def make_release(root: Path, *, dirty: bool) -> Release:
         ClusterError: git failed.
     """
     commit = _git(root, "rev-parse", "HEAD").strip()
-    changed = [line[3:] for line in _git(root, "status", "--porcelain", "--untracked-files=no").splitlines()]
+    changed = _changed(root)
     if changed and not dirty:
         more = f", and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
         raise UsageError(
             f"Changed and not committed: {', '.join(changed[:SHOWN])}{more}. Commit, so that results can be had "
             "again from the commit that they name; or ship the files as they are: --dirty"
         )
-    names = [name for name in _git(root, "ls-files", "-z").split("\0") if name]
+    names = [name for name in _git(root, "ls-files", "--recurse-submodules", "-z").split("\0") if name]
     if "uv.lock" not in names:
         raise UsageError(
             f"{root} has no uv.lock under Git, which says what to install. Make it: uv lock && git add uv.lock"
@@ -76,6 +77,12 @@ def make_release(root: Path, *, dirty: bool) -> Release:
         _add(archive, NOTE, (json.dumps(note, sort_keys=True) + "\n").encode(), mode=0o644)
     data = packed.getvalue()
     return Release(hashlib.sha256(data).hexdigest(), commit, bool(changed), data)
+
+
+def _changed(root: Path) -> list[str]:
+    """Tracked files of the project that differ from its commit, by their paths in the repository."""
+    status = ["status", "--porcelain", "-z", "--no-renames", "--untracked-files=no", "--", "."]
+    return [entry[3:] for entry in _git(root, *status).split("\0") if entry]
 
 
 def _add_file(archive: tarfile.TarFile, file: Path, name: str) -> None:

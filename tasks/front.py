@@ -20,6 +20,13 @@ ROOT = Path(__file__).resolve().parent.parent
 STACK_HELP = "the stack; by default the one that is up, or that is selected in Pulumi, or dev"
 
 
+def open_fleet(stack: str) -> Any:
+    """The cluster that a task means."""
+    from fleet.fleet import open_fleet
+
+    return open_fleet(ROOT, asked=stack)
+
+
 def speaking(body: Callable[..., None]) -> Callable[..., None]:
     """Turn the errors that a user can act on into a message and an exit code; any other keeps its traceback."""
 

@@ -12,19 +12,12 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from tasks.front import ROOT, STACK_HELP, integer, number, quiet_interrupt, speaking
+from tasks.front import ROOT, STACK_HELP, integer, number, open_fleet, quiet_interrupt, speaking
 
 say = functools.partial(print, flush=True)
 NEW_HEAD_S = 300  # in which a head that was just made answers
 WORKER_HELP = "a worker, by the beginning of its instance id; by default the head"
 RUN_HELP = "the run; by default the one that goes on, or the last one"
-
-
-def open_fleet(stack: str) -> Any:
-    """The cluster that a task means."""
-    from fleet.fleet import open_fleet
-
-    return open_fleet(ROOT, asked=stack)
 
 
 @task(

@@ -14,8 +14,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from tasks.front import BORN_S, ROOT, integer, runs_folder, shown, speaking
-from tasks.operations import open_fleet
+from tasks.front import BORN_S, ROOT, integer, open_fleet, runs_folder, shown, speaking
 
 
 @task(
