@@ -152,7 +152,8 @@ def _downloaded(s3: Any, outputs: Outputs, one: dict[str, Any], place: Path) -> 
 
 def _expect(folder: RunFolder, new: Path, mark: Mark) -> None:
     """Before a ledger takes its place: mark it as fetched, and remove the log of the one before."""
-    mark.ledgers = [*mark.ledgers[-1:], _state(new)]
+    before = [_state(folder.ledger)] if folder.ledger.exists() else []
+    mark.ledgers = [*before, _state(new)]  # which of the two it is, a kill decides
     mark.write(folder)
     for log in ("-wal", "-shm"):
         folder.ledger.with_name(f"{folder.ledger.name}{log}").unlink(missing_ok=True)

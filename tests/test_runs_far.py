@@ -527,33 +527,31 @@ def test_a_fetch_that_was_killed_leaves_nothing_in_the_way(
 ) -> None:
     """Killed before the ledger takes its place, or after: the next fetch goes on, and clears up."""
     folder = RunFolder(tmp_path / "runs" / "trial")
-    real = fetching._expect
+    expect, write = fetching._expect, fetching.Mark.write
 
     class Killed(BaseException):
         """Nothing of ours runs after it."""
 
     def before(*arguments: Any) -> None:
-        real(*arguments)
+        expect(*arguments)
         raise Killed
-
-    monkeypatch.setattr(fetching, "_expect", before)
-    with pytest.raises(Killed):
-        bring(cloud, tmp_path / "runs")
-    (folder.path / ".ledger.sqlite.part.1a2b").write_bytes(b"half")
-    monkeypatch.setattr(fetching, "_expect", real)
 
     def after(self: Any, folder: RunFolder) -> None:
         write(self, folder)
         if folder.ledger.exists():
             raise Killed
 
-    write = fetching.Mark.write
-    monkeypatch.setattr(fetching.Mark, "write", after)
-    with pytest.raises(Killed):
+    for more in (range(0), range(3, 6)):  # the first time, and over what was fetched before
+        if more:
+            stored.grow(more)
+        for place, name, kill in ((fetching, "_expect", before), (fetching.Mark, "write", after)):
+            with monkeypatch.context() as patch:
+                patch.setattr(place, name, kill)
+                with pytest.raises(Killed):
+                    bring(cloud, tmp_path / "runs")
+            (folder.path / ".ledger.sqlite.part.1a2b").write_bytes(b"half")
         bring(cloud, tmp_path / "runs")
-    monkeypatch.setattr(fetching.Mark, "write", write)
-    bring(cloud, tmp_path / "runs")
-    assert contents(folder) == contents(stored.folder)
+        assert contents(folder) == contents(stored.folder)
 
 
 def test_a_log_of_the_ledger_before_is_not_read_with_the_new_one(
