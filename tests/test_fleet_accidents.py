@@ -1,0 +1,296 @@
+"""What a sweep on the cluster lives through: every machine and process of it killed, in the rehearsal cloud.
+
+After each accident the sweep goes on by itself, with nobody logging in. What the ledger had when it happened is there
+in the end as it was, to the microsecond of its start: nothing that was finished is computed again.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tests.cloud.rehearsal.cloud import Cloud, until
+from tests.cloud.rehearsal.handle import MachineHandle
+from tests.cloud.rehearsal.host import why_not
+from tests.cloud.rehearsed import Laptop
+from worker.machine.keeper import SWITCH
+
+pytestmark = [
+    pytest.mark.rehearsal,
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+]
+WORKERS = 3
+RECOVERY_S = 300  # for a broken program to give up, not a measure of a good one
+FIT = """
+import time
+
+def fit(a):
+    time.sleep(0.3)
+    return {"twice": 2.0 * a}
+"""
+GRID = """
+name: {name}
+run: accidents.fit:fit
+parameters:
+  a: {{range: [0, {points}, 1]}}
+"""
+ROWS = """
+import json, sqlite3, sys
+ledger = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True)
+columns = "point_index, hex(id), status, attempts, started, duration_s, worker"
+found = ledger.execute(f"SELECT {columns} FROM points JOIN sources ON source = number").fetchall()
+print(json.dumps({index: rest for index, *rest in found}))
+"""
+Rows = dict[str, list[Any]]  # by the point's index
+
+
+@dataclass
+class Fleet:
+    """The cluster from outside: its machines, as whoever pulls their plugs sees them."""
+
+    laptop: Laptop
+
+    @property
+    def head(self) -> MachineHandle:
+        return self.laptop.cloud.machine(self.laptop.outputs.head_id)
+
+    @property
+    def group(self) -> dict[str, Any]:
+        """The workers' group, as AWS describes it."""
+        [group] = self.laptop.cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+        found: dict[str, Any] = group
+        return found
+
+    @property
+    def members(self) -> set[str]:
+        """The workers' instance ids."""
+        return {one["InstanceId"] for one in self.group["Instances"]}
+
+    def state(self, instance_id: str) -> str:
+        """An instance's, in EC2."""
+        ec2 = self.laptop.cloud.client("ec2")
+        [found] = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
+        return str(found["Instances"][0]["State"]["Name"])
+
+    def joined(self) -> set[str]:
+        """The workers whose connection to the scheduler stands: the head's kernel knows."""
+        ec2 = self.laptop.cloud.client("ec2")
+        listed = ["ss", "-Htn", "state", "established", "( sport = :8786 )"]
+        lines = self.head.run(listed, check=False).stdout.splitlines()
+        peers = {line.split()[-1].rpartition(":")[0].strip("[]").removeprefix("::ffff:") for line in lines}
+        described = ec2.describe_instances(InstanceIds=sorted(self.members))["Reservations"] if self.members else []
+        return {
+            one["InstanceId"]
+            for each in described
+            for one in each["Instances"]
+            if one.get("PrivateIpAddress") in peers
+        }
+
+    def all_joined(self) -> bool:
+        """Whether as many workers as the group has have joined."""
+        return len(self.joined()) == WORKERS
+
+    def a_worker(self) -> MachineHandle:
+        """One that has joined."""
+        return self.laptop.cloud.machine(min(until(self.joined, what="a worker joined", timeout_s=RECOVERY_S)))
+
+    def runners(self, instance_id: str) -> str:
+        """The runner children on a worker, by their process ids."""
+        machine = self.laptop.cloud.machine(instance_id)
+        return machine.run(["pgrep", "-f", "worker.child"], check=False).stdout
+
+    def kill(self, unit: str) -> None:
+        """SIGKILL a service's own process on the head."""
+        self.head.run(["systemctl", "kill", "--kill-whom=main", "--signal=KILL", unit])
+
+
+@dataclass
+class Run:
+    """A sweep that goes on, handed over by a client that waits for its end."""
+
+    fleet: Fleet
+    name: str
+    points: int
+    client: subprocess.Popen[str]
+    before: list[Rows] = field(default_factory=list)  # what the ledger had at each accident
+
+    @classmethod
+    def start(cls, fleet: Fleet, name: str, *, points: int) -> Run:
+        grid = fleet.laptop.path / "accidents" / f"{name}.yaml"
+        grid.write_text(GRID.format(name=name, points=points))
+        return cls(fleet, name, points, fleet.laptop.start("sweep", "--grid", f"accidents/{name}.yaml"))
+
+    def rows(self) -> Rows:
+        """What the ledger on the head has; empty while there is none."""
+        ledger = f"/srv/sweepfleet/runs/{self.name}/ledger.sqlite"
+        done = self.fleet.head.run(["python3", "-c", ROWS, ledger], check=False)
+        rows: Rows = json.loads(done.stdout) if done.returncode == 0 else {}
+        return rows
+
+    def goes_on(self, *, beyond: int) -> bool:
+        """Whether more points are done than that."""
+        return len(self.rows()) > beyond
+
+    def has(self, accident: Callable[[Fleet, Run], None]) -> None:
+        """Have an accident in the middle of it, and wait until it goes on."""
+        until(lambda: self.goes_on(beyond=WORKERS), what="the first points", timeout_s=RECOVERY_S)
+        until(self.fleet.joined, what="a worker joined", timeout_s=RECOVERY_S)
+        rows = self.rows()
+        assert len(rows) < self.points, "it ended before the accident"
+        self.before.append(rows)
+        accident(self.fleet, self)
+        there = len(self.rows())
+        until(lambda: self.goes_on(beyond=min(there, self.points - 1)), what="it goes on", timeout_s=RECOVERY_S)
+
+    def ends_whole(self) -> None:
+        """The client ends well with the results; every point is there once, and as it was at each accident."""
+        said = self.client.communicate(timeout=2 * RECOVERY_S)[0]
+        assert self.client.returncode == 0, said
+        assert f"Done: {self.points} of {self.points} points done" in said
+        table = pl.read_parquet(self.fleet.laptop.path / "runs" / self.name / "results.parquet")
+        assert table["param.a"].sort().to_list() == list(range(self.points))
+        assert table["point_id"].n_unique() == self.points
+        assert set(table["status"]) == {"done"}
+        assert set(table["attempts"]) == {1}
+        assert (table["metric.twice"] == 2.0 * table["param.a"]).all()
+        rows = self.rows()
+        for before in self.before:
+            assert before.items() <= rows.items(), "a finished point was computed again"
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A cluster that is up and has its code, and no worker yet."""
+    with Cloud(tmp_path_factory.mktemp("cloud")) as cloud:
+        laptop = Laptop(cloud, tmp_path_factory.mktemp("laptop"))
+        laptop.up()
+        folder = Path(laptop.path, "accidents")
+        folder.mkdir()
+        (folder / "fit.py").write_text(FIT)
+        laptop.commit("A target that takes its time")
+        laptop.inv("push")
+        yield Fleet(laptop)
+
+
+def worker_killed(fleet: Fleet, run: Run) -> None:
+    """Its power is cut: no goodbye. The group replaces it."""
+    worker = fleet.a_worker()
+    worker.kill()
+    until(lambda: worker.instance_id not in fleet.members, what="it is out of the group")
+    until(lambda: len(fleet.members) == WORKERS, what="the group replaces it")
+
+
+def worker_process_killed(fleet: Fleet, run: Run) -> None:
+    """Dask's worker dies, the machine lives and joins again."""
+    worker = fleet.a_worker()
+    worker.run(["pkill", "-KILL", "-f", "distributed.cli.dask_worker"])
+    until(lambda: worker.instance_id not in fleet.joined(), what="it is gone")
+    until(lambda: worker.instance_id in fleet.joined(), what="it is back", timeout_s=RECOVERY_S)
+
+
+def worker_cut_off(fleet: Fleet, run: Run) -> None:
+    """The network is gone without a word, and comes back when nobody counts on it any more."""
+    worker = fleet.a_worker()
+    worker.partition()
+    until(lambda: worker.instance_id not in fleet.joined(), what="it is missed", timeout_s=RECOVERY_S)
+    there = len(run.rows())
+    until(lambda: run.goes_on(beyond=min(there, run.points - 1)), what="the others go on", timeout_s=RECOVERY_S)
+    worker.heal()
+    until(lambda: worker.instance_id in fleet.joined(), what="it is back", timeout_s=RECOVERY_S)
+
+
+def worker_taken_back(fleet: Fleet, run: Run) -> None:
+    """AWS gives notice: the worker leaves before its machine does."""
+    worker = fleet.a_worker()
+    fleet.laptop.cloud.interrupt_spot(worker.instance_id, in_s=60)
+    until(lambda: worker.instance_id not in fleet.joined(), what="it leaves", timeout_s=50)
+    assert worker.running, "it was taken back before it left"
+    until(lambda: worker.instance_id not in fleet.members, what="it is taken back", timeout_s=120)
+    until(lambda: len(fleet.members) == WORKERS, what="the group replaces it")
+
+
+def scheduler_killed(fleet: Fleet, run: Run) -> None:
+    """Nothing is known any more of what is in flight."""
+    fleet.kill("sweepfleet-scheduler.service")
+
+
+def driver_killed(fleet: Fleet, run: Run) -> None:
+    """The ledger's one writer dies in the middle of whatever it does."""
+    fleet.kill(f"sweepfleet-run@{run.name}.service")
+
+
+def head_rebooted(fleet: Fleet, run: Run) -> None:
+    """In order, as an update does it."""
+    fleet.head.reboot()
+
+
+def head_power_cut(fleet: Fleet, run: Run) -> None:
+    """All of the head dies at once; then somebody, or AWS, starts it."""
+    head = fleet.head
+    head.kill()
+    until(lambda: fleet.state(head.instance_id) == "stopped", what="EC2 knows it")
+    fleet.laptop.cloud.client("ec2").start_instances(InstanceIds=[head.instance_id])
+    head.wait_running()
+
+
+def switch_off_at(fleet: Fleet) -> datetime | None:
+    """When AWS itself empties the group, as it is told now."""
+    client = fleet.laptop.cloud.client("autoscaling")
+    actions = client.describe_scheduled_actions(AutoScalingGroupName=fleet.group["AutoScalingGroupName"])
+    found = [one for one in actions["ScheduledUpdateGroupActions"] if one["ScheduledActionName"] == SWITCH]
+    assert all(one["DesiredCapacity"] == 0 for one in found)
+    return found[0]["StartTime"] if found else None
+
+
+def test_a_sweep_lives_through_one_accident_after_the_other(fleet: Fleet) -> None:
+    """Worker, scheduler, driver, and then the head, beneath the same client, which ends as if nothing had been.
+
+    Meanwhile AWS is set to empty the group, and the time is put off; in the end the group is empty by itself.
+    """
+    run = Run.start(fleet, "sequence", points=600)
+    run.has(worker_killed)
+    run.has(scheduler_killed)
+    run.has(driver_killed)
+    off_at = until(lambda: switch_off_at(fleet), what="the switch is set")
+    assert off_at > datetime.now(UTC)
+    run.has(head_rebooted)
+    until(lambda: (switch_off_at(fleet) or off_at) > off_at, what="the switch is put off")
+    run.ends_whole()
+    until(lambda: not fleet.members and fleet.group["DesiredCapacity"] == 0, what="the group is empty", timeout_s=120)
+
+
+@pytest.fixture(scope="module")
+def steady(fleet: Fleet) -> Fleet:
+    """The same with workers that stay between sweeps."""
+    fleet.laptop.inv("start", "--workers", str(WORKERS))
+    return fleet
+
+
+@pytest.mark.parametrize(
+    "accident",
+    [
+        worker_process_killed,
+        scheduler_killed,
+        driver_killed,
+        worker_killed,
+        worker_taken_back,
+        worker_cut_off,
+        head_rebooted,
+        head_power_cut,
+    ],
+)
+def test_a_sweep_lives_through_an_accident(steady: Fleet, accident: Callable[[Fleet, Run], None]) -> None:
+    """Whatever it is, alone; and no runner of the sweep is left on any worker."""
+    until(steady.all_joined, what="all workers joined", timeout_s=RECOVERY_S)
+    run = Run.start(steady, accident.__name__.replace("_", "-"), points=200)
+    run.has(accident)
+    run.ends_whole()
+    until(lambda: not any(map(steady.runners, steady.joined())), what="no runner is left")
