@@ -153,6 +153,7 @@ chmod -R u=rwX,go=rX "$new"
 rm -rf "$folder"
 mv "$new" "$folder"
 install -o sweepfleet -g sweepfleet -m 644 /dev/null "$folder/wanted"
+sync "$folder"/* "$folder" "$jobs"
 systemctl reset-failed "$unit" 2>/dev/null || true
 systemctl restart --no-block "$unit"
 """

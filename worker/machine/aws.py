@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import Any
 from worker.machine.facts import Facts
 
 DEADLINE_S = 900  # an environment is some hundred megabytes
+# For the role's credentials: `aws` asks the metadata service once and for one second, and a busy machine is slower.
+PATIENCE = {"AWS_METADATA_SERVICE_TIMEOUT": "5", "AWS_METADATA_SERVICE_NUM_ATTEMPTS": "5"}
 
 
 class AwsError(Exception):
@@ -111,7 +114,12 @@ class Aws:
         endpoint = ["--endpoint-url", self.facts.endpoint_url] if self.facts.endpoint_url else []
         try:
             done = subprocess.run(
-                [*within, "aws", *endpoint, *words], capture_output=True, text=True, timeout=DEADLINE_S, check=False
+                [*within, "aws", *endpoint, *words],
+                env=os.environ | PATIENCE,
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE_S,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             raise AwsError(f"aws {' '.join(words[:2])} did not end in {DEADLINE_S} s") from None
