@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,8 +14,8 @@ import pytest
 from fleet.console import readable
 from fleet.many import Prefixed
 from fleet.workers import cause
-from worker.machine import publish
-from worker.machine.facts import Data, Home
+from worker.machine import publish, renew
+from worker.machine.facts import KEYS, Data, Home
 from worker.machine.job import JobFolder
 
 ROOT = Path(__file__).parents[1]
@@ -109,3 +110,90 @@ def test_a_heads_disk_keeps_what_is_needed_and_the_newest(tmp_path: Path, monkey
     assert {path.name for path in home.environments.iterdir()} == {publish.lock_of(release) for release in kept}
     publish.prune({made[8]}, data)
     assert [release for release in made if release.exists()] == kept
+
+
+class Bucket:
+    """The bucket, as `renew` uses it."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+
+    def get(self, key: str, file: Path) -> None:
+        file.write_text(self.kept[key])
+
+    def put(self, file: Path, key: str) -> None:
+        self.kept[key] = file.read_text()
+
+
+class Head:
+    """A head's folders, its runs, and releases `a` and `b` whose code differs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home, self.data, self.bucket = Home(folder / "home"), Data(folder / "data"), Bucket()
+        self.data.jobs.mkdir(parents=True)
+        self.environment = self.home.environment("e" * 64)
+        self.environment.mkdir(parents=True)
+        for name in "ab":
+            code = self.release(name) / "grid" / "code.py"
+            code.parent.mkdir(parents=True)
+            code.write_text(name)
+            self.bucket.kept[KEYS.release_note(name * 64)] = json.dumps(
+                {"engine": publish.engine_of(self.release(name), self.environment.name), "of": name}
+            )
+
+    def release(self, name: str) -> Path:
+        return self.home.release(name * 64)
+
+    def run(self, name: str, *, wanted: bool) -> None:
+        (self.data.jobs / name).mkdir(exist_ok=True)
+        mark = self.data.jobs / name / "wanted"
+        mark.touch() if wanted else mark.unlink()
+
+    def renew(self, release: str, *, starting: str = "") -> bool:
+        return renew.renew_fleet(
+            self.bucket, self.data, release=self.release(release), environment=self.environment, starting=starting
+        )
+
+    @property
+    def runs(self) -> str:
+        """The release whose code scheduler and workers are told to run; both must be told the same."""
+        assert self.home.fleet_release.resolve().name[0] == json.loads(self.bucket.kept[KEYS.fleet])["of"]
+        return self.home.fleet_release.resolve().name[0]
+
+
+@pytest.fixture
+def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Head:
+    head = Head(tmp_path)
+    monkeypatch.setattr(renew, "HOME", head.home)
+    return head
+
+
+def test_the_fleet_takes_up_the_newest_release_unless_a_run_goes_on(head: Head) -> None:
+    """And a run that starts anew after an accident finds its own code, whatever was pushed meanwhile."""
+    assert head.renew("a")
+    assert not head.renew("a")
+    head.run("one", wanted=True)
+    assert not head.renew("b")
+    assert not head.renew("a", starting="one")
+    assert head.runs == "a"
+    head.run("two", wanted=True)
+    assert not head.renew("b", starting="two"), "it would take the code from under the other run"
+    head.run("one", wanted=False)
+    assert head.renew("b", starting="two")
+    assert head.runs == "b"
+
+
+def test_a_new_heads_first_run_says_which_code_it_is(head: Head) -> None:
+    """Not the newest release: the runs on the data volume began with an older one, and each is not the only one."""
+    head.run("one", wanted=True)
+    head.run("two", wanted=True)
+    assert not head.renew("b")
+    assert head.renew("a", starting="one")
+    assert not head.renew("a", starting="two")
+    assert head.runs == "a"
+
+
+def test_a_worker_knows_when_the_fleet_runs_other_code(head: Head) -> None:
+    head.renew("a")
+    assert renew.other_engine(head.bucket, head.release("a"), head.environment) == {}
+    assert renew.other_engine(head.bucket, head.release("b"), head.environment)["of"] == "a"
