@@ -87,6 +87,7 @@ class _Screen:
         self._observer = observer
         self._open = contextlib.ExitStack()
         self._what = ""
+        self._drawn = False  # whether there has been a bar
 
     def __enter__(self) -> Self:
         return self
@@ -95,12 +96,13 @@ class _Screen:
         self._open.close()
 
     def show(self, state: State) -> None:
-        """Show a state of the run; one that has ended changes only a bar that is there."""
+        """Show a state of the run; a sweep that ended between two looks has its bar, too."""
         running = state.state == "running"
         bar = self._what == "running"
-        if state.progress is not None and (running or bar):
+        if state.progress is not None and (running or bar or (state.ended and not self._drawn)):
             if not bar:
                 self._switch("running", self._observer.running())
+                self._drawn = True
             self._observer.update(progress_of(state))
         if not running and not state.ended:
             self._switch(said := waited_for(state), self._observer.waiting(said))

@@ -365,6 +365,15 @@ def test_one_thing_is_on_the_screen_at_a_time(monkeypatch: pytest.MonkeyPatch) -
     ]
 
 
+def test_a_sweep_that_ended_between_two_looks_has_its_bar_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on this machine, where the last state stays on the screen."""
+    screen = Screen()
+    monkeypatch.setattr(watch, "observer_of", lambda *_, **__: screen)
+    all_done = {"progress": RUNNING["progress"] | {"done": 4}}
+    seen(monkeypatch, [state("starting"), state("ended", **ENDED, **all_done)])
+    assert screen.seen == ["+starting", "-starting", "+bar", "4 of 4", "-bar"]
+
+
 def test_times_are_shown_by_this_machines_clock() -> None:
     """A head whose clock is an hour ahead makes the rate no other."""
     there = time.time() + 3600
