@@ -388,7 +388,8 @@ def test_boot_text_makes_workers_that_run_a_release(stack: Stack) -> None:
 
     push(stack, "first", sha256="0" * 64)
     until(lambda: "is not what was pushed" in worker.journal("-u", unit), what="a forged release is refused")
-    assert worker.run(["find", "/opt/sweepfleet", "-type", "f"]).stdout == ""
+    left = worker.run(["find", "/opt/sweepfleet", "-type", "f", "!", "-name", ".current.json"])
+    assert left.stdout == ""  # nothing of it; what the bucket says is current is there
 
     push(stack, "first")
     started = ["cat", "/run/started"]
@@ -423,8 +424,9 @@ def test_roles_are_enforced(stack: Stack) -> None:
         assert done.returncode == 0 or "AccessDenied" in done.stderr or "403" in done.stderr, done.stderr
         return done.returncode == 0
 
-    assert may(f"s3 cp /etc/hostname s3://{stack.bucket}/{KEYS.requests}{me}/csr")
-    assert not may(f"s3 cp /etc/hostname s3://{stack.bucket}/{KEYS.requests}{me}0/csr")
+    assert may(f"s3 cp /etc/hostname s3://{stack.bucket}/{KEYS.requests}{me}/csr.pem")
+    assert not may(f"s3 cp /etc/hostname s3://{stack.bucket}/{KEYS.requests}{me}0/csr.pem")
+    assert not may(f"s3 cp /etc/hostname s3://{stack.bucket}/{KEYS.requests}{me}/another")
     assert not may(f"s3 cp /etc/hostname s3://{stack.bucket}/{KEYS.current}")
     assert not may(f"s3 cp s3://{stack.bucket}/{KEYS.runs}secret -")
     assert not may(f"s3 cp s3://{stack.bucket}/{KEYS.current} -")  # not there; who may not list is told no more
