@@ -6,25 +6,14 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
 
 from fleet.errors import ClusterError
 from fleet.fleet import Fleet
-from fleet.remote import Host
+from fleet.remote import Bytes, Host
 from fleet.workers import Worker, group
 from grid.errors import SweepfleetError, UsageError
 
 AT_ONCE = 8  # each has a connection through the head, whose sshd drops what comes in greater crowds
-
-
-class Bytes(Protocol):
-    """Where bytes go."""
-
-    def write(self, data: bytes, /) -> object:
-        """Take some."""
-
-    def flush(self) -> object:
-        """Let them through."""
 
 
 class Prefixed:

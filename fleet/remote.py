@@ -145,14 +145,6 @@ class Host:
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise ClusterError(f"[{self.name}] {file.name} could not be copied there: {error}") from None
 
-    def write(self, text: str, remote: str) -> None:
-        """Write a text file there."""
-        try:
-            with self._connection.sftp().open(remote, "w") as file:
-                file.write(text)
-        except (OSError, EOFError, paramiko.SSHException) as error:
-            raise ClusterError(f"[{self.name}] {remote} could not be written: {error}") from None
-
 
 # Runs its words in a session of their own, and ends them when its input ends: with the connection.
 LEASH = """

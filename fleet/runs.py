@@ -60,11 +60,6 @@ def folder_of(name: str) -> JobFolder:
     return JobFolder(Path(JOBS, name))
 
 
-def unit_of(name: str) -> str:
-    """The systemd unit of a run's driver."""
-    return f"sweepfleet-run@{name}.service"
-
-
 def submit(
     head: Host,
     sweep: Sweep,
@@ -122,7 +117,7 @@ def submit(
         travel.pack(archive, sweep, job, root=root)
         incoming = head.ask("mktemp").strip()
         head.put(archive, incoming)
-    words = [incoming, str(folder.path), sweep.name, unit_of(sweep.name)]
+    words = [incoming, str(folder.path), sweep.name, folder.unit]
     answer = head.run("sh", "-euc", TAKE_OVER, "take-over", *words, sudo=True)
     if answer.exit_code == GOES_ON:
         raise UsageError(
@@ -216,7 +211,8 @@ def cancel(head: Host, name: str) -> str:
     Returns:
         why there are no results of it in the bucket; empty when they are there.
     """
-    words = [str(folder_of(name).path), unit_of(name), PATHS.facts]
+    folder = folder_of(name)
+    words = [str(folder.path), folder.unit, PATHS.facts]
     return head.ask("sh", "-uc", CANCEL, "cancel", *words, sudo=True, deadline_s=STORE_S).strip()
 
 

@@ -44,14 +44,11 @@ class Group:
 def group(cloud: Cloud, outputs: Outputs) -> Group:
     """Ask AWS; reads only."""
     with told("look at the workers"):
-        answer = cloud.client("autoscaling").describe_auto_scaling_groups(
-            AutoScalingGroupNames=[outputs.worker_group]
-        )
-        if not answer["AutoScalingGroups"]:
+        found = _described(cloud, outputs.worker_group)
+        if found is None:
             raise ClusterError(
                 f"The group {outputs.worker_group} is gone. Bring the stack up: inv up --stack {outputs.stack}"
             )
-        found: dict[str, Any] = answer["AutoScalingGroups"][0]
         ids = [one["InstanceId"] for one in found["Instances"]]
         workers = []
         if ids:
@@ -66,8 +63,14 @@ def group(cloud: Cloud, outputs: Outputs) -> Group:
 def members(cloud: Cloud, name: str) -> int:
     """How many machines a group has; 0 when it is gone."""
     with told(f"look at the group {name}"):
-        answer = cloud.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[name])
-    return sum(len(one["Instances"]) for one in answer["AutoScalingGroups"])
+        found = _described(cloud, name)
+    return 0 if found is None else len(found["Instances"])
+
+
+def _described(cloud: Cloud, name: str) -> dict[str, Any] | None:
+    """A group as AWS describes it; None when it is gone."""
+    answer = cloud.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[name])
+    return next(iter(answer["AutoScalingGroups"]), None)
 
 
 def _worker(one: dict[str, Any]) -> Worker:

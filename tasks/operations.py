@@ -159,11 +159,12 @@ def logs(
     follow: bool = False,
 ) -> None:
     """Print the journal of the head, of a worker, or of all workers."""
+    from fleet.runs import folder_of
     from sweep.runs import check_name
 
     if name:
         check_name(name)
-    unit = f"sweepfleet-run@{name}.service" if name else "sweepfleet-*"
+    unit = folder_of(name).unit if name else "sweepfleet-*"
     count = str(number(lines, "--lines", least=1))
     words = ["journalctl", "-u", unit, "-n", count, "--no-pager", "-o", "short-iso", *(["-f"] if follow else [])]
     show(open_fleet(stack), words, worker=worker, workers=workers, sudo=True)

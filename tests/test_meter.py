@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.machine.job import Job, JobFolder
-from worker.machine.meter import Reading, count, going_on
+from worker.machine.job import Job, JobFolder, going_on
+from worker.machine.meter import Reading, count
 
 JOB = Job(
     name="a",

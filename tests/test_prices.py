@@ -38,7 +38,10 @@ def product(usd: str, unit: str = "Hrs") -> str:
 def stubbed(service: str) -> tuple[Any, Stubber]:
     """A client whose answers are given beforehand; botocore checks calls and answers against its model of the API."""
     client = boto3.client(
-        service, region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing"  # noqa: S106
+        service,
+        region_name="us-east-1",
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",  # noqa: S106
     )
     stub = Stubber(client)
     stub.activate()

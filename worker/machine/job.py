@@ -43,6 +43,11 @@ class JobFolder:
     path: Path
 
     @property
+    def unit(self) -> str:
+        """The systemd unit of its driver."""
+        return f"sweepfleet-run@{self.path.name}.service"
+
+    @property
     def job(self) -> Path:
         """What is to be run."""
         return self.path / "job.json"
@@ -105,3 +110,8 @@ class JobFolder:
         except (FileNotFoundError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
+
+
+def going_on(jobs: Path) -> list[JobFolder]:
+    """The jobs that are wanted: whose runs go on, or are to go on after an accident."""
+    return [JobFolder(path) for path in sorted(jobs.iterdir()) if JobFolder(path).wanted.exists()]

@@ -13,6 +13,7 @@ from pathlib import Path
 from worker.machine import meter
 from worker.machine.aws import Aws, AwsError
 from worker.machine.facts import Data, Facts
+from worker.machine.job import going_on
 
 POLL_S = 2.0
 IDLE_S = 20.0  # without a run, before the workers go
@@ -26,10 +27,9 @@ METER_EVERY_S = 5.0
 def wanted(data: Data, *, most: int, now_s: float) -> int:
     """How many workers the runs that go on can use, or `inv start` asked for; 0 for none."""
     total = 0
-    for job in data.jobs.iterdir():
-        if (job / "wanted").exists():
-            facts = _json(job / "progress.json") or _json(job / "job.json")
-            total += int(facts.get("workers_wanted", 1))
+    for folder in going_on(data.jobs):
+        facts = _json(folder.progress) or _json(folder.job)
+        total += int(facts.get("workers_wanted", 1))
     hold = _json(data.hold)
     if hold.get("until_s", 0) > now_s:
         total = max(total, int(hold.get("workers", 0)))
@@ -52,7 +52,7 @@ def keep(facts: Facts) -> None:
             aim = wanted(data, most=most, now_s=time.time())
             busy_s = now_s if aim else busy_s
             if now_s - metered_s > METER_EVERY_S:
-                meter.count(meter.going_on(data.jobs), workers=there, now_s=time.time())
+                meter.count(going_on(data.jobs), workers=there, now_s=time.time())
                 metered_s = now_s
             if aim and now_s - switch_s > SWITCH_EVERY_S:
                 at = datetime.now(UTC) + SWITCH_AFTER

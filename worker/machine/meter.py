@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from worker.machine.job import Job, JobFolder
 
@@ -53,8 +52,3 @@ def over_budget(folder: JobFolder, now: Reading) -> bool:
     job = Job.from_json(folder.job.read_text())
     usd = now.usd(job)
     return usd is not None and job.budget_usd is not None and usd >= job.budget_usd
-
-
-def going_on(jobs: Path) -> list[JobFolder]:
-    """The jobs that are wanted."""
-    return [JobFolder(path) for path in sorted(jobs.iterdir()) if (path / "wanted").exists()]

@@ -14,9 +14,7 @@ from worker.machine.aws import Aws
 from worker.machine.bring import bring_environment, bring_release
 from worker.machine.facts import Data, Facts
 from worker.machine.job import Job, JobFolder
-from worker.machine.renew import renew_fleet
-
-SCHEDULER = "sweepfleet-scheduler.service"
+from worker.machine.renew import SCHEDULER, renew_fleet
 
 
 def prepare(facts: Facts, folder: JobFolder) -> None:

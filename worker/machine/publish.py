@@ -22,7 +22,7 @@ from typing import Any
 from worker.machine.aws import Aws, AwsError
 from worker.machine.bring import BringError, bring_environment, bring_release, environment_sha256
 from worker.machine.facts import HOME, KEYS, Data, Facts
-from worker.machine.job import JobFolder
+from worker.machine.job import going_on
 
 ENGINE = ("grid", "worker", "sweep")  # what scheduler, workers and drivers must have the same of
 NOT_ON_MACHINES = ("operator", "dev", "bench")  # dependency groups
@@ -82,11 +82,10 @@ def prune(needed: set[Path], data: Data) -> None:
     releases = [place for place in HOME.releases.iterdir() if not place.name.startswith(".")]
     kept = needed | {place.resolve() for place in (HOME.current, HOME.fleet_release) if place.exists()}
     kept |= set(sorted(releases, key=lambda place: place.stat().st_mtime)[-KEPT:])
-    jobs = [JobFolder(folder) for folder in data.jobs.iterdir()] if data.jobs.exists() else []
-    going_on = [job for job in jobs if job.wanted.exists()]
-    kept |= {job.release.resolve() for job in going_on}
+    jobs = going_on(data.jobs) if data.jobs.exists() else []
+    kept |= {job.release.resolve() for job in jobs}
     environments = {HOME.environment(lock_of(place)) for place in kept if place.exists()}
-    environments |= {place.resolve() for place in (HOME.fleet_environment, *(job.environment for job in going_on))}
+    environments |= {place.resolve() for place in (HOME.fleet_environment, *(job.environment for job in jobs))}
     for place in (*releases, *HOME.environments.iterdir()):
         if place.is_dir() and not place.name.startswith(".") and place not in kept | environments:
             shutil.rmtree(place)

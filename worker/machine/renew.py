@@ -16,7 +16,10 @@ from typing import Any
 from worker.machine.aws import Aws
 from worker.machine.bring import bring_environment, bring_release
 from worker.machine.facts import HOME, KEYS, Data
+from worker.machine.job import going_on
 from worker.machine.publish import engine_of
+
+SCHEDULER = "sweepfleet-scheduler.service"
 
 
 def renew_fleet(aws: Aws, data: Data, *, release: Path, environment: Path, starting: str = "") -> bool:
@@ -49,7 +52,7 @@ def renew_fleet(aws: Aws, data: Data, *, release: Path, environment: Path, start
 
 def wanted(data: Data) -> set[str]:
     """The names of the runs that go on, or are to go on after an accident."""
-    return {job.name for job in data.jobs.iterdir() if (job / "wanted").exists()}
+    return {folder.path.name for folder in going_on(data.jobs)}
 
 
 def other_engine(aws: Aws, release: Path, environment: Path) -> dict[str, Any]:

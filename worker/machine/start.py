@@ -18,7 +18,8 @@ from worker.machine.bring import open_counter, serve_counter
 from worker.machine.certificates import fits, make_ca, make_request, own, sign
 from worker.machine.facts import HOME, KEYS, SERVICE_USER, WORKER_TLS, Data, Facts
 from worker.machine.interruption import notice
-from worker.machine.renew import become, other_engine, renew_fleet, wanted
+from worker.machine.job import going_on
+from worker.machine.renew import SCHEDULER, become, other_engine, renew_fleet, wanted
 
 UNITS = Path(__file__).with_name("units")
 SYSTEMD = Path("/etc/systemd/system")
@@ -28,7 +29,6 @@ CERTIFICATE_DEADLINE_S = 600
 ENGINE_AGAIN_S = 15.0  # after which a worker makes sure that the fleet was not renewed just while it joined
 NOTICE_EVERY_S = 2.0  # AWS gives two minutes, and recommends a look every five seconds
 SERVICES = ("sweepfleet-signer.service", "sweepfleet-keeper.service")
-SCHEDULER = "sweepfleet-scheduler.service"
 
 
 def start_worker(facts: Facts, environment: Path) -> None:
@@ -149,8 +149,8 @@ def start_head(facts: Facts, environment: Path) -> None:
     _systemctl("enable", *SERVICES, SCHEDULER)
     _systemctl("restart", *SERVICES)  # their code may be newer than what they run, and nobody notices
     _systemctl("restart" if renewed or (SCHEDULER in changed and not wanted(data)) else "start", SCHEDULER)
-    for name in sorted(wanted(data)):  # runs that go on: after a reboot, or on a head made anew
-        _systemctl("start", "--no-block", f"sweepfleet-run@{name}.service")
+    for job in going_on(data.jobs):  # runs that go on: after a reboot, or on a head made anew
+        _systemctl("start", "--no-block", job.unit)
 
 
 def _install_units() -> set[str]:
