@@ -104,7 +104,13 @@ def test_the_list_is_asked_for_this_region_linux_and_a_machine_of_ones_own_accou
 
 def test_spot_prices_are_the_dearest_zones() -> None:
     client, stub = stubbed("ec2")
-    answer_history(stub, ("c7i.xlarge", "a", "0.07"), ("c7i.xlarge", "b", "0.09"), ("m7i.xlarge", "a", "0.08"))
+    answer_history(
+        stub,
+        ("c7i.xlarge", "a", "0.07"),
+        ("c7i.xlarge", "b", "0.09"),
+        ("c7i.xlarge", "c", "0.08"),
+        ("m7i.xlarge", "a", "0.08"),
+    )
     assert spot_prices(client, TYPES, now=NOW) == {"c7i.xlarge": 0.09, "m7i.xlarge": 0.08}
 
 
