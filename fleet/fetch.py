@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from sweep.runs import check_name
 
 MARK = ".fetched.json"
 PART = ".part"
+ARTIFACTS = "artifacts/"
+TRANSFERS = 8  # of artifacts at once: a run may have thousands of small ones
 
 
 @dataclass
@@ -93,12 +96,18 @@ def fetch(cloud: Cloud, outputs: Outputs, name: str, *, runs: Path, say: Callabl
         for left in folder.path.rglob(f".*{PART}*"):  # by a fetch that was killed
             left.unlink(missing_ok=True)
         changed = [one for one in objects if not _same(folder, one, mark)]
-        for one in changed:
+
+        def bring(one: dict[str, Any]) -> dict[str, Any]:
             with _downloaded(s3, outputs, one, folder.path / one["name"]) as beside:
                 if one["name"] == folder.ledger.name:
                     _expect(folder, beside, mark)
                 beside.replace(folder.path / one["name"])
-            mark.files[one["name"]] = one["ETag"]
+            return one
+
+        try:
+            for one in _in_turn(bring, changed):
+                mark.files[one["name"]] = one["ETag"]
+        finally:
             mark.write(folder)
     say(f"Fetched {sum(one['Size'] for one in changed) / 1e6:,.1f} MB")
     return folder
@@ -115,15 +124,31 @@ def _objects(s3: Any, outputs: Outputs, folder: RunFolder) -> list[dict[str, Any
     if not found:
         raise ClusterError(f"The bucket has no results of the run {folder.name} yet. What it is doing: inv status")
     for one in found:
-        if not (folder.path / one["name"]).resolve().is_relative_to(folder.path.resolve()):
+        # Workers write artifacts, and no other file of a run: a name must not lead to one.
+        if {"", ".", ".."} & set(one["name"].removesuffix("/").split("/")):
             raise ClusterError(
-                f"The bucket has {one['Key']}, which leads out of the run's folder. Nothing was fetched; somebody "
-                "has written there who should not have."
+                f"The bucket has {one['Key']}, which leads elsewhere than its name says. Nothing was fetched; "
+                "somebody has written there who should not have."
             )
     return sorted(
         (one for one in found if not one["name"].endswith("/")),
         key=lambda one: (one["name"] != folder.ledger.name, one["name"]),
     )
+
+
+def _in_turn(bring: Callable[[dict[str, Any]], dict[str, Any]], objects: list[dict[str, Any]]) -> Iterator[Any]:
+    """Bring the run's own files one by one, and then what its points wrote, several at once; each as it is here."""
+    own = [one for one in objects if not one["name"].startswith(ARTIFACTS)]
+    for one in own:
+        yield bring(one)
+    with ThreadPoolExecutor(TRANSFERS) as pool:
+        tasks = [pool.submit(bring, one) for one in objects if one["name"].startswith(ARTIFACTS)]
+        try:
+            for task in as_completed(tasks):
+                yield task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
 
 
 def _same(folder: RunFolder, one: dict[str, Any], mark: Mark) -> bool:

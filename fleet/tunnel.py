@@ -94,7 +94,7 @@ def check_dashboard(port: int) -> str:
     except urllib.error.HTTPError as error:
         raise ClusterError(
             f"The scheduler has no dashboard (HTTP {error.code}): its environment lacks bokeh, which the project's "
-            "dependency group `dashboard` brings. Update the project, then: inv push"
+            "dependency group `machines` brings. Update the project, then: inv push"
         ) from None
     except OSError as error:
         raise ClusterError(f"The scheduler does not answer ({error}): inv status, inv logs") from None

@@ -60,7 +60,7 @@ class BucketLayout:
     releases: str = "releases/"  # the head writes, all read: code, by hash, and `current.json`
     environments: str = "environments/"  # the head writes, all read: Python environments, by lock hash
     tls: str = "tls/"  # the head writes, all read: the cluster's CA certificate
-    runs: str = "runs/"  # the head writes: snapshots of runs
+    runs: str = "runs/"  # the head writes: snapshots of runs; workers what points wrote, and nothing else there
     hosts: str = "hosts/"  # every machine writes under its own id, the operator reads: SSH host keys
     requests: str = "requests/"  # every machine writes under its own id, the head reads: certificate requests
     certificates: str = "certificates/"  # the head writes, a machine reads under its own id
@@ -82,6 +82,10 @@ class BucketLayout:
     def request(self, me: str) -> str:
         """The key of a machine's certificate request."""
         return f"{self.requests}{me}/csr.pem"
+
+    def artifacts(self, run: str) -> str:
+        """The keys of what the points of a run wrote."""
+        return f"{self.runs}{run}/artifacts/*"
 
 
 @dataclass(frozen=True, slots=True)

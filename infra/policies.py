@@ -19,7 +19,7 @@ EC2_MAY_ASSUME = json.dumps(
 
 
 def worker_policy(*, bucket_arn: str) -> str:
-    """A worker reads code, environments and its certificate; it writes its host key and its request."""
+    """A worker reads code, environments and its certificate; it writes its host key, its request and artifacts."""
     return _document(
         _allow(
             ["s3:GetObject"],
@@ -28,7 +28,10 @@ def worker_policy(*, bucket_arn: str) -> str:
                 f"{bucket_arn}/{BUCKET.certificates}{ME}/*",
             ],
         ),
-        _allow(["s3:PutObject"], [f"{bucket_arn}/{key}" for key in (BUCKET.host_key(ME), BUCKET.request(ME))]),
+        _allow(
+            ["s3:PutObject"],
+            [f"{bucket_arn}/{key}" for key in (BUCKET.host_key(ME), BUCKET.request(ME), BUCKET.artifacts("*"))],
+        ),
     )
 
 

@@ -30,7 +30,7 @@ from sweep.run import EXIT_INTERRUPTED, Request, run_sweep
 from sweep.snapshot import alone
 from worker.machine import dask_command
 from worker.machine.aws import Aws, AwsError
-from worker.machine.facts import HOME, Data, Facts
+from worker.machine.facts import HOME, SCRATCH, Data, Facts
 from worker.machine.job import Job, JobFolder
 
 EVERY_S = 1.0
@@ -150,6 +150,8 @@ def run(folder: JobFolder, facts: Facts) -> int:
             born_s=time.time(),
             retry_failed=job.retry_failed,
             address=dask_command.address(facts.head_ip),
+            artifacts=SCRATCH / "artifacts" / job.name,
+            artifacts_url=f"s3://{facts.bucket}/runs/{job.name}/artifacts",
             spent=folder.spent.exists,
         )
         found, code = run_sweep(sweep, request, reporter)

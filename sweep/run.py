@@ -42,10 +42,12 @@ class Request:
     workers: int | None = None  # slots; None: as many as the machine's cores allow
     retry_failed: bool = False
     address: str | None = None  # a dask scheduler to use; None: this machine
+    artifacts: Path | None = None  # where points write on the scheduler's workers; None: nothing of it is kept
+    artifacts_url: str | None = None  # s3://bucket/prefix, to which the workers bring it
     spent: Callable[[], bool] = lambda: False  # whether it has cost what it may
 
 
-def context_of(sweep: Sweep, *, root: Path, artifacts: Path | None) -> Context:
+def context_of(sweep: Sweep, *, root: Path, artifacts: Path | None, artifacts_url: str | None = None) -> Context:
     """The sweep as its workers see it."""
     execution = sweep.execution
     return Context(
@@ -55,6 +57,7 @@ def context_of(sweep: Sweep, *, root: Path, artifacts: Path | None) -> Context:
         root=str(root),
         metric=sweep.metric.name if sweep.metric else "value",
         artifacts=str(artifacts) if artifacts else None,
+        artifacts_url=artifacts_url,
         timeout_s=execution.timeout_s,
         memory_bytes=execution.memory_bytes,
         infra_retries=execution.infra_retries,
@@ -98,9 +101,9 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
         with observer.waiting("looking for what is left to run"):
             left = _anything_left(folder, space, request)
         if left:
-            # A cluster's workers do not share this disk: what points write there stays on their machines.
-            artifacts = folder.artifacts.absolute() if request.address is None else None
-            context = context_of(sweep, root=request.root, artifacts=artifacts)
+            # A cluster's workers do not share this disk.
+            artifacts = folder.artifacts.absolute() if request.address is None else request.artifacts
+            context = context_of(sweep, root=request.root, artifacts=artifacts, artifacts_url=request.artifacts_url)
             with _engine(sweep, request, context, observer) as engine:
                 stop, progress = _drive(sweep, space, folder, engine=engine, request=request, observer=observer)
         else:

@@ -10,6 +10,7 @@ from distributed import Worker, WorkerPlugin, get_worker
 
 from grid.errors import UsageError
 from worker.context import Context
+from worker.machine.artifacts import keep_artifacts
 from worker.machine.bring import ask_for
 from worker.pool import dismiss, pool_of, prepare
 
@@ -51,6 +52,7 @@ def run_bundle(digest: str, spans: list[Any], shuffle: int | None, name: tuple[s
 
     Raises:
         NoSlotsError: the worker has none for this sweep.
+        ArtifactsError: what its points wrote cannot be stored.
     """
     try:
         pool = pool_of(digest)
@@ -59,4 +61,6 @@ def run_bundle(digest: str, spans: list[Any], shuffle: int | None, name: tuple[s
     # Counted by the driver: a bundle that starts twice was lost once.
     engine, number = name
     get_worker().log_event(LOSS_TOPIC, {"engine": engine, "number": number})
-    return pool.run([(start, stop) for start, stop in spans], shuffle=shuffle)
+    packet = pool.run([(start, stop) for start, stop in spans], shuffle=shuffle)
+    keep_artifacts(pool.context, packet)
+    return packet

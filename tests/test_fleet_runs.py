@@ -33,8 +33,9 @@ import time
 from pathlib import Path
 
 
-def fit(a, pause_s=0.0):
+def fit(a, artifact_dir, pause_s=0.0):
     time.sleep(pause_s)
+    (artifact_dir / "a.txt").write_text(str(a))
     if a < 0:
         raise ValueError("a is negative")
     return {"loss": (a - 3) ** 2}
@@ -132,6 +133,12 @@ def computed(laptop: Laptop, name: str) -> pl.DataFrame:
     here = table(laptop, name)
     keep = [one for one in here.columns if one.startswith(("param.", "metric."))]
     return here.select("point_id", "replicate", "seed", "status", "error_type", *keep)
+
+
+def artifacts(laptop: Laptop, name: str) -> dict[str, str]:
+    """What its points wrote."""
+    folder = laptop.path / "runs" / name / "artifacts"
+    return {file.relative_to(folder).as_posix(): file.read_text() for file in folder.rglob("*") if file.is_file()}
 
 
 def summary(laptop: Laptop, name: str) -> dict[str, Any]:
@@ -242,13 +249,14 @@ def test_a_terminal_shows_the_same_as_for_a_run_on_this_machine(laptop: Laptop) 
 
 
 def test_points_that_fail_are_told_as_on_this_machine(laptop: Laptop) -> None:
-    """The same rows, words and exit code; --set, --where and --workers go with it, and --retry-failed."""
+    """The same rows, artifacts, words and exit code; --set, --where and --workers go with it, and --retry-failed."""
     odd = ("sweep", "--grid", TRIAL, "--set", "a=-1,0,1,2", "--set", "pause_s=0", "--where", "a < 2")
     far = laptop.inv(*odd, "--name", "odd", "--workers", "1", code=1).stdout
     here = laptop.inv(*odd, "--name", "odd-here", "--local", code=1).stdout
     assert ", 1 workers asked for" in far
     assert computed(laptop, "odd").equals(computed(laptop, "odd-here"))
     assert table(laptop, "odd")["error_type"].drop_nulls().to_list() == ["ValueError"]
+    assert artifacts(laptop, "odd") == artifacts(laptop, "odd-here") != {}
     failures = [text for text in here.splitlines() if text.startswith(("Done, but", "Failed points:"))]
     assert len(failures) == 2
     for text in failures:

@@ -255,7 +255,8 @@ may s3 cp $b/requests/$1/csr.pem /tmp/y
 may s3 cp $b/runs/after-strangers/summary.json /tmp/y
 may s3 ls $b/
 for key in releases/current.json releases/x.tar.gz environments/x.tar.gz tls/ca.pem runs/x/summary.json \
-  hosts/$1/ssh_host_ed25519_key.pub requests/$1/csr.pem certificates/$me/cert.pem requests/$me/more hosts/$me/more
+  hosts/$1/ssh_host_ed25519_key.pub requests/$1/csr.pem certificates/$me/cert.pem requests/$me/more hosts/$me/more \
+  runs/x/ledger.sqlite runs/x/artifacts/0123456789abcdef/y
 do may s3 cp /tmp/x $b/$key; done
 may s3 rm $b/releases/current.json
 may autoscaling set-desired-capacity --auto-scaling-group-name "$2" --desired-capacity 3
@@ -266,7 +267,7 @@ may iam list-roles
 
 
 def test_the_worst_that_a_worker_can_do_with_its_role(laptop: Laptop, worker: MachineHandle) -> None:
-    """It reads code and its own certificate, as a point of a sweep, which runs as this user, can do too."""
+    """It reads code and its own certificate, and writes artifacts: so can a point of a sweep, which is this user."""
     outputs = laptop.outputs
     words = ["sh", "-c", ROLE, "role", outputs.head_identity, outputs.worker_group]
     said = worker.run(["runuser", "-u", "sweepfleet", "--", *words]).stdout.splitlines()
@@ -274,8 +275,9 @@ def test_the_worst_that_a_worker_can_do_with_its_role(laptop: Laptop, worker: Ma
     me = f"{outputs.worker_role_id}:{worker.instance_id}"
     readable = ("releases/current.json", "tls/ca.pem", f"certificates/{me}/cert.pem")
     expected = [f"may s3 cp s3://{outputs.bucket}/{key} /tmp/y" for key in readable]
+    expected += [f"may s3 cp /tmp/x s3://{outputs.bucket}/runs/x/artifacts/0123456789abcdef/y"]
     assert [line for line in said if line.startswith("may")] == expected
-    assert len(said) == 22
+    assert len(said) == 24
 
 
 def test_a_missing_host_key_stops_everything_and_says_what_to_look_at(laptop: Laptop, worker: MachineHandle) -> None:

@@ -596,9 +596,11 @@ def test_a_run_of_this_machine_or_another_stack_is_left_alone(cloud: Cloud, stor
         assert contents(folder) == before
 
 
-def test_a_key_that_leads_out_of_the_folder_stops_everything(cloud: Cloud, stored: Stored, tmp_path: Path) -> None:
-    stored.put("../../evil.txt", b"evil")
-    with pytest.raises(ClusterError, match="leads out of the run's folder"):
+@pytest.mark.parametrize("key", ["../../evil.txt", "artifacts/../ledger.sqlite", "artifacts//evil.txt", "./evil.txt"])
+def test_a_key_that_leads_elsewhere_stops_everything(cloud: Cloud, stored: Stored, tmp_path: Path, key: str) -> None:
+    """Out of the folder, or to a file that whoever may write artifacts may not write."""
+    stored.put(key, b"evil")
+    with pytest.raises(ClusterError, match="leads elsewhere than its name says"):
         bring(cloud, tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
     assert not (tmp_path / "evil.txt").exists()

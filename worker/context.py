@@ -22,6 +22,7 @@ class Context:
     root: str  # the project's root: modules are looked for there next
     metric: str  # the name a target's single number is filed under
     artifacts: str | None = None  # each point may write below <artifacts>/<point id>
+    artifacts_url: str | None = None  # where a cluster's worker brings that, as s3://bucket/prefix; None: it stays
     timeout_s: float | None = None
     memory_bytes: int | None = None
     infra_retries: int = 20

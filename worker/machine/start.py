@@ -16,14 +16,13 @@ from worker.machine import dask_command
 from worker.machine.aws import Aws, AwsError
 from worker.machine.bring import open_counter, serve_counter
 from worker.machine.certificates import fits, make_ca, make_request, own, sign
-from worker.machine.facts import HOME, KEYS, SERVICE_USER, WORKER_TLS, Data, Facts
+from worker.machine.facts import HOME, KEYS, SCRATCH, SERVICE_USER, WORKER_TLS, Data, Facts
 from worker.machine.interruption import notice
 from worker.machine.job import going_on
 from worker.machine.renew import SCHEDULER, become, other_engine, renew_fleet, wanted
 
 UNITS = Path(__file__).with_name("units")
 SYSTEMD = Path("/etc/systemd/system")
-SCRATCH = Path("/var/tmp/sweepfleet")  # noqa: S108 - made by root, and given to the service user alone
 AWAIT_RELEASE = "/usr/local/lib/sweepfleet/await-release"
 CERTIFICATE_DEADLINE_S = 600
 ENGINE_AGAIN_S = 15.0  # after which a worker makes sure that the fleet was not renewed just while it joined
