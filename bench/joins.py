@@ -43,6 +43,8 @@ rm -rf /opt/sweepfleet/* /etc/sweepfleet/tls
 """
 BOOT_S, JOIN_S, LEAVE_S = 1800, 1800, 120
 POLL_S = 2.0
+WATCHES = Path("/proc/sys/fs/inotify/max_user_instances")
+WATCHES_EACH = 16  # of a machine: what its systemd and services open, and some to spare
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,9 @@ def main() -> None:
     counts = sorted(parser.parse_args().counts)
     if reason := why_not():
         sys.exit(f"error: {reason}")
+    needed = WATCHES_EACH * (counts[-1] + 1)
+    if int(WATCHES.read_text()) < needed:
+        sys.exit(f"error: so many machines need more of the kernel: sysctl -w fs.inotify.max_user_instances={needed}")
     cores = len(os.sched_getaffinity(0))
     share = (cores - SPARE) / counts[-1]
     with fleet(counts[-1]) as made:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fleet.cloud import Cloud, told
+from fleet.estimate import vcpus
 from infra.checks import INSTANCE_TYPE
 from infra.settings import Settings
 
@@ -36,14 +37,14 @@ class Quota:
     allowed_vcpus: int
 
 
-def asked(settings: Settings, vcpus: Mapping[str, int]) -> dict[tuple[str, str], int]:
+def asked(settings: Settings, sizes: Mapping[str, int]) -> dict[tuple[str, str], int]:
     """What a cluster at its largest takes, by quota code and kind; pure.
 
     AWS chooses among the types, so for each quota it may be the largest of its types for all workers.
 
     Args:
         settings: the stack's.
-        vcpus: by instance type.
+        sizes: vCPUs by instance type.
     """
     beyond = max(settings.max_workers - settings.on_demand_base, 0)
     spot = math.ceil(beyond * settings.spot_percent / 100)
@@ -53,9 +54,9 @@ def asked(settings: Settings, vcpus: Mapping[str, int]) -> dict[tuple[str, str],
         codes = codes_of(one)
         for kind, code, count in (("on-demand", codes[0], on_demand), ("spot", codes[1], spot)):
             if count:
-                largest[code, kind] = max(largest.get((code, kind), 0), count * vcpus[one])
+                largest[code, kind] = max(largest.get((code, kind), 0), count * sizes[one])
     head = (codes_of(settings.head_instance_type)[0], "on-demand")
-    largest[head] = largest.get(head, 0) + vcpus[settings.head_instance_type]
+    largest[head] = largest.get(head, 0) + sizes[settings.head_instance_type]
     return largest
 
 
@@ -71,14 +72,11 @@ def quotas(cloud: Cloud, settings: Settings) -> list[Quota]:
     Raises:
         ClusterError: AWS refuses, or the region has none of a type.
     """
-    types = sorted({settings.head_instance_type, *settings.worker_instance_types})
-    with told("look up the instance types"):
-        answer = cloud.client("ec2").describe_instance_types(InstanceTypes=types)["InstanceTypes"]
-    vcpus = {one["InstanceType"]: int(one["VCpuInfo"]["DefaultVCpus"]) for one in answer}
+    sizes = vcpus(cloud, [settings.head_instance_type, *settings.worker_instance_types])
     found = []
     with told("look up the quotas"):
         client = cloud.client("service-quotas")
-        for (code, kind), wanted in sorted(asked(settings, vcpus).items()):
+        for (code, kind), wanted in sorted(asked(settings, sizes).items()):
             allowed = client.get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"]
             found.append(Quota(code, kind, wanted, int(allowed)))
     return found

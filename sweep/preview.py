@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,16 @@ SHOWN = 5
 SEARCHED = 100_000  # indexes, replicates aside
 
 
-def preview(sweep: Sweep, *, runs: Path, slots: int) -> Iterator[str]:
-    """Lines that say how many points there are, the first of them, and how long they may take.
+def preview(sweep: Sweep, *, runs: Path, slots: int, cost: Callable[[float], str] | None = None) -> Iterator[str]:
+    """Lines that say how many points there are, the first of them, how long they may take and what that costs.
 
     The time comes from the points that the run already has; reads only.
+
+    Args:
+        sweep: the grid.
+        runs: the folder of all runs.
+        slots: how many points run at once.
+        cost: says what it costs to keep slots busy for so many seconds.
     """
     space = Space(sweep.plan)
     count = space.count()
@@ -60,6 +66,8 @@ def preview(sweep: Sweep, *, runs: Path, slots: int) -> Iterator[str]:
             f"Time: about {duration(left * mean_s / slots)} on {slots} slots "
             f"({duration_each(mean_s)} a point, the mean of those that have run)."
         )
+        if cost is not None:
+            yield cost(left * mean_s)
     for warning in sweep.warnings:
         yield f"Note: {warning}"
 

@@ -16,6 +16,8 @@ from invoke.tasks import task
 
 from tasks.front import BORN_S, ROOT, integer, open_fleet, runs_folder, shown, speaking
 
+NO_SUMMARY = "--json prints the summary of a run; --preview and --test-point run none. Leave one out."
+
 
 @task(
     iterable=["set_", "where"],
@@ -64,17 +66,18 @@ def sweep(
     if not grid:
         raise UsageError("Which sweep? Name its grid file, e.g. --grid examples/diabetes/grid.yaml")
     checked = load(Path(grid).absolute(), overrides=set_, where=where, name=name or None)
-    if preview or test_point:
-        local = True
-    if not local and (stack or stacks_up(ROOT)):
+    if not (local or test_point) and (stack or stacks_up(ROOT)):
+        if preview:
+            _preview_on_stack(c, checked, stack=stack, workers=workers, json=json)
+            return
         _on_stack(c, checked, stack=stack, workers=workers, retry_failed=retry_failed, detach=detach, json=json)
         return
     if detach or stack:
-        raise UsageError("--detach and --stack are for a cluster; --local, --preview and --test-point run here.")
+        raise UsageError("--detach and --stack are for a cluster; --local and --test-point run here.")
     slots = slots_here(checked, workers=integer(workers, "--workers"))
     one = integer(test_point, "--test-point")
     if json and (preview or one is not None):
-        raise UsageError("--json prints the summary of a run; --preview and --test-point run none. Leave one out.")
+        raise UsageError(NO_SUMMARY)
     if preview:
         print(f"Target: this machine, {slots} slots")
         for line in previews.preview(checked, runs=runs_folder(c), slots=slots):
@@ -106,6 +109,33 @@ def sweep(
         raise Exit(code=code)
 
 
+def _most(workers: str) -> int | None:
+    """How many machines a sweep may have at most."""
+    from grid.errors import UsageError
+
+    most = integer(workers, "--workers")
+    if most is not None and most < 1:
+        raise UsageError(f"--workers {most}: one at least.")
+    return most
+
+
+def _preview_on_stack(c: Context, checked: Any, *, stack: str, workers: str, json: bool) -> None:
+    """What the sweep would take of a cluster."""
+    from fleet.estimate import capacity
+    from fleet.on_stack import target_line
+    from grid.errors import UsageError, printable
+    from sweep.preview import preview
+
+    if json:
+        raise UsageError(NO_SUMMARY)
+    most = _most(workers)
+    fleet = open_fleet(stack)
+    print(target_line(fleet, checked.name), flush=True)
+    its = capacity(fleet, workers=most)
+    for line in preview(checked, runs=runs_folder(c), slots=its.slots, cost=its.line):
+        print(printable(line), flush=True)
+
+
 def _on_stack(
     c: Context, checked: Any, *, stack: str, workers: str, retry_failed: bool, detach: bool, json: bool
 ) -> None:
@@ -115,9 +145,7 @@ def _on_stack(
     from grid.errors import UsageError
     from sweep.folder import RunFolder
 
-    most = integer(workers, "--workers")
-    if most is not None and most < 1:
-        raise UsageError(f"--workers {most}: one at least.")
+    most = _most(workers)
     if json and detach:
         raise UsageError("--json prints the summary of a run, and --detach does not wait for it. Leave one out.")
     fleet = open_fleet(stack)

@@ -6,12 +6,13 @@ release's code and nothing else goes on.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
-from worker.machine.aws import Aws
-from worker.machine.bring import bring_environment, bring_release
+from worker.machine.aws import Aws, AwsError
+from worker.machine.bring import BringError, bring_environment, bring_release
 from worker.machine.facts import Data, Facts
 from worker.machine.job import Job, JobFolder
 from worker.machine.renew import SCHEDULER, renew_fleet
@@ -31,5 +32,17 @@ def prepare(facts: Facts, folder: JobFolder) -> None:
         subprocess.run(["systemctl", "restart", SCHEDULER], check=True)
 
 
+def main(facts: Facts, folder: JobFolder) -> int:
+    """Prepare a job; 0 when all is there. Else whoever watches the run is told why, and systemd tries again."""
+    try:
+        prepare(facts, folder)
+    except (AwsError, BringError, OSError, subprocess.CalledProcessError) as error:
+        print(error, flush=True)
+        why = f"its code and environment, which cannot be had: {error}"
+        folder.write(folder.progress, json.dumps(folder.read_progress() | {"state": "waiting", "waiting_for": why}))
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    prepare(Facts.read(), JobFolder(Path(sys.argv[1])))
+    sys.exit(main(Facts.read(), JobFolder(Path(sys.argv[1]))))
