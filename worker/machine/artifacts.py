@@ -14,7 +14,7 @@ from worker.context import Context
 from worker.records import Packet
 
 TRANSFERS = 8  # at once, of one bundle's files
-ATTEMPTS = 10  # at one request: over a minute with boto3's pauses, which outlasts S3's "slow down"
+RETRIES = 10  # of one request, with longer and longer pauses: S3 may say "slow down"
 
 
 class ArtifactsError(Exception):
@@ -62,23 +62,23 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _store(file: Path, bucket: str, key: str) -> None:
-    from boto3.exceptions import Boto3Error
-    from botocore.exceptions import BotoCoreError, ClientError
+    import obstore
+    from obstore.exceptions import BaseError
 
     try:
-        _s3().upload_file(str(file), bucket, key)
-    except (Boto3Error, BotoCoreError, ClientError, OSError, ValueError) as error:
+        obstore.put(_bucket(bucket), key, file)
+    except (BaseError, OSError, ValueError) as error:
         remedy = ". What workers may do, `inv up` brings up to date" if "AccessDenied" in str(error) else ""
         raise ArtifactsError(f"the artifact {file.name!r} cannot be stored as {key}: {error}{remedy}") from None
 
 
 @cache
-def _s3() -> Any:
-    """The client, with this machine's role; boto3 is loaded for points that write something, and for no others."""
-    import boto3
-    from botocore.config import Config
+def _bucket(name: str) -> Any:
+    """The bucket, with this machine's role; the library is loaded for points that write something, and no others.
 
-    patience = Config(
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS}, max_pool_connections=4 * TRANSFERS
-    )
-    return boto3.client("s3", config=patience)
+    It reads region and endpoint from the environment, as the units have them.
+    """
+    from obstore.store import S3Store
+
+    plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+    return S3Store(name, client_options={"allow_http": plain}, retry_config={"max_retries": RETRIES})
