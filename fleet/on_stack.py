@@ -47,22 +47,22 @@ def hand_over(
     release = fleet.release()
     most = fleet.outputs.max_workers
     rate = rate_of(fleet, workers=min(workers or most, most))
+    job = runs.job_of(
+        sweep,
+        release,
+        root=fleet.root,
+        command_line=command_line,
+        retry_failed=retry_failed,
+        workers=workers,
+        max_workers=most,
+        usd_per_worker_hour=rate.usd_per_worker_hour,
+        budget_usd=fleet.outputs.budget_usd,
+    )
     with fleet.head() as head:
-        wanted = runs.submit(
-            head,
-            sweep,
-            release,
-            root=fleet.root,
-            command_line=command_line,
-            retry_failed=retry_failed,
-            workers=workers,
-            max_workers=most,
-            usd_per_worker_hour=rate.usd_per_worker_hour,
-            budget_usd=fleet.outputs.budget_usd,
-        )
+        runs.submit(head, sweep, job, root=fleet.root)
     changed = " with changes" if release.dirty else ""
-    say(f"Handed over to the head: release {release.commit[:10]}{changed}, {wanted} workers asked for")
-    say(rate.line(wanted, budget_usd=fleet.outputs.budget_usd))
+    say(f"Handed over to the head: release {release.commit[:10]}{changed}, {job.workers_wanted} workers asked for")
+    say(rate.line(job.workers_wanted, budget_usd=fleet.outputs.budget_usd))
 
 
 def fetched(fleet: Fleet, last: State, name: str, *, runs_folder: Path, say: Callable[[str], None]) -> Ended:

@@ -19,6 +19,7 @@ from grid.space import Space
 from grid.sweep import Sweep
 from infra.layout import MachinePaths
 from worker.machine.job import Job, JobFolder
+from worker.machine.take_over import GOES_ON, TAKE_OVER
 
 PATHS = MachinePaths()
 JOBS = f"{PATHS.data}/jobs"
@@ -60,8 +61,7 @@ def folder_of(name: str) -> JobFolder:
     return JobFolder(Path(JOBS, name))
 
 
-def submit(
-    head: Host,
+def job_of(
     sweep: Sweep,
     release: Pushed,
     *,
@@ -72,11 +72,10 @@ def submit(
     max_workers: int,
     usd_per_worker_hour: float | None = None,
     budget_usd: float | None = None,
-) -> int:
-    """Hand a sweep over to the head, which runs it from now on by itself.
+) -> Job:
+    """A sweep as the head is asked to run it.
 
     Args:
-        head: an open connection.
         sweep: checked here already.
         release: whose code it runs.
         root: of the checkout.
@@ -87,18 +86,12 @@ def submit(
         usd_per_worker_hour: what a worker costs at most; None: not known, so no budget can be held.
         budget_usd: what the run may cost; then it stops.
 
-    Returns:
-        how many workers it asks for.
-
     Raises:
-        UsageError: a run of this name goes on; or the grid or a points file is outside the project.
-        ClusterError: the head cannot take it.
+        UsageError: the grid is outside the project.
     """
-    folder = folder_of(sweep.name)
     count = Space(sweep.plan).count()
     limit = sweep.execution.max_parallel or count.points
-    wanted = max(1, min(count.points, limit, max_workers, workers or max_workers))
-    job = Job(
+    return Job(
         name=sweep.name,
         release=release.sha256,
         environment=release.lock,
@@ -108,10 +101,26 @@ def submit(
         command_line=command_line,
         submitted=time.time(),
         retry_failed=retry_failed,
-        workers_wanted=wanted,
+        workers_wanted=max(1, min(count.points, limit, max_workers, workers or max_workers)),
         usd_per_worker_hour=usd_per_worker_hour,
         budget_usd=budget_usd,
     )
+
+
+def submit(head: Host, sweep: Sweep, job: Job, *, root: Path) -> None:
+    """Hand a sweep over to the head, which runs it from now on by itself.
+
+    Args:
+        head: an open connection.
+        sweep: checked here already.
+        job: of the sweep.
+        root: of the checkout.
+
+    Raises:
+        UsageError: a run of this name goes on; or a points file is outside the project.
+        ClusterError: the head cannot take it.
+    """
+    folder = folder_of(sweep.name)
     with TemporaryDirectory() as here:
         archive = Path(here, "job.tar")
         travel.pack(archive, sweep, job, root=root)
@@ -120,38 +129,17 @@ def submit(
     words = [incoming, str(folder.path), sweep.name, folder.unit]
     answer = head.run("sh", "-euc", TAKE_OVER, "take-over", *words, sudo=True)
     if answer.exit_code == GOES_ON:
-        raise UsageError(
-            f"The run {sweep.name} goes on already. Watch it: inv attach --name {sweep.name} · stop it: inv cancel "
-            f"--name {sweep.name} · beside it: --name {sweep.name}-2"
-        )
+        raise UsageError(goes_on(sweep.name))
     if answer.exit_code:
         raise ClusterError(f"[head] The sweep could not be taken over: {(answer.stderr or answer.stdout).strip()}")
-    return wanted
 
 
-GOES_ON = 17
-# As root: the job's files in place, whole, and then the mark that makes it a run. One job at a time: two people may
-# give the same name. The unit is restarted, since the driver of a run that has just ended may be there still.
-TAKE_OVER = f"""
-incoming=$1 folder=$2 name=$3 unit=$4
-jobs=$(dirname "$folder")
-new=$jobs/.new-$name
-exec 9<"$jobs"
-flock 9
-if test -e "$folder/wanted"; then rm -f "$incoming"; exit {GOES_ON}; fi
-rm -rf "$new"
-mkdir "$new"
-tar -xf "$incoming" -C "$new" --no-same-owner
-rm -f "$incoming"
-chown -R sweepfleet:sweepfleet "$new"
-chmod -R u=rwX,go=rX "$new"
-rm -rf "$folder"
-mv "$new" "$folder"
-install -o sweepfleet -g sweepfleet -m 644 /dev/null "$folder/wanted"
-sync "$folder"/* "$folder" "$jobs"
-systemctl reset-failed "$unit" 2>/dev/null || true
-systemctl restart --no-block "$unit"
-"""
+def goes_on(name: str) -> str:
+    """Why a sweep is not taken over, for whoever asked."""
+    return (
+        f"The run {name} goes on already. Watch it: inv attach --name {name} · stop it: inv cancel --name {name} · "
+        f"beside it: --name {name}-2"
+    )
 
 
 def names(head: Host, *, going_on: bool = False) -> list[str]:
