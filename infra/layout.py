@@ -64,6 +64,8 @@ class BucketLayout:
     hosts: str = "hosts/"  # every machine writes under its own id, the operator reads: SSH host keys
     requests: str = "requests/"  # every machine writes under its own id, the head reads: certificate requests
     certificates: str = "certificates/"  # the head writes, a machine reads under its own id
+    inbox: str = "inbox/"  # the operator's pipeline writes, the head reads and does what is asked
+    outbox: str = "outbox/"  # the head writes what it says to that
 
     @property
     def current(self) -> str:

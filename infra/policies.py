@@ -37,7 +37,7 @@ def worker_policy(*, bucket_arn: str) -> str:
 
 def head_policy(*, bucket_arn: str, group_arn: str) -> str:
     """The head works in its own bucket and sizes its own group. What AWS cannot narrow to one group is reading."""
-    writes = (BUCKET.releases, BUCKET.environments, BUCKET.tls, BUCKET.certificates, BUCKET.runs)
+    writes = (BUCKET.releases, BUCKET.environments, BUCKET.tls, BUCKET.certificates, BUCKET.runs, BUCKET.outbox)
     return _document(
         _allow(["s3:ListBucket"], [bucket_arn]),
         _allow(["s3:GetObject"], [f"{bucket_arn}/*"]),

@@ -10,7 +10,7 @@ from infra.policies import bucket_policy
 
 OLD_VERSIONS_DAYS = 30  # what was overwritten can be had back for this long
 UNFINISHED_UPLOADS_DAYS = 7
-MACHINES_DAYS = 30  # what machines publish of themselves; each writes it anew when it starts
+MACHINES_DAYS = 30  # what machines publish of themselves, each anew when it starts; and letters to the head
 PATHS = BucketLayout()
 
 
@@ -66,7 +66,10 @@ class Storage(pulumi.ComponentResource):
             bucket=bucket.bucket,
             rules=[
                 _old_versions(),
-                *(_machines(prefix) for prefix in (PATHS.hosts, PATHS.requests, PATHS.certificates)),
+                *(
+                    _machines(prefix)
+                    for prefix in (PATHS.hosts, PATHS.requests, PATHS.certificates, PATHS.inbox, PATHS.outbox)
+                ),
             ],
             opts=pulumi.ResourceOptions.merge(kept, pulumi.ResourceOptions(depends_on=[versioned])),
         )

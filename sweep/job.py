@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from grid.errors import SweepfleetError, UsageError
@@ -30,8 +31,9 @@ from sweep.run import EXIT_INTERRUPTED, Request, run_sweep
 from sweep.snapshot import alone
 from worker.machine import dask_command
 from worker.machine.aws import Aws, AwsError
-from worker.machine.facts import HOME, SCRATCH, Data, Facts
+from worker.machine.facts import HOME, KEYS, SCRATCH, Data, Facts
 from worker.machine.job import Job, JobFolder
+from worker.machine.meter import Reading
 
 EVERY_S = 1.0
 EXIT_AGAIN = 75  # EX_TEMPFAIL
@@ -167,9 +169,28 @@ def run(folder: JobFolder, facts: Facts) -> int:
         if isinstance(error, UsageError):
             said = f"{said}\n{code_that_ran(job)}"
         print(f"error: {said}", flush=True)
+    store_end(folder, Aws(facts), exit_code=code, error=said)
     reporter.state("ended", exit_code=code, summary=summary, error=said)
     folder.wanted.unlink(missing_ok=True)
     return code
+
+
+def store_end(folder: JobFolder, aws: Aws, *, exit_code: int, error: str) -> None:
+    """Say in the bucket how the run has ended, for whoever cannot ask the head. Raises AwsError."""
+    job, reading = Job.from_json(folder.job.read_text()), Reading.of(folder)
+    end = {
+        "submitted": job.submitted,  # which command it is the end of
+        "ended": time.time(),
+        "exit_code": exit_code,
+        "error": error,
+        "worker_hours": reading.worker_s / 3600,
+        "usd": reading.usd(job),
+        "budget_usd": job.budget_usd,
+    }
+    with TemporaryDirectory() as temporary:
+        file = Path(temporary, "ended.json")
+        file.write_text(json.dumps(end) + "\n")
+        aws.put(file, KEYS.ended(job.name))
 
 
 def code_that_ran(job: Job) -> str:

@@ -12,6 +12,7 @@ import yaml
 
 from infra.bootstrap import MOST_BYTES, SCRIPTS, UV_SHA256, UV_VERSION, Machine, boot_text, cloud_config
 from infra.layout import BucketLayout, MachinePaths
+from worker.machine.facts import KEYS
 
 GOLDEN = Path(__file__).with_name("golden")
 WORKER = Machine(
@@ -93,6 +94,7 @@ def test_the_scripts_spell_the_same_paths_as_everybody_else() -> None:
     publish, wait = ((SCRIPTS / name).read_text() for name in ("publish-host-key", "await-release"))
     assert f"s3://$SWEEPFLEET_BUCKET/{bucket.host_key('$me')}" in publish
     assert f'fetch("{bucket.current}"' in wait
+    assert f'fetch("{KEYS.first}"' in wait
     assert f'HOME = pathlib.Path("{paths.home}")' in wait
     assert f'HOME / "{Path(paths.current).name}"' in wait
 

@@ -45,6 +45,7 @@ def test_machines_and_program_mean_the_same_places_and_ports() -> None:
     assert KEYS.environment("a").startswith(bucket.environments)
     assert KEYS.certificate("me").startswith(bucket.certificates)
     assert KEYS.ca.startswith(bucket.tls)
+    assert (KEYS.inbox, KEYS.outbox) == (bucket.inbox, bucket.outbox)
 
 
 def test_a_machine_reads_what_the_boot_text_told_it() -> None:

@@ -169,6 +169,29 @@ class Keys:
     ca: str = "tls/ca.pem"
     requests: str = "requests/"
     certificates: str = "certificates/"
+    inbox: str = "inbox/"
+    outbox: str = "outbox/"
+
+    def letter(self, letter: str) -> str:
+        """What a pipeline asks of the head."""
+        return f"{self.inbox}{letter}.json"
+
+    def enclosed(self, letter: str) -> str:
+        """What goes with it: a job's archive."""
+        return f"{self.inbox}{letter}.tar"
+
+    @property
+    def first(self) -> str:
+        """The release that a head without one begins with."""
+        return f"{self.inbox}first.json"
+
+    def answer(self, letter: str) -> str:
+        """What the head says to it."""
+        return f"{self.outbox}{letter}.json"
+
+    def ended(self, run: str) -> str:
+        """How a run ended, written last of all that is stored of it."""
+        return f"{self.outbox}runs/{run}.json"
 
     def release(self, sha256: str) -> str:
         """A release's archive."""

@@ -1,0 +1,136 @@
+"""The way to the head for whoever has a role in AWS and no SSH key: letters in the bucket.
+
+The head's side is `worker.machine.letterbox`.
+A letter that nobody waits for any more is done nonetheless.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from fleet import travel
+from fleet.cloud import Cloud, told
+from fleet.console import last_lines
+from fleet.errors import ClusterError, NothingToDo
+from fleet.push import BUILD_S, HEAD_S, current_release
+from fleet.release import Release
+from grid.errors import UsageError
+from grid.sweep import Sweep
+from infra.outputs import Outputs
+from worker.machine.facts import KEYS
+from worker.machine.job import Job
+
+POLL_S = 3.0
+TAKE_OVER_S = 300  # for the head to look, and to start a run
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """One stack's."""
+
+    cloud: Cloud
+    outputs: Outputs
+
+    def ask(self, what: dict[str, Any], *, enclosed: Path | None = None, patience_s: float) -> None:
+        """Send a letter, and wait until it is done.
+
+        Args:
+            what: `kind`, and what belongs to it.
+            enclosed: a file that goes with it.
+            patience_s: how long to wait.
+
+        Raises:
+            UsageError: the head refuses it.
+            ClusterError: it could not do it, or did not answer in time.
+        """
+        letter = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        if enclosed is not None:
+            with told("write to the bucket"):
+                key = KEYS.enclosed(letter)
+                self._s3.put_object(Bucket=self.outputs.bucket, Key=key, Body=enclosed.read_bytes())
+        self._put(KEYS.letter(letter), what)
+        answer = self._answer(letter, patience_s=patience_s)
+        if answer["exit_code"] == 0:
+            return
+        if answer["exit_code"] == UsageError.exit_code:
+            raise UsageError(str(answer["said"]))
+        raise ClusterError(f"[head] {answer['said']}")
+
+    def put_release(self, release: Release) -> None:
+        """Have a release's archive in the bucket."""
+        key = KEYS.release(release.sha256)
+        with told("store the release"):
+            try:
+                self._s3.head_object(Bucket=self.outputs.bucket, Key=key)
+            except self._s3.exceptions.ClientError as error:
+                if error.response["Error"]["Code"] not in {"404", "NoSuchKey"}:
+                    raise
+                self._s3.put_object(Bucket=self.outputs.bucket, Key=key, Body=release.data)
+
+    def begin_with(self, release: Release) -> None:
+        """Name the release that a head without one takes its first steps with."""
+        self._put(KEYS.first, {"key": KEYS.release(release.sha256), "sha256": release.sha256})
+
+    def _answer(self, letter: str, *, patience_s: float) -> dict[str, Any]:
+        end_s = time.monotonic() + patience_s
+        while time.monotonic() < end_s:
+            with told("read the head's answer"):
+                try:
+                    body = self._s3.get_object(Bucket=self.outputs.bucket, Key=KEYS.answer(letter))["Body"].read()
+                except self._s3.exceptions.NoSuchKey:
+                    time.sleep(POLL_S)
+                    continue
+            answer: dict[str, Any] = json.loads(body)
+            return answer
+        raise ClusterError(
+            f"The head did not answer in {patience_s:.0f} s; it does what was asked as soon as it can. "
+            f"{last_lines(self.cloud, self.outputs.head_id)}"
+        )
+
+    def _put(self, key: str, what: dict[str, Any]) -> None:
+        with told("write to the bucket"):
+            self._s3.put_object(Bucket=self.outputs.bucket, Key=key, Body=json.dumps(what).encode())
+
+    @property
+    def _s3(self) -> Any:
+        return self.cloud.client("s3")
+
+
+def push_by_letter(cloud: Cloud, outputs: Outputs, release: Release, *, say: Callable[[str], None]) -> None:
+    """Make a release the current one, without SSH; also the first one of a new head.
+
+    Raises:
+        NothingToDo: it is the current one.
+        ClusterError: the head cannot build it, or does not answer; the old release goes on.
+    """
+    now = current_release(cloud, outputs)
+    if now is not None and now.sha256 == release.sha256:
+        raise NothingToDo(f"The cluster has this release already: {release.label}.")
+    box = Letterbox(cloud, outputs)
+    say(f"Storing {release.label}, {len(release.data) / 1e6:.1f} MB, and asking the head to take it over")
+    box.put_release(release)
+    if now is None:
+        box.begin_with(release)
+    box.ask({"kind": "push", "sha256": release.sha256}, patience_s=BUILD_S + HEAD_S)
+    say(f"The cluster's release is {release.label} now.")
+
+
+def submit_by_letter(cloud: Cloud, outputs: Outputs, sweep: Sweep, job: Job, *, root: Path) -> None:
+    """Hand a sweep over to the head, without SSH; it runs from now on by itself.
+
+    Raises:
+        UsageError: a run of this name goes on; or a file of it is outside the project.
+        ClusterError: the head cannot take it, or does not answer.
+    """
+    with TemporaryDirectory() as folder:
+        archive = Path(folder, "job.tar")
+        travel.pack(archive, sweep, job, root=root)
+        Letterbox(cloud, outputs).ask({"kind": "sweep", "name": sweep.name}, enclosed=archive, patience_s=TAKE_OVER_S)

@@ -1,0 +1,214 @@
+"""Letters: a pipeline without SSH asks the head through the bucket, and each thing that it asks for is done once."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet.cloud import Cloud
+from fleet.errors import ClusterError
+from fleet.letterbox import Letterbox
+from grid.errors import UsageError
+from infra.outputs import Outputs
+from tests.cloud.moto import Moto, moto_server
+from tests.test_runs_far import OUTPUTS
+from worker.machine import letterbox
+from worker.machine.aws import Aws, AwsError, Stored
+from worker.machine.facts import KEYS, Data
+from worker.machine.job import Job, JobFolder
+from worker.machine.letterbox import DONE, REFUSED, do_all
+
+REGION = "us-east-1"
+SHA256 = "a" * 64
+JOB = Job("trial", SHA256, "b" * 64, "engine", "grid.yaml", "inv sweep", 7.0, retry_failed=False, workers_wanted=2)
+
+
+@dataclass(frozen=True)
+class Bucket(Aws):
+    """A folder in a bucket's place."""
+
+    folder: Path = Path()
+    facts: Any = None
+
+    def get(self, key: str, file: Path) -> None:
+        if not (self.folder / key).exists():
+            raise AwsError(f"{key}: 404")
+        file.write_bytes((self.folder / key).read_bytes())
+
+    def put(self, file: Path, key: str) -> None:
+        (self.folder / key).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / key).write_bytes(file.read_bytes())
+
+    def list(self, prefix: str) -> list[Stored]:
+        files = (file for file in self.folder.rglob("*") if file.is_file())
+        names = sorted(file.relative_to(self.folder).as_posix() for file in files)
+        return [Stored(name, "", datetime.now(UTC), 1) for name in names if name.startswith(prefix)]
+
+    def answers(self) -> dict[str, tuple[int, str]]:
+        """What was said, by letter."""
+        said = {Path(one.key).stem: json.loads((self.folder / one.key).read_text()) for one in self.list(KEYS.outbox)}
+        return {name: (one["exit_code"], one["said"]) for name, one in said.items()}
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """A bucket whose head has taken up a release, and is ready."""
+    (tmp_path / "uv").touch()
+    monkeypatch.setattr(letterbox, "UV", tmp_path / "uv")
+    made = Bucket(folder=tmp_path / "bucket")
+    store(made, KEYS.current, {"release": {"sha256": SHA256}})
+    return made
+
+
+def store(bucket: Bucket, key: str, what: Any) -> None:
+    place = bucket.folder / key
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(what if isinstance(what, str) else json.dumps(what))
+
+
+def archive(bucket: Bucket, letter: str, job: Job) -> None:
+    """What travels with a sweep's letter."""
+    place = bucket.folder / KEYS.enclosed(letter)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(place, "w") as tar:
+        entry = tarfile.TarInfo("job.json")
+        entry.size = len(job.to_json().encode())
+        tar.addfile(entry, io.BytesIO(job.to_json().encode()))
+
+
+def test_each_letter_is_answered_once_and_the_oldest_first(bucket: Bucket, tmp_path: Path) -> None:
+    """What is there already needs nothing done; what is no letter is left alone; a new process answers none again."""
+    for letter in ("2", "1", "3"):
+        store(bucket, KEYS.letter(letter), {"kind": "push", "sha256": SHA256})
+    store(bucket, KEYS.first, {"key": KEYS.release(SHA256), "sha256": SHA256})
+    store(bucket, KEYS.answer("3"), {"exit_code": 1, "said": "before"})
+    store(bucket, KEYS.ended("trial"), {"exit_code": 0, "said": "of a run"})
+    store(bucket, "inbox/deep/1.json", {})
+    answered: set[str] = set()
+    do_all(bucket, Data(tmp_path), answered)
+    here = (DONE, "it is the cluster's release")
+    assert bucket.answers() == {"1": here, "2": here, "3": (1, "before"), "trial": (0, "of a run")}
+    assert answered == {"1", "2", "3"}
+    (bucket.folder / KEYS.answer("1")).unlink()
+    do_all(bucket, Data(tmp_path), answered)
+    assert "1" not in bucket.answers(), "nobody looks at it twice"
+    store(bucket, KEYS.letter("4"), {"kind": "push", "sha256": SHA256})
+    do_all(bucket, Data(tmp_path), set())
+    assert set(bucket.answers()) == {"1", "2", "3", "4", "trial"}
+
+
+@pytest.mark.parametrize(
+    ("letter", "said"),
+    [
+        ("no json", "the letter cannot be read"),
+        ("[]", "the letter cannot be read"),
+        ({"kind": "push"}, "the letter cannot be read: KeyError('sha256')"),
+        ({"kind": "dance"}, "this head does not know what 'dance' is"),
+        ({"kind": "sweep", "name": "../../etc"}, "'../../etc' is no name of a run"),
+        ({"kind": "sweep", "name": ""}, "'' is no name of a run"),
+        ({"kind": "push", "sha256": "../x"}, "'../x' is the name of no release"),
+    ],
+)
+def test_a_letter_that_cannot_be_done_is_refused_and_stops_no_other(
+    bucket: Bucket, tmp_path: Path, letter: Any, said: str
+) -> None:
+    store(bucket, KEYS.letter("1"), letter)
+    store(bucket, KEYS.letter("2"), {"kind": "push", "sha256": SHA256})
+    do_all(bucket, Data(tmp_path), set())
+    code, answer = bucket.answers()["1"]
+    assert code == REFUSED
+    assert said in answer
+    assert bucket.answers()["2"][0] == DONE
+
+
+def test_a_head_that_is_not_ready_answers_nothing_and_tries_again(bucket: Bucket, tmp_path: Path) -> None:
+    store(bucket, KEYS.letter("1"), {"kind": "push", "sha256": "c" * 64})
+    (tmp_path / "uv").unlink()
+    answered: set[str] = set()
+    with pytest.raises(letterbox.LaterError):
+        do_all(bucket, Data(tmp_path), answered)
+    assert (bucket.answers(), answered) == ({}, set())
+
+
+def test_a_run_that_was_taken_over_just_before_the_power_went_is_not_taken_over_again(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    """But one of the same name that somebody else has started is not mistaken for it."""
+    folder = JobFolder(Data(tmp_path).jobs / "trial")
+    folder.path.mkdir(parents=True)
+    folder.job.write_text(JOB.to_json())
+    folder.wanted.touch()
+    archive(bucket, "1", JOB)
+    store(bucket, KEYS.letter("1"), {"kind": "sweep", "name": "trial"})
+    archive(bucket, "2", Job(**{**vars_of(JOB), "submitted": 8.0}))
+    store(bucket, KEYS.letter("2"), {"kind": "sweep", "name": "trial"})
+    do_all(bucket, Data(tmp_path), set())
+    assert bucket.answers() == {"1": (DONE, "taken over"), "2": (REFUSED, "The run trial goes on already.")}
+
+
+def vars_of(job: Job) -> dict[str, Any]:
+    return json.loads(job.to_json())
+
+
+# Whoever writes
+
+
+@pytest.fixture
+def box(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Letterbox, Moto]]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    with moto_server(REGION) as moto:
+        moto.client("s3").create_bucket(Bucket=OUTPUTS.bucket)
+        outputs: Outputs = OUTPUTS
+        yield Letterbox(Cloud(REGION, endpoint_url=moto.endpoint), outputs), moto
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [((0, "done"), None), ((2, "goes on already"), UsageError), ((1, "no space"), ClusterError)],
+)
+def test_whoever_asks_hears_what_the_head_says(
+    box: tuple[Letterbox, Moto], tmp_path: Path, answer: tuple[int, str], error: type[Exception] | None
+) -> None:
+    asker, moto = box
+    s3 = moto.client("s3")
+    enclosed = tmp_path / "job.tar"
+    enclosed.write_bytes(b"tar")
+
+    def head() -> None:
+        while not (
+            listed := s3.list_objects_v2(Bucket=OUTPUTS.bucket, Prefix=KEYS.inbox).get("Contents", ())
+        ) or not (letters := [one["Key"] for one in listed if one["Key"].endswith(".json")]):
+            time.sleep(0.05)
+        letter = Path(letters[0]).stem
+        assert s3.get_object(Bucket=OUTPUTS.bucket, Key=KEYS.enclosed(letter))["Body"].read() == b"tar"
+        body = json.dumps({"exit_code": answer[0], "said": answer[1]}).encode()
+        s3.put_object(Bucket=OUTPUTS.bucket, Key=KEYS.answer(letter), Body=body)
+
+    answering = threading.Thread(target=head)
+    answering.start()
+    try:
+        if error is None:
+            asker.ask({"kind": "sweep", "name": "trial"}, enclosed=enclosed, patience_s=60)
+        else:
+            with pytest.raises(error, match=answer[1]):
+                asker.ask({"kind": "sweep", "name": "trial"}, enclosed=enclosed, patience_s=60)
+    finally:
+        answering.join()
+
+
+def test_a_head_that_does_not_answer_is_given_up_with_what_its_console_says(box: tuple[Letterbox, Moto]) -> None:
+    with pytest.raises(
+        ClusterError, match=r"did not answer in 0 s; it does what was asked as soon as it can\. .*onsole"
+    ):
+        box[0].ask({"kind": "push", "sha256": SHA256}, patience_s=0)

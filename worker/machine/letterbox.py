@@ -1,0 +1,181 @@
+"""The head's letterbox, as root: does what is asked for in the bucket's `inbox/`, and answers in `outbox/`.
+
+So a pipeline needs no way to the head and no SSH key: its role in AWS is all that it has. A letter is
+`inbox/<id>.json`, written last, after what goes with it; its answer is `outbox/<id>.json`. A letter is done at least
+once: what was done before the answer was written is found done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from worker.machine.aws import Aws, AwsError
+from worker.machine.bring import BringError, bring_release
+from worker.machine.facts import KEYS, Data, Facts
+from worker.machine.job import Job, JobFolder
+from worker.machine.take_over import GOES_ON, TAKE_OVER
+
+POLL_S = 15.0  # `aws` takes a second of processor time for each look
+ENVIRONMENT = Path("/etc/sweepfleet/machine.env")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+DONE, FAILED, REFUSED = 0, 1, 2  # as the exit codes of the commands that ask for the same
+
+
+UV = Path("/usr/local/bin/uv")  # the boot brings it, meanwhile
+
+
+class LaterError(Exception):
+    """A letter cannot be done yet."""
+
+
+class RefusedError(Exception):
+    """A letter cannot be done as it is; the message says why."""
+
+
+def serve(facts: Facts) -> None:
+    """Do what letters ask for, the oldest first, for ever."""
+    aws = Aws(facts)
+    answered: set[str] = set()
+    while True:
+        try:
+            do_all(aws, Data(Path(facts.data)), answered)
+        except (AwsError, LaterError) as error:
+            print(error, flush=True)
+        time.sleep(POLL_S)
+
+
+def do_all(aws: Aws, data: Data, answered: set[str]) -> None:
+    """Do every letter that has no answer yet, and note it in `answered`.
+
+    Raises:
+        AwsError, LaterError: this letter and those after it are to be tried again.
+    """
+    letters = {name for name in map(_letter, aws.list(KEYS.inbox)) if name}
+    if letters <= answered:
+        return
+    answered |= {Path(one.key).stem for one in aws.list(KEYS.outbox) if one.key == KEYS.answer(Path(one.key).stem)}
+    for letter in sorted(letters - answered):
+        code, said = do(aws, data, letter)
+        print(f"{letter}: {code} {said}", flush=True)
+        with TemporaryDirectory() as folder:
+            answer = Path(folder, "answer.json")
+            answer.write_text(json.dumps({"exit_code": code, "said": said}) + "\n")
+            aws.put(answer, KEYS.answer(letter))
+        answered.add(letter)
+
+
+def do(aws: Aws, data: Data, letter: str) -> tuple[int, str]:
+    """Do what one letter asks for; an exit code and what is to be said. Raises AwsError, LaterError: again, later."""
+    with TemporaryDirectory() as folder:
+        place = Path(folder, "letter.json")
+        aws.get(KEYS.letter(letter), place)
+        try:
+            asked = json.loads(place.read_text())
+            if asked["kind"] == "push":
+                return publish(aws, str(asked["sha256"]))
+            if asked["kind"] == "sweep":
+                return take_over(aws, data, letter, str(asked["name"]))
+        except (ValueError, KeyError, TypeError) as error:
+            return REFUSED, f"the letter cannot be read: {error!r}"
+        except (RefusedError, BringError) as error:
+            return REFUSED, str(error)
+    return REFUSED, f"this head does not know what {asked['kind']!r} is: its release is older than who asks"
+
+
+def publish(aws: Aws, sha256: str) -> tuple[int, str]:
+    """Publish a release whose archive is in the bucket, in a unit of its own: it restarts this one.
+
+    Raises:
+        BringError: it is not what its name says.
+        LaterError: this machine's boot has not come so far.
+    """
+    if not UV.exists():
+        raise LaterError(f"{UV} is not there yet")
+    if current(aws) == sha256:
+        return DONE, "it is the cluster's release"
+    release = bring_release(aws, sha256)
+    unit = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--property=EnvironmentFile={ENVIRONMENT}"]
+    command = ["/usr/bin/python3", "-m", "worker.machine.publish", sha256]
+    done = subprocess.run(
+        [*unit, f"--working-directory={release}", *command], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        return FAILED, (done.stderr or done.stdout).strip().removeprefix("error: ")
+    return DONE, "published"
+
+
+def current(aws: Aws) -> str:
+    """The release that the bucket names, by its hash; "" before the first."""
+    with TemporaryDirectory() as folder:
+        note = Path(folder, "current.json")
+        if not aws.exists(KEYS.current):
+            return ""
+        aws.get(KEYS.current, note)
+        return str(json.loads(note.read_text())["release"]["sha256"])
+
+
+def take_over(aws: Aws, data: Data, letter: str, name: str) -> tuple[int, str]:
+    """Start a run, as `inv sweep` does over SSH.
+
+    Raises:
+        RefusedError: it has a name that no run can have.
+    """
+    if not NAME.fullmatch(name):
+        raise RefusedError(f"{name!r} is no name of a run")
+    folder = JobFolder(data.jobs / name)
+    with TemporaryDirectory() as temporary:
+        archive = Path(temporary, "job.tar")
+        aws.get(KEYS.enclosed(letter), archive)
+        if _is_ours(folder, archive):
+            return DONE, "taken over"
+        words = [str(archive), str(folder.path), name, folder.unit]
+        done = subprocess.run(
+            ["sh", "-euc", TAKE_OVER, "take-over", *words], capture_output=True, text=True, check=False
+        )
+    if done.returncode == GOES_ON:
+        return REFUSED, f"The run {name} goes on already."
+    if done.returncode:
+        return FAILED, (done.stderr or done.stdout).strip()
+    return DONE, "taken over"
+
+
+def _is_ours(folder: JobFolder, archive: Path) -> bool:
+    """Whether the run that goes on is of this very letter: the answer was not written when it was taken over."""
+    if not folder.wanted.exists():
+        return False
+    said = subprocess.run(["tar", "-xOf", archive, "job.json"], capture_output=True, text=True, check=False).stdout
+    try:
+        return Job.from_json(said) == Job.from_json(folder.job.read_text())
+    except (ValueError, TypeError, OSError):
+        return False
+
+
+def _letter(stored: Any) -> str:
+    """The id of a letter out of its key; "" for what is none."""
+    name, _, kind = str(stored.key).removeprefix(KEYS.inbox).rpartition(".")
+    return name if kind == "json" and "/" not in name and name != "first" else ""
+
+
+def main(words: list[str]) -> None:
+    """Serve; with `--once`, look once: a head without a release does so with the one that it was sent."""
+    os.umask(0o022)
+    facts = Facts.read()
+    if words == ["--once"]:
+        do_all(Aws(facts), Data(Path(facts.data)), set())
+    else:
+        serve(facts)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except (AwsError, LaterError) as _error:
+        sys.exit(str(_error))
