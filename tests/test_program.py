@@ -207,6 +207,11 @@ ME, OTHER = "AROAME:i-1", "AROAME:i-2"
         ("s3:PutObject", "releases/current.json", False),
         ("s3:PutObject", "environments/abc.tar.gz", False),
         ("s3:PutObject", "tls/ca.pem", False),
+        ("s3:PutObject", "runs/rates/artifacts/0123456789abcdef/plot.png", True),
+        ("s3:PutObject", "runs/rates/ledger.sqlite", False),
+        ("s3:PutObject", "inbox/letter.json", False),
+        ("s3:PutObject", "outbox/letter.json", False),
+        ("s3:GetObject", "inbox/letter.json", False),
         ("s3:DeleteObject", f"hosts/{ME}/ssh_host_ed25519_key.pub", False),
         ("s3:ListBucket", "", False),
     ],
@@ -237,6 +242,8 @@ def test_the_head_changes_only_its_own_group_and_bucket(made: Made) -> None:
     assert allows(policy, "s3:PutObject", f"{bucket}/{BucketLayout().current}")
     assert allows(policy, "s3:GetObject", f"{bucket}/requests/{OTHER}/csr.pem")
     assert not allows(policy, "s3:PutObject", f"{bucket}/hosts/{OTHER}/ssh_host_ed25519_key.pub", userid=ME)
+    assert allows(policy, "s3:PutObject", f"{bucket}/outbox/letter.json")
+    assert not allows(policy, "s3:PutObject", f"{bucket}/inbox/letter.json")
     assert not allows(policy, "s3:PutObject", f"{bucket}-other/releases/x")
     assert not allows(policy, "s3:DeleteBucket", bucket)
     reading = ("Describe", "Get", "List")
@@ -256,7 +263,9 @@ def test_the_bucket_is_private_encrypted_versioned_and_kept(made: Made) -> None:
     assert (deny["Effect"], deny["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
     lifecycle = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
     expiring = {rule["ID"] for rule in lifecycle if "Expiration" in rule}
-    assert expiring == {"hosts", "requests", "certificates"}, "results, releases and environments must never expire"
+    assert expiring == {"hosts", "requests", "certificates", "inbox", "outbox"}, (
+        "results, releases and environments must never expire"
+    )
     assert "forceDestroy" not in made.one("aws:s3/bucket:Bucket").inputs
 
 
