@@ -7,16 +7,18 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from fleet import runs
-from fleet.cost import Cost, cost_of, rate_of
+from fleet.cost import Cost, Rate, cost_of, rate_of
 from fleet.errors import CancelledError, ClusterError
 from fleet.fetch import fetch
 from fleet.fleet import Fleet
+from fleet.push import Pushed
 from fleet.remote import HostKeyError, NotYetError
 from fleet.runs import State
 from fleet.watch import progress_of
 from grid.errors import UsageError
 from grid.sweep import Sweep
 from sweep.summary import Summary
+from worker.machine.job import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +36,31 @@ def target_line(fleet: Fleet, name: str) -> str:
     return f"Target: stack {fleet.outputs.stack} in {fleet.outputs.region} · run {name}"
 
 
-def hand_over(
-    fleet: Fleet,
-    sweep: Sweep,
-    *,
-    command_line: str,
-    retry_failed: bool,
-    workers: int | None,
-    say: Callable[[str], None],
-) -> None:
-    """Submit a sweep to the cluster."""
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A sweep as the cluster is asked to run it, and what that means for whoever pays."""
+
+    job: Job
+    release: Pushed
+    rate: Rate
+
+    @property
+    def lines(self) -> list[str]:
+        """For a person."""
+        wanted = self.job.workers_wanted
+        return [
+            f"Handed over to the head: release {self.release.label}, {wanted} workers asked for",
+            self.rate.line(wanted, budget_usd=float(self.job.budget_usd or 0)),
+        ]
+
+
+def order(fleet: Fleet, sweep: Sweep, *, command_line: str, retry_failed: bool, workers: int | None) -> Order:
+    """What to ask of the cluster for a sweep; asks AWS what the cluster runs, and for prices.
+
+    Raises:
+        UsageError: nothing was pushed yet, or the grid is outside the project.
+        ClusterError: AWS refuses.
+    """
     release = fleet.release()
     most = fleet.outputs.max_workers
     rate = rate_of(fleet, workers=min(workers or most, most))
@@ -58,11 +75,24 @@ def hand_over(
         usd_per_worker_hour=rate.usd_per_worker_hour,
         budget_usd=fleet.outputs.budget_usd,
     )
+    return Order(job, release, rate)
+
+
+def hand_over(
+    fleet: Fleet,
+    sweep: Sweep,
+    *,
+    command_line: str,
+    retry_failed: bool,
+    workers: int | None,
+    say: Callable[[str], None],
+) -> None:
+    """Submit a sweep to the cluster."""
+    asked = order(fleet, sweep, command_line=command_line, retry_failed=retry_failed, workers=workers)
     with fleet.head() as head:
-        runs.submit(head, sweep, job, root=fleet.root)
-    changed = " with changes" if release.dirty else ""
-    say(f"Handed over to the head: release {release.commit[:10]}{changed}, {job.workers_wanted} workers asked for")
-    say(rate.line(job.workers_wanted, budget_usd=fleet.outputs.budget_usd))
+        runs.submit(head, sweep, asked.job, root=fleet.root)
+    for line in asked.lines:
+        say(line)
 
 
 def fetched(fleet: Fleet, last: State, name: str, *, runs_folder: Path, say: Callable[[str], None]) -> Ended:
