@@ -66,6 +66,7 @@ class BucketLayout:
     certificates: str = "certificates/"  # the head writes, a machine reads under its own id
     inbox: str = "inbox/"  # the operator's pipeline writes, the head reads and does what is asked
     outbox: str = "outbox/"  # the head writes what it says to that
+    pipeline: str = "pipeline/"  # the operator's pipeline alone: which sweeps it has handed over
 
     @property
     def current(self) -> str:

@@ -1,0 +1,1 @@
+"""The pipeline: clusters and sweeps by pull request. Tasks: `inv ci.*`."""

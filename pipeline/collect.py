@@ -1,0 +1,184 @@
+"""What came of the sweeps that the pipeline has handed over: told once, when each has ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from fleet.cloud import told
+from fleet.fleet import Fleet
+from infra.layout import BucketLayout
+from pipeline.markdown import table, text
+from pipeline.submit import Mark, Marks
+from sweep.folder import RunFolder
+from sweep.progress import duration
+from sweep.query import select
+from sweep.say import STATES
+from sweep.summary import Summary
+from worker.machine.facts import KEYS
+
+BEST = 5
+REFUSED = 2  # the exit code of a sweep of which nothing was run
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a run ended, and what of it is here."""
+
+    mark: Mark
+    exit_code: int
+    error: str
+    usd: float | None
+    budget_usd: float | None
+    worker_hours: float
+    summary: Summary | None
+    best: pl.DataFrame | None
+    where: str  # of all results, in the bucket
+
+
+def collect(fleet: Fleet, *, into: Path) -> tuple[list[End], list[Mark]]:
+    """Bring what has ended since the last time.
+
+    Args:
+        fleet: the cluster.
+        into: the folder for `<run>/report.html`, tables and summary.
+
+    Returns:
+        the runs that have ended, and the marks of those that go on. `told_of` is to be called when it was told.
+
+    Raises:
+        ClusterError: AWS refuses.
+    """
+    ended, going_on = [], []
+    for mark in Marks(fleet.cloud, fleet.outputs).all():
+        if mark.collected:
+            continue
+        said = _read(fleet, KEYS.ended(mark.name))
+        if said is None or said["submitted"] != mark.submitted:
+            going_on.append(mark)
+        else:
+            ended.append(_end(fleet, mark, said, into=into))
+    return ended, going_on
+
+
+def told_of(fleet: Fleet, ends: list[End]) -> None:
+    """Do not tell of these again; one that was refused is handed over again the next time."""
+    marks = Marks(fleet.cloud, fleet.outputs)
+    for end in ends:
+        again = "" if end.exit_code == REFUSED else end.mark.digest
+        marks.put(replace(end.mark, collected=True, digest=again))
+
+
+def _end(fleet: Fleet, mark: Mark, said: dict[str, Any], *, into: Path) -> End:
+    folder = RunFolder(into / mark.name)
+    prefix = f"{BucketLayout().runs}{mark.name}/"
+    if said["exit_code"] != REFUSED:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        for file in (folder.report, folder.summary, folder.csv, folder.parquet):
+            _fetch(fleet, f"{prefix}{file.name}", file)
+    summary = _summary(folder)
+    best = summary.best if summary else None
+    rows = None
+    if best and folder.parquet.exists():
+        rows = select(folder.parquet, where=None, best=BEST, metric=(best["metric"], best["goal"]))
+    return End(
+        mark=mark,
+        exit_code=said["exit_code"],
+        error=said["error"],
+        usd=said["usd"],
+        budget_usd=said["budget_usd"],
+        worker_hours=said["worker_hours"],
+        summary=summary,
+        best=rows,
+        where=f"s3://{fleet.outputs.bucket}/{prefix}",
+    )
+
+
+def _summary(folder: RunFolder) -> Summary | None:
+    if not folder.summary.exists():
+        return None
+    found = json.loads(folder.summary.read_text())
+    return Summary(**found) if set(found) == {each.name for each in fields(Summary)} else None
+
+
+def _read(fleet: Fleet, key: str) -> dict[str, Any] | None:
+    s3 = fleet.cloud.client("s3")
+    with told(f"read {key}"):
+        try:
+            found: dict[str, Any] = json.loads(s3.get_object(Bucket=fleet.outputs.bucket, Key=key)["Body"].read())
+        except s3.exceptions.NoSuchKey:
+            return None
+    return found
+
+
+def _fetch(fleet: Fleet, key: str, file: Path) -> None:
+    """Bring a file that may not be there: a run that was stopped early has no report."""
+    s3 = fleet.cloud.client("s3")
+    with told(f"fetch {key}"):
+        try:
+            body = s3.get_object(Bucket=fleet.outputs.bucket, Key=key)["Body"].read()
+        except s3.exceptions.NoSuchKey:
+            return
+    file.write_bytes(body)
+
+
+def summary_part(ends: list[End], going_on: list[Mark]) -> str:
+    """What is to be read in the job's summary; Markdown."""
+    lines: list[str] = []
+    for end in ends:
+        lines += [*_lines(end), ""]
+    if going_on:
+        names = ", ".join(f"**{text(mark.name)}**" for mark in going_on)
+        lines += [f"Going on: {names}.", ""]
+    if not lines:
+        lines = ["No sweep has ended since the last time.", ""]
+    return "\n".join(lines)
+
+
+def _lines(end: End) -> Iterator[str]:
+    sign = "✅" if end.exit_code == 0 else "❌"
+    yield f"### {sign} Sweep {text(end.mark.name)}"
+    yield ""
+    yield f"Of {text(end.mark.grid)} at commit {text(end.mark.commit[:10])}."
+    yield ""
+    if end.error:
+        yield f"**{text(end.error, most=2000)}**"
+        yield ""
+    summary = end.summary
+    if summary is not None:
+        cost = "not known" if end.usd is None else f"at most {end.usd:,.2f} USD"
+        rows = [
+            ("State", STATES[summary.state]),
+            ("Points done", f"{summary.done:,} of {summary.points:,}"),
+            ("Failed", f"{summary.failed:,}"),
+            ("Computed now", f"{summary.computed:,}"),
+            ("Wall time", duration(summary.wall_s)),
+            ("Cost", f"{cost} ({end.worker_hours:,.2f} worker hours)"),
+        ]
+        yield from table(("", ""), rows, right=(1,))
+        for note in summary.notes:
+            yield f"\nNote: {text(note, most=2000)}"
+        yield ""
+    if end.best is not None and summary is not None and summary.best is not None:
+        yield f"Best by {text(summary.best['metric'])}, {summary.best['goal']}:"
+        yield ""
+        yield from _best(end.best)
+        yield ""
+    yield f"All results: `{end.where}`, or `inv results --fetch --name {end.mark.name}`."
+
+
+def _best(rows: pl.DataFrame) -> Iterator[str]:
+    columns = [name for name in rows.columns if name.startswith(("param.", "metric."))]
+    head = [text(name.partition(".")[2]) for name in columns]
+    cells = ([_cell(value) for value in row] for row in rows.select(columns).iter_rows())
+    right = [number for number, name in enumerate(columns) if rows[name].dtype.is_numeric()]
+    yield from table(head, cells, right=right)
+
+
+def _cell(value: Any) -> str:
+    return text(f"{value:.6g}" if isinstance(value, float) else "" if value is None else value)
