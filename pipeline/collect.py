@@ -14,7 +14,7 @@ from fleet.cloud import told
 from fleet.fleet import Fleet
 from infra.layout import BucketLayout
 from pipeline.markdown import table, text
-from pipeline.submit import Mark, Marks
+from pipeline.marks import Mark, Marks
 from sweep.folder import RunFolder
 from sweep.progress import duration
 from sweep.query import select
@@ -169,6 +169,9 @@ def _lines(end: End) -> Iterator[str]:
         yield ""
         yield from _best(end.best)
         yield ""
+    if end.exit_code == REFUSED:
+        yield "Nothing was run; it is handed over again with the next merge."
+        return
     yield f"All results: `{end.where}`, or `inv results --fetch --name {end.mark.name}`."
 
 
@@ -181,4 +184,6 @@ def _best(rows: pl.DataFrame) -> Iterator[str]:
 
 
 def _cell(value: Any) -> str:
-    return text(f"{value:.6g}" if isinstance(value, float) else "" if value is None else value)
+    if isinstance(value, int | float):
+        return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return "" if value is None else text(value)

@@ -2,63 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
 from pathlib import Path
 
-from fleet.cloud import Cloud, told
 from fleet.fleet import Fleet
 from fleet.letterbox import submit_by_letter
 from fleet.on_stack import order
 from grid.errors import SweepfleetError
 from grid.load import load
 from grid.sweep import Sweep
-from infra.layout import BucketLayout
-from infra.outputs import Outputs
+from pipeline.marks import Mark, Marks
 from pipeline.sweeps import digest, grids
-
-PREFIX = BucketLayout().pipeline
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What the pipeline remembers of a sweep that it has handed over."""
-
-    name: str
-    grid: str  # its path in the project
-    digest: str  # of what decides which points there are; "" when it is to be handed over again
-    commit: str
-    submitted: float  # unix time, as in the job
-    collected: bool = False  # whether its end was told
-
-
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """The marks of one stack, in its bucket."""
-
-    cloud: Cloud
-    outputs: Outputs
-
-    def all(self) -> Iterator[Mark]:
-        """Every mark, by name."""
-        s3 = self.cloud.client("s3")
-        with told("read what was handed over"):
-            for page in s3.get_paginator("list_objects_v2").paginate(Bucket=self.outputs.bucket, Prefix=PREFIX):
-                for one in page.get("Contents", ()):
-                    body = s3.get_object(Bucket=self.outputs.bucket, Key=one["Key"])["Body"].read()
-                    yield Mark(**json.loads(body))
-
-    def put(self, mark: Mark) -> None:
-        """Remember it."""
-        body = (json.dumps(asdict(mark), indent=2) + "\n").encode()
-        with told("remember what was handed over"):
-            self.cloud.client("s3").put_object(Bucket=self.outputs.bucket, Key=f"{PREFIX}{mark.name}.json", Body=body)
-
-    def again(self, mark: Mark) -> None:
-        """Have a sweep handed over again, though its grid is the same."""
-        self.put(replace(mark, digest=""))
 
 
 def submit_changed(fleet: Fleet, *, say: Callable[[str], None]) -> list[str]:

@@ -1,0 +1,109 @@
+"""The ends of sweeps that the pipeline handed over: each told once, in a job summary that a golden file holds."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fleet.cloud import Cloud
+from fleet.fleet import Fleet
+from grid.load import load
+from pipeline.collect import collect, summary_part, told_of
+from pipeline.marks import Mark, Marks
+from sweep.progress import Silent
+from sweep.run import Request, run_sweep
+from tests.cloud.moto import moto_server
+from tests.test_runs_far import OUTPUTS
+from worker.machine.facts import KEYS
+
+REGION = "us-east-1"
+GOLDEN = Path(__file__).with_name("golden") / "job-summary.md"
+FIT = """
+def fit(a, kind):
+    if a == 3:
+        raise ValueError("three")
+    return {"loss": (a - 1) ** 2 / 3, "note|d": a}
+"""
+GRID = """
+name: {name}
+run: fit:fit
+parameters: {{a: [0, 1, 2, {last}], kind: ["@everyone | <b>*x*</b>"]}}
+metric: {{name: loss, goal: minimize}}
+"""
+
+
+@pytest.fixture
+def fleet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Fleet]:
+    """A cluster of which there is only the bucket."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    with moto_server(REGION) as moto:
+        moto.client("s3").create_bucket(Bucket=OUTPUTS.bucket)
+        yield Fleet(tmp_path, OUTPUTS, Cloud(REGION, endpoint_url=moto.endpoint))
+
+
+def put(fleet: Fleet, key: str, body: bytes) -> None:
+    fleet.cloud.client("s3").put_object(Bucket=OUTPUTS.bucket, Key=key, Body=body)
+
+
+def run(fleet: Fleet, folder: Path, name: str, *, last: int) -> None:
+    """A run as the head leaves it in the bucket; the times that differ each time are set."""
+    folder.mkdir(exist_ok=True)
+    (folder / "grid.yaml").write_text(GRID.format(name=name, last=last))
+    (folder / "fit.py").write_text(FIT)
+    request = Request(runs=folder / "runs", root=folder, command_line="test", born_s=0.0, workers=1)
+    run_sweep(load(folder / "grid.yaml"), request, Silent())
+    made = folder / "runs" / name
+    summary = json.loads((made / "summary.json").read_text())
+    (made / "summary.json").write_text(json.dumps(summary | {"wall_s": 4000.0}))
+    for file in ("report.html", "summary.json", "results.csv", "results.parquet"):
+        put(fleet, f"runs/{name}/{file}", (made / file).read_bytes())
+
+
+def handed_over(fleet: Fleet, name: str, submitted: float) -> Mark:
+    mark = Mark(name, f"sweeps/{name}.yaml", f"digest of {name}", "c" * 40, submitted)
+    Marks(fleet.cloud, fleet.outputs).put(mark)
+    return mark
+
+
+def ended(fleet: Fleet, name: str, submitted: float, **more: object) -> None:
+    """What the head writes last."""
+    said = {"submitted": submitted, "ended": 9.0, "exit_code": 0, "error": "", "worker_hours": 1.25, "usd": 0.5}
+    put(fleet, KEYS.ended(name), json.dumps(said | {"budget_usd": 25.0} | more).encode())
+
+
+def test_each_end_is_told_once_and_what_goes_on_is_named(fleet: Fleet, tmp_path: Path) -> None:
+    """Of a run that went well, one with failed points, one refused, one that goes on, and one that began anew."""
+    run(fleet, tmp_path / "a", "well", last=5)
+    run(fleet, tmp_path / "b", "badly", last=3)
+    for name in ("well", "badly", "refused", "going-on", "anew"):
+        handed_over(fleet, name, 7.0)
+    ended(fleet, "well", 7.0)
+    ended(fleet, "badly", 7.0, exit_code=1, usd=None)
+    ended(fleet, "refused", 7.0, exit_code=2, error="run: fit:fit: there is no module 'fit' | @here")
+    ended(fleet, "anew", 6.0)
+    ends, going_on = collect(fleet, into=tmp_path / "collected")
+    said = summary_part(ends, going_on)
+    if os.environ.get("SWEEPFLEET_GOLDEN"):
+        GOLDEN.write_text(said)
+    assert said == GOLDEN.read_text()
+    found = {file.relative_to(tmp_path / "collected").as_posix() for file in (tmp_path / "collected").rglob("*.html")}
+    assert found == {"well/report.html", "badly/report.html"}
+    again, _ = collect(fleet, into=tmp_path / "again")
+    assert [one.mark for one in again] == [one.mark for one in ends], "not told, so not forgotten"
+    told_of(fleet, ends)
+    assert collect(fleet, into=tmp_path / "collected") == ([], going_on)
+    marks = {mark.name: mark for mark in Marks(fleet.cloud, fleet.outputs).all()}
+    assert marks["refused"].digest == "", "the next merge hands it over again"
+    assert marks["well"] == replace(handed_over(fleet, "well", 7.0), collected=True)
+
+
+def test_nothing_to_tell(fleet: Fleet, tmp_path: Path) -> None:
+    assert collect(fleet, into=tmp_path / "collected") == ([], [])
+    assert summary_part([], []) == "No sweep has ended since the last time.\n"
+    assert not (tmp_path / "collected").exists()
