@@ -13,12 +13,16 @@ from invoke.tasks import task
 from tasks.front import ROOT
 
 
+# A file's tests stay together: some share a cluster. Much of the time machines boot and nobody computes.
+PYTEST = "pytest -n logical --maxprocesses 4 --dist loadfile"
+
+
 @task
 def check(c: Context) -> None:
     """Do what CI does: lint, format, types, the arrows between the rooms, and the tests."""
     tools = Path(sys.executable).parent
     failed = []
-    for step in ("ruff check", "ruff format --check", "mypy", "lint-imports", "pytest"):
+    for step in ("ruff check", "ruff format --check", "mypy", "lint-imports", PYTEST):
         print(f"$ {step}", flush=True)
         if not c.run(f"{tools}/{step}", warn=True, pty=sys.stdout.isatty()):
             failed.append(step)
