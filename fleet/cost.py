@@ -3,13 +3,59 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
-from fleet.fleet import Fleet
+from fleet.cloud import Cloud
 from fleet.prices import prices
 from fleet.remote import Host
 from fleet.runs import folder_of
 from worker.machine.job import Job
 from worker.machine.meter import Reading
+
+
+class Workers(Protocol):
+    """What a stack says of its workers and of money: its settings do, and its outputs when it is up."""
+
+    @property
+    def worker_instance_types(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def max_workers(self) -> int: ...  # noqa: D102
+    @property
+    def spot_percent(self) -> int: ...  # noqa: D102
+    @property
+    def on_demand_base(self) -> int: ...  # noqa: D102
+    @property
+    def budget_usd(self) -> int: ...  # noqa: D102
+
+
+def dollars(usd: float) -> str:
+    """An amount for a person; cents where there are any."""
+    return f"{usd:,.2f}".removesuffix(".00")
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a sweep may cost; then it stops."""
+
+    usd: float
+    max_cost_usd: float | None = None  # what the grid says of it
+
+    @classmethod
+    def of(cls, stack_usd: float, max_cost_usd: float | None) -> Budget:
+        """The smaller of what the stack allows a sweep and what the grid does."""
+        return cls(stack_usd if max_cost_usd is None else min(stack_usd, max_cost_usd), max_cost_usd)
+
+    @property
+    def named(self) -> str:
+        """It within a sentence."""
+        whose = "the grid's max_cost" if self.usd == self.max_cost_usd else "a budget"
+        return f"{whose} of {dollars(self.usd)}"
+
+    def __str__(self) -> str:
+        """For a person, with the setting that it comes from."""
+        whose = "the grid's execution.max_cost" if self.usd == self.max_cost_usd else "the stack's budgetUsd"
+        return f"{dollars(self.usd)} USD, {whose}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +71,7 @@ class Cost:
         hours = f"{self.worker_hours:,.2f} worker hours"
         if self.usd is None:
             return f"{hours}; what they cost is not known"
-        budget = f", of a budget of {self.budget_usd:,.0f}" if self.budget_usd is not None else ""
+        budget = f", of a budget of {dollars(self.budget_usd)}" if self.budget_usd is not None else ""
         return f"at most {self.usd:,.2f} USD{budget} ({hours})"
 
 
@@ -37,20 +83,19 @@ class Rate:
     label: str
     unpriced: tuple[str, ...]  # types that no price is known of
 
-    def line(self, workers: int, *, budget_usd: float) -> str:
+    def line(self, workers: int, *, budget: Budget) -> str:
         """What so many workers cost, for the person who starts them."""
         if self.usd_per_worker_hour is None:
             return f"What it costs is not known, and no budget holds: there is no price of {', '.join(self.unpriced)}"
         hourly = workers * self.usd_per_worker_hour
-        return f"That is at most {hourly:,.2f} USD an hour ({self.label}); it stops at {budget_usd:,.0f} USD"
+        return f"That is at most {hourly:,.2f} USD an hour ({self.label}); it stops at {budget}"
 
 
-def rate_of(fleet: Fleet, *, workers: int) -> Rate:
-    """What one of so many workers costs; asks AWS, at most twice a day."""
-    out = fleet.outputs
-    types = out.worker_instance_types
-    known = prices(fleet.cloud, types, cache=fleet.folder.prices_file)
-    usd = known.mixed(types, workers=workers, on_demand_base=out.on_demand_base, spot_percent=out.spot_percent)
+def rate_of(workers: Workers, cloud: Cloud, *, count: int, cache: Path) -> Rate:
+    """What one of so many workers costs; asks AWS, at most twice a day, and keeps it in `cache`."""
+    types = workers.worker_instance_types
+    known = prices(cloud, types, cache=cache)
+    usd = known.mixed(types, workers=count, on_demand_base=workers.on_demand_base, spot_percent=workers.spot_percent)
     return Rate(usd, known.label, tuple(known.unknown(types)))
 
 

@@ -4,49 +4,68 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from fleet.cloud import Cloud, told
-from fleet.cost import Rate, rate_of
-from fleet.fleet import Fleet
+from fleet.cost import Budget, Rate, Workers, rate_of
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """A cluster's workers at its largest."""
+    """What a cluster has for one sweep."""
 
-    workers: int
+    workers: int  # that start for it
     slots_each: int  # of the smallest type: AWS may choose it
     rate: Rate
-    budget_usd: float
+    budget: Budget
+    at_once: int | None = None  # points that may run at once; None: one in each slot
 
     @property
     def slots(self) -> int:
         """How many points run at once."""
-        return self.workers * self.slots_each
+        return min(self.workers * self.slots_each, self.at_once or self.workers * self.slots_each)
 
-    def usd(self, busy_s: float) -> float | None:
-        """What it costs at most to keep slots busy for so many seconds in all; None: no price is known.
+    def hours(self, busy_s: float, *, points: int) -> float:
+        """How long so many points take that keep slots busy for so many seconds in all."""
+        return busy_s / max(1, min(self.slots, points)) / 3600
 
-        Workers that come, wait for the last point and go are not in it.
+    def usd(self, hours: float) -> float | None:
+        """What so many hours of the workers cost at most; None: no price is known.
+
+        The time in which they come, wait for the last point and go is not in it.
         """
         usd = self.rate.usd_per_worker_hour
-        return None if usd is None else busy_s / self.slots_each / 3600 * usd
+        return None if usd is None else hours * self.workers * usd
 
-    def line(self, busy_s: float) -> str:
-        """The same for a person."""
-        usd = self.usd(busy_s)
+    def line(self, busy_s: float, points: int) -> str:
+        """What so many points cost, for a person."""
+        usd = self.usd(self.hours(busy_s, points=points))
         if usd is None:
-            return f"Cost: not known: there is no price of {', '.join(self.rate.unpriced)}."
-        more = "more than " if usd > self.budget_usd else "of "
-        return f"Cost: about {usd:,.2f} USD at most, {more}a budget of {self.budget_usd:,.0f} ({self.rate.label})."
+            said = f"Cost: not known: there is no price of {', '.join(self.rate.unpriced)}."
+            return f"{said} Nobody can hold its max_cost, so it is refused." if self.budget.max_cost_usd else said
+        more = "more than " if usd > self.budget.usd else "of "
+        return f"Cost: about {usd:,.2f} USD at most, {more}{self.budget.named} ({self.rate.label})."
 
 
-def capacity(fleet: Fleet, *, workers: int | None = None) -> Capacity:
-    """A cluster's capacity, with so many workers or as many as it may have. Raises ClusterError: AWS refuses."""
-    out = fleet.outputs
-    most = min(workers or out.max_workers, out.max_workers)
-    sizes = vcpus(fleet.cloud, out.worker_instance_types)
-    return Capacity(most, min(sizes.values()), rate_of(fleet, workers=most), out.budget_usd)
+def capacity(
+    workers: Workers, cloud: Cloud, *, count: int, at_once: int | None, max_cost_usd: float | None, cache: Path
+) -> Capacity:
+    """The capacity of so many workers.
+
+    Args:
+        workers: the stack's settings, or its outputs.
+        cloud: where they would run.
+        count: how many start, as `fleet.runs.workers_wanted` says.
+        at_once: points that may run at once, as the grid says.
+        max_cost_usd: likewise.
+        cache: a file that keeps prices.
+
+    Raises:
+        ClusterError: AWS refuses, or the region has none of a type.
+    """
+    sizes = vcpus(cloud, workers.worker_instance_types)
+    rate = rate_of(workers, cloud, count=count, cache=cache)
+    return Capacity(count, min(sizes.values()), rate, Budget.of(workers.budget_usd, max_cost_usd), at_once)
 
 
 def vcpus(cloud: Cloud, types: Sequence[str]) -> dict[str, int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from fleet import runs
-from fleet.cost import Cost, Rate, cost_of, rate_of
+from fleet.cost import Budget, Cost, Rate, cost_of, dollars, rate_of
 from fleet.errors import CancelledError, ClusterError
 from fleet.fetch import fetch
 from fleet.fleet import Fleet
@@ -43,6 +43,7 @@ class Order:
     job: Job
     release: Pushed
     rate: Rate
+    budget: Budget
 
     @property
     def lines(self) -> list[str]:
@@ -50,7 +51,7 @@ class Order:
         wanted = self.job.workers_wanted
         return [
             f"Handed over to the head: release {self.release.label}, {wanted} workers asked for",
-            self.rate.line(wanted, budget_usd=float(self.job.budget_usd or 0)),
+            self.rate.line(wanted, budget=self.budget),
         ]
 
 
@@ -58,12 +59,16 @@ def order(fleet: Fleet, sweep: Sweep, *, command_line: str, retry_failed: bool, 
     """What to ask of the cluster for a sweep; asks AWS what the cluster runs, and for prices.
 
     Raises:
-        UsageError: nothing was pushed yet, or the grid is outside the project.
+        UsageError: nothing was pushed yet, the grid is outside the project, or nobody can hold its max_cost.
         ClusterError: AWS refuses.
     """
     release = fleet.release()
-    most = fleet.outputs.max_workers
-    rate = rate_of(fleet, workers=min(workers or most, most))
+    out = fleet.outputs
+    wanted = runs.workers_wanted(sweep, workers=workers, max_workers=out.max_workers)
+    rate = rate_of(out, fleet.cloud, count=wanted, cache=fleet.folder.prices_file)
+    budget = Budget.of(out.budget_usd, sweep.execution.max_cost_usd)
+    if budget.max_cost_usd is not None and rate.usd_per_worker_hour is None:
+        raise UsageError(unpriced(rate, budget.max_cost_usd))
     job = runs.job_of(
         sweep,
         release,
@@ -71,11 +76,20 @@ def order(fleet: Fleet, sweep: Sweep, *, command_line: str, retry_failed: bool, 
         command_line=command_line,
         retry_failed=retry_failed,
         workers=workers,
-        max_workers=most,
+        max_workers=out.max_workers,
         usd_per_worker_hour=rate.usd_per_worker_hour,
-        budget_usd=fleet.outputs.budget_usd,
+        budget_usd=budget.usd,
     )
-    return Order(job, release, rate)
+    return Order(job, release, rate, budget)
+
+
+def unpriced(rate: Rate, max_cost_usd: float) -> str:
+    """Why a sweep with a max_cost is refused when nobody knows what the workers cost."""
+    return (
+        f"execution.max_cost is {dollars(max_cost_usd)} USD, and nobody can hold it: there is no price of "
+        f"{', '.join(rate.unpriced)}. Let AWS be asked for prices (docs/cluster.md), choose other "
+        "workerInstanceTypes, or leave max_cost out"
+    )
 
 
 def hand_over(

@@ -61,6 +61,12 @@ def folder_of(name: str) -> JobFolder:
     return JobFolder(Path(JOBS, name))
 
 
+def workers_wanted(sweep: Sweep, *, workers: int | None, max_workers: int) -> int:
+    """How many workers start for a sweep: at most as many as it can use, as the stack has and as was asked for."""
+    points = Space(sweep.plan).count().points
+    return max(1, min(points, sweep.execution.max_parallel or points, max_workers, workers or max_workers))
+
+
 def job_of(
     sweep: Sweep,
     release: Pushed,
@@ -89,8 +95,6 @@ def job_of(
     Raises:
         UsageError: the grid is outside the project.
     """
-    count = Space(sweep.plan).count()
-    limit = sweep.execution.max_parallel or count.points
     return Job(
         name=sweep.name,
         release=release.sha256,
@@ -101,7 +105,7 @@ def job_of(
         command_line=command_line,
         submitted=time.time(),
         retry_failed=retry_failed,
-        workers_wanted=max(1, min(count.points, limit, max_workers, workers or max_workers)),
+        workers_wanted=workers_wanted(sweep, workers=workers, max_workers=max_workers),
         usd_per_worker_hour=usd_per_worker_hour,
         budget_usd=budget_usd,
     )

@@ -57,6 +57,13 @@ def size(value: Any) -> Any:
     return size
 
 
+def usd(value: Any) -> Any:
+    """An amount of money above nothing, in US dollars."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise _refuse("an amount of US dollars above 0, as a number")
+    return float(value)
+
+
 def one_or_more(value: Any) -> Any:
     """A list, also of one text alone."""
     return [value] if isinstance(value, str) else value

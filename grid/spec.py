@@ -117,6 +117,9 @@ class ExecutionSpec(_Optional):
         BeforeValidator(fields.bundle, json_schema_input_type=Literal["auto"] | Annotated[int, Field(ge=1)]),
     ] = Field(None, description="Points sent to a slot at once; auto measures.", examples=[100])
     order: Literal["given", "shuffled"] = Field("given", description="The order of running.", examples=["shuffled"])
+    max_cost: Annotated[
+        float | None, BeforeValidator(fields.usd, json_schema_input_type=Annotated[float, Field(gt=0)])
+    ] = Field(None, description="US dollars that it may cost on a cluster; then it stops.", examples=[12.5])
 
     model_config = ConfigDict(
         json_schema_extra=lambda schema: schema["properties"].update(

@@ -44,6 +44,7 @@ class Execution:
     memory_bytes: int | None = None  # a point that grows past this fails
     bundle: int | None = None  # points sent to a slot at once; None: measured
     order: Literal["given", "shuffled"] = "given"
+    max_cost_usd: float | None = None  # on a cluster; then it stops
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,9 @@ SHOWN = 5
 SEARCHED = 100_000  # indexes, replicates aside
 
 
-def preview(sweep: Sweep, *, runs: Path, slots: int, cost: Callable[[float], str] | None = None) -> Iterator[str]:
+def preview(
+    sweep: Sweep, *, runs: Path, slots: int, cost: Callable[[float, int], str] | None = None
+) -> Iterator[str]:
     """Lines that say how many points there are, the first of them, how long they may take and what that costs.
 
     The time comes from the points that the run already has; reads only.
@@ -33,7 +35,7 @@ def preview(sweep: Sweep, *, runs: Path, slots: int, cost: Callable[[float], str
         sweep: the grid.
         runs: the folder of all runs.
         slots: how many points run at once.
-        cost: says what it costs to keep slots busy for so many seconds.
+        cost: says what it costs when so many points keep slots busy for so many seconds.
     """
     space = Space(sweep.plan)
     count = space.count()
@@ -63,11 +65,11 @@ def preview(sweep: Sweep, *, runs: Path, slots: int, cost: Callable[[float], str
         yield f"Time: unknown until a point has run.{hint}"
     else:
         yield (
-            f"Time: about {duration(left * mean_s / slots)} on {slots} slots "
+            f"Time: about {duration(left * mean_s / max(1, min(slots, left)))} on {slots} slots "
             f"({duration_each(mean_s)} a point, the mean of those that have run)."
         )
         if cost is not None:
-            yield cost(left * mean_s)
+            yield cost(left * mean_s, left)
     for warning in sweep.warnings:
         yield f"Note: {warning}"
 

@@ -138,7 +138,8 @@ def _notes(facts: Facts, ledger: Ledger, *, best: bool) -> list[str]:
     if facts.stop == "budget":
         notes.append(
             "The sweep has cost its budget, and was stopped. What is done is kept; the same command goes on, with as "
-            "much again. For more at once: pulumi config set budgetUsd, then inv up"
+            "much again. For more at once: execution.max_cost in the grid; or, where the stack allows less, pulumi "
+            "config set budgetUsd, then inv up"
         )
     commits = ledger.commits()
     if len(commits) > 1:

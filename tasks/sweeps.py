@@ -123,6 +123,7 @@ def _preview_on_stack(c: Context, checked: Any, *, stack: str, workers: str, jso
     """What the sweep would take of a cluster."""
     from fleet.estimate import capacity
     from fleet.on_stack import target_line
+    from fleet.runs import workers_wanted
     from grid.errors import UsageError, printable
     from sweep.preview import preview
 
@@ -131,7 +132,14 @@ def _preview_on_stack(c: Context, checked: Any, *, stack: str, workers: str, jso
     most = _most(workers)
     fleet = open_fleet(stack)
     print(target_line(fleet, checked.name), flush=True)
-    its = capacity(fleet, workers=most)
+    its = capacity(
+        fleet.outputs,
+        fleet.cloud,
+        count=workers_wanted(checked, workers=most, max_workers=fleet.outputs.max_workers),
+        at_once=checked.execution.max_parallel,
+        max_cost_usd=checked.execution.max_cost_usd,
+        cache=fleet.folder.prices_file,
+    )
     for line in preview(checked, runs=runs_folder(c), slots=its.slots, cost=its.line):
         print(printable(line), flush=True)
 

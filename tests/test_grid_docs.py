@@ -72,6 +72,7 @@ def test_the_schema_is_one_and_describes_every_key():
         {"run": "a:b", "samples": "many"},
         {"run": "a:b", "parameters": {"a": {"rnge": [0, 1]}}},
         {"run": "a:b", "execution": {"resources": {"memory": []}}},
+        {"run": "a:b", "execution": {"max_cost": 0}},
         {"run": "a:b", "metric": {"goal": "minimize"}},
         {"run": "a:b", "grids": [{"replicates": 3}]},
     ],
@@ -85,6 +86,7 @@ def test_the_schema_refuses_what_is_wrong(wrong):
     "right",
     [
         {"run": "a:b", "execution": {"fail-fast": True, "max-parallel": 3, "bundle": "auto", "timeout": 3}},
+        {"run": "a:b", "execution": {"max_cost": 9}},
         {"run": "a:b", "where": "a > 1", "points": "x.csv", "parameters": {"a": 3, "b": [1], "c": {"value": None}}},
     ],
 )

@@ -34,7 +34,7 @@ include: [{model: ols}]
 replicates: 5
 metric: {name: rmse, goal: minimize}
 execution: {timeout: 1h30m, retries: 2, max_fails: 50, max_parallel: 64,
-            resources: {cpus: 2, memory: 512MiB}, bundle: auto, order: shuffled}
+            resources: {cpus: 2, memory: 512MiB}, bundle: auto, order: shuffled, max_cost: 12}
 """
 
 
@@ -72,6 +72,7 @@ def test_a_full_file_becomes_the_plan_that_it_describes():
         cpus=2,
         memory_bytes=512 * 2**20,
         order="shuffled",
+        max_cost_usd=12.0,
     )
     assert sweep.warnings == ()
     grid, extra = sweep.plan.blocks
@@ -168,6 +169,10 @@ execution: {timeout: soon}
         ("run: a:b\nexecution: {resources: {memory: 2 GX}}", 2, "execution.resources.memory", "512MiB", "2GB"),
         ("run: a:b\nexecution: {order: random}", 2, "execution.order", "given or shuffled", "shuffled"),
         ("run: a:b\nexecution: {bundle: 0}", 2, "execution.bundle", "auto", "100"),
+        ("run: a:b\nexecution: {max_cost: 0}", 2, "execution.max_cost", "US dollars above 0", "12.5"),
+        ("run: a:b\nexecution: {max_cost: .inf}", 2, "execution.max_cost", "US dollars above 0", "12.5"),
+        ("run: a:b\nexecution: {max_cost: $5}", 2, "execution.max_cost", "US dollars above 0", "12.5"),
+        ("run: a:b\nmax_cost: 5", 2, "max_cost", "no key here", "under `execution`"),
         ("run: a:b\nmetric: {goal: maximize}", 2, "metric", "`name` is missing", "rmse"),
         ("run: a:b\nmetric: {name: x, goal: max}", 2, "metric.goal", "minimize or maximize", "goal"),
         ("run: a:b\nname: ../x", 2, "name", "cannot be a name", "letters"),
@@ -399,10 +404,17 @@ def test_set_gives_a_parameter_new_values(override, changed):
 
 
 def test_set_reaches_every_key_and_keeps_comments_and_everything_else():
-    more = ["execution.retries=3", "execution.fail-fast=true", "seed=7", "name=x", "metric.goal=maximize"]
+    more = [
+        "execution.retries=3",
+        "execution.fail-fast=true",
+        "execution.max_cost=0.5",
+        "seed=7",
+        "name=x",
+        "metric.goal=maximize",
+    ]
     sweep = read(FULL, overrides=more, where=["fold > 0", "alpha < 1"])
     before = read(FULL)
-    assert sweep.execution == dataclasses.replace(before.execution, retries=3, fail_fast=True)
+    assert sweep.execution == dataclasses.replace(before.execution, retries=3, fail_fast=True, max_cost_usd=0.5)
     assert (sweep.name, sweep.metric, sweep.plan.seed) == ("x", Metric("rmse", "maximize"), 7)
     assert sweep.plan.blocks[0].where == ("net.depth * width <= 256", "fold > 0", "alpha < 1")
     assert sweep.plan.blocks[0].dimensions == before.plan.blocks[0].dimensions

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from grid.errors import UsageError
 from grid.load import loads
 from grid.space import Space
+from sweep.ledger import Ledger
 from sweep.preview import SEARCHED, first_points, preview, run_one, searched
-from tests.support import context, grid, space
+from tests.support import batches, context, grid, space
 
 CUBE = {name: range(1000) for name in "abc"}
 HEAD = "name: cube\nrun: fit:fit\n"
 DIMENSIONS = "parameters: {a: {min: 1, max: 1000}, b: {min: 1, max: 1000}, c: {min: 1, max: 1000}}\n"
 
 
-def said(text: str, folder: Path) -> list[str]:
+def said(text: str, folder: Path, **more: Any) -> list[str]:
     sweep = loads(HEAD + text, source=folder / "grid.yaml")
-    return list(preview(sweep, runs=folder / "runs", slots=2))
+    return list(preview(sweep, runs=folder / "runs", slots=2, **more))
 
 
 def test_a_billion_indexes_with_hardly_a_point_are_previewed_in_flat_memory(tmp_path: Path) -> None:
@@ -52,6 +55,18 @@ def test_draws_that_may_repeat_are_previewed_without_going_through_them(tmp_path
     assert lines[0].startswith("cube: about 99")
     assert [line.split()[0] for line in lines[1:6]] == list("01234")
     assert lines[6] == "  ..."
+
+
+def test_the_last_point_takes_its_time_however_many_slots_there_are(tmp_path: Path) -> None:
+    text = "parameters: {a: [1, 2]}"
+    ours = Space(loads(HEAD + text, source=tmp_path / "grid.yaml").plan)
+    (tmp_path / "runs" / "cube").mkdir(parents=True)
+    with contextlib.closing(Ledger(tmp_path / "runs" / "cube" / "ledger.sqlite")) as ledger:
+        ledger.adopt(ours)
+        ledger.record(batches([(ours.point(0), 1.0)], duration_s=10.0), git_commit=None, env_hash=None)
+    lines = said(text, tmp_path, cost=lambda busy_s, points: f"{busy_s} s for {points}")
+    assert lines[-2] == "Time: about 10 s on 2 slots (10 s a point, the mean of those that have run)."
+    assert lines[-1] == "10.0 s for 1"
 
 
 def test_the_search_goes_on_through_all_replicates_of_its_indexes() -> None:
