@@ -16,6 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from fleet import travel
 from fleet.cloud import Cloud, told
 from fleet.console import last_lines
@@ -66,26 +68,26 @@ class Letterbox:
 
     def put_release(self, release: Release) -> None:
         """Have a release's archive in the bucket."""
-        key = KEYS.release(release.sha256)
+        s3, key = self._s3, KEYS.release(release.sha256)
         with told("store the release"):
             try:
-                self._s3.head_object(Bucket=self.outputs.bucket, Key=key)
-            except self._s3.exceptions.ClientError as error:
+                s3.head_object(Bucket=self.outputs.bucket, Key=key)
+            except ClientError as error:
                 if error.response["Error"]["Code"] not in {"404", "NoSuchKey"}:
                     raise
-                self._s3.put_object(Bucket=self.outputs.bucket, Key=key, Body=release.data)
+                s3.put_object(Bucket=self.outputs.bucket, Key=key, Body=release.data)
 
     def begin_with(self, release: Release) -> None:
         """Name the release that a head without one takes its first steps with."""
         self._put(KEYS.first, {"key": KEYS.release(release.sha256), "sha256": release.sha256})
 
     def _answer(self, letter: str, *, patience_s: float) -> dict[str, Any]:
-        end_s = time.monotonic() + patience_s
+        s3, end_s = self._s3, time.monotonic() + patience_s
         while time.monotonic() < end_s:
             with told("read the head's answer"):
                 try:
-                    body = self._s3.get_object(Bucket=self.outputs.bucket, Key=KEYS.answer(letter))["Body"].read()
-                except self._s3.exceptions.NoSuchKey:
+                    body = s3.get_object(Bucket=self.outputs.bucket, Key=KEYS.answer(letter))["Body"].read()
+                except s3.exceptions.NoSuchKey:
                     time.sleep(POLL_S)
                     continue
             answer: dict[str, Any] = json.loads(body)
