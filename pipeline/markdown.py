@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>#.|~@:&$])")
+# GitHub looks for names and issues in what Markdown has become, in which neither a backslash nor an entity is left:
+# https://github.com/github/markup/issues/1168. A word joiner (U+2060) stays, is not seen and ends both.
+INSTEAD = {"<": "&lt;", ">": "&gt;", "@": "@\u2060", "#": "\\#\u2060"}
 MOST = 200  # characters of a text of others
 
 
@@ -13,8 +16,7 @@ def text(untrusted: object, *, most: int = MOST) -> str:
     """Text as it is, on one line: no mention, no link, no HTML, no end of a table's cell."""
     line = " ".join(str(untrusted).split())
     short = line if len(line) <= most else f"{line[: most - 1]}…"
-    # An entity keeps GitHub from seeing a name behind an @; a backslash would not.
-    return SPECIAL.sub(lambda found: {"@": "&#64;", "<": "&lt;", ">": "&gt;"}.get(found[0], f"\\{found[0]}"), short)
+    return SPECIAL.sub(lambda found: INSTEAD.get(found[0], f"\\{found[0]}"), short)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> list[str]:

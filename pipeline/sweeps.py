@@ -76,16 +76,21 @@ def _differing(root: Path, base: str) -> Iterator[Path]:
     parted = _git(root, "merge-base", commit.strip(), "HEAD")
     if not parted:
         raise UsageError(
-            f"HEAD and {base} have no commit in common here. In a shallow clone fetch the rest: git fetch --unshallow "
-            "(actions/checkout: fetch-depth: 0)"
+            f"HEAD and {base} have no commit in common here. In a shallow clone fetch the rest: "
+            "git fetch --unshallow (actions/checkout: fetch-depth: 0)"
         )
-    names = _git(root, "diff", "--name-only", "--no-renames", "--relative", "-z", parted.strip(), "--", ".") or ""
-    names += _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", ".") or ""
-    return (root / name for name in names.split("\0") if name)
+    for words in (
+        ("diff", "--name-only", "--no-renames", "--relative", "-z", parted.strip(), "--", "."),
+        ("ls-files", "--others", "--exclude-standard", "-z", "--", "."),
+    ):
+        names = _git(root, *words)
+        if names is None:
+            raise ClusterError(f"`git {words[0]}` failed in {root}; look at git status")
+        yield from (root / name for name in names.split("\0") if name)
 
 
 def _git(root: Path, *words: str) -> str | None:
-    """What git says; None when it has no answer."""
+    """What git says; None when it fails."""
     try:
         done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, check=False)
     except OSError as error:
