@@ -156,13 +156,26 @@ CASES: dict[str, Callable[[World], tuple[Inputs, Inputs]]] = {
             "assumeRolePolicy": TRUST,
             "description": "a",
             "permissionsBoundary": "arn:aws:iam::aws:policy/PowerUserAccess",
+            "maxSessionDuration": 3600,
         },
-        {"description": "b", "permissionsBoundary": None, **NAMED},
+        {"description": "b", "permissionsBoundary": None, "maxSessionDuration": 7200, **NAMED},
     ),
     "aws:iam/rolePolicy:RolePolicy": lambda world: ({"role": world.role(), "policy": ALLOW}, {"policy": DENY}),
     "aws:iam/instanceProfile:InstanceProfile": lambda world: (
         {"role": world.role()},
         {"role": world.make("aws:iam/role:Role", assumeRolePolicy=TRUST).id},
+    ),
+    "aws:iam/openIdConnectProvider:OpenIdConnectProvider": lambda world: (
+        {"url": "https://token.example.org/ci", "clientIdLists": ["sts.amazonaws.com", "a"]},
+        NAMED,
+    ),
+    "aws:kms/key:Key": lambda world: (
+        {"description": "a", "enableKeyRotation": True, "deletionWindowInDays": 7},
+        {"description": "b", "enableKeyRotation": False, **NAMED},
+    ),
+    "aws:kms/alias:Alias": lambda world: (
+        {"name": "alias/secrets", "targetKeyId": world.make("aws:kms/key:Key", enableKeyRotation=True).id},
+        {"targetKeyId": world.make("aws:kms/key:Key").id},
     ),
     "aws:ebs/volume:Volume": lambda world: (
         {"availabilityZone": "eu-west-1a", "size": 8, "type": "gp3", "encrypted": True, "throughput": 125},

@@ -9,7 +9,7 @@ from tests.cloud.aws import ACCOUNT, Aws
 
 def leftovers(aws: Aws) -> list[str]:
     """Everything that costs or clutters and that AWS did not make itself; empty in a new account."""
-    return sorted([*_network(aws), *_machines(aws), *_identity(aws), *_storage(aws)])
+    return sorted([*_network(aws), *_machines(aws), *_identity(aws), *_storage(aws), *_keys(aws)])
 
 
 def _network(aws: Aws) -> list[str]:
@@ -71,14 +71,28 @@ def _machines(aws: Aws) -> list[str]:
 def _identity(aws: Aws) -> list[str]:
     roles = aws.iam.list_roles()["Roles"]
     profiles = aws.iam.list_instance_profiles()["InstanceProfiles"]
+    providers = aws.iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]
     return [
         *(f"role {each['RoleName']}" for each in roles if not each["Path"].startswith("/aws-service-role/")),
         *(f"instance profile {each['InstanceProfileName']}" for each in profiles),
+        *(f"identity provider {each['Arn']}" for each in providers),
     ]
 
 
 def _storage(aws: Aws) -> list[str]:
     return [f"bucket {each['Name']}" for each in aws.s3.list_buckets()["Buckets"]]
+
+
+def _keys(aws: Aws) -> list[str]:
+    """A key that waits for its end costs nothing and goes by itself; those with an alias of AWS's are AWS's."""
+    kms = aws.client("kms")
+    aliases = kms.list_aliases()["Aliases"]
+    of_aws = {one.get("TargetKeyId") for one in aliases if one["AliasName"].startswith("alias/aws/")}
+    keys = [kms.describe_key(KeyId=one["KeyId"])["KeyMetadata"] for one in kms.list_keys()["Keys"]]
+    return [
+        *(f"key alias {one['AliasName']}" for one in aliases if not one["AliasName"].startswith("alias/aws/")),
+        *(f"key {one['KeyId']}" for one in keys if one["KeyState"] == "Enabled" and one["KeyId"] not in of_aws),
+    ]
 
 
 def _inside(found: list[Any], vpcs: set[str]) -> list[Any]:

@@ -17,7 +17,15 @@ GONE = "NoSuchEntity"
 class Role(Handler):
     token = "aws:iam/role:Role"
     inputs = frozenset(
-        {"name", "namePrefix", "assumeRolePolicy", "description", "permissionsBoundary", "forceDetachPolicies"}
+        {
+            "name",
+            "namePrefix",
+            "assumeRolePolicy",
+            "description",
+            "permissionsBoundary",
+            "forceDetachPolicies",
+            "maxSessionDuration",
+        }
     )
     replaces = frozenset({"name", "namePrefix"})
     documents = frozenset({"assumeRolePolicy"})
@@ -30,7 +38,12 @@ class Role(Handler):
             RoleName=self.name_of(props),
             AssumeRolePolicyDocument=props["assumeRolePolicy"],
             Tags=tag_list(props["tagsAll"]),
-            **picked(props, description="Description", permissionsBoundary="PermissionsBoundary"),
+            **picked(
+                props,
+                description="Description",
+                permissionsBoundary="PermissionsBoundary",
+                maxSessionDuration="MaxSessionDuration",
+            ),
         )
         name: str = made["Role"]["RoleName"]
         return name
@@ -46,6 +59,7 @@ class Role(Handler):
             "createDate": role["CreateDate"].isoformat(),
             "assumeRolePolicy": json.dumps(role["AssumeRolePolicyDocument"]),
             "description": role.get("Description") or None,
+            "maxSessionDuration": role.get("MaxSessionDuration"),
             "permissionsBoundary": role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"),
             "tagsAll": tag_map(role.get("Tags")),
         }
@@ -53,8 +67,9 @@ class Role(Handler):
     def update(self, aws: Aws, id_: str, old: Props, new: Props, changed: frozenset[str]) -> None:
         if "assumeRolePolicy" in changed:
             aws.iam.update_assume_role_policy(RoleName=id_, PolicyDocument=new["assumeRolePolicy"])
-        if "description" in changed:
-            aws.iam.update_role_description(RoleName=id_, Description=new.get("description", ""))
+        if {"description", "maxSessionDuration"} & changed:
+            lasting = picked(new, maxSessionDuration="MaxSessionDuration")
+            aws.iam.update_role(RoleName=id_, Description=new.get("description", ""), **lasting)
         if "permissionsBoundary" in changed and new.get("permissionsBoundary"):
             aws.iam.put_role_permissions_boundary(RoleName=id_, PermissionsBoundary=new["permissionsBoundary"])
         elif "permissionsBoundary" in changed:
@@ -163,3 +178,41 @@ class InstanceProfile(Handler):
     def _roles(self, aws: Aws, id_: str) -> list[str]:
         profile = aws.iam.get_instance_profile(InstanceProfileName=id_)["InstanceProfile"]
         return [role["RoleName"] for role in profile["Roles"]]
+
+
+class OpenIdConnectProvider(Handler):
+    token = "aws:iam/openIdConnectProvider:OpenIdConnectProvider"
+    inputs = frozenset({"url", "clientIdLists", "thumbprintLists"})
+    replaces = frozenset({"url", "clientIdLists"})  # AWS takes other clients in place, moto does not
+    sets = frozenset({"clientIdLists"})
+    tagged = True
+
+    def create(self, aws: Aws, props: Props) -> str:
+        made = aws.iam.create_open_id_connect_provider(
+            Url=props["url"],
+            ClientIDList=props["clientIdLists"],
+            Tags=tag_list(props["tagsAll"]),
+            **picked(props, thumbprintLists="ThumbprintList"),
+        )
+        arn: str = made["OpenIDConnectProviderArn"]
+        return arn
+
+    def read(self, aws: Aws, id_: str, state: Props) -> dict[str, Any] | None:
+        found = None
+        with ignoring(GONE):
+            found = aws.iam.get_open_id_connect_provider(OpenIDConnectProviderArn=id_)
+        return found and {
+            "arn": id_,
+            "url": f"https://{found['Url'].removeprefix('https://')}",
+            "clientIdLists": found["ClientIDList"],
+            "tagsAll": tag_map(found.get("Tags")),
+        }
+
+    def retag(self, aws: Aws, id_: str, gone: list[str], tags: Mapping[str, str]) -> None:
+        if gone:
+            aws.iam.untag_open_id_connect_provider(OpenIDConnectProviderArn=id_, TagKeys=gone)
+        if tags:
+            aws.iam.tag_open_id_connect_provider(OpenIDConnectProviderArn=id_, Tags=tag_list(tags))
+
+    def delete(self, aws: Aws, id_: str, state: Props) -> None:
+        aws.iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=id_)
