@@ -31,10 +31,10 @@ STACK_NAME = re.compile(r"(?=.{1,24}$)[a-z][a-z0-9]*(-[a-z0-9]+)*")
 TAG_VALUE = re.compile(r"[\w .:/=+\-@]{1,256}")
 
 
-def unknown_key(name: str, known: Collection[str]) -> Problem:
+def unknown_key(name: str, known: Collection[str], *, listed: str = "Pulumi.example.yaml") -> Problem:
     """A key that no setting has: a typing mistake would otherwise pass for the default."""
     near = difflib.get_close_matches(name, list(known), n=1)
-    hint = f"Did you mean `{near[0]}`?" if near else "Pulumi.example.yaml lists all of them."
+    hint = f"Did you mean `{near[0]}`?" if near else f"{listed} lists all of them."
     return Problem(name, f"is no setting of sweepfleet. {hint} To remove it: pulumi config rm {name}")
 
 

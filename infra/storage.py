@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pulumi
 import pulumi_aws as aws
 
@@ -12,18 +14,31 @@ OLD_VERSIONS_DAYS = 30  # what was overwritten can be had back for this long
 UNFINISHED_UPLOADS_DAYS = 7
 MACHINES_DAYS = 30  # what machines publish of themselves, each anew when it starts; and letters to the head
 PATHS = BucketLayout()
+EXPIRE_DAYS = dict.fromkeys(
+    (PATHS.hosts, PATHS.requests, PATHS.certificates, PATHS.inbox, PATHS.outbox), MACHINES_DAYS
+)
 
 
 class Storage(pulumi.ComponentResource):
     """A private, encrypted, versioned bucket.
 
     It and what guards it are protected: `pulumi destroy` leaves them, and the next `pulumi up` finds them.
+    What is under a prefix of `expire_days` goes by itself after so many days; what was overwritten after
+    `old_versions_days`.
     """
 
     bucket: pulumi.Output[str]
     bucket_arn: pulumi.Output[str]
 
-    def __init__(self, name: str, *, tls_only: bool, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        tls_only: bool,
+        expire_days: Mapping[str, int] = EXPIRE_DAYS,
+        old_versions_days: int = OLD_VERSIONS_DAYS,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         super().__init__("sweepfleet:infra:Storage", name, None, opts)
         kept = pulumi.ResourceOptions(parent=self, protect=True)
         bucket = aws.s3.Bucket(f"{name}-bucket", bucket_prefix=f"{name}-", tags={"Name": name}, opts=kept)
@@ -65,11 +80,8 @@ class Storage(pulumi.ComponentResource):
             f"{name}-bucket",
             bucket=bucket.bucket,
             rules=[
-                _old_versions(),
-                *(
-                    _machines(prefix)
-                    for prefix in (PATHS.hosts, PATHS.requests, PATHS.certificates, PATHS.inbox, PATHS.outbox)
-                ),
+                _old_versions(old_versions_days),
+                *(_expire(prefix, days) for prefix, days in expire_days.items()),
             ],
             opts=pulumi.ResourceOptions.merge(kept, pulumi.ResourceOptions(depends_on=[versioned])),
         )
@@ -85,13 +97,13 @@ class Storage(pulumi.ComponentResource):
         self.register_outputs({"bucket": self.bucket})
 
 
-def _old_versions() -> aws.s3.BucketLifecycleConfigurationRuleArgs:
+def _old_versions(days: int) -> aws.s3.BucketLifecycleConfigurationRuleArgs:
     return aws.s3.BucketLifecycleConfigurationRuleArgs(
         id="old-versions",
         status="Enabled",
         filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=""),
         noncurrent_version_expiration=aws.s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(
-            noncurrent_days=OLD_VERSIONS_DAYS
+            noncurrent_days=days
         ),
         abort_incomplete_multipart_upload=aws.s3.BucketLifecycleConfigurationRuleAbortIncompleteMultipartUploadArgs(
             days_after_initiation=UNFINISHED_UPLOADS_DAYS
@@ -99,10 +111,10 @@ def _old_versions() -> aws.s3.BucketLifecycleConfigurationRuleArgs:
     )
 
 
-def _machines(prefix: str) -> aws.s3.BucketLifecycleConfigurationRuleArgs:
+def _expire(prefix: str, days: int) -> aws.s3.BucketLifecycleConfigurationRuleArgs:
     return aws.s3.BucketLifecycleConfigurationRuleArgs(
         id=prefix.strip("/"),
         status="Enabled",
         filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=prefix),
-        expiration=aws.s3.BucketLifecycleConfigurationRuleExpirationArgs(days=MACHINES_DAYS),
+        expiration=aws.s3.BucketLifecycleConfigurationRuleExpirationArgs(days=days),
     )
