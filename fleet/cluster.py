@@ -32,9 +32,14 @@ class Cluster:
     say: Callable[[str], None]
 
     @property
+    def name(self) -> str:
+        """The stack's own name, without what Pulumi's service puts before it."""
+        return self.stack.rpartition("/")[2]
+
+    @property
     def folder(self) -> StackFolder:
         """What the checkout remembers of it."""
-        return StackFolder(self.root, self.stack.rpartition("/")[2])
+        return StackFolder(self.root, self.name)
 
     def up(self, *, yes: bool, address_url: str = CHECKIP_URL) -> Outputs:
         """Make the cluster, or bring it to its settings; Pulumi shows what it will do and asks.

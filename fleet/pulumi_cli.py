@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,56 @@ class PulumiCli:
         """Show what is to be done, ask unless `yes`, and do it."""
         self._shown("up", "--suppress-outputs", "--stack", stack, *(["--yes"] if yes else []))
 
+    def plan(self, stack: str, *, save: Path) -> tuple[str, bool]:
+        """Work out what `up` would do, and save it as a plan for `up_as_planned`; changes nothing.
+
+        Returns:
+            what it printed, a JSON document, and whether it came to its end; `save` is written when it did.
+        """
+        done = self._run(
+            ("preview", "--json", "--show-sames", "--save-plan", str(save), "--stack", stack), capture=True
+        )
+        return self._document(done, "preview"), done.returncode == 0
+
+    def drift(self, stack: str) -> tuple[str, bool]:
+        """Ask the cloud what has become of the stack, and what `up` would do about it; changes nothing.
+
+        Returns:
+            what it printed, a JSON document, and whether there is nothing to do.
+        """
+        done = self._run(("preview", "--json", "--refresh", "--expect-no-changes", "--stack", stack), capture=True)
+        return self._document(done, "preview"), done.returncode == 0
+
+    def up_as_planned(self, stack: str, plan: Path, *, say: Callable[[str], None]) -> tuple[bool, str]:
+        """Do what was planned and no more, without asking; a line at a time goes to `say` as it comes.
+
+        Returns:
+            whether it came to its end, and all that it said.
+        """
+        words = ("up", "--yes", "--skip-preview", "--suppress-outputs", "--plan", str(plan), "--stack", stack)
+        said: list[str] = []
+        with subprocess.Popen(
+            ["pulumi", "--non-interactive", "--color", "never", *words],
+            cwd=self.root,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as running:
+            for line in running.stdout or ():
+                said.append(line)
+                say(line.rstrip("\n"))
+        return running.returncode == 0, "".join(said)
+
+    def backend(self) -> str:
+        """Where the state is kept, as `pulumi login` takes it.
+
+        Raises:
+            ClusterError: nobody is logged in.
+        """
+        return str(json.loads(self._asked("whoami", "--json"))["url"])
+
     def destroy(self, stack: str, *, keep_protected: bool) -> None:
         """Destroy a stack's resources without asking."""
         which = ["--exclude-protected"] if keep_protected else []
@@ -127,10 +177,15 @@ class PulumiCli:
         """What the command prints."""
         done = self._run(words, capture=True)
         if done.returncode:
-            said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-            errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
-            raise ClusterError(f"`pulumi {words[0]}`: {' '.join(errors) or ' '.join(said) or 'failed'}")
+            raise _failure(done, words[0])
         return str(done.stdout)
+
+    def _document(self, done: subprocess.CompletedProcess[str], word: str) -> str:
+        """The JSON document that a command printed, whatever it ended with; other text may come before it."""
+        start = done.stdout.find("{")
+        if start < 0:
+            raise _failure(done, word)
+        return done.stdout[start:]
 
     def _shown(self, *words: str) -> None:
         """Run the command on this terminal."""
@@ -145,17 +200,25 @@ class PulumiCli:
         if shutil.which("pulumi") is None:
             raise ClusterError(f"The command `pulumi` is not on the PATH; it makes the cluster. {INSTALL}")
         command = ["pulumi", *(["--non-interactive"] if capture else []), *words]
-        environment = os.environ | {"PULUMI_SKIP_UPDATE_CHECK": "true"} | dict(self.environment)
         return subprocess.run(
             command,
             cwd=self.root,
-            env=environment,
+            env=self._environment(),
             stdin=subprocess.DEVNULL if capture else None,
             stdout=subprocess.PIPE if capture else None,
             stderr=subprocess.PIPE if capture else None,
             text=True,
             check=False,
         )
+
+    def _environment(self) -> dict[str, str]:
+        return os.environ | {"PULUMI_SKIP_UPDATE_CHECK": "true"} | dict(self.environment)
+
+
+def _failure(done: subprocess.CompletedProcess[str], word: str) -> ClusterError:
+    said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+    errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
+    return ClusterError(f"`pulumi {word}`: {' '.join(errors) or ' '.join(said) or 'failed'}")
 
 
 def _short(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from invoke.collection import Collection
 
+from tasks import ci
 from tasks.front import refuse_typos_with_2
 from tasks.lifecycle import doctor, down, outputs, preview_, up
 from tasks.operations import (
@@ -28,5 +29,6 @@ ns = Collection(
     *(up, preview_, down, outputs, doctor, allow_me),
     *(push, releases, start, scale, stop, status, attach, cancel, logs, ssh, run, dashboard),
     *(check, bench, rehearsal),
+    ci=ci.ns,
 )
 ns.configure({"runs": "runs", "checkip": "https://checkip.amazonaws.com"})

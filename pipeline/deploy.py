@@ -1,0 +1,103 @@
+"""A merge's way to the cluster: the plan that was reviewed is applied, and nothing that it does not have."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from fleet import stack as stacks
+from fleet.cluster import Cluster
+from fleet.errors import ClusterError, NothingToDo
+from fleet.letterbox import push_by_letter
+from fleet.release import make_release
+from grid.errors import UsageError
+from infra.outputs import Outputs
+from pipeline.checkout import head_of
+from pipeline.review import plans_of, settled
+from pipeline.store import Saved
+
+LOCKED = "currently locked by"
+# As pkg/resource/deploy of Pulumi has them, for an update that would do what its plan has not.
+NOT_PLANNED = ("violates plan:", "is not allowed by the plan", "expected resource operations for")
+
+
+def deploy(cluster: Cluster, *, say: Callable[[str], None]) -> Outputs:
+    """Apply the plan that was kept for this checkout's files; keep the stack's outputs.
+
+    Args:
+        cluster: the stack.
+        say: what Pulumi says, a line at a time.
+
+    Raises:
+        UsageError: there is no such stack, its settings cannot be used, or files are changed.
+        ClusterError: there is no such plan, or it was refused, or applying it failed; says how to go on.
+    """
+    settled(cluster)
+    head = head_of(cluster.root)
+    if head.changed:
+        raise UsageError(f"Changed and not committed: {', '.join(head.changed)}. What is deployed is a commit's.")
+    saved = _plan_of(cluster, head.tree)
+    say(f"Applying the plan that was made of {saved.commit[:10]} at {saved.made}")
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "plan.json")
+        file.write_text(json.dumps(saved.plan))
+        done, said = cluster.pulumi.up_as_planned(cluster.stack, file, say=say)
+    if not done:
+        raise ClusterError(_why(cluster.stack, said))
+    plans_of(cluster).put(replace(saved, applied=datetime.now(UTC).isoformat(timespec="seconds")))
+    return cluster.refresh()
+
+
+def push(cluster: Cluster, outputs: Outputs, *, say: Callable[[str], None]) -> None:
+    """Have the cluster run this checkout's commit; through the bucket, so that no SSH key is needed.
+
+    Raises:
+        UsageError: files are changed.
+        ClusterError: the head cannot take it; the old release goes on.
+    """
+    cloud = stacks.cloud_of(cluster.pulumi.config(cluster.stack))
+    try:
+        push_by_letter(cloud, outputs, make_release(cluster.root, dirty=False), say=say)
+    except NothingToDo as already:
+        say(str(already))
+
+
+def _plan_of(cluster: Cluster, tree: str) -> Saved:
+    saved = plans_of(cluster).get(tree)
+    again = (
+        "Make it at this commit: inv ci.preview (on GitHub: run the pull request's plan job again), and then this "
+        "again"
+    )
+    if saved is None:
+        raise ClusterError(
+            f"There is no plan of exactly these files (tree {tree[:10]}): the branch was not up to date when it was "
+            f"merged, or nobody previewed it. Nothing was changed. {again}."
+        )
+    if saved.refused:
+        reasons = "".join(f"\n  {reason}" for reason in saved.refused)
+        raise ClusterError(f"The plan of these files was refused; nothing was changed.{reasons}\nMend it by a merge.")
+    return saved
+
+
+def _why(stack: str, said: str) -> str:
+    """What an update that failed means, and how to go on."""
+    if LOCKED in said:
+        return (
+            f"Nothing was changed: another update of {stack} is going on, or one was killed and left its lock. Wait "
+            f"for it; when there is none any more: pulumi cancel --stack {stack}. Then run this again."
+        )
+    if any(one in said for one in NOT_PLANNED):
+        return (
+            f"The plan does not fit: {stack} is no longer what it was when the plan was made. What the plan allowed "
+            "up to there was done and is recorded, and nothing else. Make the plan anew at this commit: inv "
+            "ci.preview (on GitHub: run the pull request's plan job again), and then run this again; or merge the "
+            "next pull request, whose plan begins with what there is now."
+        )
+    return (
+        "The update failed; what Pulumi said is above. What was made is recorded. Run this again, and the same plan "
+        "goes on from there; or merge a pull request that mends it: its plan begins with what there is now."
+    )

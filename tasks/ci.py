@@ -1,0 +1,88 @@
+"""The pipeline's jobs, one task each: GitHub's workflows call them, and so can a person at a terminal."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from tasks.front import ROOT, STACK_HELP, speaking
+
+REFUSED, FAILED = 1, 3  # exit codes
+say = functools.partial(print, flush=True)
+
+
+def open_cluster(stack: str) -> Any:
+    """The stack that a job means."""
+    from fleet.cluster import open_cluster
+
+    return open_cluster(ROOT, asked=stack, say=say)
+
+
+def _base() -> str:
+    """The branch that a pull request is to go into."""
+    return f"origin/{os.environ.get('GITHUB_BASE_REF') or 'main'}"
+
+
+@task(name="preview", help={"stack": STACK_HELP, "base": "what this goes into; by default origin/main"})
+@speaking
+def preview_(c: Context, stack: str = "", base: str = "") -> None:
+    """Review a pull request: its plan by the policy, its cost, its sweeps; one comment. Keeps the plan."""
+    from grid.errors import printable
+    from pipeline import github
+    from pipeline.review import review
+
+    cluster = open_cluster(stack)
+    reviewed = review(cluster, base=base or _base(), say=say)
+    say(printable(reviewed.text))
+    github.summarise(os.environ, reviewed.text)
+    if where := github.comment(os.environ, marker=f"preview:{cluster.name}", body=reviewed.text):
+        say(f"The comment: {where}")
+    if reviewed.refused:
+        raise Exit(f"Refused:\n{printable(reviewed.refused)}", REFUSED)
+    if reviewed.failed:
+        raise Exit(f"error: The preview failed:\n{printable(reviewed.failed)}", FAILED)
+
+
+@task(help={"stack": STACK_HELP})
+@speaking
+def deploy(c: Context, stack: str = "") -> None:
+    """After a merge: apply the plan that was reviewed, and push this commit."""
+    from pipeline.deploy import deploy, push
+
+    cluster = open_cluster(stack)
+    outputs = deploy(cluster, say=say)
+    say(f"The stack {outputs.stack} is up in {outputs.region}.")
+    push(cluster, outputs, say=say)
+
+
+@task(help={"stack": STACK_HELP})
+@speaking
+def drift(c: Context, stack: str = "") -> None:
+    """Look whether somebody has changed the stack by hand; one issue while it is so. Exit code 1 then."""
+    from grid.errors import printable
+    from pipeline import github
+    from pipeline.comment import drift_part
+    from pipeline.drift import drift
+
+    cluster = open_cluster(stack)
+    found = drift(cluster)
+    if found is None:
+        say(f"The stack {cluster.name} is as its program has it.")
+        github.settle(os.environ, matter="drift", stack=cluster.name)
+        return
+    body = drift_part(cluster.name, found)
+    say(printable(body))
+    github.summarise(os.environ, body)
+    github.raise_issue(
+        os.environ, matter="drift", stack=cluster.name, title=f"Drift in the stack {cluster.name}", body=body
+    )
+    raise Exit(f"The stack {cluster.name} is not as its program has it.", REFUSED)
+
+
+ns = Collection(preview_, deploy, drift)
