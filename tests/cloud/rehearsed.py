@@ -153,9 +153,22 @@ class Laptop:
 
     def up(self, **settings: Any) -> Outputs:
         """Make the cluster: by the real engine where it is on the PATH, else by the same program in process."""
+        if engine.installed():
+            self.configure(**settings)
+            self.inv("up", "--yes")
+        else:
+            self._up_in_process(self._settings(settings))
+        return self.outputs
+
+    def configure(self, **settings: Any) -> None:
+        """Make the stack with its settings, and nothing of what they say."""
+        self._set(self._settings(settings))
+
+    def _settings(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        """The rehearsal's settings, and others."""
         index = self.cloud.package_index(project_wheels(self.path))
         self.cloud.package_index(ensure_wheels(f"uv=={UV_VERSION}"))
-        wanted = {
+        return {
             "sshCidrs": [f"{LAPTOP}/32"],
             "sshPublicKey": self.public_key,
             "owner": "ada",
@@ -164,13 +177,8 @@ class Laptop:
             "maxWorkers": 3,
             "packageIndex": index.rstrip("/"),
             "endpointUrl": self.cloud.endpoint_url,
-        } | settings
-        if engine.installed():
-            self._set(wanted)
-            self.inv("up", "--yes")
-        else:
-            self._up_in_process(wanted)
-        return self.outputs
+            **other,
+        }
 
     def leftovers(self) -> list[str]:
         """What there is in the account that somebody made."""

@@ -1,0 +1,60 @@
+"""The pipeline's sweeps: `inv ci.sweeps` and `inv ci.results`."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from tasks.front import ROOT, STACK_HELP, speaking
+
+COLLECTED = "collected"
+
+
+def cluster_of(stack: str) -> Any:
+    """The cluster of a stack that may have been made by another checkout: its outputs are asked for anew."""
+    from fleet.cluster import open_cluster
+    from fleet.fleet import open_fleet
+
+    cluster = open_cluster(ROOT, asked=stack, say=functools.partial(print, flush=True))
+    return open_fleet(ROOT, asked=cluster.refresh().stack)
+
+
+@task(help={"stack": STACK_HELP})
+@speaking
+def sweeps(c: Context, stack: str = "") -> None:
+    """Hand over every sweep under sweeps/ that is not as it was handed over last; each then runs by itself."""
+    from grid.errors import printable
+    from pipeline.submit import submit_changed
+
+    problems = submit_changed(cluster_of(stack), say=functools.partial(print, flush=True))
+    if problems:
+        raise Exit(printable("\n".join(f"error: {one}" for one in problems)), 1)
+
+
+@task(
+    help={
+        "stack": STACK_HELP,
+        "into": f"a folder for their reports and tables, by default {COLLECTED}/",
+    }
+)
+@speaking
+def results(c: Context, stack: str = "", into: str = COLLECTED) -> None:
+    """Tell what came of the sweeps that have ended since the last time, and bring their reports here."""
+    from pipeline.collect import collect, summary_part, told_of
+
+    fleet = cluster_of(stack)
+    ends, going_on = collect(fleet, into=Path(into))
+    said = summary_part(ends, going_on)
+    print(said, flush=True)
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a") as file:
+            file.write(said + "\n")
+    told_of(fleet, ends)
+    if bad := [end.mark.name for end in ends if end.exit_code]:
+        raise Exit(f"These did not end well: {', '.join(bad)}", 1)
