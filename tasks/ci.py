@@ -11,6 +11,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from tasks.ci_sweeps import results, sweeps
 from tasks.front import ROOT, STACK_HELP, speaking
 
 REFUSED, FAILED = 1, 3  # exit codes
@@ -85,4 +86,4 @@ def drift(c: Context, stack: str = "") -> None:
     raise Exit(f"The stack {cluster.name} is not as its program has it.", REFUSED)
 
 
-ns = Collection(preview_, deploy, drift)
+ns = Collection(preview_, deploy, sweeps, results, drift)
