@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,22 +14,42 @@ from invoke.tasks import task
 
 from tasks.front import ROOT
 
-
 # A file's tests stay together: some share a cluster. Much of the time machines boot and nobody computes.
 PYTEST = "pytest -n logical --maxprocesses 4 --dist loadfile"
+
+# Nothing is asked of GitHub: what the workflows say is judged, not whether newer actions exist.
+ZIZMOR = "zizmor --offline --no-progress .github"
+ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
 
 
 @task
 def check(c: Context) -> None:
-    """Do what CI does: lint, format, types, the arrows between the rooms, and the tests."""
+    """Do what CI does: lint, format, types, the arrows between the rooms, the workflows, and the tests."""
     tools = Path(sys.executable).parent
+    steps = [f"{tools}/{step}" for step in ("ruff check", "ruff format --check", "mypy", "lint-imports", ZIZMOR)]
+    if command := actionlint():
+        steps.append(shlex.join(command))
+    else:
+        print(f"NOT RUN: actionlint. Put it on the PATH, or Go, which fetches it: go run {ACTIONLINT}", flush=True)
     failed = []
-    for step in ("ruff check", "ruff format --check", "mypy", "lint-imports", PYTEST):
-        print(f"$ {step}", flush=True)
-        if not c.run(f"{tools}/{step}", warn=True, pty=sys.stdout.isatty()):
-            failed.append(step)
+    for step in (*steps, f"{tools}/{PYTEST}"):
+        name = step.removeprefix(f"{tools}/")
+        print(f"$ {name}", flush=True)
+        if not c.run(step, warn=True, pty=sys.stdout.isatty()):
+            failed.append(name)
     if failed:
         raise Exit(f"failed: {', '.join(failed)}", 1)
+
+
+def actionlint() -> list[str] | None:
+    """How actionlint is started here; None where there is none and none can be fetched."""
+    if found := shutil.which("actionlint"):
+        return [found]
+    if found := shutil.which("go"):
+        command = [found, "run", ACTIONLINT]
+        fetched = subprocess.run([*command, "-version"], cwd=ROOT, capture_output=True, check=False)
+        return command if fetched.returncode == 0 else None
+    return None
 
 
 @task(help={"quick": "a hundredth of the points: does it run at all?"})
