@@ -18,7 +18,7 @@ import yaml
 
 from tests.cloud.engine import REPOSITORY, Engine, environment
 
-LINKED = ("infra", "fleet", "grid", "sweep", "worker", ".venv")  # read there and never written
+LINKED = ("infra", "fleet", "grid", "pipeline", "sweep", "worker", ".venv")  # read there and never written
 COPIED = ("Pulumi.yaml", "pyproject.toml", "uv.lock", "README.md")
 DEADLINE_S = 600
 
