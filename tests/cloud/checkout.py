@@ -51,6 +51,7 @@ class Checkout:
             "USER": "ada",
             "LOGNAME": "ada",
             "UV_OFFLINE": "true",
+            "UV_NO_INSTALL_PROJECT": "true",  # `uv sync`, which Pulumi calls, would build it anew from this folder
             "INVOKE_CHECKIP": checkip or "http://127.0.0.1:9",  # where nobody answers
         }
 
