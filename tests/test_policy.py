@@ -134,7 +134,7 @@ def test_a_machine_that_takes_the_images_disks_as_they_are_is_caught() -> None:
 
 
 def test_encrypted_disks_are_fine() -> None:
-    """AWS has the value as a text in launch templates; a disk that is a machine's own, or none, has nothing to say."""
+    """In launch templates AWS has the value as a text; a disk of the machine's own, or none, has nothing to say."""
     assert made(VOLUME, SAFE) == []
     assert made(INSTANCE, TOKEN | {"rootBlockDevice": SAFE, "ebsBlockDevices": [SAFE]}) == []
     mapped = [
