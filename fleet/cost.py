@@ -38,13 +38,13 @@ def dollars(usd: float) -> str:
 class Budget:
     """What a sweep may cost; then it stops."""
 
-    usd: float
-    max_cost_usd: float | None = None  # what the grid says of it
+    stack_usd: float  # as the stack says
+    max_cost_usd: float | None = None  # as the grid does
 
-    @classmethod
-    def of(cls, stack_usd: float, max_cost_usd: float | None) -> Budget:
-        """The smaller of what the stack allows a sweep and what the grid does."""
-        return cls(stack_usd if max_cost_usd is None else min(stack_usd, max_cost_usd), max_cost_usd)
+    @property
+    def usd(self) -> float:
+        """The smaller of the two."""
+        return self.stack_usd if self.max_cost_usd is None else min(self.stack_usd, self.max_cost_usd)
 
     @property
     def named(self) -> str:

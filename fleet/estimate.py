@@ -65,7 +65,7 @@ def capacity(
     """
     sizes = vcpus(cloud, workers.worker_instance_types)
     rate = rate_of(workers, cloud, count=count, cache=cache)
-    return Capacity(count, min(sizes.values()), rate, Budget.of(workers.budget_usd, max_cost_usd), at_once)
+    return Capacity(count, min(sizes.values()), rate, Budget(workers.budget_usd, max_cost_usd), at_once)
 
 
 def vcpus(cloud: Cloud, types: Sequence[str]) -> dict[str, int]:

@@ -66,7 +66,7 @@ def order(fleet: Fleet, sweep: Sweep, *, command_line: str, retry_failed: bool, 
     out = fleet.outputs
     wanted = runs.workers_wanted(sweep, workers=workers, max_workers=out.max_workers)
     rate = rate_of(out, fleet.cloud, count=wanted, cache=fleet.folder.prices_file)
-    budget = Budget.of(out.budget_usd, sweep.execution.max_cost_usd)
+    budget = Budget(out.budget_usd, sweep.execution.max_cost_usd)
     if budget.max_cost_usd is not None and rate.usd_per_worker_hour is None:
         raise UsageError(unpriced(rate, budget.max_cost_usd))
     job = runs.job_of(

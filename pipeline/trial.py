@@ -87,7 +87,7 @@ def trial(sweep: Sweep, *, root: Path, points: int = POINTS, limit_s: float = LI
     return Trial(
         durations_s=tuple(durations_s),
         failed=len(errors),
-        error=errors[0].splitlines()[0] if errors else "",
+        error=errors[0] if errors else "",
         outlasted_s=None if began_s is None else time.monotonic() - began_s,
         imported=imported,
     )
@@ -99,9 +99,15 @@ def _ends(packet: Packet) -> Iterator[tuple[float, str]]:
         for record in segment.rows():
             error = ""
             if record.status == Status.FAILED:
-                said = json.loads(segment.payload(record))
-                error = f"{said['type']}: {said['error']}"
+                error = _short(**json.loads(segment.payload(record)))
             yield record.duration_s, error
+
+
+def _short(*, type: str, error: str) -> str:  # noqa: A002 - the payload's name
+    """An error in a line: a traceback's last, any other text's first."""
+    lines = error.splitlines() or [""]
+    line = lines[-1] if lines[0].startswith("Traceback") else lines[0]
+    return line if line.startswith(type) else f"{type}: {line}"
 
 
 def spread(space: Space, count: int) -> Iterator[int]:
