@@ -31,7 +31,7 @@ ENVIRONMENT = re.compile(WORD)
 PROVIDER_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:oidc-provider/(?P<issuer>\S+)")
 
 
-def _key(name: str, help_text: str, default: Any = dataclasses.MISSING) -> Any:
+def _key(name: str, help_text: str, default: str) -> Any:
     """A setting: its key in Pulumi's configuration, what it means, and its default."""
     return field(default=default, metadata={"key": name, "help": help_text})
 
@@ -44,6 +44,7 @@ class Settings:
         "repository",
         "The repository as its tokens name it: owner@ID/name@ID, or owner/name before July 2026; on GitLab, the "
         "project's path.",
+        "",  # Pulumi would name this one alone, and not what else is wrong
     )
     forge: str = _key("forge", "Where the repository is: github or gitlab.", "github")
     branch: str = _key("branch", "The branch that is deployed.", "main")
@@ -82,7 +83,7 @@ def read(values: Mapping[str, str], *, stack: str) -> Settings:
         *(unknown_key(name, KEYS, listed="bootstrap/Pulumi.yaml") for name in values if name not in KEYS),
     ]
     given = {KEYS[name].name: value.strip() for name, value in values.items() if name in KEYS}
-    found = {one.name: one.default for one in KEYS.values() if one.default is not dataclasses.MISSING} | given
+    found = {one.name: str(one.default) for one in KEYS.values()} | given
     problems += check(found)
     if problems:
         raise SettingsError(problems)
@@ -90,12 +91,12 @@ def read(values: Mapping[str, str], *, stack: str) -> Settings:
 
 
 def check(found: Mapping[str, str]) -> Iterator[Problem]:
-    """All that is wrong with these settings, by attribute; only `repository` may be missing."""
+    """All that is wrong with these settings, by attribute."""
     forge = found["forge"]
     if forge not in ISSUERS:
         yield Problem("forge", f"`{forge}` is none of {', '.join(ISSUERS)}.", "github")
         forge = "github"
-    if "repository" not in found:
+    if not found["repository"]:
         yield Problem("repository", f"is not set. {KEYS['repository'].metadata['help']}", EXAMPLES[forge])
     elif forge == found["forge"] and not REPOSITORIES[forge].fullmatch(found["repository"]):
         said = f"`{found['repository']}` does not name one repository of {forge}, without patterns."

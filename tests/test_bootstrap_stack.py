@@ -345,7 +345,7 @@ def test_pulumi_is_told_the_same_settings() -> None:
     assert set(config) == set(KEYS)
     for name, key in KEYS.items():
         assert config[name]["description"] == key.metadata["help"]
-        assert config[name].get("default") == (None if name == "repository" else key.default)
+        assert config[name]["default"] == key.default
 
 
 @pytest.mark.parametrize(
