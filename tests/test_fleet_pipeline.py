@@ -1,0 +1,119 @@
+"""The pipeline in the rehearsal cloud: a cluster and its sweeps by commits, from a machine without an SSH key."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.cloud import engine
+from tests.cloud.rehearsal.cloud import Cloud, until
+from tests.cloud.rehearsal.host import why_not
+from tests.cloud.rehearsed import STACK, Laptop
+
+pytestmark = [
+    pytest.mark.rehearsal,
+    pytest.mark.engine,
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+    pytest.mark.skipif(not engine.installed(), reason=engine.WHY_NOT),
+]
+FIT = "def fit(a):\n    return {'loss': (a - 3) ** 2}\n"
+GRID = "name: squares\nrun: squares:fit\nparameters: {a: [VALUES]}\nmetric: {name: loss}\n"
+PATIENCE_S = 300
+
+
+class Runner:
+    """A pipeline's machine: a fresh checkout for each job, with a role in AWS and nothing else."""
+
+    def __init__(self, laptop: Laptop, tmp: Path) -> None:
+        self.laptop = laptop
+        self._summary = tmp / "summary.md"
+
+    def merge(self, **files: str) -> str:
+        """Commit files under sweeps/, as a merge does; the commit."""
+        for name, text in files.items():
+            file = self.laptop.path / "sweeps" / name.replace("__", ".")
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text)
+        return self.laptop.commit("A sweep")
+
+    def job(self, *words: str, code: int = 0) -> str:
+        """One job: what it prints, and what it says on standard error."""
+        shutil.rmtree(self.laptop.path / ".sweepfleet", ignore_errors=True)
+        self._summary.unlink(missing_ok=True)
+        done = self.laptop.inv(*words, "--stack", STACK, code=code, GITHUB_STEP_SUMMARY=str(self._summary))
+        return done.stdout + done.stderr
+
+    @property
+    def summary(self) -> str:
+        """What the job has written into its summary."""
+        return self._summary.read_text()
+
+    def ended(self) -> bool:
+        """Whether what was handed over has ended; tells of it."""
+        self.job("ci.results", "--into", str(self.laptop.home / "collected"))
+        return "### ✅ Sweep squares" in self.summary
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    """A stack whose settings are committed, of which nothing is made yet."""
+    with Cloud(tmp_path_factory.mktemp("cloud")) as cloud:
+        laptop = Laptop(cloud, tmp_path_factory.mktemp("laptop"))
+        laptop.configure()
+        shutil.rmtree(laptop.home / ".ssh")
+        yield Runner(laptop, tmp_path_factory.mktemp("runner"))
+
+
+def test_a_stack_that_was_reviewed_is_made_and_has_the_code(runner: Runner) -> None:
+    """From nothing: the plan of the pull request is applied, and the commit pushed, and no SSH key is anywhere."""
+    runner.merge(squares__yaml=GRID.replace("VALUES", "1, 2, 3"), squares__py=FIT)
+    assert "There is no plan of exactly these files" in runner.job("ci.deploy", code=3)
+    runner.job("ci.preview", "--base", "HEAD~1")
+    assert "squares" in runner.summary
+    said = runner.job("ci.deploy")
+    assert "The cluster's release is" in said
+
+
+def test_a_merged_sweep_runs_and_its_end_is_told_once(runner: Runner) -> None:
+    said = runner.job("ci.sweeps")
+    assert "sweeps/squares.yaml: Handed over to the head" in said
+    assert "sweeps/squares.yaml: handed over before" in runner.job("ci.sweeps")
+    until(runner.ended, what="the sweep has ended", timeout_s=PATIENCE_S)
+    assert "| Points done | 3 of 3 |" in runner.summary
+    folder = runner.laptop.home / "collected" / "squares"
+    assert "<html" in (folder / "report.html").read_text()
+    assert pl.read_parquet(folder / "results.parquet")["metric.loss"].sort().to_list() == [0, 1, 4]
+    runner.job("ci.results")
+    assert runner.summary.strip() == "No sweep has ended since the last time."
+
+
+def test_of_a_sweep_that_is_merged_again_only_what_is_new_runs(runner: Runner) -> None:
+    runner.merge(squares__yaml=GRID.replace("VALUES", "1, 2, 3, 5"))
+    runner.job("ci.preview", "--base", "HEAD~1")
+    runner.job("ci.deploy")
+    assert "Handed over to the head" in runner.job("ci.sweeps")
+    until(runner.ended, what="the sweep has ended", timeout_s=PATIENCE_S)
+    assert "| Points done | 4 of 4 |" in runner.summary
+    summary = json.loads((runner.laptop.home / "collected" / "squares" / "summary.json").read_text())
+    assert (summary["computed"], summary["resumed"]) == (1, 3)
+
+
+def test_a_sweep_that_cannot_run_there_fails_its_job_and_no_other(runner: Runner) -> None:
+    """It is handed over again with the next merge, when it was mended."""
+    runner.merge(broken__yaml="run: nowhere:fit\nparameters: {a: [1]}\n", not_a_grid__yaml="run: [\n")
+    said = runner.job("ci.sweeps", code=1)
+    assert "sweeps/broken.yaml: Handed over to the head" in said
+    assert "error: sweeps/not_a_grid.yaml" in said
+    assert "sweeps/squares.yaml: handed over before" in said
+
+    def refused() -> bool:
+        done = runner.laptop.inv("ci.results", "--stack", STACK, code=None)
+        return done.returncode == 1 and "These did not end well: broken" in done.stderr
+
+    until(refused, what="the head has refused it", timeout_s=PATIENCE_S)
+    assert "sweeps/broken.yaml: Handed over to the head" in runner.job("ci.sweeps", code=1)
