@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pipeline.markdown import table, text
 from pipeline.money import Item, Money
-from pipeline.plan import QUIET, REPLACING, Plan, Step
+from pipeline.plan import REPLACING, Plan, Step
 from pipeline.policy import Violation
 
 ROWS = 100  # of a table; a comment has an end
@@ -61,15 +61,11 @@ def stack_part(review: Review) -> str:
 
 def drift_part(stack: str, plan: Plan) -> str:
     """What an issue says of a stack that is not as its state has it."""
-    found: dict[str, list[Step]] = {}
-    for step in plan.steps:
-        if step.changes:
-            found.setdefault(step.urn, []).append(step)
-    rows = [[_type(steps[0].type), text(steps[0].name), _properties(steps)] for steps in found.values()]
+    rows = [[_type(step.type), text(step.name), _sign(step), _properties(step)] for step in plan.changes]
     lines = [
         f"The stack {text(stack)} is not as its program has it: it was changed by hand, or a newer image is out.",
         "",
-        *table(("What", "Name", "Differs in"), rows[:ROWS]),
+        *table(("What", "Name", "An update would", "Differs in"), rows[:ROWS]),
         *_more(rows),
         "",
         "What is to stay goes into the program or the settings. What is not to stay is taken back, from a laptop:",
@@ -103,7 +99,7 @@ def _violations(found: Sequence[Violation]) -> Iterator[str]:
 
 def _changes(plan: Plan) -> Iterator[str]:
     steps = plan.changes
-    same = len({step.urn for step in plan.steps if step.op in QUIET} - {step.urn for step in steps})
+    same = len({step.urn for step in plan.steps if not step.grouping} - {step.urn for step in steps})
     if not steps:
         if not plan.errors:
             yield "Nothing changes."
@@ -117,7 +113,7 @@ def _changes(plan: Plan) -> Iterator[str]:
     yield f"<details><summary>{_count(len(steps), 'change')}</summary>"
     yield ""
     rows = [
-        [OPS.get(_op(step), text(step.op)), _type(step.type), text(step.name), _properties([step])] for step in steps
+        [OPS.get(_op(step), text(step.op)), _type(step.type), text(step.name), _properties(step)] for step in steps
     ]
     yield from table(("", "What", "Name", "Changes"), rows[:ROWS])
     yield from _more(rows)
@@ -139,10 +135,8 @@ def _type(kind: str) -> str:
     return text(kind.rpartition(":")[2])
 
 
-def _properties(steps: Sequence[Step]) -> str:
-    names = dict.fromkeys(name for step in steps for name in step.changed)
-    gone = [step for step in steps if step.op in {"delete", "create"}] if len(steps) > 1 or not names else []
-    return text(", ".join(names)) if names else ", ".join(dict.fromkeys(text(step.op) for step in gone))
+def _properties(step: Step) -> str:
+    return text(", ".join(step.changed))
 
 
 def _money(money: Money) -> Iterator[str]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,12 +16,15 @@ from fleet.release import make_release
 from grid.errors import UsageError
 from infra.outputs import Outputs
 from pipeline.checkout import head_of
+from pipeline.plan import parse
 from pipeline.review import plans_of, settled
 from pipeline.store import Saved
 
+# What Pulumi's pkg/backend/diy/lock.go and pkg/resource/deploy say
 LOCKED = "currently locked by"
-# As pkg/resource/deploy of Pulumi has them, for an update that would do what its plan has not.
-NOT_PLANNED = ("violates plan:", "is not allowed by the plan", "expected resource operations for")
+NOT_PLANNED = ("violates plan:", "is not allowed by the plan")  # the update would do what its plan has not
+NOT_NEEDED = re.compile(r"expected resource operations for .+ but none were seen")
+ERROR = re.compile(r"\berror: (.+)")
 
 
 def deploy(cluster: Cluster, *, say: Callable[[str], None]) -> Outputs:
@@ -45,10 +47,11 @@ def deploy(cluster: Cluster, *, say: Callable[[str], None]) -> Outputs:
     with TemporaryDirectory() as folder:
         file = Path(folder, "plan.json")
         file.write_text(json.dumps(saved.plan))
-        done, said = cluster.pulumi.up_as_planned(cluster.stack, file, say=say)
-    if not done:
-        raise ClusterError(_why(cluster.stack, said))
-    plans_of(cluster).put(replace(saved, applied=datetime.now(UTC).isoformat(timespec="seconds")))
+        ended, said = cluster.pulumi.up_as_planned(cluster.stack, file, say=say)
+        if not ended and not (_done_before(said) and _as_declared(cluster, Path(folder, "look.json"))):
+            raise ClusterError(_why(cluster.stack, said))
+    if not ended:
+        say("What Pulumi calls errors is what the plan allowed and was done already: nothing is left to do.")
     return cluster.refresh()
 
 
@@ -83,6 +86,21 @@ def _plan_of(cluster: Cluster, tree: str) -> Saved:
     return saved
 
 
+def _done_before(said: str) -> bool:
+    """Whether an update ended in errors only since it did not need all of its plan.
+
+    Pulumi wants each step of a replacement to come; when the plan is applied again, none does.
+    """
+    errors = ERROR.findall(said)
+    return bool(errors) and all(NOT_NEEDED.search(error) for error in errors)
+
+
+def _as_declared(cluster: Cluster, file: Path) -> bool:
+    """Whether the stack is what its program says; `file` is written."""
+    said, ended = cluster.pulumi.plan(cluster.stack, save=file)
+    return ended and not parse(said).changes
+
+
 def _why(stack: str, said: str) -> str:
     """What an update that failed means, and how to go on."""
     if LOCKED in said:
@@ -90,7 +108,7 @@ def _why(stack: str, said: str) -> str:
             f"Nothing was changed: another update of {stack} is going on, or one was killed and left its lock. Wait "
             f"for it; when there is none any more: pulumi cancel --stack {stack}. Then run this again."
         )
-    if any(one in said for one in NOT_PLANNED):
+    if any(one in said for one in NOT_PLANNED) or _done_before(said):
         return (
             f"The plan does not fit: {stack} is no longer what it was when the plan was made. What the plan allowed "
             "up to there was done and is recorded, and nothing else. Make the plan anew at this commit: inv "
@@ -98,6 +116,7 @@ def _why(stack: str, said: str) -> str:
             "next pull request, whose plan begins with what there is now."
         )
     return (
-        "The update failed; what Pulumi said is above. What was made is recorded. Run this again, and the same plan "
-        "goes on from there; or merge a pull request that mends it: its plan begins with what there is now."
+        "The update failed halfway; what Pulumi said is above. What was made is recorded. Run this again, and the "
+        "same plan goes on from there; where it then says that the plan does not fit, make it anew first: inv "
+        "ci.preview. Or merge a pull request that mends it: its plan begins with what there is now."
     )

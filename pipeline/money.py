@@ -91,7 +91,7 @@ def money(plan: Plan, settings: Settings, cloud: Cloud, *, cache: Path) -> Money
     )
     now, then = (dict(_items(side, known)) for side in _sides(plan))
     return Money(
-        items=tuple(Item(what, now.get(what, 0.0), then.get(what, 0.0)) for what in {**now, **then}),
+        items=tuple(Item(what, now.get(what, 0.0), then.get(what, 0.0)) for what in sorted({**now, **then})),
         unpriced=tuple(_unpriced(_sides(plan)[1])),
         worker_usd=None if worker is None else worker + _beside(settings),
         workers=settings.max_workers,

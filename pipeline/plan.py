@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from fleet.errors import ClusterError
+from infra.settings import PROJECT
 
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"  # Pulumi's word for a value that is known only when it is made
 QUIET = frozenset({"same", "read", "read-discard", "refresh"})  # steps that change nothing
@@ -45,6 +46,11 @@ class Step:
         return self.urn.split("::", 3)[3]
 
     @property
+    def grouping(self) -> bool:
+        """Whether it only holds others together: the stack itself, and this program's components."""
+        return self.type == STACK or self.type.startswith(f"{PROJECT}:")
+
+    @property
     def changes(self) -> bool:
         """Whether anything is done to it."""
         return self.op not in QUIET
@@ -62,16 +68,18 @@ class Plan:
     steps: tuple[Step, ...]
     errors: tuple[str, ...] = ()  # why the preview came to no end
     warnings: tuple[str, ...] = ()
-    counts: Mapping[str, int] = field(default_factory=dict)  # resources by operation
 
     @property
     def changes(self) -> list[Step]:
-        """The steps that do something, one for each resource: of a replacement's three, the one that says so."""
+        """The steps that do something to what is real, by type and name.
+
+        One for each resource: of a replacement's three, the one that says so.
+        """
         found: dict[str, Step] = {}
         for step in self.steps:
-            if step.changes and (step.urn not in found or step.op == "replace"):
+            if step.changes and not step.grouping and (step.urn not in found or step.op == "replace"):
                 found[step.urn] = step
-        return list(found.values())
+        return sorted(found.values(), key=lambda step: (step.type.rpartition(":")[2], step.name))
 
 
 def parse(text: str) -> Plan:
@@ -89,9 +97,8 @@ def parse(text: str) -> Plan:
     diagnostics = [(one.get("severity"), one.get("message", "")) for one in said.get("diagnostics") or ()]
     return Plan(
         steps=steps,
-        errors=tuple(_said(message) for severity, message in diagnostics if severity == "error"),
-        warnings=tuple(_said(message) for severity, message in diagnostics if severity == "warning"),
-        counts=said.get("changeSummary") or {},
+        errors=tuple(dict.fromkeys(_said(message) for severity, message in diagnostics if severity == "error")),
+        warnings=tuple(dict.fromkeys(_said(message) for severity, message in diagnostics if severity == "warning")),
     )
 
 
@@ -112,7 +119,7 @@ def _steps(said: Sequence[Mapping[str, Any]]) -> tuple[Step, ...]:
             urn=one["urn"],
             old=_state(one.get("oldState")),
             new=_state(one.get("newState")),
-            changed=tuple(changed[one["urn"]]),
+            changed=tuple(sorted(changed[one["urn"]])),
         )
         for one in said
     )

@@ -32,7 +32,6 @@ class Saved:
     pulumi: str  # whose file it is
     refused: Sequence[str]  # why it must not be applied; empty when it may
     plan: Mapping[str, Any]  # as `pulumi preview --save-plan` wrote it
-    applied: str = ""  # when; empty when it was not
 
     def to_json(self) -> str:
         """As it is stored."""
