@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from pipeline.drift import Drift
 from pipeline.markdown import table, text
 from pipeline.money import Item, Money
 from pipeline.plan import REPLACING, Plan, Step
@@ -59,21 +60,23 @@ def stack_part(review: Review) -> str:
     return "\n".join(lines) + "\n"
 
 
-def drift_part(stack: str, plan: Plan) -> str:
-    """What an issue says of a stack that is not as its state has it."""
-    rows = [[_type(step.type), text(step.name), _sign(step), _properties(step)] for step in plan.changes]
-    lines = [
-        f"The stack {text(stack)} is not as its program has it: it was changed by hand, or a newer image is out.",
-        "",
-        *table(("What", "Name", "An update would", "Differs in"), rows[:ROWS]),
-        *_more(rows),
-        "",
-        "What is to stay goes into the program or the settings. What is not to stay is taken back, from a laptop:",
-        "",
-        f"    pulumi refresh --stack {stack} && inv up --stack {stack}",
-        "",
-        "This issue is closed by itself when there is no difference any more.",
-    ]
+def drift_part(stack: str, found: Drift) -> str:
+    """What an issue says of a stack that is not as its program has it."""
+    changes = found.plan.changes
+    rows = [[_type(step.type), text(step.name), _sign(step), _properties(step)] for step in changes]
+    lines = [f"The stack {text(stack)} is not as its program has it.", ""]
+    if rows:
+        lines += [*table(("What", "Name", "An update would", "Differs in"), rows[:ROWS]), *_more(rows), ""]
+        lines += ["It was changed by hand, or a newer machine image is out. To take it back, from a laptop:", ""]
+        lines += [f"    pulumi refresh --stack {stack} && inv up --stack {stack}", ""]
+    strangers = [[text(one.group), text(one.rule), text(one.opens)] for one in found.strangers]
+    if strangers:
+        lines += ["Rules that no program has made let traffic through the stack's security groups:", ""]
+        lines += [*table(("Security group", "Rule", "Lets through"), strangers[:ROWS]), *_more(strangers), ""]
+        lines += ["To take one away:", ""]
+        lines += [f"    {one.command}" for one in found.strangers[:ROWS]]
+        lines.append("")
+    lines += ["What is to stay goes into the program or the settings. This issue closes by itself when all agrees."]
     return "\n".join(lines) + "\n"
 
 

@@ -73,7 +73,7 @@ def drift(c: Context, stack: str = "") -> None:
 
     cluster = open_cluster(stack)
     found = drift(cluster)
-    if found is None:
+    if not found:
         say(f"The stack {cluster.name} is as its program has it.")
         github.settle(os.environ, matter="drift", stack=cluster.name)
         return

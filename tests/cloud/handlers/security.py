@@ -108,7 +108,8 @@ class _Rule(Ec2Handler):
         if not rule:
             return None
         group = rule.get("ReferencedGroupInfo", {}).get("GroupId")
-        about = state.get("description") if group else None  # moto forgets it where the peer is a group
+        forgotten = group or rule.get("PrefixListId")  # moto keeps a description for networks alone
+        about = state.get("description") if forgotten else None
         everything = rule["IpProtocol"] == "-1"  # AWS then says ports -1, which the provider leaves out
         return {
             "securityGroupId": rule["GroupId"],
