@@ -17,7 +17,7 @@ from grid.errors import UsageError
 from infra.outputs import Outputs
 from pipeline.checkout import head_of
 from pipeline.plan import parse
-from pipeline.review import plans_of, settled
+from pipeline.stack import plans_of, settled
 from pipeline.store import Saved
 
 # What Pulumi's pkg/backend/diy/lock.go and pkg/resource/deploy say

@@ -12,7 +12,7 @@ from fleet.cluster import Cluster
 from fleet.errors import ClusterError
 from fleet.pulumi_cli import Resource
 from pipeline.plan import Plan, parse
-from pipeline.review import settled
+from pipeline.stack import settled
 
 GROUP = "aws:ec2/securityGroup:SecurityGroup"
 RULES = frozenset(
