@@ -218,7 +218,7 @@ def from_environment(environment: Mapping[str, str]) -> GitHub | None:
     repository = environment.get("GITHUB_REPOSITORY", "")
     if not repository:
         return None
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+    if not re.fullmatch(r"[A-Za-z0-9][\w-]*/(?!\.\.?$)[\w.-]+", repository):
         raise UsageError(f"GITHUB_REPOSITORY is {repository!r}, and no owner/name.")
     token = environment.get("GITHUB_TOKEN", "")
     if not token:
