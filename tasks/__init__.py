@@ -3,6 +3,7 @@
 from invoke.collection import Collection
 
 from tasks import ci
+from tasks.audit import audit
 from tasks.front import refuse_typos_with_2
 from tasks.lifecycle import doctor, down, outputs, preview_, up
 from tasks.operations import (
@@ -26,7 +27,7 @@ from tasks.sweeps import report, results, runs, sweep
 refuse_typos_with_2()
 ns = Collection(
     *(sweep, results, report, runs),
-    *(up, preview_, down, outputs, doctor, allow_me),
+    *(up, preview_, down, outputs, doctor, audit, allow_me),
     *(push, releases, start, scale, stop, status, attach, cancel, logs, ssh, run, dashboard),
     *(check, bench, rehearsal),
     ci=ci.ns,

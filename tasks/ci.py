@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from datetime import UTC, datetime
 from typing import Any
 
 from invoke.collection import Collection
@@ -86,4 +87,25 @@ def drift(c: Context, stack: str = "") -> None:
     raise Exit(f"The stack {cluster.name} is not as its program has it.", REFUSED)
 
 
-ns = Collection(preview_, deploy, sweeps, results, drift)
+@task(help={"stack": STACK_HELP})
+@speaking
+def audit(c: Context, stack: str = "") -> None:
+    """Look for what the stack has left behind in the account; one issue while there is any. Exit code 1 then."""
+    from fleet.audit import audit_stack, lines
+    from grid.errors import printable
+    from pipeline import github
+    from pipeline.audit import audit_part
+
+    found, now = audit_stack(open_cluster(stack)), datetime.now(UTC)
+    say(printable("\n".join(lines(found, now))))
+    if not found.leaks:
+        github.settle(os.environ, matter="leak", stack=found.stack)
+        return
+    body = audit_part(found, now)
+    github.summarise(os.environ, body)
+    title = f"Left behind by the stack {found.stack}"
+    github.raise_issue(os.environ, matter="leak", stack=found.stack, title=title, body=body)
+    raise Exit(f"The stack {found.stack} has left something behind.", REFUSED)
+
+
+ns = Collection(preview_, deploy, sweeps, results, drift, audit)

@@ -1,0 +1,28 @@
+"""What a stack has left behind in the account."""
+
+from __future__ import annotations
+
+import json as json_
+from datetime import UTC, datetime
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from tasks.front import ROOT, STACK_HELP, speaking
+
+
+@task(help={"stack": STACK_HELP, "json": "every resource with the stack's tag, as JSON lines"})
+@speaking
+def audit(c: Context, stack: str = "", *, json: bool = False) -> None:
+    """Look for what carries the stack's tag and is not in its state. Exit code 1 when there is any."""
+    from fleet.audit import audit_stack, lines
+    from fleet.cluster import open_cluster
+    from grid.errors import printable
+
+    found = audit_stack(open_cluster(ROOT, asked=stack))
+    now = datetime.now(UTC)
+    for line in (json_.dumps(one.to_dict(now)) for one in found.items) if json else lines(found, now):
+        print(printable(line))
+    if found.leaks:
+        raise Exit(code=1)
