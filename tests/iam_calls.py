@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import re
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import botocore.client
 import pytest
 
-SERVICES = {"service-quotas": "servicequotas"}  # boto3's name to IAM's, where they differ
+SERVICES = {
+    "service-quotas": "servicequotas",
+    "resourcegroupstaggingapi": "tag",
+    "tagging": "tag",
+}  # boto3's name to IAM's, where they differ
 # S3's operations whose action has another name:
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
 ACTIONS = {
@@ -39,7 +48,7 @@ def resource_of(service: str, given: dict[str, Any]) -> str:
     if service == "iam":
         if "InstanceProfileName" in given:
             return f"arn:aws:iam::{account}:instance-profile/{given['InstanceProfileName']}"
-        return f"arn:aws:iam::{account}:role/{given['RoleName']}"
+        return f"arn:aws:iam::{account}:role/{given['RoleName']}" if "RoleName" in given else "*"
     if service == "autoscaling":
         name = given.get("AutoScalingGroupName") or next(iter(given.get("Tags", [{}])), {}).get("ResourceId", "")
         return f"arn:aws:autoscaling:eu-west-1:{account}:autoScalingGroup:x:autoScalingGroupName/{name}"
@@ -59,3 +68,70 @@ def record_calls(monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str]]:
 
     monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", recorded)
     return calls
+
+
+# A bucket's settings, as its requests name them and as actions do.
+SETTINGS = {
+    "encryption": "EncryptionConfiguration",
+    "lifecycle": "LifecycleConfiguration",
+    "location": "BucketLocation",
+    "ownershipControls": "BucketOwnershipControls",
+    "policy": "BucketPolicy",
+    "publicAccessBlock": "BucketPublicAccessBlock",
+    "tagging": "BucketTagging",
+    "versioning": "BucketVersioning",
+}
+OBJECTS = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
+
+
+def recorded_calls(recording: str, *, key_arn: str) -> set[tuple[str, str]]:
+    """What moto's recorder has, as actions on resources; whoever asked, and in whatever language.
+
+    Args:
+        recording: a request a line.
+        key_arn: of the one key that there is; a request to decrypt does not name it.
+
+    Raises:
+        ValueError: a request that is not understood.
+    """
+    return {call for line in recording.splitlines() for call in _calls(json.loads(line), key_arn)}
+
+
+def _calls(request: Mapping[str, Any], key_arn: str) -> set[tuple[str, str]]:
+    headers = {name.lower(): value for name, value in request["headers"].items()}
+    signed = re.search(r"Credential=[^/]+/\d+/[^/]+/([^/]+)/aws4_request", headers.get("authorization", ""))
+    if signed is None:
+        return set()  # nobody's: moto's own pages
+    service, url = signed[1], urlsplit(request["url"])
+    body = base64.b64decode(request["body"]).decode() if request["body_encoded"] else request["body"]
+    if service == "s3":
+        return _s3_calls(request["method"], unquote(url.path), url.query, headers)
+    if "x-amz-target" in headers:
+        action, given = headers["x-amz-target"].rpartition(".")[2], json.loads(body or "{}")
+    else:
+        fields = {name: values[0] for name, values in parse_qs(body or url.query).items()}
+        tagged = (
+            {"Tags": [{"ResourceId": fields["Tags.member.1.ResourceId"]}]}
+            if "Tags.member.1.ResourceId" in fields
+            else {}
+        )
+        action, given = fields["Action"], {**fields, **tagged}
+    resource = key_arn if service == "kms" else resource_of(service, given)
+    return {(f"{SERVICES.get(service, service)}:{action}", resource)}
+
+
+def _s3_calls(method: str, path: str, query: str, headers: Mapping[str, str]) -> set[tuple[str, str]]:
+    bucket, _, key = path.lstrip("/").partition("/")
+    arn, asked = f"arn:aws:s3:::{bucket}", parse_qs(query, keep_blank_values=True)
+    if key:
+        copied = unquote(headers.get("x-amz-copy-source", "")).lstrip("/")
+        source = {("s3:GetObject", f"arn:aws:s3:::{copied}")} if copied else set()
+        return {(f"s3:{OBJECTS[method]}", f"{arn}/{key}")} | source
+    settings = [SETTINGS[name] for name in asked if name in SETTINGS]
+    if settings:
+        return {(f"s3:{'Get' if method == 'GET' else 'Put'}{settings[0]}", arn)}
+    if method == "HEAD" or (method == "GET" and asked.get("list-type") == ["2"]):
+        return {("s3:ListBucket", arn)}
+    if method == "PUT" and not asked:
+        return {("s3:CreateBucket", arn)}
+    raise ValueError(f"cannot evaluate {method} {path}?{query}")

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 from moto.moto_api import recorder
 
-from fleet.pulumi_cli import PulumiCli
+from bootstrap.policies import READING as READING_VERBS
 from tests.cloud import engine
 from tests.cloud.checkout import Checkout
 from tests.cloud.engine import REPOSITORY, Engine
 from tests.cloud.moto import Moto, moto_server
 from tests.iam import allows
+from tests.iam_calls import recorded_calls
 
 pytestmark = [
     pytest.mark.engine,
@@ -27,6 +29,7 @@ pytestmark = [
 ]
 REGION = "eu-west-1"
 REPOSITORY_NAME = "octo-org@123456/sweeps@456789"
+READING = (*READING_VERBS, "Decrypt")
 CONTEXT = {"iam:PassedToService": "ec2.amazonaws.com", "iam:AWSServiceName": "spot.amazonaws.com"}
 
 
@@ -69,7 +72,7 @@ def made(server: Moto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boo
     declared = yaml.safe_load((REPOSITORY / "bootstrap" / "Pulumi.yaml").read_text())
     (folder / "Pulumi.yaml").write_text(yaml.safe_dump({**declared, "main": "program"}))
     (folder / "program").symlink_to(REPOSITORY / "bootstrap")
-    bootstrap = Engine(folder, checkout.env, "main").start(**{"aws:region": REGION})
+    bootstrap = Engine(folder, dict(checkout.env), "main").start(**{"aws:region": REGION})
     refused = bootstrap.up(check=False)
     assert refused.returncode
     said = refused.stdout + refused.stderr
@@ -109,38 +112,6 @@ def test_its_own_state_moves_into_the_bucket(made: Bootstrapped, tmp_path: Path)
 # What Pulumi asks of AWS.
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What was asked of the state's bucket and of the key, each as an action on a resource."""
-
-    bucket: str
-    key_arn: str
-
-    def read(self, recording: str) -> set[tuple[str, str]]:
-        found: set[tuple[str, str]] = set()
-        for line in recording.splitlines():
-            request = json.loads(line)
-            url = urlsplit(request["url"])
-            bucket, _, key = unquote(url.path).lstrip("/").partition("/")
-            target = request["headers"].get("X-Amz-Target", "")
-            if target.startswith("TrentService."):  # KMS's own name of itself
-                found.add((f"kms:{target.partition('.')[2]}", self.key_arn))
-            elif bucket == self.bucket:
-                found |= self._of_bucket(request["method"], key, url.query, request["headers"])
-        return found
-
-    def _of_bucket(self, method: str, key: str, query: str, headers: dict[str, str]) -> set[tuple[str, str]]:
-        arn = f"arn:aws:s3:::{self.bucket}"
-        if not key:
-            if (method, parse_qs(query).get("list-type")) != ("GET", ["2"]):
-                raise ValueError(f"cannot evaluate {method} ?{query}")
-            return {("s3:ListBucket", arn)}
-        action = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}[method]
-        copied = {name.lower(): value for name, value in headers.items()}.get("x-amz-copy-source")
-        source = {("s3:GetObject", f"arn:aws:s3:::{unquote(copied).lstrip('/')}")} if copied else set()
-        return {(f"s3:{action}", f"{arn}/{key}")} | source
-
-
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Callable[[], Any]], str]:
     """Do something, and have what was asked of AWS meanwhile."""
@@ -158,18 +129,22 @@ def watched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Callab
     return during
 
 
-def test_a_cluster_is_made_by_the_printed_commands_and_each_role_may_what_its_job_asks(
-    made: Bootstrapped, watched: Callable[[Callable[[], Any]], str], tmp_path: Path
+DEPLOY = """
+from pathlib import Path
+from fleet.cluster import open_cluster
+from pipeline.deploy import deploy
+print(deploy(open_cluster(Path.cwd(), asked="dev", say=print), say=print).stack)
+"""  # as `inv ci.deploy`, without the push that follows: nobody is here to answer
+
+
+def test_a_cluster_is_made_by_the_printed_commands_and_each_role_may_what_its_jobs_ask(
+    made: Bootstrapped, watched: Callable[[Callable[[], Any]], str]
 ) -> None:
-    """A preview changes nothing in the state's bucket; secrets are read by the key, and there is no passphrase."""
-    checkout, plan = made.checkout, str(tmp_path / "plan.json")
-    environment = {
-        **{key: value for key, value in checkout.env.items() if key != "PULUMI_CONFIG_PASSPHRASE"},
-        "PULUMI_BACKEND_URL": made.backend,
-        "PULUMI_EXPERIMENTAL": "true",
-        "AWS_REGION": REGION,
-    }
-    cluster = Engine(checkout.path, environment, "dev")
+    """Of AWS as a whole. A preview writes its plan and changes nothing else; secrets are read by the key alone."""
+    checkout = made.checkout
+    del checkout.env["PULUMI_CONFIG_PASSPHRASE"]
+    checkout.env |= {"PULUMI_BACKEND_URL": made.backend, "AWS_REGION": REGION}
+    cluster = checkout.engine
     _, init, *_ = made.outputs["commands"]
     command, *words = shlex.split(init)
     assert command == "pulumi"
@@ -179,26 +154,29 @@ def test_a_cluster_is_made_by_the_printed_commands_and_each_role_may_what_its_jo
     cluster.set("aws:region", REGION)
     cluster.set("sshCidrs[0]", "203.0.113.7/32")
     cluster.set("sshPublicKey", checkout.public_key)
-    cluster.run("config", "set", "--secret", "owner", "ada", "--stack", "dev")
-    cli = PulumiCli(checkout.path, {"PATH": environment["PATH"], **environment})
+    cluster.set("owner", "ada")
+    cluster.run("config", "set", "--secret", "trial:password", "x", "--stack", "dev")
+    git = ["git", "-C", str(checkout.path), "-c", "user.name=ada", "-c", "user.email=ada@example.org"]
+    for words in (["init", "-q"], ["add", "Pulumi.yaml", "Pulumi.dev.yaml"], ["commit", "-q", "-m", "a cluster"]):
+        subprocess.run([*git, *words], check=True)
+    deploying = [sys.executable, "-c", DEPLOY]
 
-    def look() -> None:
-        assert cli.has_stack("dev")
-        assert cli.config("dev")["aws:region"] == REGION
-        cluster.run("preview", "--refresh", "--json", "--save-plan", plan, "--stack", "dev")
-
-    def apply() -> None:
-        cluster.up("--plan", plan)
-        assert cli.outputs("dev").stack == "dev"
-
+    jobs: dict[str, tuple[str, Callable[[], Any]]] = {
+        "plan": ("preview", lambda: checkout.inv("ci.preview", "--stack", "dev", "--base", "HEAD")),
+        "deploy": ("deploy", lambda: subprocess.run(deploying, cwd=checkout.path, env=checkout.env, check=True)),
+        "drift": ("preview", lambda: checkout.inv("ci.drift", "--stack", "dev")),
+        "audit": ("preview", lambda: checkout.inv("audit", "--stack", "dev")),
+    }
     (key_arn,) = (one["outputs"]["arn"] for one in made.bootstrap.resources() if one["type"] == "aws:kms/key:Key")
-    asked = Asked(made.bucket, key_arn)
-    for job, role in ((look, "preview"), (apply, "deploy"), (look, "preview")):
-        calls = asked.read(watched(job))
-        assert ("kms:Decrypt", key_arn) in calls
-        assert [call for call in calls if call[0] == "s3:GetObject"]
-        assert sorted(call for call in calls if not allows(made.policy(role), *call, context=CONTEXT)) == []
-        if role == "preview":
-            assert {action for action, _ in calls} <= {"s3:ListBucket", "s3:GetObject", "kms:Decrypt"}
+    for name, (role, job) in jobs.items():
+        calls = recorded_calls(watched(job), key_arn=key_arn)
+        assert (("kms:Decrypt", key_arn) in calls) == (name != "audit"), name  # which reads no settings
+        assert sorted(call for call in calls if not allows(made.policy(role), *call, context=CONTEXT)) == [], name
+        changing = {call for call in calls if not call[0].partition(":")[2].startswith(READING)}
+        if name == "deploy":
+            assert len(changing) > 30
+            assert [call for call in changing if allows(made.policy("preview"), *call, context=CONTEXT)] == [], name
         else:
-            assert not all(allows(made.policy("preview"), *call, context=CONTEXT) for call in calls)
+            plans = f"arn:aws:s3:::{made.bucket}/plans/dev/"
+            assert [call for call in changing if not call[1].startswith(plans)] == [], name
+            assert bool(changing) == (name == "plan")
