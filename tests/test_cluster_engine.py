@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from infra.layout import STACK_TAG
 from tests.cloud import engine
 from tests.cloud.checkout import Checkout, address_server
 from tests.cloud.failures import VARIABLE as FAIL
@@ -187,6 +188,29 @@ def test_down_says_how_many_workers_it_stops(standing: Checkout, server: Moto) -
         assert "stopped: 2 workers, and the runs" in standing.inv("down", code=2).stdout
     finally:
         groups.set_desired_capacity(AutoScalingGroupName=name, DesiredCapacity=0)
+
+
+def test_an_audit_finds_what_the_state_has_not_and_nothing_of_what_it_has(standing: Checkout, server: Moto) -> None:
+    """The engine's ids are those that AWS tells; workers of the group are no leak, an orphaned volume is one."""
+    groups, ec2 = server.client("autoscaling", REGION), server.client("ec2", REGION)
+    name = groups.describe_auto_scaling_groups()["AutoScalingGroups"][0]["AutoScalingGroupName"]
+    groups.set_desired_capacity(AutoScalingGroupName=name, DesiredCapacity=1)
+    tags = [{"ResourceType": "volume", "Tags": [{"Key": STACK_TAG, "Value": "dev"}]}]
+    orphan = ec2.create_volume(AvailabilityZone=f"{REGION}a", Size=20, VolumeType="gp3", TagSpecifications=tags)
+    try:
+        said = standing.inv("audit", "--json", code=1).stdout
+        issue = standing.inv("ci.audit", code=1, GITHUB_STEP_SUMMARY=str(standing.home / "summary.md"))
+    finally:
+        groups.set_desired_capacity(AutoScalingGroupName=name, DesiredCapacity=0)
+        ec2.delete_volume(VolumeId=orphan["VolumeId"])
+    found = [json.loads(line) for line in said.splitlines()]
+    assert [one["id"] for one in found if one["leaked"]] == [orphan["VolumeId"]]
+    recorded = {one["id"] for one in standing.engine.resources() if one["type"].startswith("aws:")}
+    assert len(recorded & {one["id"] for one in found}) > 25
+    assert f"started by the group {name}" in {one["why"] for one in found}
+    assert "The stack dev has left something behind" in issue.stderr
+    assert orphan["VolumeId"] in (standing.home / "summary.md").read_text()
+    assert "0 are leaked." in standing.inv("audit").stdout
 
 
 def test_a_new_address_takes_the_place_of_the_old_one(standing: Checkout, server: Moto) -> None:
