@@ -17,7 +17,7 @@ from sweep.progress import Silent
 from sweep.run import Request, run_sweep
 from sweep.summary import Summary
 from tests.cloud.moto import Moto, moto_server
-from worker.machine import artifacts
+from worker.machine import in_process
 
 REGION, BUCKET = "us-east-1", "stack-bucket"
 GRID = """
@@ -55,9 +55,9 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Moto]:
         }.items():
             monkeypatch.setenv(name, value)
         moto.client("s3").create_bucket(Bucket=BUCKET)
-        artifacts._bucket.cache_clear()
+        in_process.bucket.cache_clear()
         yield moto
-        artifacts._bucket.cache_clear()
+        in_process.bucket.cache_clear()
 
 
 def stored(s3: Moto) -> dict[str, bytes]:

@@ -6,15 +6,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 from worker.context import Context
+from worker.machine.in_process import bucket
 from worker.records import Packet
 
 TRANSFERS = 8  # at once, of one bundle's files
-RETRIES = 10  # of one request, with longer and longer pauses: S3 may say "slow down"
 
 
 class ArtifactsError(Exception):
@@ -44,10 +42,10 @@ def keep_artifacts(context: Context, packet: bytes) -> None:
         return
     ids = {row.id.hex() for segment in Packet.from_bytes(packet).segments for row in segment.rows()}
     folders = [Path(context.artifacts, name) for name in sorted(written & ids)]
-    bucket, _, prefix = context.artifacts_url.removeprefix("s3://").partition("/")
+    name, _, prefix = context.artifacts_url.removeprefix("s3://").partition("/")
     with ThreadPoolExecutor(TRANSFERS) as pool:
         tasks = [
-            pool.submit(_store, file, bucket, f"{prefix}/{folder.name}/{file.relative_to(folder).as_posix()}")
+            pool.submit(_store, file, name, f"{prefix}/{folder.name}/{file.relative_to(folder).as_posix()}")
             for folder in folders
             for file in _files(folder)
         ]
@@ -61,24 +59,12 @@ def _files(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.rglob("*")) if path.is_file())
 
 
-def _store(file: Path, bucket: str, key: str) -> None:
-    import obstore
+def _store(file: Path, name: str, key: str) -> None:
+    import obstore  # loaded for points that write something, and for no others
     from obstore.exceptions import BaseError
 
     try:
-        obstore.put(_bucket(bucket), key, file)
+        obstore.put(bucket(name), key, file)
     except (BaseError, OSError, ValueError) as error:
         remedy = ". What workers may do, `inv up` brings up to date" if "AccessDenied" in str(error) else ""
         raise ArtifactsError(f"the artifact {file.name!r} cannot be stored as {key}: {error}{remedy}") from None
-
-
-@cache
-def _bucket(name: str) -> Any:
-    """The bucket, with this machine's role; the library is loaded for points that write something, and no others.
-
-    It reads region and endpoint from the environment, as the units have them.
-    """
-    from obstore.store import S3Store
-
-    plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-    return S3Store(name, client_options={"allow_http": plain}, retry_config={"max_retries": RETRIES})

@@ -20,10 +20,11 @@ from typing import Any
 from worker.machine.aws import Aws, AwsError
 from worker.machine.bring import BringError, bring_release
 from worker.machine.facts import KEYS, Data, Facts
+from worker.machine.in_process import door
 from worker.machine.job import Job, JobFolder
 from worker.machine.take_over import GOES_ON, TAKE_OVER
 
-POLL_S = 15.0  # `aws` takes a second of processor time for each look
+POLL_S = 20.0  # each look is a call that AWS bills
 ENVIRONMENT = Path("/etc/sweepfleet/machine.env")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 DONE, FAILED, REFUSED = 0, 1, 2  # as the exit codes of the commands that ask for the same
@@ -42,7 +43,7 @@ class RefusedError(Exception):
 
 def serve(facts: Facts) -> None:
     """Do what letters ask for, the oldest first, for ever."""
-    aws = Aws(facts)
+    aws = door(facts)
     answered: set[str] = set()
     while True:
         try:

@@ -15,16 +15,17 @@ from typing import Any
 from worker.machine.aws import Aws, AwsError, Stored
 from worker.machine.certificates import CertificateError, sign
 from worker.machine.facts import KEYS, Data, Facts, Tls
+from worker.machine.in_process import door
 from worker.machine.keeper import wanted
 
-POLL_S = 2.0  # each look starts `aws`, which takes the head half a second of its processor
+POLL_S = 2.0
 REST_S = 30.0  # between two looks while nobody wants workers: each look is a call that AWS bills
 MOST_BYTES = 16384  # of a request, which has some 400: whatever a worker puts there, the head's disk does not fill
 
 
 def serve(facts: Facts) -> None:
     """Sign for ever."""
-    aws, data = Aws(facts), Data(Path(facts.data))
+    aws, data = door(facts), Data(Path(facts.data))
     marks: dict[str, str] | None = None  # of the requests that were looked at
     looked_s = float("-inf")
     while True:

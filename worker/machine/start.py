@@ -17,6 +17,7 @@ from worker.machine.aws import Aws, AwsError
 from worker.machine.bring import open_counter, serve_counter
 from worker.machine.certificates import fits, make_ca, make_request, own, sign
 from worker.machine.facts import HOME, KEYS, SCRATCH, SERVICE_USER, WORKER_TLS, Data, Facts
+from worker.machine.in_process import door
 from worker.machine.interruption import notice
 from worker.machine.job import going_on
 from worker.machine.renew import SCHEDULER, become, other_engine, renew_fleet, wanted
@@ -39,7 +40,7 @@ def start_worker(facts: Facts, environment: Path) -> None:
     Raises:
         SystemExit: no certificate came in time. The boot's unit tries again.
     """
-    aws = Aws(facts)
+    aws = door(facts)
     release = Path(__file__).parents[2]
     certify(facts, aws)  # the head says what the fleet runs before it gives certificates
     if note := other_engine(aws, release, environment):
@@ -142,7 +143,7 @@ def start_head(facts: Facts, environment: Path) -> None:
         shutil.chown(folder, SERVICE_USER, SERVICE_USER)
     changed = _install_units()
     _systemctl("daemon-reload")
-    aws = Aws(facts)
+    aws = door(facts)
     renewed = renew_fleet(aws, data, release=HOME.current.resolve(), environment=environment)
     aws.put(data.tls.ca, KEYS.ca)  # what every worker waits for
     _systemctl("enable", *SERVICES, SCHEDULER)
