@@ -9,16 +9,9 @@ from typing import Any
 
 from fleet.cloud import Cloud
 from fleet.prices import Prices, prices
+from fleet.rest_prices import ADDRESS_USD_PER_HOUR, HOURS, NAT_USD_PER_HOUR, TABLE_SOURCE, USD_PER_GB_MONTH
 from infra.settings import Settings
 from pipeline.plan import UNKNOWN, Plan, State
-
-HOURS = 730  # a month, as AWS's calculator has it
-
-# us-east-1's list prices in US dollars: https://aws.amazon.com/ebs/pricing/, https://aws.amazon.com/vpc/pricing/
-TABLE_SOURCE = "disks, addresses and gateways at us-east-1's list prices of August 2026"
-USD_PER_GB_MONTH = {"gp3": 0.08, "gp2": 0.10, "st1": 0.045, "sc1": 0.015, "standard": 0.05}
-ADDRESS_USD_PER_HOUR = 0.005  # a public IPv4 address, in use or not
-NAT_USD_PER_HOUR = 0.045  # and 0.045 a GB through it
 
 INSTANCE = "aws:ec2/instance:Instance"
 GROUP = "aws:autoscaling/group:Group"
