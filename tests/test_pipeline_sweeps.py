@@ -42,6 +42,11 @@ def fit(a, artifact_dir, here="."):
     return a
 
 
+def marks(a, here):
+    Path(here, "ran").touch()
+    return a
+
+
 def fails(a):
     raise ValueError(f"{a} is <b>wrong</b>")
 
@@ -341,10 +346,14 @@ def test_a_stack_that_is_not_up_has_the_seconds_of_points_that_were_run_here(pro
 
 
 def test_a_run_of_the_same_name_says_how_long_a_point_takes_on_the_cluster(project: Path, offer: Offer) -> None:
-    """400 points of an hour are ten hours of 40 slots, which are 100 of a worker."""
+    """400 points of an hour are ten hours of 40 slots, which are 100 of a worker. No point is run for it."""
     stack = had(offer, "mine", {"computed": 20, "busy_s": 72_000.0, "done": 20, "failed": 1, "plan": "another"})
-    one = estimate(put(project, grid(replicates=40)), root=project, offer=stack)
+    text = grid("fit:marks", replicates=40, parameters={"a": list(range(10)), "here": str(project)})
+    one = estimate(put(project, text), root=project, offer=stack)
+    assert not (project / "ran").exists()
     assert (one.points, one.left, one.point_s, one.at_least) == (400, 400, 3600, False)
+    assert not estimate(put(project, text), root=project, offer=offer).problems
+    assert (project / "ran").exists()
     assert one.source == "the mean of 20 points of the stack's run of this name"
     assert (one.hours, one.usd) == (pytest.approx(10), pytest.approx(10))
 
