@@ -291,7 +291,7 @@ def test_a_sweep_lives_through_an_accident(steady: Fleet, accident: Callable[[Fl
     """Whatever it is, alone; and no runner of the sweep is left on any worker."""
     until(steady.all_joined, what="all workers joined", timeout_s=RECOVERY_S)
     run = Run.start(steady, accident.__name__.replace("_", "-"), points=200)
-    run.has(accident)
     until(lambda: any(map(steady.runners, steady.joined())), what="runners are seen", timeout_s=RECOVERY_S)
+    run.has(accident)
     run.ends_whole()
     until(lambda: not any(map(steady.runners, steady.joined())), what="no runner is left")
