@@ -104,7 +104,7 @@ Side = Mapping[str, State]  # by URN
 def _sides(plan: Plan) -> tuple[Side, Side]:
     """What there is, and what there is to be."""
     now = {step.urn: step.old for step in plan.steps if step.old is not None}
-    then = {step.urn: step.new for step in plan.steps if step.new is not None and step.op != "delete-replaced"}
+    then = {step.urn: step.new for step in plan.steps if step.new is not None}
     return now, then
 
 
