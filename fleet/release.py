@@ -7,12 +7,12 @@ import hashlib
 import io
 import json
 import os
-import subprocess
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet.errors import ClusterError
+from fleet.git import changed as git_changed
+from fleet.git import git
 from grid.errors import UsageError
 
 NOTE = "release.json"  # in the archive: where it comes from
@@ -53,15 +53,15 @@ def make_release(root: Path, *, dirty: bool) -> Release:
         UsageError: files were changed and `dirty` is not set; or this is no repository.
         ClusterError: git failed.
     """
-    commit = _git(root, "rev-parse", "HEAD").strip()
-    changed = _changed(root)
+    commit = git(root, "rev-parse", "HEAD").strip()
+    changed = git_changed(root)
     if changed and not dirty:
         more = f", and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
         raise UsageError(
             f"Changed and not committed: {', '.join(changed[:SHOWN])}{more}. Commit, so that results can be had "
             "again from the commit that they name; or ship the files as they are: --dirty"
         )
-    names = [name for name in _git(root, "ls-files", "--recurse-submodules", "-z").split("\0") if name]
+    names = [name for name in git(root, "ls-files", "--recurse-submodules", "-z").split("\0") if name]
     if "uv.lock" not in names:
         raise UsageError(
             f"{root} has no uv.lock under Git, which says what to install. Make it: uv lock && git add uv.lock"
@@ -79,12 +79,6 @@ def make_release(root: Path, *, dirty: bool) -> Release:
     return Release(hashlib.sha256(data).hexdigest(), commit, bool(changed), data)
 
 
-def _changed(root: Path) -> list[str]:
-    """Tracked files of the project that differ from its commit, by their paths in the repository."""
-    status = ["status", "--porcelain", "-z", "--no-renames", "--untracked-files=no", "--", "."]
-    return [entry[3:] for entry in _git(root, *status).split("\0") if entry]
-
-
 def _add_file(archive: tarfile.TarFile, file: Path, name: str) -> None:
     if file.is_symlink():
         link = tarfile.TarInfo(name)
@@ -98,15 +92,3 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes, *, mode: int) -> N
     info = tarfile.TarInfo(name)
     info.size, info.mode = len(content), mode
     archive.addfile(info, io.BytesIO(content))
-
-
-def _git(root: Path, *words: str) -> str:
-    try:
-        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise ClusterError(f"git cannot be started: {error}") from None
-    if done.returncode:
-        raise UsageError(
-            f"{root} is no Git repository with a commit, and a release is made of one: {done.stderr.strip()}"
-        )
-    return done.stdout

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from fleet.errors import ClusterError
+from fleet.git import asked
 from grid.errors import UsageError
 from grid.sweep import Sweep
 from grid.yamlfile import MAX_BYTES, Reading, YamlError, compose
@@ -70,10 +70,10 @@ def _points_files(grid: Path) -> Iterator[Path]:
 
 
 def _differing(root: Path, base: str) -> Iterator[Path]:
-    commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}")
+    commit = asked(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{base}^{{commit}}")
     if not commit:
         raise UsageError(f"There is no {base} here. Fetch it (git fetch origin), or name another: --base origin/main")
-    parted = _git(root, "merge-base", commit.strip(), "HEAD")
+    parted = asked(root, "merge-base", commit.strip(), "HEAD")
     if not parted:
         raise UsageError(
             f"HEAD and {base} have no commit in common here. In a shallow clone fetch the rest: "
@@ -83,16 +83,7 @@ def _differing(root: Path, base: str) -> Iterator[Path]:
         ("diff", "--name-only", "--no-renames", "--relative", "-z", parted.strip(), "--", "."),
         ("ls-files", "--others", "--exclude-standard", "-z", "--", "."),
     ):
-        names = _git(root, *words)
+        names = asked(root, *words)
         if names is None:
             raise ClusterError(f"`git {words[0]}` failed in {root}; look at git status")
         yield from (root / name for name in names.split("\0") if name)
-
-
-def _git(root: Path, *words: str) -> str | None:
-    """What git says; None when it fails."""
-    try:
-        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, check=False)
-    except OSError as error:
-        raise ClusterError(f"git cannot be started: {error}") from None
-    return None if done.returncode else os.fsdecode(done.stdout)
