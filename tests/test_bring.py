@@ -15,15 +15,15 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra.bootstrap import SCRIPTS
+from tests.folder_bucket import FolderBucket
 from worker.machine import bring
-from worker.machine.aws import Aws, AwsError
+from worker.machine.aws import AwsError
 from worker.machine.bring import BringError
 from worker.machine.facts import KEYS, Home
 
@@ -34,19 +34,6 @@ for word; do source=${source_:-}; source_=${target:-}; target=$word; done
 cp "$BUCKET/${source_#s3://b/}" "$target" 2>/dev/null || { echo "fatal error: 403" >&2; exit 1; }
 """
 ENVIRONMENT = "e" * 64
-
-
-@dataclass(frozen=True)
-class Bucket(Aws):
-    """A folder in a bucket's place."""
-
-    folder: Path = Path()
-    facts: Any = None
-
-    def get(self, key: str, file: Path) -> None:
-        if not (self.folder / key).exists():
-            raise AwsError("aws s3 cp: fatal error: 403")
-        file.write_bytes((self.folder / key).read_bytes())
 
 
 class Machine:
@@ -76,7 +63,7 @@ class Machine:
         """Bring it; what was said when it did not come."""
         if self._way != BOOT:
             try:
-                bring.bring_release(Bucket(folder=self.bucket), sha256)
+                bring.bring_release(FolderBucket(folder=self.bucket), sha256)
             except (BringError, AwsError) as error:
                 return str(error)
             return ""
@@ -198,7 +185,7 @@ def test_a_name_that_is_no_hash_is_no_path(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(bring, "HOME", Home(tmp_path))
     for door in (bring.bring_release, bring.bring_environment):
         with pytest.raises(BringError, match="name of no release"):
-            door(Bucket(folder=tmp_path), name)
+            door(FolderBucket(folder=tmp_path), name)
 
 
 def test_a_release_that_does_not_come_ends_no_worker(
@@ -213,7 +200,7 @@ def test_a_release_that_does_not_come_ends_no_worker(
     machine.store(gzip.compress(b"x"), sha256=bad)
     for name in (good, bad, "../x"):
         (tmp_path / "wanted" / Path(name).name).touch()
-    bring.serve_counter(Bucket(folder=machine.bucket))
+    bring.serve_counter(FolderBucket(folder=machine.bucket))
     assert machine.left() == [good]
     assert (
         f"the release {bad[:12]} was not brought: {KEYS.release(bad)} is not what was pushed"

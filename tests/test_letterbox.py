@@ -8,8 +8,6 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +19,9 @@ from fleet.letterbox import Letterbox
 from grid.errors import UsageError
 from infra.outputs import Outputs
 from tests.cloud.moto import Moto, moto_server
+from tests.folder_bucket import FolderBucket
 from tests.test_runs_far import OUTPUTS
 from worker.machine import letterbox
-from worker.machine.aws import Aws, AwsError, Stored
 from worker.machine.facts import KEYS, Data
 from worker.machine.job import Job, JobFolder
 from worker.machine.letterbox import DONE, REFUSED, do_all
@@ -33,50 +31,29 @@ SHA256 = "a" * 64
 JOB = Job("trial", SHA256, "b" * 64, "engine", "grid.yaml", "inv sweep", 7.0, retry_failed=False, workers_wanted=2)
 
 
-@dataclass(frozen=True)
-class Bucket(Aws):
-    """A folder in a bucket's place."""
-
-    folder: Path = Path()
-    facts: Any = None
-
-    def get(self, key: str, file: Path) -> None:
-        if not (self.folder / key).exists():
-            raise AwsError(f"{key}: 404")
-        file.write_bytes((self.folder / key).read_bytes())
-
-    def put(self, file: Path, key: str) -> None:
-        (self.folder / key).parent.mkdir(parents=True, exist_ok=True)
-        (self.folder / key).write_bytes(file.read_bytes())
-
-    def list(self, prefix: str) -> list[Stored]:
-        files = (file for file in self.folder.rglob("*") if file.is_file())
-        names = sorted(file.relative_to(self.folder).as_posix() for file in files)
-        return [Stored(name, "", datetime.now(UTC), 1) for name in names if name.startswith(prefix)]
-
-    def answers(self) -> dict[str, tuple[int, str]]:
-        """What was said, by letter."""
-        said = {Path(one.key).stem: json.loads((self.folder / one.key).read_text()) for one in self.list(KEYS.outbox)}
-        return {name: (one["exit_code"], one["said"]) for name, one in said.items()}
+def answers(bucket: FolderBucket) -> dict[str, tuple[int, str]]:
+    """What was said, by letter."""
+    said = {Path(one.key).stem: json.loads((bucket.folder / one.key).read_text()) for one in bucket.list(KEYS.outbox)}
+    return {name: (one["exit_code"], one["said"]) for name, one in said.items()}
 
 
 @pytest.fixture
-def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderBucket:
     """A bucket whose head has taken up a release, and is ready."""
     (tmp_path / "uv").touch()
     monkeypatch.setattr(letterbox, "UV", tmp_path / "uv")
-    made = Bucket(folder=tmp_path / "bucket")
+    made = FolderBucket(folder=tmp_path / "bucket")
     store(made, KEYS.current, {"release": {"sha256": SHA256}})
     return made
 
 
-def store(bucket: Bucket, key: str, what: Any) -> None:
+def store(bucket: FolderBucket, key: str, what: Any) -> None:
     place = bucket.folder / key
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(what if isinstance(what, str) else json.dumps(what))
 
 
-def archive(bucket: Bucket, letter: str, job: Job) -> None:
+def archive(bucket: FolderBucket, letter: str, job: Job) -> None:
     """What travels with a sweep's letter."""
     place = bucket.folder / KEYS.enclosed(letter)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +63,7 @@ def archive(bucket: Bucket, letter: str, job: Job) -> None:
         tar.addfile(entry, io.BytesIO(job.to_json().encode()))
 
 
-def test_each_letter_is_answered_once_and_the_oldest_first(bucket: Bucket, tmp_path: Path) -> None:
+def test_each_letter_is_answered_once_and_the_oldest_first(bucket: FolderBucket, tmp_path: Path) -> None:
     """What is there already needs nothing done; what is no letter is left alone; a new process answers none again."""
     for letter in ("2", "1", "3"):
         store(bucket, KEYS.letter(letter), {"kind": "push", "sha256": SHA256})
@@ -97,14 +74,14 @@ def test_each_letter_is_answered_once_and_the_oldest_first(bucket: Bucket, tmp_p
     answered: set[str] = set()
     do_all(bucket, Data(tmp_path), answered)
     here = (DONE, "it is the cluster's release")
-    assert bucket.answers() == {"1": here, "2": here, "3": (1, "before"), "trial": (0, "of a run")}
+    assert answers(bucket) == {"1": here, "2": here, "3": (1, "before"), "trial": (0, "of a run")}
     assert answered == {"1", "2", "3"}
     (bucket.folder / KEYS.answer("1")).unlink()
     do_all(bucket, Data(tmp_path), answered)
-    assert "1" not in bucket.answers(), "nobody looks at it twice"
+    assert "1" not in answers(bucket), "nobody looks at it twice"
     store(bucket, KEYS.letter("4"), {"kind": "push", "sha256": SHA256})
     do_all(bucket, Data(tmp_path), set())
-    assert set(bucket.answers()) == {"1", "2", "3", "4", "trial"}
+    assert set(answers(bucket)) == {"1", "2", "3", "4", "trial"}
 
 
 @pytest.mark.parametrize(
@@ -120,28 +97,28 @@ def test_each_letter_is_answered_once_and_the_oldest_first(bucket: Bucket, tmp_p
     ],
 )
 def test_a_letter_that_cannot_be_done_is_refused_and_stops_no_other(
-    bucket: Bucket, tmp_path: Path, letter: Any, said: str
+    bucket: FolderBucket, tmp_path: Path, letter: Any, said: str
 ) -> None:
     store(bucket, KEYS.letter("1"), letter)
     store(bucket, KEYS.letter("2"), {"kind": "push", "sha256": SHA256})
     do_all(bucket, Data(tmp_path), set())
-    code, answer = bucket.answers()["1"]
+    code, answer = answers(bucket)["1"]
     assert code == REFUSED
     assert said in answer
-    assert bucket.answers()["2"][0] == DONE
+    assert answers(bucket)["2"][0] == DONE
 
 
-def test_a_head_that_is_not_ready_answers_nothing_and_tries_again(bucket: Bucket, tmp_path: Path) -> None:
+def test_a_head_that_is_not_ready_answers_nothing_and_tries_again(bucket: FolderBucket, tmp_path: Path) -> None:
     store(bucket, KEYS.letter("1"), {"kind": "push", "sha256": "c" * 64})
     (tmp_path / "uv").unlink()
     answered: set[str] = set()
     with pytest.raises(letterbox.LaterError):
         do_all(bucket, Data(tmp_path), answered)
-    assert (bucket.answers(), answered) == ({}, set())
+    assert (answers(bucket), answered) == ({}, set())
 
 
 def test_a_run_that_was_taken_over_just_before_the_power_went_is_not_taken_over_again(
-    bucket: Bucket, tmp_path: Path
+    bucket: FolderBucket, tmp_path: Path
 ) -> None:
     """But one of the same name that somebody else has started is not mistaken for it."""
     folder = JobFolder(Data(tmp_path).jobs / "trial")
@@ -153,7 +130,7 @@ def test_a_run_that_was_taken_over_just_before_the_power_went_is_not_taken_over_
     archive(bucket, "2", Job(**{**vars_of(JOB), "submitted": 8.0}))
     store(bucket, KEYS.letter("2"), {"kind": "sweep", "name": "trial"})
     do_all(bucket, Data(tmp_path), set())
-    assert bucket.answers() == {"1": (DONE, "taken over"), "2": (REFUSED, "The run trial goes on already.")}
+    assert answers(bucket) == {"1": (DONE, "taken over"), "2": (REFUSED, "The run trial goes on already.")}
 
 
 def vars_of(job: Job) -> dict[str, Any]:

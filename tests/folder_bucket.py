@@ -1,0 +1,32 @@
+"""A folder in a bucket's place, for what machines do with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from worker.machine.aws import Aws, AwsError, Stored
+
+
+@dataclass(frozen=True)
+class FolderBucket(Aws):
+    """Objects are files below `folder`, at their keys."""
+
+    folder: Path = Path()
+    facts: Any = None
+
+    def get(self, key: str, file: Path) -> None:
+        if not (self.folder / key).exists():
+            raise AwsError(f"aws s3 cp {key}: fatal error: 403")
+        file.write_bytes((self.folder / key).read_bytes())
+
+    def put(self, file: Path, key: str) -> None:
+        (self.folder / key).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / key).write_bytes(file.read_bytes())
+
+    def list(self, prefix: str) -> list[Stored]:
+        files = (file for file in self.folder.rglob("*") if file.is_file())
+        names = sorted(file.relative_to(self.folder).as_posix() for file in files)
+        return [Stored(name, "", datetime.now(UTC), 1) for name in names if name.startswith(prefix)]
