@@ -17,10 +17,11 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 import tasks.ci
-from fleet.audit import Audit, Item, audit, audit_stack, lines
+from fleet.audit import Audit, audit, audit_stack, lines
 from fleet.cloud import Cloud
 from fleet.cluster import Cluster
 from fleet.pulumi_cli import PulumiCli
+from fleet.tagged import Item
 from infra.layout import stack_tags
 from pipeline import github
 from pipeline.audit import ROWS, audit_part
