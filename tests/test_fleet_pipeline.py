@@ -21,7 +21,17 @@ pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
     pytest.mark.skipif(not engine.installed(), reason=engine.WHY_NOT),
 ]
-FIT = "def fit(a):\n    return {'loss': (a - 3) ** 2}\n"
+FIT = """\
+import time
+
+def fit(a):
+    return {"loss": (a - 3) ** 2}
+
+def slow(a):
+    time.sleep(0.05)
+    return a
+"""
+DEAR = "run: squares:slow\nparameters: {a: {range: [0, 1000000]}}\nexecution: {max_cost: 0.00001}\n"
 GRID = "name: squares\nrun: squares:fit\nparameters: {a: [VALUES]}\nmetric: {name: loss}\n"
 PATIENCE_S = 300
 
@@ -101,6 +111,14 @@ def test_of_a_sweep_that_is_merged_again_only_what_is_new_runs(runner: Runner) -
     assert "| Points done | 4 of 4 |" in runner.summary
     summary = json.loads((runner.laptop.home / "collected" / "squares" / "summary.json").read_text())
     assert (summary["computed"], summary["resumed"]) == (1, 3)
+
+
+def test_a_sweep_over_its_max_cost_is_refused_before_it_is_merged(runner: Runner) -> None:
+    runner.merge(dear__yaml=DEAR)
+    said = runner.job("ci.preview", "--base", "HEAD~1", code=1)
+    assert "sweeps/dear.yaml" in said.partition("Refused:")[2]
+    assert "max_cost" in runner.summary
+    (runner.laptop.path / "sweeps" / "dear.yaml").unlink()
 
 
 def test_a_sweep_that_cannot_run_there_fails_its_job_and_no_other(runner: Runner) -> None:
