@@ -24,7 +24,7 @@ from worker.machine.in_process import door
 from worker.machine.job import Job, JobFolder
 from worker.machine.take_over import GOES_ON, TAKE_OVER
 
-POLL_S = 20.0  # each look is a call that AWS bills
+POLL_S = 30.0  # each look is a call that AWS bills
 ENVIRONMENT = Path("/etc/sweepfleet/machine.env")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 DONE, FAILED, REFUSED = 0, 1, 2  # as the exit codes of the commands that ask for the same
