@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fleet.cloud import Cloud, told
 from fleet.cost import Budget, Rate, Workers, rate_of
+from grid.sweep import Execution
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +48,14 @@ class Capacity:
         return f"Cost: about {usd:,.2f} USD at most, {more}{self.budget.named} ({self.rate.label})."
 
 
-def capacity(
-    workers: Workers, cloud: Cloud, *, count: int, at_once: int | None, max_cost_usd: float | None, cache: Path
-) -> Capacity:
+def capacity(workers: Workers, cloud: Cloud, execution: Execution, *, count: int, cache: Path) -> Capacity:
     """The capacity of so many workers.
 
     Args:
         workers: the stack's settings, or its outputs.
         cloud: where they would run.
+        execution: what the grid says of each point and of all.
         count: how many start, as `fleet.runs.workers_wanted` says.
-        at_once: points that may run at once, as the grid says.
-        max_cost_usd: likewise.
         cache: a file that keeps prices.
 
     Raises:
@@ -65,7 +63,9 @@ def capacity(
     """
     sizes = vcpus(cloud, workers.worker_instance_types)
     rate = rate_of(workers, cloud, count=count, cache=cache)
-    return Capacity(count, min(sizes.values()), rate, Budget(workers.budget_usd, max_cost_usd), at_once)
+    slots_each = max(1, min(sizes.values()) // execution.cpus)
+    budget = Budget(workers.budget_usd, execution.max_cost_usd)
+    return Capacity(count, slots_each, rate, budget, execution.max_parallel)
 
 
 def vcpus(cloud: Cloud, types: Sequence[str]) -> dict[str, int]:

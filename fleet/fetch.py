@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
@@ -21,7 +23,7 @@ from sweep.folder import RunFolder, read_json, storing, write_whole
 from sweep.runs import check_name
 
 MARK = ".fetched.json"
-PART = ".part"
+PARTS = ".fetching"  # files that are on their way
 ARTIFACTS = "artifacts/"
 TRANSFERS = 8  # of artifacts at once: a run may have thousands of small ones
 
@@ -90,17 +92,17 @@ def fetch(cloud: Cloud, outputs: Outputs, name: str, *, runs: Path, say: Callabl
     folder = RunFolder(runs / name)
     check_place(folder, outputs)
     s3 = cloud.client("s3")
-    objects = _objects(s3, outputs, folder)
+    objects = _objects(s3, outputs, folder, say)
     with folder.locked(), storing(folder.path):
         mark = check_place(folder, outputs)
-        for left in folder.path.rglob(f".*{PART}*"):  # by a fetch that was killed
-            left.unlink(missing_ok=True)
+        shutil.rmtree(folder.path / PARTS, ignore_errors=True)  # of a fetch that was killed
         changed = [one for one in objects if not _same(folder, one, mark)]
 
         def bring(one: dict[str, Any]) -> dict[str, Any]:
-            with _downloaded(s3, outputs, one, folder.path / one["name"]) as beside:
+            with _downloaded(s3, outputs, one, folder.path / PARTS) as beside:
                 if one["name"] == folder.ledger.name:
                     _expect(folder, beside, mark)
+                (folder.path / one["name"]).parent.mkdir(parents=True, exist_ok=True)
                 beside.replace(folder.path / one["name"])
             return one
 
@@ -109,11 +111,12 @@ def fetch(cloud: Cloud, outputs: Outputs, name: str, *, runs: Path, say: Callabl
                 mark.files[one["name"]] = one["ETag"]
         finally:
             mark.write(folder)
+            shutil.rmtree(folder.path / PARTS, ignore_errors=True)
     say(f"Fetched {sum(one['Size'] for one in changed) / 1e6:,.1f} MB")
     return folder
 
 
-def _objects(s3: Any, outputs: Outputs, folder: RunFolder) -> list[dict[str, Any]]:
+def _objects(s3: Any, outputs: Outputs, folder: RunFolder, say: Callable[[str], None]) -> list[dict[str, Any]]:
     """What the bucket has of a run, each with its `name` in the folder: the ledger first, which others come of."""
     prefix = f"{BucketLayout().runs}{folder.name}/"
     with told(f"fetch the run {folder.name}"):
@@ -126,12 +129,10 @@ def _objects(s3: Any, outputs: Outputs, folder: RunFolder) -> list[dict[str, Any
     for one in found:
         # Workers write artifacts, and no other file of a run: a name must not lead to one.
         if {"", ".", ".."} & set(one["name"].removesuffix("/").split("/")):
-            raise ClusterError(
-                f"The bucket has {one['Key']}, which leads elsewhere than its name says. Nothing was fetched; "
-                "somebody has written there who should not have."
-            )
+            say(f"Left out {one['Key']}, which leads elsewhere than its name says: no point of a sweep writes that.")
+            one["name"] = ""
     return sorted(
-        (one for one in found if not one["name"].endswith("/")),
+        (one for one in found if one["name"] and not one["name"].endswith("/")),
         key=lambda one: (one["name"] != folder.ledger.name, one["name"]),
     )
 
@@ -159,10 +160,10 @@ def _same(folder: RunFolder, one: dict[str, Any], mark: Mark) -> bool:
 
 
 @contextlib.contextmanager
-def _downloaded(s3: Any, outputs: Outputs, one: dict[str, Any], place: Path) -> Iterator[Path]:
-    """A file of the bucket, whole, beside the place where it is to be; what is left of it goes."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    beside = place.with_name(f".{place.name}{PART}")
+def _downloaded(s3: Any, outputs: Outputs, one: dict[str, Any], parts: Path) -> Iterator[Path]:
+    """A file of the bucket, whole, in a folder of its own, since its name may be as long as names can be."""
+    parts.mkdir(parents=True, exist_ok=True)
+    beside = parts / hashlib.sha256(one["name"].encode()).hexdigest()
     try:
         with told(f"fetch {one['Key']}"):
             try:

@@ -127,6 +127,8 @@ def fetched(fleet: Fleet, last: State, name: str, *, runs_folder: Path, say: Cal
     if summary is None:
         raise ClusterError(f"The run {name} ended without results: {last.error or 'look at inv logs'}")
     folder = fetch(fleet.cloud, fleet.outputs, name, runs=runs_folder, say=say)
+    if last.error:
+        say(f"The run broke off: {last.error}")
     return Ended(summary, last.exit_code, folder.path, _cost(fleet, name))
 
 

@@ -12,11 +12,10 @@ from infra.policies import bucket_policy
 
 OLD_VERSIONS_DAYS = 30  # what was overwritten can be had back for this long
 UNFINISHED_UPLOADS_DAYS = 7
-MACHINES_DAYS = 30  # what machines publish of themselves, each anew when it starts; and letters to the head
 PATHS = BucketLayout()
-EXPIRE_DAYS = dict.fromkeys(
-    (PATHS.hosts, PATHS.requests, PATHS.certificates, PATHS.inbox, PATHS.outbox), MACHINES_DAYS
-)
+# A worker asks for its certificate when it starts, and keeps it. Host keys stay: the head's must be there as long as
+# the head, which publishes it once. Answers outlive letters, or an old letter would be one without an answer.
+EXPIRE_DAYS = {PATHS.requests: 30, PATHS.certificates: 30, PATHS.inbox: 30, PATHS.outbox: 90}
 
 
 class Storage(pulumi.ComponentResource):

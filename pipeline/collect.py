@@ -12,6 +12,7 @@ import polars as pl
 
 from fleet.cloud import told
 from fleet.fleet import Fleet
+from grid.errors import SweepfleetError
 from infra.layout import BucketLayout
 from pipeline.markdown import table, text
 from pipeline.marks import Mark, Marks
@@ -23,6 +24,7 @@ from sweep.summary import Summary
 from worker.machine.facts import KEYS
 
 BEST = 5
+MOST_BYTES = 200_000_000  # of a file that becomes an artifact
 REFUSED = 2  # the exit code of a sweep of which nothing was run
 
 
@@ -59,7 +61,7 @@ def collect(fleet: Fleet, *, into: Path) -> tuple[list[End], list[Mark]]:
         if mark.collected:
             continue
         said = _read(fleet, KEYS.ended(mark.name))
-        if said is None or said["submitted"] != mark.submitted:
+        if said is None or said["submitted"] < mark.submitted:  # of the command before
             going_on.append(mark)
         else:
             ended.append(_end(fleet, mark, said, into=into))
@@ -70,26 +72,26 @@ def told_of(fleet: Fleet, ends: list[End]) -> None:
     """Do not tell of these again; one that was refused is handed over again the next time."""
     marks = Marks(fleet.cloud, fleet.outputs)
     for end in ends:
-        again = "" if end.exit_code == REFUSED else end.mark.digest
-        marks.put(replace(end.mark, collected=True, digest=again))
+        now = marks.get(end.mark.name)
+        if now is not None and now.submitted == end.mark.submitted:  # else it was handed over again meanwhile
+            again = "" if end.exit_code == REFUSED else now.digest
+            marks.put(replace(now, collected=True, digest=again))
 
 
 def _end(fleet: Fleet, mark: Mark, said: dict[str, Any], *, into: Path) -> End:
     folder = RunFolder(into / mark.name)
     prefix = f"{BucketLayout().runs}{mark.name}/"
+    summary = rows = None
+    error = said["error"]
     if said["exit_code"] != REFUSED:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        for file in (folder.report, folder.summary, folder.csv, folder.parquet):
-            _fetch(fleet, f"{prefix}{file.name}", file)
-    summary = _summary(folder)
-    best = summary.best if summary else None
-    rows = None
-    if best and folder.parquet.exists():
-        rows = select(folder.parquet, where=None, best=BEST, metric=(best["metric"], best["goal"]))
+        try:
+            summary, rows = _brought(fleet, prefix, folder)
+        except SweepfleetError as reason:  # of one run: the others are told nonetheless
+            error = f"{error} What came of it cannot be shown: {reason}".strip()
     return End(
         mark=mark,
         exit_code=said["exit_code"],
-        error=said["error"],
+        error=error,
         usd=said["usd"],
         budget_usd=said["budget_usd"],
         worker_hours=said["worker_hours"],
@@ -97,6 +99,18 @@ def _end(fleet: Fleet, mark: Mark, said: dict[str, Any], *, into: Path) -> End:
         best=rows,
         where=f"s3://{fleet.outputs.bucket}/{prefix}",
     )
+
+
+def _brought(fleet: Fleet, prefix: str, folder: RunFolder) -> tuple[Summary | None, pl.DataFrame | None]:
+    """A run's summary and its best rows; its files are in `folder` then, but for those that are too large."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    for file in (folder.report, folder.summary, folder.csv, folder.parquet):
+        _fetch(fleet, f"{prefix}{file.name}", file)
+    summary = _summary(folder)
+    best = summary.best if summary else None
+    if not best or not folder.parquet.exists():
+        return summary, None
+    return summary, select(folder.parquet, where=None, best=BEST, metric=(best["metric"], best["goal"]))
 
 
 def _summary(folder: RunFolder) -> Summary | None:
@@ -117,14 +131,17 @@ def _read(fleet: Fleet, key: str) -> dict[str, Any] | None:
 
 
 def _fetch(fleet: Fleet, key: str, file: Path) -> None:
-    """Bring a file that may not be there: a run that was stopped early has no report."""
+    """Bring a file that may not be there, or be too large for an artifact: the whole run's is in the bucket."""
     s3 = fleet.cloud.client("s3")
     with told(f"fetch {key}"):
         try:
-            body = s3.get_object(Bucket=fleet.outputs.bucket, Key=key)["Body"].read()
+            answer = s3.get_object(Bucket=fleet.outputs.bucket, Key=key)
         except s3.exceptions.NoSuchKey:
             return
-    file.write_bytes(body)
+        if answer["ContentLength"] <= MOST_BYTES:
+            file.write_bytes(answer["Body"].read())
+        else:
+            answer["Body"].close()
 
 
 def summary_part(ends: list[End], going_on: list[Mark]) -> str:

@@ -142,9 +142,8 @@ def _capacity(sweep: Sweep, offer: Offer) -> Capacity:
     return capacity(
         offer.workers,
         offer.cloud,
+        sweep.execution,
         count=workers_wanted(sweep, workers=None, max_workers=offer.workers.max_workers),
-        at_once=sweep.execution.max_parallel,
-        max_cost_usd=sweep.execution.max_cost_usd,
         cache=offer.cache,
     )
 

@@ -41,6 +41,16 @@ class Marks:
                     body = s3.get_object(Bucket=self.outputs.bucket, Key=one["Key"])["Body"].read()
                     yield Mark(**json.loads(body))
 
+    def get(self, name: str) -> Mark | None:
+        """A sweep's mark; None when it was never handed over."""
+        s3 = self.cloud.client("s3")
+        with told("read what was handed over"):
+            try:
+                body = s3.get_object(Bucket=self.outputs.bucket, Key=f"{PREFIX}{name}.json")["Body"].read()
+            except s3.exceptions.NoSuchKey:
+                return None
+        return Mark(**json.loads(body))
+
     def put(self, mark: Mark) -> None:
         """Remember it."""
         body = (json.dumps(asdict(mark), indent=2) + "\n").encode()

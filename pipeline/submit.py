@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from fleet.errors import ClusterError
 from fleet.fleet import Fleet
 from fleet.letterbox import submit_by_letter
 from fleet.on_stack import order
-from grid.errors import SweepfleetError
+from grid.errors import SweepfleetError, UsageError
 from grid.load import load
 from grid.sweep import Sweep
 from pipeline.marks import Mark, Marks
@@ -58,8 +60,18 @@ def _loaded(root: Path) -> tuple[list[Sweep], list[str]]:
 
 def _hand_over(fleet: Fleet, marks: Marks, sweep: Sweep, *, place: str, say: Callable[[str], None]) -> None:
     command_line = f"inv sweep --grid {place}"
-    asked = order(fleet, sweep, command_line=command_line, retry_failed=False, workers=None)
-    submit_by_letter(fleet.cloud, fleet.outputs, sweep, asked.job, root=fleet.root)
-    marks.put(Mark(sweep.name, place, digest(sweep), asked.release.commit, asked.job.submitted))
+    # Failed points, too: whoever merges a change of the sweep has mended something.
+    asked = order(fleet, sweep, command_line=command_line, retry_failed=True, workers=None)
+    mark = Mark(sweep.name, place, digest(sweep), asked.release.commit, asked.job.submitted)
+    before = marks.get(sweep.name)
+    marks.put(mark)  # first: a head that answers too late has taken it over nonetheless, and its end is to be told
+    try:
+        submit_by_letter(fleet.cloud, fleet.outputs, sweep, asked.job, root=fleet.root)
+    except UsageError:
+        marks.put(before or replace(mark, digest="", collected=True))
+        raise
+    except ClusterError:
+        marks.put(replace(mark, digest=""))  # whether it was taken over is not known: the next time asks again
+        raise
     for line in asked.lines:
         say(f"{place}: {line}")

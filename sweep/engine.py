@@ -66,7 +66,7 @@ class Engine:
             ClusterError: there is no worker, or scheduler or worker went away meanwhile.
         """
         self._client = client
-        self._digest = context.digest
+        self._digest, self._cpus = context.digest, context.cpus
         # In its bundles' names: those of a driver that was killed may run still, and dask takes a task of the same
         # name for the same task.
         self._name = uuid.uuid4().hex
@@ -94,7 +94,7 @@ class Engine:
         known_s, slots = self._slots
         if time.monotonic() - known_s > SLOTS_KNOWN_S:
             with _asking():
-                slots = sum(self._client.nthreads().values())
+                slots = sum(max(1, threads // self._cpus) for threads in self._client.nthreads().values())
             self._slots = (time.monotonic(), slots)
         return slots
 

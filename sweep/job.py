@@ -16,7 +16,6 @@ import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from grid.errors import SweepfleetError, UsageError
@@ -25,15 +24,14 @@ from grid.space import Space
 from grid.sweep import Sweep
 from sweep.driver import Progress
 from sweep.engine_errors import ClusterError
-from sweep.folder import read_json
+from sweep.folder import RunFolder, read_json
 from sweep.progress import Words
 from sweep.run import EXIT_INTERRUPTED, Request, run_sweep
-from sweep.snapshot import alone
+from sweep.snapshot import alone, store_end, store_rest
 from worker.machine import dask_command
 from worker.machine.aws import Aws, AwsError
-from worker.machine.facts import HOME, KEYS, SCRATCH, Data, Facts
+from worker.machine.facts import HOME, SCRATCH, Data, Facts
 from worker.machine.job import Job, JobFolder
-from worker.machine.meter import Reading
 
 EVERY_S = 1.0
 EXIT_AGAIN = 75  # EX_TEMPFAIL
@@ -66,6 +64,11 @@ class Reporter:
         self._next_s = time.monotonic() + EVERY_S
         best = self.words.best(progress) if self.words else ""
         self._said |= {"state": "running", "progress": dataclasses.asdict(progress), "best": best}
+        self._write()
+
+    def needs_no_workers(self) -> None:
+        """All that is left to do is done on the head."""
+        self._said["workers_wanted"] = 0
         self._write()
 
     @contextlib.contextmanager
@@ -160,37 +163,31 @@ def run(folder: JobFolder, facts: Facts) -> int:
         if code == EXIT_INTERRUPTED and not folder.cancelled.exists():
             return code  # the machine goes down, and the run goes on when it is up
         summary = found.to_dict()
+        reporter.needs_no_workers()
         with reporter.waiting("storing the results"), alone(folder):
             Aws(facts).sync(data.runs / job.name, f"runs/{job.name}/")
     except ClusterError:
         raise
     except SweepfleetError as error:
         code, said = error.exit_code, str(error)
+        reporter.needs_no_workers()
         if isinstance(error, UsageError):
             said = f"{said}\n{code_that_ran(job)}"
+        elif (run_folder := RunFolder(data.runs / job.name)).ledger.exists():
+            summary = store_rest(folder, run_folder, Aws(facts))
         print(f"error: {said}", flush=True)
-    store_end(folder, Aws(facts), exit_code=code, error=said)
+    tell_end(folder, facts, exit_code=code, error=said)
     reporter.state("ended", exit_code=code, summary=summary, error=said)
     folder.wanted.unlink(missing_ok=True)
     return code
 
 
-def store_end(folder: JobFolder, aws: Aws, *, exit_code: int, error: str) -> None:
-    """Say in the bucket how the run has ended, for whoever cannot ask the head. Raises AwsError."""
-    job, reading = Job.from_json(folder.job.read_text()), Reading.of(folder)
-    end = {
-        "submitted": job.submitted,  # which command it is the end of
-        "ended": time.time(),
-        "exit_code": exit_code,
-        "error": error,
-        "worker_hours": reading.worker_s / 3600,
-        "usd": reading.usd(job),
-        "budget_usd": job.budget_usd,
-    }
-    with TemporaryDirectory() as temporary:
-        file = Path(temporary, "ended.json")
-        file.write_text(json.dumps(end) + "\n")
-        aws.put(file, KEYS.ended(job.name))
+def tell_end(folder: JobFolder, facts: Facts, *, exit_code: int, error: str) -> None:
+    """Say in the bucket how the run has ended; a run whose head may not write there has ended nonetheless."""
+    try:
+        store_end(folder, Aws(facts), exit_code=exit_code, error=error)
+    except AwsError as refused:
+        print(f"{refused}; what a head may, `inv up` brings up to date", flush=True)
 
 
 def code_that_ran(job: Job) -> str:
@@ -221,6 +218,7 @@ def main() -> int:
     except Exception:  # noqa: BLE001 - a defect of ours, and whoever waits for the run must hear of it
         said = traceback.format_exc()
         print(said, flush=True)
+        tell_end(folder, Facts.read(), exit_code=1, error=said)
         Reporter(folder, workers_wanted=0).state("ended", exit_code=1, summary={}, error=said)
         folder.wanted.unlink(missing_ok=True)
         return 0

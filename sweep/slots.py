@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import psutil
 from distributed import Worker, WorkerPlugin, get_worker
 
 from grid.errors import UsageError
@@ -31,11 +32,19 @@ class Slots(WorkerPlugin):  # type: ignore[misc]
     def setup(self, worker: Worker) -> None:
         """Start the runners; they import the target while the worker goes on."""
         ask_for(Path(self._context.root))
-        prepare(self._context, slots=worker.state.nthreads)
+        prepare(self._context, slots=slots_of(self._context, threads=worker.state.nthreads))
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002 - dask's signature
         """End the runners."""
         dismiss(self._context)
+
+
+def slots_of(context: Context, *, threads: int) -> int:
+    """How many points a worker with so many threads runs at once: cores and memory, shared out as the grid says."""
+    slots = threads // context.cpus
+    if context.memory_bytes:
+        slots = min(slots, psutil.virtual_memory().total // context.memory_bytes)
+    return max(1, slots)
 
 
 async def ready(digest: str) -> str | None:

@@ -11,17 +11,20 @@ import fcntl
 import json
 import shutil
 import sys
-import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from grid.errors import SweepfleetError, UsageError
 from sweep.folder import RunFolder, read_json
 from sweep.ledger import Ledger
 from sweep.runs import refresh
 from worker.machine.aws import Aws, AwsError
-from worker.machine.facts import Data, Facts
+from worker.machine.facts import KEYS, Data, Facts
 from worker.machine.job import Job, JobFolder
+from worker.machine.meter import Reading
 
 EXIT_CANCELLED = 130
 
@@ -67,15 +70,44 @@ def snapshot(folder: JobFolder, facts: Facts, *, last: bool) -> None:
     """
     name = Job.from_json(folder.job.read_text()).name
     run = RunFolder(Data(Path(facts.data)).runs / name)
-    with alone(folder), tempfile.TemporaryDirectory(dir=folder.path, prefix=".snapshot-") as place:
+    with alone(folder), TemporaryDirectory(dir=folder.path, prefix=".snapshot-") as place:
         if last and folder.read_progress().get("state") == "ended":
             return
+        if last:
+            store_end(folder, Aws(facts), exit_code=EXIT_CANCELLED, error="It was cancelled.")
         target = RunFolder(Path(place, name))
         copy(run, target)
         Aws(facts).sync(target.path, f"runs/{name}/")
         if last:
             ended = {"state": "ended", "exit_code": EXIT_CANCELLED, "summary": read_json(target.summary), "error": ""}
             folder.write(folder.progress, json.dumps(folder.read_progress() | ended))
+
+
+def store_end(folder: JobFolder, aws: Aws, *, exit_code: int, error: str) -> None:
+    """Say in the bucket how the run has ended, for whoever cannot ask the head. Raises AwsError."""
+    job, reading = Job.from_json(folder.job.read_text()), Reading.of(folder)
+    end = {
+        "submitted": job.submitted,  # which command it is the end of
+        "ended": time.time(),
+        "exit_code": exit_code,
+        "error": error,
+        "worker_hours": reading.worker_s / 3600,
+        "usd": reading.usd(job),
+        "budget_usd": job.budget_usd,
+    }
+    with TemporaryDirectory() as temporary:
+        file = Path(temporary, "ended.json")
+        file.write_text(json.dumps(end) + "\n")
+        aws.put(file, KEYS.ended(job.name))
+
+
+def store_rest(folder: JobFolder, run: RunFolder, aws: Aws) -> dict[str, Any]:
+    """Store what a run that broke off has; its summary. Raises AwsError."""
+    with alone(folder):
+        with contextlib.suppress(SweepfleetError):  # it may have broken off for want of space: the ledger at least
+            refresh(run, always=True)
+        aws.sync(run.path, f"runs/{run.name}/")
+    return read_json(run.summary)
 
 
 def main() -> None:

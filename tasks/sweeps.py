@@ -135,9 +135,8 @@ def _preview_on_stack(c: Context, checked: Any, *, stack: str, workers: str, jso
     its = capacity(
         fleet.outputs,
         fleet.cloud,
+        checked.execution,
         count=workers_wanted(checked, workers=most, max_workers=fleet.outputs.max_workers),
-        at_once=checked.execution.max_parallel,
-        max_cost_usd=checked.execution.max_cost_usd,
         cache=fleet.folder.prices_file,
     )
     for line in preview(checked, runs=runs_folder(c), slots=its.slots, cost=its.line):

@@ -18,6 +18,7 @@ from fleet.on_stack import order
 from fleet.runs import workers_wanted
 from grid.errors import UsageError
 from grid.load import loads
+from grid.sweep import Execution
 from infra.settings import Settings
 from tests.cloud.inprocess import PUBLIC_KEY
 from tests.cloud.moto import moto_server
@@ -102,11 +103,13 @@ def test_settings_of_a_stack_that_is_not_up_will_do(cloud: Cloud, tmp_path: Path
     settings = Settings(ssh_cidrs=("203.0.113.7/32",), ssh_public_key=PUBLIC_KEY, budget_usd=7, **values)
     outputs = dataclasses.replace(OUTPUTS, budget_usd=7, **values)
     found = [
-        capacity(one, cloud, count=3, at_once=5, max_cost_usd=None, cache=tmp_path / "prices.json")
+        capacity(one, cloud, Execution(max_parallel=5, cpus=2), count=3, cache=tmp_path / "prices.json")
         for one in (settings, outputs)
     ]
     assert found[0] == found[1]
-    assert (found[0].slots_each, found[0].slots, found[0].budget) == (4, 5, Budget(7))
+    assert (found[0].slots_each, found[0].slots, found[0].budget) == (2, 5, Budget(7)), (
+        "each point takes two of four cores"
+    )
 
 
 # What the cluster is asked for

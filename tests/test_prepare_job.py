@@ -35,5 +35,5 @@ def test_a_run_whose_code_cannot_be_had_says_so_and_keeps_what_was_known(
     assert done.returncode == 1, done.stderr
     said = folder.read_progress()
     assert said.pop("waiting_for").startswith("its code and environment, which cannot be had: aws s3")
-    assert said == before | {"state": "waiting"}
+    assert said == before | {"state": "waiting", "workers_wanted": 0}, "nobody pays for workers meanwhile"
     assert "404" in done.stdout

@@ -22,7 +22,7 @@ import sweep.job as driving
 from fleet import runs, travel, watch
 from fleet.cloud import Cloud
 from fleet.errors import CancelledError, ClusterError
-from fleet.fetch import MARK, check_place, fetch
+from fleet.fetch import MARK, PARTS, check_place, fetch
 from fleet.on_stack import fetched
 from fleet.remote import HostKeyError
 from fleet.runs import State
@@ -558,7 +558,8 @@ def test_a_fetch_that_was_killed_leaves_nothing_in_the_way(
                 patch.setattr(place, name, kill)
                 with pytest.raises(Killed):
                     bring(cloud, tmp_path / "runs")
-            (folder.path / ".ledger.sqlite.part.1a2b").write_bytes(b"half")
+            (folder.path / PARTS).mkdir()
+            (folder.path / PARTS / "half").write_bytes(b"half")
         bring(cloud, tmp_path / "runs")
         assert contents(folder) == contents(stored.folder)
 
@@ -597,13 +598,26 @@ def test_a_run_of_this_machine_or_another_stack_is_left_alone(cloud: Cloud, stor
 
 
 @pytest.mark.parametrize("key", ["../../evil.txt", "artifacts/../ledger.sqlite", "artifacts//evil.txt", "./evil.txt"])
-def test_a_key_that_leads_elsewhere_stops_everything(cloud: Cloud, stored: Stored, tmp_path: Path, key: str) -> None:
+def test_a_key_that_leads_elsewhere_is_left_out_and_said(
+    cloud: Cloud, stored: Stored, tmp_path: Path, key: str
+) -> None:
     """Out of the folder, or to a file that whoever may write artifacts may not write."""
     stored.put(key, b"evil")
-    with pytest.raises(ClusterError, match="leads elsewhere than its name says"):
-        bring(cloud, tmp_path / "runs")
-    assert not (tmp_path / "runs").exists()
+    said: list[str] = []
+    folder = fetch(cloud, OUTPUTS, "trial", runs=tmp_path / "runs", say=said.append)
+    assert said[0] == (
+        f"Left out runs/trial/{key}, which leads elsewhere than its name says: no point of a sweep writes that."
+    )
+    assert contents(folder) == contents(stored.folder)
     assert not (tmp_path / "evil.txt").exists()
+
+
+@pytest.mark.parametrize("name", [".w.part1", ".cache.parts/x", "n" * 255])
+def test_artifacts_may_have_any_name(cloud: Cloud, stored: Stored, tmp_path: Path, name: str) -> None:
+    stored.put(f"artifacts/ab/{name}", b"mine")
+    for _ in range(2):
+        folder = bring(cloud, tmp_path / "runs")
+        assert (folder.artifacts / "ab" / name).read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize("name", ["", "..", "../trial", "a/b"])

@@ -22,12 +22,15 @@ SWITCH_AFTER = timedelta(hours=2)
 SWITCH_EVERY_S = 600.0
 LOOK_EVERY_S = 30.0  # at the group: its size, and how many machines there are
 METER_EVERY_S = 5.0
+SPENT_S = 120.0  # after which a run that has cost its budget has no workers, whatever its driver does
 
 
 def wanted(data: Data, *, most: int, now_s: float) -> int:
     """How many workers the runs that go on can use, or `inv start` asked for; 0 for none."""
     total = 0
     for folder in going_on(data.jobs):
+        if folder.spent.exists() and now_s - folder.spent.stat().st_mtime > SPENT_S:
+            continue
         facts = _json(folder.progress) or _json(folder.job)
         total += int(facts.get("workers_wanted", 1))
     hold = _json(data.hold)

@@ -39,7 +39,10 @@ def main(facts: Facts, folder: JobFolder) -> int:
     except (AwsError, BringError, OSError, subprocess.CalledProcessError) as error:
         print(error, flush=True)
         why = f"its code and environment, which cannot be had: {error}"
-        folder.write(folder.progress, json.dumps(folder.read_progress() | {"state": "waiting", "waiting_for": why}))
+        folder.write(
+            folder.progress,
+            json.dumps(folder.read_progress() | {"state": "waiting", "waiting_for": why, "workers_wanted": 0}),
+        )
         return 1
     return 0
 
