@@ -558,7 +558,7 @@ def test_a_fetch_that_was_killed_leaves_nothing_in_the_way(
                 patch.setattr(place, name, kill)
                 with pytest.raises(Killed):
                     bring(cloud, tmp_path / "runs")
-            (folder.path / PARTS).mkdir()
+            (folder.path / PARTS).mkdir(exist_ok=True)
             (folder.path / PARTS / "half").write_bytes(b"half")
         bring(cloud, tmp_path / "runs")
         assert contents(folder) == contents(stored.folder)
