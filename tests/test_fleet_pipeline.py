@@ -104,8 +104,6 @@ def test_a_merged_sweep_runs_and_its_end_is_told_once(runner: Runner) -> None:
 
 def test_of_a_sweep_that_is_merged_again_only_what_is_new_runs(runner: Runner) -> None:
     runner.merge(squares__yaml=GRID.replace("VALUES", "1, 2, 3, 5"))
-    runner.job("ci.preview", "--base", "HEAD~1")
-    runner.job("ci.deploy")
     assert "Handed over to the head" in runner.job("ci.sweeps")
     until(runner.ended, what="the sweep has ended", timeout_s=PATIENCE_S)
     assert "| Points done | 4 of 4 |" in runner.summary

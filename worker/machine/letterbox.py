@@ -24,7 +24,9 @@ from worker.machine.in_process import door
 from worker.machine.job import Job, JobFolder
 from worker.machine.take_over import GOES_ON, TAKE_OVER
 
-POLL_S = 30.0  # each look is a call that AWS bills
+POLL_S = 5.0
+REST_S = 30.0  # between two looks when none came for a while: each look is a call that AWS bills
+AWAKE_S = 300.0  # after a letter, or a start: a push comes before a sweep
 ENVIRONMENT = Path("/etc/sweepfleet/machine.env")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 DONE, FAILED, REFUSED = 0, 1, 2  # as the exit codes of the commands that ask for the same
@@ -45,12 +47,16 @@ def serve(facts: Facts) -> None:
     """Do what letters ask for, the oldest first, for ever."""
     aws = door(facts)
     answered: set[str] = set()
+    awake_s = time.monotonic() + AWAKE_S
     while True:
+        before = len(answered)
         try:
             do_all(aws, Data(Path(facts.data)), answered)
         except (AwsError, LaterError) as error:
             print(error, flush=True)
-        time.sleep(POLL_S)
+        if len(answered) > before:
+            awake_s = time.monotonic() + AWAKE_S
+        time.sleep(POLL_S if time.monotonic() < awake_s else REST_S)
 
 
 def do_all(aws: Aws, data: Data, answered: set[str]) -> None:
