@@ -25,7 +25,7 @@ from fleet.errors import ClusterError
 from infra.layout import SSH_PORT, BucketLayout
 from infra.outputs import Outputs
 
-CONNECT_S = 15
+CONNECT_S = 30
 CHUNK_BYTES = 65536
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # what it would print comes as an error of ours
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from worker.context import Context
-from worker.machine.in_process import bucket
+from worker.machine.in_process import bucket, told
 from worker.records import Packet
 
 TRANSFERS = 8  # at once, of one bundle's files
@@ -67,4 +67,4 @@ def _store(file: Path, name: str, key: str) -> None:
         obstore.put(bucket(name), key, file)
     except (BaseError, OSError, ValueError) as error:
         remedy = ". What workers may do, `inv up` brings up to date" if "AccessDenied" in str(error) else ""
-        raise ArtifactsError(f"the artifact {file.name!r} cannot be stored as {key}: {error}{remedy}") from None
+        raise ArtifactsError(f"the artifact {file.name!r} cannot be stored as {key}: {told(error)}{remedy}") from None

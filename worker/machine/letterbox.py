@@ -22,6 +22,7 @@ from worker.machine.bring import BringError, bring_release
 from worker.machine.facts import KEYS, Data, Facts
 from worker.machine.in_process import door
 from worker.machine.job import Job, JobFolder
+from worker.machine.publish import EXIT_AGAIN
 from worker.machine.take_over import GOES_ON, TAKE_OVER
 
 POLL_S = 5.0
@@ -102,7 +103,7 @@ def publish(aws: Aws, sha256: str) -> tuple[int, str]:
 
     Raises:
         BringError: it is not what its name says.
-        LaterError: this machine's boot has not come so far.
+        LaterError: this machine's boot has not come so far, or AWS did not answer.
     """
     if not UV.exists():
         raise LaterError(f"{UV} is not there yet")
@@ -114,9 +115,10 @@ def publish(aws: Aws, sha256: str) -> tuple[int, str]:
     done = subprocess.run(
         [*unit, f"--working-directory={release}", *command], capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        return FAILED, (done.stderr or done.stdout).strip().removeprefix("error: ")
-    return DONE, "published"
+    said = (done.stderr or done.stdout).strip().removeprefix("error: ")
+    if done.returncode == EXIT_AGAIN:
+        raise LaterError(said)
+    return (FAILED, said) if done.returncode else (DONE, "published")
 
 
 def current(aws: Aws) -> str:

@@ -27,6 +27,7 @@ from worker.machine.job import going_on
 ENGINE = ("grid", "worker", "sweep")  # what scheduler, workers and drivers must have the same of
 NOT_ON_MACHINES = ("operator", "dev", "bench")  # dependency groups
 AWAIT_RELEASE = "sweepfleet-boot@await-release.service"
+EXIT_AGAIN = 75  # EX_TEMPFAIL: AWS did not answer, or refused
 KEPT = 5  # releases on the head's disk; the bucket has all of them
 
 
@@ -184,5 +185,8 @@ if __name__ == "__main__":
         fcntl.flock(_lock, fcntl.LOCK_EX)  # two pushes at once: one after the other
         try:
             publish(Facts.read(), _sha256)
-        except (PublishError, BringError, AwsError) as _error:
+        except (PublishError, BringError) as _error:
             sys.exit(f"error: {_error}")
+        except AwsError as _error:
+            print(f"error: {_error}", file=sys.stderr)
+            sys.exit(EXIT_AGAIN)
