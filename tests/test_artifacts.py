@@ -116,9 +116,7 @@ def test_what_points_wrote_is_in_the_bucket_and_nowhere_else(s3: Moto, tmp_path:
 
 def test_a_point_whose_files_cannot_be_stored_is_not_done(s3: Moto, tmp_path: Path) -> None:
     """The sweep breaks off and says what could not be stored, and where."""
-    with pytest.raises(
-        BrokenSweepError, match=r"the artifact '\d+.txt' cannot be stored as runs/.*NoSuchBucket"
-    ):
+    with pytest.raises(BrokenSweepError, match=r"the artifact '\d+.txt' cannot be stored as runs/.*NoSuchBucket"):
         sweep(tmp_path, url="s3://no-such-bucket/runs/trial/artifacts")
     assert not (tmp_path / "runs" / "trial" / "results.parquet").exists()
     assert len(list((tmp_path / "scratch").iterdir())) > 0, "nor are they lost"
