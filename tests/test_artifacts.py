@@ -16,10 +16,10 @@ from sweep.engine_errors import BrokenSweepError
 from sweep.progress import Silent
 from sweep.run import Request, run_sweep
 from sweep.summary import Summary
-from tests.cloud.moto import Moto, moto_server
-from worker.machine import in_process
+from tests.cloud.moto import Moto
+from tests.here import bucket_here
 
-REGION, BUCKET = "us-east-1", "stack-bucket"
+BUCKET = "stack-bucket"
 GRID = """
 name: trial
 run: fit:fit
@@ -45,19 +45,9 @@ def fit(a, artifact_dir):
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Moto]:
-    """A bucket, for the workers of this process."""
-    with moto_server(REGION) as moto:
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ENDPOINT_URL": moto.endpoint,
-        }.items():
-            monkeypatch.setenv(name, value)
-        moto.client("s3").create_bucket(Bucket=BUCKET)
-        in_process.bucket.cache_clear()
+    """A bucket, for what machines do in this process."""
+    with bucket_here(monkeypatch, BUCKET) as moto:
         yield moto
-        in_process.bucket.cache_clear()
 
 
 def stored(s3: Moto) -> dict[str, bytes]:

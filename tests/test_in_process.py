@@ -7,30 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.cloud.moto import Moto, moto_server
+from tests.cloud.moto import Moto
+from tests.here import bucket_here
 from tests.test_machine import MACHINE
-from worker.machine import in_process
 from worker.machine.aws import AwsError
 from worker.machine.facts import Facts
 from worker.machine.in_process import InProcess, door
 
-REGION = "us-east-1"
-
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Moto]:
-    with moto_server(REGION) as moto:
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_ENDPOINT_URL": moto.endpoint,
-        }.items():
-            monkeypatch.setenv(name, value)
-        moto.client("s3").create_bucket(Bucket=MACHINE.bucket)
-        in_process.bucket.cache_clear()
+    """A bucket, for what machines do in this process."""
+    with bucket_here(monkeypatch, MACHINE.bucket) as moto:
         yield moto
-        in_process.bucket.cache_clear()
 
 
 @pytest.fixture
