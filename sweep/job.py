@@ -27,7 +27,7 @@ from sweep.engine_errors import ClusterError
 from sweep.folder import RunFolder, read_json
 from sweep.progress import Words
 from sweep.run import EXIT_INTERRUPTED, Request, run_sweep
-from sweep.snapshot import alone, store_end, store_rest
+from sweep.snapshot import alone, store_rest, tell_end
 from worker.machine import dask_command
 from worker.machine.aws import Aws, AwsError
 from worker.machine.facts import HOME, SCRATCH, Data, Facts
@@ -180,14 +180,6 @@ def run(folder: JobFolder, facts: Facts) -> int:
     reporter.state("ended", exit_code=code, summary=summary, error=said)
     folder.wanted.unlink(missing_ok=True)
     return code
-
-
-def tell_end(folder: JobFolder, facts: Facts, *, exit_code: int, error: str) -> None:
-    """Say in the bucket how the run has ended; a run whose head may not write there has ended nonetheless."""
-    try:
-        store_end(folder, Aws(facts), exit_code=exit_code, error=error)
-    except AwsError as refused:
-        print(f"{refused}; what a head may, `inv up` brings up to date", flush=True)
 
 
 def code_that_ran(job: Job) -> str:

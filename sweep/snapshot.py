@@ -73,17 +73,27 @@ def snapshot(folder: JobFolder, facts: Facts, *, last: bool) -> None:
     with alone(folder), TemporaryDirectory(dir=folder.path, prefix=".snapshot-") as place:
         if last and folder.read_progress().get("state") == "ended":
             return
-        if last:
-            store_end(folder, Aws(facts), exit_code=EXIT_CANCELLED, error="It was cancelled.")
         target = RunFolder(Path(place, name))
-        copy(run, target)
-        Aws(facts).sync(target.path, f"runs/{name}/")
+        try:
+            copy(run, target)
+            Aws(facts).sync(target.path, f"runs/{name}/")
+        finally:
+            if last:  # after its results, for whoever comes for them; and where there are none
+                tell_end(folder, facts, exit_code=EXIT_CANCELLED, error="It was cancelled.")
         if last:
             ended = {"state": "ended", "exit_code": EXIT_CANCELLED, "summary": read_json(target.summary), "error": ""}
             folder.write(folder.progress, json.dumps(folder.read_progress() | ended))
 
 
-def store_end(folder: JobFolder, aws: Aws, *, exit_code: int, error: str) -> None:
+def tell_end(folder: JobFolder, facts: Facts, *, exit_code: int, error: str) -> None:
+    """Say in the bucket how the run has ended; a run whose head may not write there has ended nonetheless."""
+    try:
+        _store_end(folder, Aws(facts), exit_code=exit_code, error=error)
+    except AwsError as refused:
+        print(f"{refused}; what a head may, `inv up` brings up to date", flush=True)
+
+
+def _store_end(folder: JobFolder, aws: Aws, *, exit_code: int, error: str) -> None:
     """Say in the bucket how the run has ended, for whoever cannot ask the head. Raises AwsError."""
     job, reading = Job.from_json(folder.job.read_text()), Reading.of(folder)
     end = {
