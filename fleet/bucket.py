@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
 from fleet.cloud import Cloud, told
 from fleet.errors import ClusterError
@@ -31,6 +33,17 @@ def contents(cloud: Cloud, bucket: str) -> Contents | None:
         except s3.exceptions.NoSuchBucket:
             return None
     return Contents(objects, size_bytes)
+
+
+def get_json(cloud: Cloud, bucket: str, key: str, *, doing: str) -> dict[str, Any] | None:
+    """An object that is JSON; None when it is not there. Raises ClusterError: AWS refuses, what is being done."""
+    s3 = cloud.client("s3")
+    with told(doing):
+        try:
+            found: dict[str, Any] = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        except s3.exceptions.NoSuchKey:
+            return None
+    return found
 
 
 def empty(cloud: Cloud, bucket: str) -> int:

@@ -19,6 +19,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from fleet import travel
+from fleet.bucket import get_json
 from fleet.cloud import Cloud, told
 from fleet.console import last_lines
 from fleet.errors import ClusterError, NothingToDo
@@ -82,16 +83,13 @@ class Letterbox:
         self._put(KEYS.first, {"key": KEYS.release(release.sha256), "sha256": release.sha256})
 
     def _answer(self, letter: str, *, patience_s: float) -> dict[str, Any]:
-        s3, end_s = self._s3, time.monotonic() + patience_s
+        end_s = time.monotonic() + patience_s
         while time.monotonic() < end_s:
-            with told("read the head's answer"):
-                try:
-                    body = s3.get_object(Bucket=self.outputs.bucket, Key=KEYS.answer(letter))["Body"].read()
-                except s3.exceptions.NoSuchKey:
-                    time.sleep(POLL_S)
-                    continue
-            answer: dict[str, Any] = json.loads(body)
-            return answer
+            key = KEYS.answer(letter)
+            answer = get_json(self.cloud, self.outputs.bucket, key, doing="read the head's answer")
+            if answer is not None:
+                return answer
+            time.sleep(POLL_S)
         raise ClusterError(
             f"The head did not answer in {patience_s:.0f} s; it does what was asked as soon as it can. "
             f"{last_lines(self.cloud, self.outputs.head_id)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from fleet import runs
@@ -123,19 +123,13 @@ def fetched(fleet: Fleet, last: State, name: str, *, runs_folder: Path, say: Cal
         raise CancelledError(
             f"The run {name} was cancelled before it had results. The same inv sweep begins it again."
         )
-    summary = summary_of(last)
+    summary = Summary.of(last.summary)
     if summary is None:
         raise ClusterError(f"The run {name} ended without results: {last.error or 'look at inv logs'}")
     folder = fetch(fleet.cloud, fleet.outputs, name, runs=runs_folder, say=say)
     if last.error:
         say(f"The run broke off: {last.error}")
     return Ended(summary, last.exit_code, folder.path, _cost(fleet, name))
-
-
-def summary_of(last: State) -> Summary | None:
-    """The summary that a run ended with; None when it ended without one, or in another version's words."""
-    known = {each.name for each in fields(Summary)}
-    return Summary(**last.summary) if set(last.summary) == known else None
 
 
 def _cost(fleet: Fleet, name: str) -> Cost | None:

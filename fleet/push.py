@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from fleet.bucket import get_json
 from fleet.cloud import Cloud, told
 from fleet.errors import ClusterError, NothingToDo
 from fleet.release import Release, label
@@ -192,10 +192,4 @@ def _publish(head: Host, sha256: str) -> None:
 
 
 def _note(cloud: Cloud, outputs: Outputs, key: str) -> dict[str, Any] | None:
-    s3 = cloud.client("s3")
-    with told("read the release"):
-        try:
-            note: dict[str, Any] = json.loads(s3.get_object(Bucket=outputs.bucket, Key=key)["Body"].read())
-        except s3.exceptions.NoSuchKey:
-            return None
-    return note
+    return get_json(cloud, outputs.bucket, key, doing="read the release")

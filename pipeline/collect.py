@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from fleet.bucket import get_json
 from fleet.cloud import told
 from fleet.fleet import Fleet
 from grid.errors import SweepfleetError
 from infra.layout import BucketLayout
 from pipeline.markdown import table, text
 from pipeline.marks import Mark, Marks
-from sweep.folder import RunFolder
+from sweep.folder import RunFolder, read_json
 from sweep.progress import duration
 from sweep.query import select
 from sweep.say import STATES
@@ -60,7 +60,9 @@ def collect(fleet: Fleet, *, into: Path) -> tuple[list[End], list[Mark]]:
     for mark in Marks(fleet.cloud, fleet.outputs).all():
         if mark.collected:
             continue
-        said = _read(fleet, KEYS.ended(mark.name))
+        said = get_json(
+            fleet.cloud, fleet.outputs.bucket, KEYS.ended(mark.name), doing=f"look for the end of {mark.name}"
+        )
         if said is None or said["submitted"] < mark.submitted:  # of the command before
             going_on.append(mark)
         else:
@@ -106,28 +108,11 @@ def _brought(fleet: Fleet, prefix: str, folder: RunFolder) -> tuple[Summary | No
     folder.path.mkdir(parents=True, exist_ok=True)
     for file in (folder.report, folder.summary, folder.csv, folder.parquet):
         _fetch(fleet, f"{prefix}{file.name}", file)
-    summary = _summary(folder)
+    summary = Summary.of(read_json(folder.summary))
     best = summary.best if summary else None
     if not best or not folder.parquet.exists():
         return summary, None
     return summary, select(folder.parquet, where=None, best=BEST, metric=(best["metric"], best["goal"]))
-
-
-def _summary(folder: RunFolder) -> Summary | None:
-    if not folder.summary.exists():
-        return None
-    found = json.loads(folder.summary.read_text())
-    return Summary(**found) if set(found) == {each.name for each in fields(Summary)} else None
-
-
-def _read(fleet: Fleet, key: str) -> dict[str, Any] | None:
-    s3 = fleet.cloud.client("s3")
-    with told(f"read {key}"):
-        try:
-            found: dict[str, Any] = json.loads(s3.get_object(Bucket=fleet.outputs.bucket, Key=key)["Body"].read())
-        except s3.exceptions.NoSuchKey:
-            return None
-    return found
 
 
 def _fetch(fleet: Fleet, key: str, file: Path) -> None:

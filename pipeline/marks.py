@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
+from fleet.bucket import get_json
 from fleet.cloud import Cloud, told
 from infra.layout import BucketLayout
 from infra.outputs import Outputs
@@ -43,13 +44,9 @@ class Marks:
 
     def get(self, name: str) -> Mark | None:
         """A sweep's mark; None when it was never handed over."""
-        s3 = self.cloud.client("s3")
-        with told("read what was handed over"):
-            try:
-                body = s3.get_object(Bucket=self.outputs.bucket, Key=f"{PREFIX}{name}.json")["Body"].read()
-            except s3.exceptions.NoSuchKey:
-                return None
-        return Mark(**json.loads(body))
+        key = f"{PREFIX}{name}.json"
+        found = get_json(self.cloud, self.outputs.bucket, key, doing="read what was handed over")
+        return None if found is None else Mark(**found)
 
     def put(self, mark: Mark) -> None:
         """Remember it."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from grid.errors import UsageError
 from grid.space import Count, Space
@@ -168,8 +167,7 @@ def _may_be_left(space: Space, ledger: Ledger) -> bool:
 
 def _summary(folder: RunFolder) -> Summary | None:
     """The run's summary; None when there is none, or it is damaged or of another version."""
-    found: dict[str, Any] = read_json(folder.summary)
-    return Summary(**found) if set(found) == {each.name for each in fields(Summary)} else None
+    return Summary.of(read_json(folder.summary))
 
 
 def _says_ended(summary: Summary | None, plan: str, counts: Counts) -> bool:

@@ -7,7 +7,8 @@ import json
 import resource
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +44,11 @@ class Summary:
     best: dict[str, Any] | None
     notes: list[str] = field(default_factory=list)
     plan: str = ""  # its digest
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> Summary | None:
+        """The summary that `to_dict` gave; None when it is none, or of another version."""
+        return cls(**found) if set(found) == {each.name for each in fields(cls)} else None
 
     def to_dict(self) -> dict[str, Any]:
         """The content of summary.json."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 from datetime import UTC, datetime
-from typing import Any
 
 from invoke.collection import Collection
 from invoke.context import Context
@@ -13,17 +12,10 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from tasks.ci_sweeps import results, sweeps
-from tasks.front import ROOT, STACK_HELP, speaking
+from tasks.front import STACK_HELP, open_cluster, speaking
 
 REFUSED, FAILED = 1, 3  # exit codes
 say = functools.partial(print, flush=True)
-
-
-def open_cluster(stack: str) -> Any:
-    """The stack that a job means."""
-    from fleet.cluster import open_cluster
-
-    return open_cluster(ROOT, asked=stack, say=say)
 
 
 def _base() -> str:

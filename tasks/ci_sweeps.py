@@ -11,18 +11,14 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from tasks.front import ROOT, STACK_HELP, speaking
+from tasks.front import STACK_HELP, open_cluster, open_fleet, speaking
 
 COLLECTED = "collected"
 
 
 def cluster_of(stack: str) -> Any:
     """The cluster of a stack that may have been made by another checkout: its outputs are asked for anew."""
-    from fleet.cluster import open_cluster
-    from fleet.fleet import open_fleet
-
-    cluster = open_cluster(ROOT, asked=stack, say=functools.partial(print, flush=True))
-    return open_fleet(ROOT, asked=cluster.refresh().stack)
+    return open_fleet(open_cluster(stack).refresh().stack)
 
 
 @task(help={"stack": STACK_HELP})
@@ -46,15 +42,14 @@ def sweeps(c: Context, stack: str = "") -> None:
 @speaking
 def results(c: Context, stack: str = "", into: str = COLLECTED) -> None:
     """Tell what came of the sweeps that have ended since the last time, and bring their reports here."""
+    from pipeline import github
     from pipeline.collect import collect, summary_part, told_of
 
     fleet = cluster_of(stack)
     ends, going_on = collect(fleet, into=Path(into))
     said = summary_part(ends, going_on)
     print(said, flush=True)
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a") as file:
-            file.write(said + "\n")
+    github.summarise(os.environ, said)
     told_of(fleet, ends)
     if bad := [end.mark.name for end in ends if end.exit_code]:
         raise Exit(f"These did not end well: {', '.join(bad)}", 1)

@@ -27,6 +27,13 @@ def open_fleet(stack: str) -> Any:
     return open_fleet(ROOT, asked=stack)
 
 
+def open_cluster(stack: str, **options: Any) -> Any:
+    """The stack that a task means, up or not; what it has to say is printed at once."""
+    from fleet.cluster import open_cluster
+
+    return open_cluster(ROOT, asked=stack, say=functools.partial(print, flush=True), **options)
+
+
 def speaking(body: Callable[..., None]) -> Callable[..., None]:
     """Turn the errors that a user can act on into a message and an exit code; any other keeps its traceback."""
 

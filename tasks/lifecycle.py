@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import sys
 from typing import Any
 
@@ -11,14 +10,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from tasks.front import ROOT, STACK_HELP, shown, speaking
-
-
-def _cluster(stack: str, **options: Any) -> Any:
-    """The cluster that a task means; what it has to say is printed at once."""
-    from fleet.cluster import open_cluster
-
-    return open_cluster(ROOT, asked=stack, say=functools.partial(print, flush=True), **options)
+from tasks.front import ROOT, STACK_HELP, open_cluster, shown, speaking
 
 
 def _show_outputs(outputs: Any) -> None:
@@ -38,7 +30,7 @@ def _show_outputs(outputs: Any) -> None:
 @speaking
 def up(c: Context, stack: str = "", *, yes: bool = False, renew_head: bool = False) -> None:
     """Make the cluster, or bring it to its settings: shows what it will do, asks, does it."""
-    cluster = _cluster(stack, renew_head=renew_head)
+    cluster = open_cluster(stack, renew_head=renew_head)
     outputs = cluster.up(yes=yes, address_url=c.config.checkip)
     print(f"The stack {outputs.stack} is up in {outputs.region}; no workers run.")
     print(f"Head {outputs.head_ip} · bucket {outputs.bucket} · outputs in {shown(cluster.folder.outputs_file)}")
@@ -49,7 +41,7 @@ def up(c: Context, stack: str = "", *, yes: bool = False, renew_head: bool = Fal
 @speaking
 def preview_(c: Context, stack: str = "") -> None:
     """Show what `inv up` would do; change nothing."""
-    _cluster(stack).preview()
+    open_cluster(stack).preview()
 
 
 @task(
@@ -64,7 +56,7 @@ def down(c: Context, stack: str = "", *, yes: bool = False, purge: bool = False)
     """Destroy the cluster: says what is lost, and asks. The bucket with results is kept."""
     from fleet.cluster import confirm
 
-    cluster = _cluster(stack)
+    cluster = open_cluster(stack)
     print("\n".join(cluster.losses(purge=purge)))
     confirm("Go on?", yes=yes, ask=input, interactive=sys.stdin.isatty())
     cluster.down(purge=purge)
@@ -74,7 +66,7 @@ def down(c: Context, stack: str = "", *, yes: bool = False, purge: bool = False)
 @speaking
 def outputs(c: Context, stack: str = "", *, refresh: bool = False, json: bool = False) -> None:
     """Show what the stack is made of: addresses, names, ids."""
-    cluster = _cluster(stack)
+    cluster = open_cluster(stack)
     found = cluster.refresh() if refresh else cluster.outputs()
     if json:
         print(found.to_json(), end="")
