@@ -30,7 +30,7 @@ from pathlib import Path
 
 
 def fit(i: int) -> dict[str, float]:
-    while not Path("/tmp/go").exists():
+    while i < 100 and not Path("/tmp/go").exists():  # a machine that joins later has no such file
         time.sleep(0.1)
     time.sleep(0.2)
     return {"value": i * 2.0}

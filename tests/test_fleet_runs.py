@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import polars as pl
@@ -125,6 +125,18 @@ def workers(laptop: Laptop) -> list[MachineHandle]:
     return [laptop.cloud.machine(name) for name in on if name != laptop.outputs.head_id]
 
 
+def open_gates(laptop: Laptop, process: subprocess.Popen[str]) -> None:
+    """Let go what waits on any worker, also on one that comes later, until the process has ended."""
+
+    def ended() -> bool:
+        for machine in workers(laptop):
+            with suppress(AssertionError, ProcessLookupError):  # it is going
+                machine.run(["touch", "/run/gate-is-open"])
+        return process.poll() is not None
+
+    until(ended, what="the run ends", timeout_s=600)
+
+
 def table(laptop: Laptop, name: str) -> pl.DataFrame:
     return pl.read_parquet(laptop.path / "runs" / name / "results.parquet").sort("point_id")
 
@@ -178,13 +190,13 @@ def test_a_run_is_looked_at_stopped_and_taken_up_again(laptop: Laptop, second: L
     before = table(second, "stopped")
     assert before.height == 20
     assert "The run stopped has ended already" in laptop.inv("cancel", "--name", "stopped", code=2).stderr
-    for machine in workers(laptop):
-        machine.run(["touch", "/run/gate-is-open"])
-    done = laptop.inv(*command, "--json")
-    ended = json.loads(done.stdout)
+    with watching(laptop, *command, "--json") as process:
+        open_gates(laptop, process)
+        done = rest(process)
+    ended = json.loads(done[done.index("{") :])
     assert (ended["done"], ended["resumed"]) == (POINTS, before.height)
     assert ended["computed"] == POINTS - before.height
-    assert "Target: stack dev" in done.stderr
+    assert "Target: stack dev" in done
     after = table(laptop, "stopped")
     kept = after.filter(pl.col("point_id").is_in(before["point_id"].implode()))
     assert kept.equals(before)  # with the time at which each was started
