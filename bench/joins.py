@@ -34,7 +34,8 @@ from tests.cloud.rehearsed import Laptop
 
 RESULTS = Path(__file__).with_name("joins.json")
 COUNTS = (1, 5, 10, 20, 30)
-SPARE = 0.4  # cores that the head, the stand-in for S3 and this program have to themselves
+BUSY = 0.4  # of this machine's cores, by all workers together: what is left keeps them from waiting for it
+CURRENT = "opt/sweepfleet/current"  # a link made when a machine has its release and its environment
 UNIT = "sweepfleet-boot@await-release.service"
 # As a machine is when its boot has come this far for the first time.
 FORGET = f"""\
@@ -54,12 +55,15 @@ class Sample:
     workers: int
     share: float  # of a core, that each had
     all_s: float  # from the first start to the last join
-    worker_s: tuple[float, ...]  # each worker's own time, from its start to its join
+    fetched_s: tuple[float, ...]  # each one's own time, from its start until release and environment are on its disk
+    joined_s: tuple[float, ...]  # and from then until it has joined: what it needs the head for
     worker_cpu_s: float  # processor time of a worker, the mean
     head_cpu_s: float  # of the head, in all that time
     head_idle_cpu_s: float  # what it would have used in that time anyway
     head_sent_bytes: int  # by the head to anybody
     laptop_requests: int  # by the operator to AWS
+    rig_cpu_s: float  # of the stand-ins for S3, for the metadata services and for the rest of AWS
+    disk_written_bytes: int  # by all machines, to the one disk they have here
     busy_cores: float  # of this machine, by everything on it
 
 
@@ -111,24 +115,34 @@ class Fleet:
         idle = idle_rate(self.head)
         used, head_used = [one.used_s for one in chosen], self.head.used_s
         sent, asked = bytes_sent(self.head), len(self.requests())
+        rig_used, written = self.rig_cpu_s(), disk_written()
         began_us, clock, cpu = time.time_ns() // 1000, time.monotonic(), machine_cpu_s()
         everywhere(chosen, lambda one: one.run(["systemctl", "start", "--no-block", UNIT]))
         until(lambda: len(self.joined(began_us)) >= count, what="all have joined", timeout_s=JOIN_S)
         at, wall_s = self.joined(began_us), time.monotonic() - clock
+        times = [(started_us(one), fetched_us(one), at[one.instance_id]) for one in chosen]
         sample = Sample(
             workers=count,
             share=share,
             all_s=(max(at.values()) - began_us) / 1e6,
-            worker_s=tuple((at[one.instance_id] - started_us(one)) / 1e6 for one in chosen),
+            fetched_s=tuple((fetched - started) / 1e6 for started, fetched, _ in times),
+            joined_s=tuple((joined - fetched) / 1e6 for _, fetched, joined in times),
             worker_cpu_s=statistics.mean(one.used_s - before for one, before in zip(chosen, used, strict=True)),
             head_cpu_s=self.head.used_s - head_used,
             head_idle_cpu_s=idle * wall_s,
             head_sent_bytes=bytes_sent(self.head) - sent,
             laptop_requests=len(self.requests()) - asked,
+            rig_cpu_s=self.rig_cpu_s() - rig_used,
+            disk_written_bytes=disk_written() - written,
             busy_cores=(machine_cpu_s() - cpu) / wall_s,
         )
         everywhere(chosen, lambda one: one.limit(0))
         return sample
+
+    def rig_cpu_s(self) -> float:
+        """The processor time that the rig itself has used."""
+        used = psutil.Process(self.cloud.rig_pid).cpu_times()
+        return float(used.user + used.system)
 
     def requests(self) -> list[Any]:
         """What the operator's laptop has asked of AWS."""
@@ -159,6 +173,17 @@ def started_us(machine: MachineHandle) -> int:
     return int(seconds)
 
 
+def fetched_us(machine: MachineHandle) -> int:
+    """When it had its release and its environment; read from outside."""
+    return (machine.disk.changes / CURRENT).lstat().st_mtime_ns // 1000
+
+
+def disk_written() -> int:
+    """Bytes that have been written to this machine's disks."""
+    counters = psutil.disk_io_counters()
+    return counters.write_bytes if counters else 0
+
+
 def bytes_sent(machine: MachineHandle) -> int:
     """What has left its network card."""
     lines = machine.run(["cat", "/proc/net/dev"]).stdout.splitlines()
@@ -180,16 +205,23 @@ def machine_cpu_s() -> float:
 
 def table(samples: Sequence[Sample]) -> Iterator[str]:
     """The curve, as a table in Markdown."""
-    yield "| Workers | All joined, s | One worker, s | Its CPU, s | Head's CPU, s | Head sent, kB | Busy cores |"
-    yield "|--:|--:|--:|--:|--:|--:|--:|"
+    yield (
+        "| Workers | All joined, s | Fetched, s | Then joined, s | Its CPU, s | Head's CPU, s | Head sent, kB "
+        "| Rig's CPU, s | Written, GB | Busy cores |"
+    )
+    yield "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
     for one in samples:
-        fastest, middle, slowest = min(one.worker_s), statistics.median(one.worker_s), max(one.worker_s)
         head = f"{one.head_cpu_s:.0f} ({one.head_idle_cpu_s:.0f} without them)"
-        sent = f"{one.head_sent_bytes / 1000:,.0f}"
         yield (
-            f"| {one.workers} | {one.all_s:.0f} | {middle:.0f} ({fastest:.0f} to {slowest:.0f}) "
-            f"| {one.worker_cpu_s:.1f} | {head} | {sent} | {one.busy_cores:.1f} |"
+            f"| {one.workers} | {one.all_s:.0f} | {spread(one.fetched_s)} | {spread(one.joined_s)} "
+            f"| {one.worker_cpu_s:.1f} | {head} | {one.head_sent_bytes / 1000:,.0f} "
+            f"| {one.rig_cpu_s:.0f} | {one.disk_written_bytes / 1e9:.1f} | {one.busy_cores:.1f} |"
         )
+
+
+def spread(seconds: Sequence[float]) -> str:
+    """The middle one, and between what they are."""
+    return f"{statistics.median(seconds):.0f} ({min(seconds):.0f} to {max(seconds):.0f})"
 
 
 @contextmanager
@@ -215,7 +247,7 @@ def main() -> None:
     if int(WATCHES.read_text()) < needed:
         sys.exit(f"error: so many machines need more of the kernel: sysctl -w fs.inotify.max_user_instances={needed}")
     cores = len(os.sched_getaffinity(0))
-    share = (cores - SPARE) / counts[-1]
+    share = BUSY * cores / counts[-1]
     with fleet(counts[-1]) as made:
         samples = []
         for count in counts:

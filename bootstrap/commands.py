@@ -30,11 +30,12 @@ def variables(*, region: str, backend: str, deploy_role: str, preview_role: str)
     }
 
 
-def stack_init(*, backend: str, provider: str) -> list[str]:
-    """How the cluster's stack is made, with the key that guards its secrets."""
+def stack_init(*, backend: str, provider: str, boundary: str) -> list[str]:
+    """How the cluster's stack is made, with the key that guards its secrets and the bounds of its machines."""
     return [
         f"pulumi login {shlex.quote(backend)}",
         f"pulumi stack init {STACK} --secrets-provider={shlex.quote(provider)}",
+        f"pulumi config set permissionsBoundary {shlex.quote(boundary)}",
     ]
 
 

@@ -9,7 +9,7 @@ import pulumi_aws as aws
 from pulumi.runtime.config import CONFIG
 
 from bootstrap.commands import backend_url, secrets_provider, set_variables, stack_init, variables
-from bootstrap.policies import PLANS, deploy_policy, operator_statements, preview_policy
+from bootstrap.policies import PLANS, deploy_policy, machines_boundary, operator_statements, preview_policy
 from bootstrap.settings import PROJECT, Settings, read
 from bootstrap.trust import AUDIENCE, deploy_trust, issuer_url, preview_trust
 from infra.layout import OWNER_TAG
@@ -18,7 +18,15 @@ from infra.storage import Storage
 PLANS_DAYS = 90  # for a plan to be applied; by then it is another's turn
 OLD_STATE_DAYS = 365  # a state that was overwritten can be had back for this long
 KEY_DAYS = 30  # before a key that was deleted is gone, and all secrets with it: AWS's longest
-OUTPUTS = ("backend_url", "secrets_provider", "deploy_role", "preview_role", "variables", "commands")
+OUTPUTS = (
+    "backend_url",
+    "secrets_provider",
+    "permissions_boundary",
+    "deploy_role",
+    "preview_role",
+    "variables",
+    "commands",
+)
 SESSION_S = 3600  # AWS's shortest; a deployment takes minutes
 
 
@@ -57,11 +65,21 @@ def declare() -> None:
     alias = aws.kms.Alias(name, name=f"alias/{name}", target_key_id=key.key_id, opts=kept)
     issuer = _identity_provider(name, settings, here)
     operator = operator_statements()
-    known = pulumi.Output.all(storage.bucket_arn, key.arn)
+    boundary = aws.iam.Policy(
+        f"{name}-machines",
+        name=f"{name}-machines",
+        description="What machines of clusters may at most; their roles have it as their permissions boundary",
+        policy=machines_boundary(),
+        tags={"Name": f"{name}-machines"},
+        opts=here,
+    )
+    known = pulumi.Output.all(storage.bucket_arn, key.arn, boundary.arn)
     deploy = _role(
         f"{name}-deploy",
         trust=issuer.apply(lambda arn: deploy_trust(settings, provider_arn=arn)),
-        policy=known.apply(lambda arns: deploy_policy(operator, state_arn=arns[0], key_arn=arns[1])),
+        policy=known.apply(
+            lambda arns: deploy_policy(operator, state_arn=arns[0], key_arn=arns[1], boundary_arn=arns[2])
+        ),
         opts=here,
     )
     preview = _role(
@@ -70,7 +88,7 @@ def declare() -> None:
         policy=known.apply(lambda arns: preview_policy(operator, state_arn=arns[0], key_arn=arns[1])),
         opts=here,
     )
-    outputs = pulumi.Output.all(storage.bucket, alias.name, deploy, preview).apply(
+    outputs = pulumi.Output.all(storage.bucket, alias.name, boundary.arn, deploy, preview).apply(
         lambda known: _outputs(settings, region, *known)
     )
     for output in OUTPUTS:
@@ -108,7 +126,7 @@ def _role(
 
 
 def _outputs(
-    settings: Settings, region: str, bucket: str, alias: str, deploy_role: str, preview_role: str
+    settings: Settings, region: str, bucket: str, alias: str, boundary: str, deploy_role: str, preview_role: str
 ) -> dict[str, Any]:
     """What an administrator carries on to the repository."""
     backend = backend_url(bucket=bucket, region=region)
@@ -117,8 +135,12 @@ def _outputs(
     return {
         "backend_url": backend,
         "secrets_provider": provider,
+        "permissions_boundary": boundary,
         "deploy_role": deploy_role,
         "preview_role": preview_role,
         "variables": values,
-        "commands": [*stack_init(backend=backend, provider=provider), *set_variables(settings.forge, values)],
+        "commands": [
+            *stack_init(backend=backend, provider=provider, boundary=boundary),
+            *set_variables(settings.forge, values),
+        ],
     }

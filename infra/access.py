@@ -14,7 +14,14 @@ class MachineRole(pulumi.ComponentResource):
     role_id: pulumi.Output[str]  # AROA...: with a colon and the instance's id, the caller's ${aws:userid}
     profile: aws.iam.InstanceProfile
 
-    def __init__(self, name: str, *, description: str, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        description: str,
+        permissions_boundary: str = "",
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
         super().__init__("sweepfleet:infra:MachineRole", name, None, opts)
         self._name = name
         self._children = pulumi.ResourceOptions(parent=self)
@@ -22,6 +29,7 @@ class MachineRole(pulumi.ComponentResource):
             f"{name}-role",
             assume_role_policy=EC2_MAY_ASSUME,
             description=description,
+            permissions_boundary=permissions_boundary or None,
             tags={"Name": name},
             opts=self._children,
         )

@@ -25,6 +25,8 @@ EGRESS = ("none", "public", "nat")
 MOST_WORKERS = 1000
 MOST_TYPES = 40  # overrides that an autoscaling group takes
 DISK_GB = (16, 16384)  # what system, code and environment need; the largest gp3 volume
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html: AWS's own policies have no account
+POLICY_ARN = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/[\w+=,.@/-]{1,512}", re.ASCII)
 AMI_ID = re.compile(r"ami-([0-9a-f]{8}|[0-9a-f]{17})")
 PUBLIC_KEY = re.compile(r"(ssh-ed25519|ssh-rsa) [A-Za-z0-9+/]+={0,3}( .*)?")  # what EC2 imports
 STACK_NAME = re.compile(r"(?=.{1,24}$)[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -233,7 +235,7 @@ def numbers(found: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def texts(found: Mapping[str, Any]) -> Iterator[Problem]:
-    """Owner, egress, image and addresses."""
+    """Owner, egress, image, boundary and addresses."""
     owner = found.get("owner", "x")
     if not TAG_VALUE.fullmatch(owner):
         allowed = "1 to 256 letters, digits, spaces and . : / = + - @ _"
@@ -242,6 +244,9 @@ def texts(found: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("workerEgress", f"`{found['worker_egress']}` is none of {', '.join(EGRESS)}.", "none")
     if found.get("ami_id") and not AMI_ID.fullmatch(found["ami_id"]):
         yield Problem("amiId", f"`{found['ami_id']}` is no image id: ami- and 8 or 17 hexadecimal digits.")
+    if found.get("permissions_boundary") and not POLICY_ARN.fullmatch(found["permissions_boundary"]):
+        said = f"`{found['permissions_boundary'][:80]}` is no ARN of a policy."
+        yield Problem("permissionsBoundary", said, "arn:aws:iam::123456789012:policy/boundary")
     yield from _url("packageIndex", found.get("package_index"), "https://pypi.org/simple")
     if found.get("endpoint_url"):
         yield from _url("endpointUrl", found["endpoint_url"], "http://localhost:4566")

@@ -71,8 +71,13 @@ def declare() -> None:
     # An endpoint of the user's own may have no TLS, and a policy that asks for it would shut everybody out.
     storage = Storage(name, tls_only=not settings.endpoint_url.startswith("http://"), opts=here)
     key = aws.ec2.KeyPair(f"{name}-key", public_key=settings.ssh_public_key, tags={"Name": name}, opts=here)
-    head_role = MachineRole(f"{name}-head", description=f"The head of {name}", opts=here)
-    worker_role = MachineRole(f"{name}-worker", description=f"A worker of {name}", opts=here)
+    boundary = settings.permissions_boundary
+    head_role = MachineRole(
+        f"{name}-head", description=f"The head of {name}", permissions_boundary=boundary, opts=here
+    )
+    worker_role = MachineRole(
+        f"{name}-worker", description=f"A worker of {name}", permissions_boundary=boundary, opts=here
+    )
     volume = DataVolume(name, subnet=network.head_subnet, size_gb=settings.data_volume_gb, opts=here)
     head_private_ip = AddressPlan(settings.vpc_cidr).head_ip
 

@@ -76,6 +76,11 @@ class Settings:
         "Python package index that the head installs from; without a password.",
         "https://pypi.org/simple",
     )
+    permissions_boundary: str = _key(
+        "permissionsBoundary",
+        "ARN of an IAM policy that the machines' roles cannot go beyond; empty: none.",
+        "",
+    )
     endpoint_url: str = _key(
         "endpointUrl", "Endpoint of an AWS-compatible service to use in AWS's place; empty: AWS.", ""
     )

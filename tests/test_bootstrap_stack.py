@@ -27,9 +27,11 @@ REGION, ACCOUNT = "eu-west-1", "123456789012"
 GITHUB, GITLAB = "token.actions.githubusercontent.com", "gitlab.com"
 REPOSITORY = "octo-org@123456/sweeps@456789"
 OIDC = "aws:iam/openIdConnectProvider:OpenIdConnectProvider"
-ROLE, ROLE_POLICY = "aws:iam/role:Role", "aws:iam/rolePolicy:RolePolicy"
+ROLE, ROLE_POLICY, POLICY = "aws:iam/role:Role", "aws:iam/rolePolicy:RolePolicy", "aws:iam/policy:Policy"
+BOUNDARY_ARN = f"arn:aws:iam::{ACCOUNT}:policy/pipeline-main-machines"
 # Actions that some condition guards, in a request that fulfils it.
-CONTEXT = {"iam:PassedToService": "ec2.amazonaws.com", "iam:AWSServiceName": "spot.amazonaws.com"}
+UNBOUND = {"iam:PassedToService": "ec2.amazonaws.com", "iam:AWSServiceName": "spot.amazonaws.com"}
+CONTEXT = UNBOUND | {"iam:PermissionsBoundary": BOUNDARY_ARN}
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,15 @@ class Made:
 
     def trust(self, role: str) -> str:
         return str(self.mocks.named(f"pipeline-{self.stack}-{role}", ROLE).inputs["assumeRolePolicy"])
+
+    @property
+    def boundary_arn(self) -> str:
+        return str(self.outputs["permissions_boundary"])
+
+    @property
+    def boundary(self) -> str:
+        (policy,) = self.mocks.of_type(POLICY)
+        return str(policy.inputs["policy"])
 
     @property
     def bucket(self) -> str:
@@ -120,9 +131,10 @@ def test_sessions_are_short_and_everything_says_whose_it_is(made: Made) -> None:
 
 def test_what_is_to_be_typed_next_is_an_output(made: Made) -> None:
     backend, provider = made.outputs["backend_url"], made.outputs["secrets_provider"]
-    login, init, *variables = map(shlex.split, made.outputs["commands"])
+    login, init, bound, *variables = map(shlex.split, made.outputs["commands"])
     assert login == ["pulumi", "login", backend]
     assert init == ["pulumi", "stack", "init", "dev", f"--secrets-provider={provider}"]
+    assert bound == ["pulumi", "config", "set", "permissionsBoundary", made.boundary_arn]
     assert {words[3]: words[5] for words in variables} == made.outputs["variables"]
     assert made.outputs["variables"] == {
         "AWS_REGION": REGION,
@@ -216,10 +228,74 @@ def test_on_gitlab_the_branch_deploys_and_every_branch_of_the_project_previews()
 # What each role may do.
 
 
-def test_the_deploying_role_may_all_that_an_operator_may(made: Made) -> None:
+def test_the_deploying_role_may_all_that_an_operator_may_but_free_a_role_of_its_boundary(made: Made) -> None:
     """That this is enough for a cluster's whole life is tested with the operator's policy."""
-    given = json.loads(made.policy("deploy"))["Statement"]
-    assert [statement for statement in operator_statements() if statement not in given] == []
+    given: dict[tuple[str, str], bool] = {}
+    for statement in operator_statements():
+        for action in statement["Action"]:
+            for pattern in statement["Resource"]:
+                resource = pattern.replace("*", "x")
+                given[action, resource] = allows(made.policy("deploy"), action, resource, context=CONTEXT)
+    assert {action for (action, _), allowed in given.items() if not allowed} == {"iam:DeleteRolePermissionsBoundary"}
+
+
+@pytest.mark.parametrize("action", ["iam:CreateRole", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary"])
+@pytest.mark.parametrize("boundary", [None, "arn:aws:iam::aws:policy/AdministratorAccess"])
+def test_no_role_that_is_deployed_gets_rights_beyond_the_boundary(
+    made: Made, action: str, boundary: str | None
+) -> None:
+    role = f"arn:aws:iam::{ACCOUNT}:role/sweepfleet-dev-head"
+    context = UNBOUND | ({"iam:PermissionsBoundary": boundary} if boundary else {})
+    assert not allows(made.policy("deploy"), action, role, context=context)
+    assert allows(made.policy("deploy"), action, role, context=CONTEXT)
+    assert made.boundary_arn == BOUNDARY_ARN
+
+
+@pytest.mark.parametrize("action", ["CreatePolicyVersion", "SetDefaultPolicyVersion", "DeletePolicy"])
+def test_the_boundary_itself_is_not_the_pipeline_s_to_change(made: Made, action: str) -> None:
+    for role in ("deploy", "preview"):
+        assert not allows(made.policy(role), f"iam:{action}", made.boundary_arn, context=CONTEXT)
+
+
+def test_a_cluster_s_machines_may_inside_the_boundary_all_that_their_policies_give_them(
+    made: Made, server: Moto
+) -> None:
+    """And both roles of a cluster that is told of it have it."""
+    cluster = Mocks(server.endpoint)
+    inprocess.up(cluster, {"permissionsBoundary": made.boundary_arn}, stack="bound")
+    iam = server.client("iam", REGION)
+    roles = cluster.of_type(ROLE)
+    for role in roles:
+        kept = iam.get_role(RoleName=role.id)["Role"]["PermissionsBoundary"]
+        assert kept["PermissionsBoundaryArn"] == made.boundary_arn
+    assert len(roles) == 2
+    policies = [record.inputs["policy"] for record in cluster.of_type(ROLE_POLICY)]
+    userid = "AROA0:i-0a"
+    asked = {
+        (action, resource.replace("${aws:userid}", userid).replace("*", "x"))
+        for policy in policies
+        for statement in json.loads(policy)["Statement"]
+        for action in statement["Action"]
+        for resource in statement["Resource"]
+    }
+    assert len(asked) > 20
+    assert sorted(one for one in asked if not allows(made.boundary, *one, userid=userid)) == []
+
+
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("s3:GetObject", "arn:aws:s3:::payroll/2026.csv"),
+        ("s3:GetObject", "arn:aws:s3:::pipeline-main-0a1b/.pulumi/stacks/sweepfleet/dev.json"),
+        ("s3:DeleteObject", "arn:aws:s3:::sweepfleet-dev-0a1b/runs/ridge/summary.json"),
+        ("iam:CreateUser", f"arn:aws:iam::{ACCOUNT}:user/sweepfleet-x"),
+        ("sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/admin"),
+        ("ec2:RunInstances", "*"),
+        ("autoscaling:SetDesiredCapacity", "arn:aws:autoscaling:a:1:autoScalingGroup:x:autoScalingGroupName/web"),
+    ],
+)
+def test_whatever_policy_a_machine_is_given_it_gets_no_further(made: Made, action: str, resource: str) -> None:
+    assert not allows(made.boundary, action, resource, userid="x")
 
 
 def state(made: Made, path: str) -> str:
@@ -333,6 +409,7 @@ def test_aws_takes_the_policies(made: Made, role: str) -> None:
     names = [statement["Sid"] for statement in json.loads(policy)["Statement"]]
     assert len(names) == len(set(names))
     assert all(name.isalnum() for name in names)
+    assert len("".join(made.boundary.split())) <= 6_144  # a policy of its own
 
 
 # Settings.

@@ -101,6 +101,8 @@ def test_networks_missing_says_which_command_sets_them() -> None:
         ({"owner": "ada;rm"}, "cannot be an AWS tag"),
         ({"workerEgress": "vpn"}, "none of none, public, nat"),
         ({"amiId": "debian-12"}, "no image id"),
+        ({"permissionsBoundary": "boundary"}, "is no ARN of a policy"),
+        ({"permissionsBoundary": "arn:aws:iam::1:role/x"}, "arn:aws:iam::123456789012:policy/boundary"),
         ({"packageIndex": "ftp://pypi.org"}, "is not an http or https address"),
         ({"packageIndex": "https://ada:secret@pypi.example.org/simple"}, "user name or password"),
         ({"packageIndex": "https://pypi.example.org/`id`"}, "is not an http or https address"),

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from grid.errors import UsageError
-from grid.plan import Block, Plan
+from grid.plan import Block, Plan, nest
 from grid.space import Space
 from grid.sweep import Target
 from tests.support import context, dimension, grid
 from worker.context import Context
-from worker.target import CommandFailedError, find, last_json, nest
+from worker.target import CommandFailedError, find, last_json
 
 
 def called(folder: Path, code: str, plan: Plan, index: int = 0, **limits: Any) -> Any:
@@ -40,7 +40,23 @@ def test_a_point_is_called_with_its_parameters_as_keywords(tmp_path: Path) -> No
     assert found["net"] == {"depth": 2, "act": {"name": "relu"}}
     assert found["seed"] == point.seed
     assert found["where"] == tmp_path / "artifacts" / point.id
-    assert found["where"].is_dir()
+
+
+@pytest.mark.parametrize(("kept", "writes", "stays"), [(1, 1, 1), (1, 0, 0), (0, 1, 0)])
+def test_an_artifact_folder_stays_with_what_was_written_where_the_run_keeps_it(
+    tmp_path: Path, kept: int, writes: int, stays: int
+) -> None:
+    """It is there while the point runs; nothing of it is left in the temporary folder of the machine."""
+    code = """\
+def fit(writes, artifact_dir):
+    assert artifact_dir.is_dir()
+    if writes:
+        (artifact_dir / "a.txt").write_text("x")
+    return str(artifact_dir)
+"""
+    artifacts = str(tmp_path / "artifacts") if kept else None
+    folder = Path(called(tmp_path, code, grid({"writes": [writes]}), artifacts=artifacts))
+    assert folder.exists() == stays
 
 
 def test_a_function_that_does_not_ask_is_given_nothing_more(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,32 +140,36 @@ def _call(function: Callable[..., Any], wants: Sequence[str], *, dotted: bool, a
         keywords = nest(point.params) if dotted else dict(point.params)
         if seed:
             keywords["seed"] = point.seed
-        if folder:
-            keywords["artifact_dir"] = artifact_folder(artifacts, point.id)
-        return function(**keywords)
+        if not folder:
+            return function(**keywords)
+        with artifact_folder(artifacts, point.id) as artifact_dir:
+            return function(**keywords, artifact_dir=artifact_dir)
 
     return compute
 
 
-def artifact_folder(artifacts: str | None, point_id: str) -> Path:
-    """The folder a point may write into, made now; a temporary one when the run keeps none."""
+@contextlib.contextmanager
+def artifact_folder(artifacts: str | None, point_id: str) -> Iterator[Path]:
+    """A folder that a point may write into, while it runs; with what it wrote it stays, unless the run keeps none."""
     if artifacts is None:
-        return Path(tempfile.mkdtemp(prefix=f"artifacts-{point_id}-"))
+        with tempfile.TemporaryDirectory(prefix=f"artifacts-{point_id}-", ignore_cleanup_errors=True) as name:
+            yield Path(name)
+        return
     folder = Path(artifacts, point_id)
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    try:
+        yield folder
+    finally:
+        with contextlib.suppress(OSError):  # it stays when something has been written
+            folder.rmdir()
 
 
 def _command(context: Context) -> Compute:
     from grid.command import render  # which brings the YAML reader: a function's child starts faster without
 
     def compute(point: Point) -> Any:
-        artifacts = artifact_folder(context.artifacts, point.id)
-        try:
+        with artifact_folder(context.artifacts, point.id) as artifacts:
             return run(point, artifacts)
-        finally:
-            with contextlib.suppress(OSError):  # it stays when the command has written something
-                artifacts.rmdir()
 
     def run(point: Point, artifacts: Path) -> Any:
         env = os.environ | {

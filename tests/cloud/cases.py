@@ -161,6 +161,7 @@ CASES: dict[str, Callable[[World], tuple[Inputs, Inputs]]] = {
         {"description": "b", "permissionsBoundary": None, "maxSessionDuration": 7200, **NAMED},
     ),
     "aws:iam/rolePolicy:RolePolicy": lambda world: ({"role": world.role(), "policy": ALLOW}, {"policy": DENY}),
+    "aws:iam/policy:Policy": lambda world: ({"description": "a", "policy": ALLOW}, {"policy": DENY, **NAMED}),
     "aws:iam/instanceProfile:InstanceProfile": lambda world: (
         {"role": world.role()},
         {"role": world.make("aws:iam/role:Role", assumeRolePolicy=TRUST).id},

@@ -25,7 +25,7 @@ _TYPES: tuple[type[Handler], ...] = (
     storage.Bucket, storage.BucketPublicAccessBlock, storage.BucketServerSideEncryptionConfiguration,
     storage.BucketVersioning, storage.BucketLifecycleConfiguration, storage.BucketOwnershipControls,
     storage.BucketPolicy,
-    identity.Role, identity.RolePolicy, identity.InstanceProfile, identity.OpenIdConnectProvider,
+    identity.Role, identity.RolePolicy, identity.Policy, identity.InstanceProfile, identity.OpenIdConnectProvider,
     keys.Key, keys.Alias,
     disks.Volume, disks.VolumeAttachment,
     machine.Instance,

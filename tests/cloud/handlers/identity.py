@@ -125,6 +125,65 @@ class RolePolicy(Handler):
         aws.iam.delete_role_policy(RoleName=role, PolicyName=name)
 
 
+class Policy(Handler):
+    token = "aws:iam/policy:Policy"
+    inputs = frozenset({"name", "namePrefix", "path", "description", "policy"})
+    replaces = frozenset({"name", "namePrefix", "path", "description"})
+    documents = frozenset({"policy"})
+    named, prefixed = "name", "namePrefix"
+    exclusive = (("name", "namePrefix"),)
+    tagged = True
+
+    def create(self, aws: Aws, props: Props) -> str:
+        made = aws.iam.create_policy(
+            PolicyName=self.name_of(props),
+            PolicyDocument=props["policy"],
+            Tags=tag_list(props["tagsAll"]),
+            **picked(props, path="Path", description="Description"),
+        )
+        arn: str = made["Policy"]["Arn"]
+        return arn
+
+    def read(self, aws: Aws, id_: str, state: Props) -> dict[str, Any] | None:
+        found = None
+        with ignoring(GONE):
+            found = aws.iam.get_policy(PolicyArn=id_)["Policy"]
+        if not found:
+            return None
+        version = aws.iam.get_policy_version(PolicyArn=id_, VersionId=found["DefaultVersionId"])["PolicyVersion"]
+        document = version["Document"]
+        return {
+            "arn": id_,
+            "name": found["PolicyName"],
+            "policyId": found["PolicyId"],
+            "path": found["Path"],
+            "description": found.get("Description") or None,
+            "policy": document if isinstance(document, str) else json.dumps(document),
+            "tagsAll": tag_map(aws.iam.list_policy_tags(PolicyArn=id_)["Tags"]),
+        }
+
+    def update(self, aws: Aws, id_: str, old: Props, new: Props, changed: frozenset[str]) -> None:
+        if "policy" in changed:
+            self._drop_versions(aws, id_)  # a policy has five at most
+            aws.iam.create_policy_version(PolicyArn=id_, PolicyDocument=new["policy"], SetAsDefault=True)
+
+    def retag(self, aws: Aws, id_: str, gone: list[str], tags: Mapping[str, str]) -> None:
+        if gone:
+            aws.iam.untag_policy(PolicyArn=id_, TagKeys=gone)
+        if tags:
+            aws.iam.tag_policy(PolicyArn=id_, Tags=tag_list(tags))
+
+    def delete(self, aws: Aws, id_: str, state: Props) -> None:
+        self._drop_versions(aws, id_)
+        aws.iam.delete_policy(PolicyArn=id_)
+
+    def _drop_versions(self, aws: Aws, id_: str) -> None:
+        """All but the one that holds."""
+        for version in aws.iam.list_policy_versions(PolicyArn=id_)["Versions"]:
+            if not version["IsDefaultVersion"]:
+                aws.iam.delete_policy_version(PolicyArn=id_, VersionId=version["VersionId"])
+
+
 class InstanceProfile(Handler):
     token = "aws:iam/instanceProfile:InstanceProfile"
     inputs = frozenset({"name", "namePrefix", "role"})
