@@ -145,10 +145,10 @@ def test_a_cluster_is_made_by_the_printed_commands_and_each_role_may_what_its_jo
     del checkout.env["PULUMI_CONFIG_PASSPHRASE"]
     checkout.env |= {"PULUMI_BACKEND_URL": made.backend, "AWS_REGION": REGION}
     cluster = checkout.engine
-    _, init, *_ = made.outputs["commands"]
-    command, *words = shlex.split(init)
-    assert command == "pulumi"
-    cluster.run(*words)
+    _, *commands = made.outputs["commands"]
+    for command, *words in map(shlex.split, commands[:2]):
+        assert command == "pulumi"
+        cluster.run(*words)
     settings = yaml.safe_load((checkout.path / "Pulumi.dev.yaml").read_text())
     assert settings["secretsprovider"] == made.outputs["secrets_provider"]
     cluster.set("aws:region", REGION)
@@ -167,15 +167,16 @@ def test_a_cluster_is_made_by_the_printed_commands_and_each_role_may_what_its_jo
         "drift": ("preview", lambda: checkout.inv("ci.drift", "--stack", "dev")),
         "audit": ("preview", lambda: checkout.inv("audit", "--stack", "dev")),
     }
+    context = CONTEXT | {"iam:PermissionsBoundary": made.outputs["permissions_boundary"]}
     (key_arn,) = (one["outputs"]["arn"] for one in made.bootstrap.resources() if one["type"] == "aws:kms/key:Key")
     for name, (role, job) in jobs.items():
         calls = recorded_calls(watched(job), key_arn=key_arn)
         assert (("kms:Decrypt", key_arn) in calls) == (name != "audit"), name  # which reads no settings
-        assert sorted(call for call in calls if not allows(made.policy(role), *call, context=CONTEXT)) == [], name
+        assert sorted(call for call in calls if not allows(made.policy(role), *call, context=context)) == [], name
         changing = {call for call in calls if not call[0].partition(":")[2].startswith(READING)}
         if name == "deploy":
             assert len(changing) > 30
-            assert [call for call in changing if allows(made.policy("preview"), *call, context=CONTEXT)] == [], name
+            assert [call for call in changing if allows(made.policy("preview"), *call, context=context)] == [], name
         else:
             plans = f"arn:aws:s3:::{made.bucket}/plans/dev/"
             assert [call for call in changing if not call[1].startswith(plans)] == [], name
