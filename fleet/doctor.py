@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,6 +15,7 @@ from fleet.cloud import Cloud, told
 from fleet.errors import ClusterError
 from fleet.pulumi_cli import INSTALL, OLDEST, PulumiCli
 from fleet.quotas import quotas
+from fleet.ssh_keys import agent_keys, has_passphrase, key_body, private_key_of
 from grid.errors import SweepfleetError, UsageError
 from infra.settings import KEYS, Settings
 
@@ -121,38 +121,26 @@ def _settings(config: Mapping[str, str], *, stack: str) -> tuple[Settings | None
 def _ssh_key(public_key: str) -> Finding:
     """Whether this machine has the private key of a public one; of the default one, when it is empty."""
     default = Path(str(KEYS["sshPublicKey"].default)).expanduser()
-    wanted = _key_body(public_key)
-    for public in sorted(Path("~/.ssh").expanduser().glob("*.pub")) if wanted else [default]:
-        if not public.is_file() or (wanted and _key_body(public.read_text(errors="replace")) != wanted):
-            continue
-        private = public.with_suffix("")
-        if not private.is_file():
-            return Finding(
-                "SSH key", f"{public} is there, {private} is not", good=False, fix=f"Put the key to {private}"
-            )
-        if private.stat().st_mode & 0o077:
-            said = f"others may read {private}, so ssh will not use it"
-            return Finding("SSH key", said, good=False, fix=f"chmod 600 {private}")
-        return Finding("SSH key", str(private))
-    if not wanted:
-        return Finding("SSH key", f"{default} is not there", good=False, fix="ssh-keygen -t ed25519")
-    if wanted in _agent_keys():
+    in_agent = bool(public_key) and key_body(public_key) in agent_keys()
+    private = private_key_of(public_key) if public_key else default.with_suffix("")
+    if private is None and in_agent:
         return Finding("SSH key", "in the SSH agent")
-    said = "this machine has no private key for the stack's sshPublicKey"
-    fix = "Work where the key is, or take this machine's: pulumi config set sshPublicKey '~/.ssh/id_ed25519.pub'"
-    return Finding("SSH key", said, good=False, fix=fix)
-
-
-def _key_body(text: str) -> str:
-    words = text.split()
-    return words[1] if len(words) > 1 else ""
-
-
-def _agent_keys() -> set[str]:
-    if not os.environ.get("SSH_AUTH_SOCK") or shutil.which("ssh-add") is None:
-        return set()
-    done = subprocess.run(["ssh-add", "-L"], capture_output=True, text=True, check=False, timeout=10)
-    return {_key_body(line) for line in done.stdout.splitlines()} if done.returncode == 0 else set()
+    if private is None:
+        said = "this machine has no private key for the stack's sshPublicKey"
+        fix = "Work where the key is, or take this machine's: pulumi config set sshPublicKey '~/.ssh/id_ed25519.pub'"
+        return Finding("SSH key", said, good=False, fix=fix)
+    public = private.with_name(f"{private.name}.pub")
+    if not public.is_file():
+        return Finding("SSH key", f"{public} is not there", good=False, fix="ssh-keygen -t ed25519")
+    if not private.is_file():
+        return Finding("SSH key", f"{public} is there, {private} is not", good=False, fix=f"Put the key to {private}")
+    if private.stat().st_mode & 0o077:
+        said = f"others may read {private}, so ssh will not use it"
+        return Finding("SSH key", said, good=False, fix=f"chmod 600 {private}")
+    if has_passphrase(private) and key_body(public.read_text(errors="replace")) not in agent_keys():
+        said = f"{private} has a passphrase, and the SSH agent does not have it"
+        return Finding("SSH key", said, good=False, fix=f"ssh-add {private}")
+    return Finding("SSH key", str(private))
 
 
 def _cloud(config: Mapping[str, str], environment: Mapping[str, str]) -> Cloud:

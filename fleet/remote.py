@@ -22,6 +22,7 @@ from paramiko.pkey import UnknownKeyType
 
 from fleet.cloud import Cloud, told
 from fleet.errors import ClusterError
+from fleet.ssh_keys import keys_to_try
 from infra.layout import SSH_PORT, BucketLayout
 from infra.outputs import Outputs
 
@@ -201,7 +202,7 @@ def head(cloud: Cloud, outputs: Outputs) -> Iterator[Host]:
         ClusterError: nobody is let in.
     """
     keys = {outputs.head_ip: published_key(cloud, outputs, outputs.head_identity)}
-    connection = _connection(outputs.head_ip, outputs.ssh_user, keys)
+    connection = _connection(outputs.head_ip, outputs, keys)
     with _opened(connection, f"the head at {outputs.head_ip}", outputs, instance_id=outputs.head_id):
         yield Host(connection, "head")
 
@@ -213,24 +214,32 @@ def worker(cloud: Cloud, outputs: Outputs, *, instance_id: str, address: str) ->
         outputs.head_ip: published_key(cloud, outputs, outputs.head_identity),
         address: published_key(cloud, outputs, f"{outputs.worker_role_id}:{instance_id}"),
     }
-    gateway = _connection(outputs.head_ip, outputs.ssh_user, keys)
+    gateway = _connection(outputs.head_ip, outputs, keys)
     with _opened(gateway, f"the head at {outputs.head_ip}", outputs, instance_id=outputs.head_id):
-        connection = _connection(address, outputs.ssh_user, keys, gateway=gateway)
+        connection = _connection(address, outputs, keys, gateway=gateway)
         with _opened(connection, f"the worker {instance_id}", outputs, instance_id=instance_id):
             yield Host(connection, instance_id)
 
 
-def _connection(address: str, user: str, keys: Mapping[str, str], *, gateway: Connection | None = None) -> Connection:
+def _connection(
+    address: str, outputs: Outputs, keys: Mapping[str, str], *, gateway: Connection | None = None
+) -> Connection:
     """A connection that is not open yet: these host keys, nothing of the user's ssh configuration, no forwarding."""
+    own = [str(key) for key in keys_to_try(outputs.ssh_public_key)]
     connection = Connection(
         address,
-        user=user,
+        user=outputs.ssh_user,
         port=SSH_PORT,
         config=Config(overrides={"load_ssh_configs": False}),
         gateway=gateway,
         forward_agent=False,
         connect_timeout=CONNECT_S,
-        connect_kwargs={"banner_timeout": CONNECT_S, "auth_timeout": CONNECT_S},
+        connect_kwargs={
+            "banner_timeout": CONNECT_S,
+            "auth_timeout": CONNECT_S,
+            "key_filename": own,
+            "look_for_keys": False,
+        },
     )
     client = connection.client
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
@@ -254,6 +263,11 @@ def _opened(connection: Connection, what: str, outputs: Outputs, *, instance_id:
             f"The host key of {what} is not the one that the machine published in {outputs.bucket}. Either somebody "
             "else answers at its address, or its keys were made anew by hand. Nothing was sent. If you know why, "
             "publish the new key on the machine: sudo systemctl restart sweepfleet-boot@publish-host-key"
+        ) from None
+    except paramiko.PasswordRequiredException:
+        raise ClusterError(
+            f"{_sentence(what)} cannot be shown this machine's key: it has a passphrase, and the SSH agent does not "
+            "have it. ssh-add, with the key's path, asks for the passphrase once; inv doctor says the path"
         ) from None
     except paramiko.AuthenticationException:
         raise ClusterError(

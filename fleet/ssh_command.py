@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fleet.fleet import Fleet
 from fleet.remote import published_key
+from fleet.ssh_keys import keys_to_try
 
 
 def ssh_command(fleet: Fleet, *, worker: str, options: Sequence[str] = ()) -> list[str]:
@@ -32,7 +33,7 @@ def ssh_command(fleet: Fleet, *, worker: str, options: Sequence[str] = ()) -> li
         keys[address] = published_key(fleet.cloud, out, f"{out.worker_role_id}:{found.instance_id}")
         known_hosts = known_hosts.with_name(f"{known_hosts.name}.{found.instance_id}")
     _write(known_hosts, keys)
-    strict = _strict(known_hosts)
+    strict = _strict(known_hosts, out.ssh_public_key)
     through: list[str] = []
     if worker:
         jump = ["ssh", *strict, "-W", "[%h]:%p", f"{out.ssh_user}@{out.head_ip}"]
@@ -40,7 +41,7 @@ def ssh_command(fleet: Fleet, *, worker: str, options: Sequence[str] = ()) -> li
     return ["ssh", *strict, *through, *options, f"{out.ssh_user}@{address}"]
 
 
-def _strict(known_hosts: Path) -> list[str]:
+def _strict(known_hosts: Path, public_key: str) -> list[str]:
     """Options that believe this file alone, whatever the user's own configuration says."""
     settings = {
         "UserKnownHostsFile": f'"{known_hosts}"',  # ssh splits at blanks
@@ -54,8 +55,7 @@ def _strict(known_hosts: Path) -> list[str]:
     }
     words = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
     # Where the other commands look for keys; ssh itself asks the account's home, not $HOME.
-    keys = [Path.home() / ".ssh" / f"id_{kind}" for kind in ("ed25519", "ecdsa", "rsa")]
-    return words + [word for key in keys if key.exists() for word in ("-i", str(key))]
+    return words + [word for key in keys_to_try(public_key) for word in ("-i", str(key))]
 
 
 def _quoted(word: str) -> str:

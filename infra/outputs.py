@@ -29,6 +29,7 @@ class Outputs:
     head_private_ip: str  # where workers find the scheduler
     head_identity: str  # its folder in the bucket: role id and instance id, as AWS's ${aws:userid} has it
     ssh_user: str
+    ssh_public_key: str  # of the operators: its text
     head_security_group_id: str
     scheduler_port: int
     bucket: str

@@ -157,6 +157,7 @@ def declare() -> None:
         head_private_ip=head_private_ip,
         head_identity=pulumi.Output.concat(head_role.role_id, ":", head.instance_id),
         ssh_user=SSH_USER,
+        ssh_public_key=settings.ssh_public_key,
         head_security_group_id=firewall.head_group_id,
         scheduler_port=SCHEDULER_PORT,
         bucket=storage.bucket,

@@ -314,14 +314,20 @@ def test_the_doctor_says_what_is_wrong_with_settings(
     assert "pulumi config set spotPercent 100" in found["settings"].fix
 
 
+def lock(key: Path) -> None:
+    """Give a key a passphrase."""
+    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "a passphrase", "-f", str(key)], check=True)
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
         (lambda key: key.chmod(0o644), "chmod 600"),
         (lambda key: key.unlink(), "Put the key to"),
         (lambda key: key.with_suffix(".pub").write_text(KEY), "Work where the key is"),
+        (lock, "ssh-add "),
     ],
-    ids=["readable by others", "no private key", "another key"],
+    ids=["readable by others", "no private key", "another key", "a passphrase"],
 )
 def test_the_doctor_looks_at_the_key(
     cloud: Cloud,
@@ -338,6 +344,16 @@ def test_the_doctor_looks_at_the_key(
     found = findings(tmp_path)
     assert not found["SSH key"].good
     assert said in found["SSH key"].fix
+
+
+def test_a_key_is_found_by_any_name(
+    cloud: Cloud, home: Path, pulumi: Callable[..., PulumiCli], tmp_path: Path
+) -> None:
+    ready(home, cloud, pulumi)
+    key = home / ".ssh" / "id_ed25519"
+    mine = key.rename(key.with_name("my.cluster"))
+    key.with_suffix(".pub").rename(key.with_name("my.cluster.pub"))
+    assert findings(tmp_path)["SSH key"].said == str(mine)
 
 
 def test_an_old_pulumi_is_named(home: Path, pulumi: Callable[..., PulumiCli], tmp_path: Path) -> None:

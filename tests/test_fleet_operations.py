@@ -272,6 +272,31 @@ def test_ssh_is_the_real_one_to_the_published_key_alone(laptop: Laptop, started:
         s3.put_object(Bucket=outputs.bucket, Key=key, Body=published)
 
 
+def test_the_stack_s_key_is_used_by_any_name_and_one_with_a_passphrase_through_the_agent(laptop: Laptop) -> None:
+    key = laptop.home / ".ssh" / "id_ed25519"
+    mine = key.with_name("my.cluster")
+    for ending in ("", ".pub"):
+        key.with_name(f"{key.name}{ending}").rename(f"{mine}{ending}")
+    change_passphrase = ["ssh-keygen", "-q", "-p", "-f", str(mine)]
+    try:
+        assert laptop.inv("run", "--", "echo let in").stdout == "let in\n"
+        assert typed(laptop, ["invoke", "ssh"], "echo let in\n").stdout.endswith("let in\n")
+        subprocess.run([*change_passphrase, "-P", "", "-N", "secret"], check=True)
+        assert "ssh-add" in laptop.inv("run", "--", "true", code=3).stderr
+        assert f"ssh-add {mine}" in laptop.inv("doctor", code=None).stdout
+        script = f"ssh-add {mine} </dev/null && {sys.executable} -m invoke run -- 'echo in'"
+        asking = laptop.home / "asking"
+        asking.write_text("#!/bin/sh\necho secret\n")
+        asking.chmod(0o755)
+        env = laptop.env | {"SSH_ASKPASS": str(asking), "SSH_ASKPASS_REQUIRE": "force"}
+        done = laptop.cloud.laptop.run(["ssh-agent", "sh", "-c", script], cwd=laptop.path, env=env)
+        assert done.stdout.endswith("in\n")
+    finally:
+        subprocess.run([*change_passphrase, "-P", "secret", "-N", ""], check=False)
+        for ending in ("", ".pub"):
+            Path(f"{mine}{ending}").rename(key.with_name(f"{key.name}{ending}"))
+
+
 def test_the_dashboard_comes_through_the_tunnel_alone(laptop: Laptop, started: list[str]) -> None:
     """Its pages are there; no machine serves HTTP to others; a port that is taken is another one or an error."""
     first = laptop.start("dashboard")
