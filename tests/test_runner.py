@@ -118,7 +118,7 @@ def test_each_bad_point_of_a_bundle_fails_with_its_own_cause_and_takes_nothing_w
 ) -> None:
     """Of 1,000 points in one packet, the nine bad ones fail, each saying why, and all others are done once."""
     plan = grid({"a": range(1000)})
-    packet = run(start(context(tmp_path, WORST, plan, timeout_s=1.0, memory_bytes=400 * MB)))
+    packet = run(start(context(tmp_path, WORST, plan, timeout_s=5.0, memory_bytes=400 * MB)))
     found = outcomes_of(packet)
     assert [index for index, _ in found] == list(range(1000)), "each once, in order"
     outcomes = dict(found)
@@ -139,7 +139,7 @@ def test_each_bad_point_of_a_bundle_fails_with_its_own_cause_and_takes_nothing_w
     assert "exit code 7" in text[100]
     assert "SIGSEGV" in text[200]
     assert 'fit.py", line 10 in fit' in text[200], "where it crashed"
-    assert "timeout of 1 s" in text[300]
+    assert "timeout of 5 s" in text[300]
     assert 'fit.py", line 12 in fit' in text[300], "where it hangs"
     assert "resources.memory of 400 MB" in text[400]
     assert "x = <unlocked" in text[500]
