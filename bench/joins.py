@@ -25,6 +25,7 @@ from typing import Any
 
 import psutil
 
+from infra.layout import BucketLayout
 from sweep.folder import write_whole
 from tests.cloud.rehearsal.cloud import Cloud, until
 from tests.cloud.rehearsal.handle import MachineHandle
@@ -34,13 +35,31 @@ from tests.cloud.rehearsed import Laptop
 
 RESULTS = Path(__file__).with_name("joins.json")
 COUNTS = (1, 5, 10, 20, 30)
-BUSY = 0.4  # of this machine's cores, by all workers together: what is left keeps them from waiting for it
+BUSY = 0.8  # of this machine's cores, by all workers together: what is left keeps them from waiting for it
 CURRENT = "opt/sweepfleet/current"  # a link made when a machine has its release and its environment
 UNIT = "sweepfleet-boot@await-release.service"
+# What a worker does before it joins, without anybody: what grows with the number of these is this machine's alone.
+CONTROL = "sweepfleet-bench-control"
+ARCHIVE, PLACE, BEGAN, ENDED = (f"var/tmp/control-{name}" for name in ("archive", "place", "began", "ended"))
+KEEP_ARCHIVE = f"""\
+set -a && . /etc/sweepfleet/machine.env
+aws --endpoint-url "$AWS_ENDPOINT_URL" s3 cp --only-show-errors "s3://$SWEEPFLEET_BUCKET/$1" /{ARCHIVE}
+"""
+ALONE = f"""\
+touch /{BEGAN}
+mkdir /{PLACE}
+for each in 1 2 3; do aws --version; done >/dev/null
+cp /{ARCHIVE} /{PLACE}.tar.gz
+sha256sum /{PLACE}.tar.gz >/dev/null
+tar -xzof /{PLACE}.tar.gz -C /{PLACE} --no-same-permissions
+sync
+/{PLACE}/bin/python -c 'import distributed.cli.dask_worker'
+touch /{ENDED}
+"""
 # As a machine is when its boot has come this far for the first time.
 FORGET = f"""\
 systemctl stop {UNIT}
-rm -rf /opt/sweepfleet/* /etc/sweepfleet/tls
+rm -rf /opt/sweepfleet/* /etc/sweepfleet/tls /{PLACE}* /{BEGAN} /{ENDED}
 """
 BOOT_S, JOIN_S, LEAVE_S = 1800, 1800, 120
 POLL_S = 2.0
@@ -57,12 +76,13 @@ class Sample:
     all_s: float  # from the first start to the last join
     fetched_s: tuple[float, ...]  # each one's own time, from its start until release and environment are on its disk
     joined_s: tuple[float, ...]  # and from then until it has joined: what it needs the head for
+    alone_s: tuple[float, ...]  # what as many machines at once need for the same work without cluster and bucket
     worker_cpu_s: float  # processor time of a worker, the mean
     head_cpu_s: float  # of the head, in all that time
     head_idle_cpu_s: float  # what it would have used in that time anyway
     head_sent_bytes: int  # by the head to anybody
     laptop_requests: int  # by the operator to AWS
-    rig_cpu_s: float  # of the stand-ins for S3, for the metadata services and for the rest of AWS
+    rig_cpu_s: float  # of the one process that stands in for S3 and the rest of AWS
     disk_written_bytes: int  # by all machines, to the one disk they have here
     busy_cores: float  # of this machine, by everything on it
 
@@ -79,6 +99,10 @@ class Fleet:
         self.hold()
         until(lambda: len(self.workers()) == self.most, what="all machines have power", timeout_s=BOOT_S)
         everywhere(self.workers(), booted)
+        bucket = self.laptop.outputs.bucket
+        kept = self.cloud.client("s3").list_objects_v2(Bucket=bucket, Prefix=BucketLayout().environments)["Contents"]
+        (key,) = (one["Key"] for one in kept if one["Key"].endswith(".tar.gz"))
+        everywhere(self.workers(), lambda one: one.run(["sh", "-ec", KEEP_ARCHIVE, "sh", key], timeout_s=BOOT_S))
 
     def hold(self) -> None:
         """Keep them for the next half an hour."""
@@ -104,14 +128,29 @@ class Fleet:
                 found[name] = at_us
         return found
 
-    def sample(self, count: int, share: float) -> Sample:
-        """Have so many workers start together, and wait until they have joined."""
+    def ready(self, count: int, share: float) -> list[MachineHandle]:
+        """So many machines with nothing of the project on their disks, held to their share."""
         self.hold()
         workers = self.workers()
         everywhere(workers, lambda one: one.run(["sh", "-c", FORGET], check=False))
         os.sync()  # the machines have one disk, and each writes all it has down before it joins
-        chosen = workers[:count]
-        everywhere(chosen, lambda one: one.limit(share))
+        everywhere(workers[:count], lambda one: one.limit(share))
+        return workers[:count]
+
+    def alone(self, count: int, share: float) -> tuple[float, ...]:
+        """Have so many machines do at once, each for itself, what a worker does before it joins."""
+        chosen = self.ready(count, share)
+        command = ["systemd-run", f"--unit={CONTROL}", "--collect", "sh", "-ec", ALONE]
+        everywhere(chosen, lambda one: one.run(command))
+        changes = [one.disk.changes for one in chosen]
+        until(lambda: all(Path(one, ENDED).exists() for one in changes), what="all have ended", timeout_s=JOIN_S)
+        everywhere(chosen, lambda one: one.limit(0))
+        return tuple(Path(one, ENDED).lstat().st_mtime - Path(one, BEGAN).lstat().st_mtime for one in changes)
+
+    def sample(self, count: int, share: float) -> Sample:
+        """Have so many workers start together, and wait until they have joined."""
+        alone = self.alone(count, share)
+        chosen = self.ready(count, share)
         idle = idle_rate(self.head)
         used, head_used = [one.used_s for one in chosen], self.head.used_s
         sent, asked = bytes_sent(self.head), len(self.requests())
@@ -126,6 +165,7 @@ class Fleet:
             share=share,
             all_s=(max(at.values()) - began_us) / 1e6,
             fetched_s=tuple((fetched - started) / 1e6 for started, fetched, _ in times),
+            alone_s=alone,
             joined_s=tuple((joined - fetched) / 1e6 for _, fetched, joined in times),
             worker_cpu_s=statistics.mean(one.used_s - before for one, before in zip(chosen, used, strict=True)),
             head_cpu_s=self.head.used_s - head_used,
@@ -140,8 +180,9 @@ class Fleet:
         return sample
 
     def rig_cpu_s(self) -> float:
-        """The processor time that the rig itself has used."""
-        used = psutil.Process(self.cloud.rig_pid).cpu_times()
+        """The processor time that the stand-in for AWS has used."""
+        children = psutil.Process(self.cloud.rig_pid).children()
+        used = min(children, key=psutil.Process.create_time).cpu_times()  # it forks that first
         return float(used.user + used.system)
 
     def requests(self) -> list[Any]:
@@ -206,14 +247,15 @@ def machine_cpu_s() -> float:
 def table(samples: Sequence[Sample]) -> Iterator[str]:
     """The curve, as a table in Markdown."""
     yield (
-        "| Workers | All joined, s | Fetched, s | Then joined, s | Its CPU, s | Head's CPU, s | Head sent, kB "
-        "| Rig's CPU, s | Written, GB | Busy cores |"
+        "| Workers | All joined, s | Fetched, s | Then joined, s | Alone, s | Its CPU, s | Head's CPU, s "
+        "| Head sent, kB | Rig's CPU, s | Written, GB | Busy cores |"
     )
-    yield "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+    yield "|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
     for one in samples:
         head = f"{one.head_cpu_s:.0f} ({one.head_idle_cpu_s:.0f} without them)"
         yield (
             f"| {one.workers} | {one.all_s:.0f} | {spread(one.fetched_s)} | {spread(one.joined_s)} "
+            f"| {spread(one.alone_s)} "
             f"| {one.worker_cpu_s:.1f} | {head} | {one.head_sent_bytes / 1000:,.0f} "
             f"| {one.rig_cpu_s:.0f} | {one.disk_written_bytes / 1e9:.1f} | {one.busy_cores:.1f} |"
         )
