@@ -19,6 +19,7 @@ from moto.ec2.models import elastic_ip_addresses, elastic_network_interfaces
 from moto.ec2.models.instances import Instance
 from moto.ec2.responses.general import General
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.s3.models import FakeKey
 from werkzeug.serving import make_server
 
 from tests.cloud.aws import ACCOUNT
@@ -27,6 +28,7 @@ from tests.cloud.rehearsal import group
 from tests.cloud.rehearsal.network import PUBLIC
 
 PORT = 5000
+KEPT = "_kept_value"
 CONSOLE_CHARACTERS = 64 * 1024  # as AWS keeps it
 Application = Callable[..., Any]
 
@@ -42,12 +44,33 @@ def application(console: Callable[[str], str]) -> Application:
         (Instance, "reboots", 0),
         (Instance, "reboot", _reboot),
         (Instance, "terminate", _freeing_address(Instance.terminate)),
+        (FakeKey, "value", _read_once(FakeKey.value)),
     ]
     for owner, name, change in changes:
         setattr(owner, name, change)
     for region in REGIONS:
         publish_debian(region)
     return DomainDispatcherApplication(create_backend_app)
+
+
+def _read_once(value: Any) -> property:
+    """What an object in a bucket holds, kept in memory once read; `value` is moto's property.
+
+    moto reads all of it for each range that is asked for, one reader at a time: thirty machines that fetch the same
+    archive in parts would wait for one another, which they do not at S3.
+    """
+
+    def read(key: Any) -> Any:
+        held = vars(key)
+        if KEPT not in held:
+            held[KEPT] = value.fget(key)
+        return held[KEPT]
+
+    def write(key: Any, new: Any) -> None:
+        vars(key).pop(KEPT, None)
+        value.fset(key, new)
+
+    return property(read, write)
 
 
 def serve(app: Application, address: str) -> None:
