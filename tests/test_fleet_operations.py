@@ -436,7 +436,7 @@ def test_a_worker_that_cannot_even_boot_is_known_by_its_console(laptop: Laptop) 
     no_workers(laptop)
     laptop.inv("scale", "1")
     [name] = until(lambda: workers(laptop), what="a worker", timeout_s=PATIENCE_S)
-    machine = laptop.cloud.machine(name)
+    machine = laptop.cloud.machine(name).wait_running()  # the group has it before the rig does
     machine.imds_fault(status=500)
     try:
         until(lambda: "cloud-init[" in machine.console(), what="its boot says something", timeout_s=PATIENCE_S)
