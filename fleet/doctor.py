@@ -121,9 +121,8 @@ def _settings(config: Mapping[str, str], *, stack: str) -> tuple[Settings | None
 def _ssh_key(public_key: str) -> Finding:
     """Whether this machine has the private key of a public one; of the default one, when it is empty."""
     default = Path(str(KEYS["sshPublicKey"].default)).expanduser()
-    in_agent = bool(public_key) and key_body(public_key) in agent_keys()
     private = private_key_of(public_key) if public_key else default.with_suffix("")
-    if private is None and in_agent:
+    if private is None and key_body(public_key) in agent_keys():
         return Finding("SSH key", "in the SSH agent")
     if private is None:
         said = "this machine has no private key for the stack's sshPublicKey"

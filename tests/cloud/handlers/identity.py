@@ -14,6 +14,14 @@ from tests.cloud.handlers.base import Handler, Props, picked
 GONE = "NoSuchEntity"
 
 
+def _retag(aws: Aws, kind: str, gone: list[str], tags: Mapping[str, str], **which: str) -> None:
+    """Take tags off something, and put others on; `kind` as IAM's calls name it, `which` as they are told it."""
+    if gone:
+        getattr(aws.iam, f"untag_{kind}")(**which, TagKeys=gone)
+    if tags:
+        getattr(aws.iam, f"tag_{kind}")(**which, Tags=tag_list(tags))
+
+
 class Role(Handler):
     token = "aws:iam/role:Role"
     inputs = frozenset(
@@ -76,10 +84,7 @@ class Role(Handler):
             aws.iam.delete_role_permissions_boundary(RoleName=id_)
 
     def retag(self, aws: Aws, id_: str, gone: list[str], tags: Mapping[str, str]) -> None:
-        if gone:
-            aws.iam.untag_role(RoleName=id_, TagKeys=gone)
-        if tags:
-            aws.iam.tag_role(RoleName=id_, Tags=tag_list(tags))
+        _retag(aws, "role", gone, tags, RoleName=id_)
 
     def delete(self, aws: Aws, id_: str, state: Props) -> None:
         for profile in aws.iam.list_instance_profiles_for_role(RoleName=id_)["InstanceProfiles"]:
@@ -168,10 +173,7 @@ class Policy(Handler):
             aws.iam.create_policy_version(PolicyArn=id_, PolicyDocument=new["policy"], SetAsDefault=True)
 
     def retag(self, aws: Aws, id_: str, gone: list[str], tags: Mapping[str, str]) -> None:
-        if gone:
-            aws.iam.untag_policy(PolicyArn=id_, TagKeys=gone)
-        if tags:
-            aws.iam.tag_policy(PolicyArn=id_, Tags=tag_list(tags))
+        _retag(aws, "policy", gone, tags, PolicyArn=id_)
 
     def delete(self, aws: Aws, id_: str, state: Props) -> None:
         self._drop_versions(aws, id_)
@@ -221,10 +223,7 @@ class InstanceProfile(Handler):
         self.finish(aws, id_, new)
 
     def retag(self, aws: Aws, id_: str, gone: list[str], tags: Mapping[str, str]) -> None:
-        if gone:
-            aws.iam.untag_instance_profile(InstanceProfileName=id_, TagKeys=gone)
-        if tags:
-            aws.iam.tag_instance_profile(InstanceProfileName=id_, Tags=tag_list(tags))
+        _retag(aws, "instance_profile", gone, tags, InstanceProfileName=id_)
 
     def delete(self, aws: Aws, id_: str, state: Props) -> None:
         self._empty(aws, id_)
@@ -268,10 +267,7 @@ class OpenIdConnectProvider(Handler):
         }
 
     def retag(self, aws: Aws, id_: str, gone: list[str], tags: Mapping[str, str]) -> None:
-        if gone:
-            aws.iam.untag_open_id_connect_provider(OpenIDConnectProviderArn=id_, TagKeys=gone)
-        if tags:
-            aws.iam.tag_open_id_connect_provider(OpenIDConnectProviderArn=id_, Tags=tag_list(tags))
+        _retag(aws, "open_id_connect_provider", gone, tags, OpenIDConnectProviderArn=id_)
 
     def delete(self, aws: Aws, id_: str, state: Props) -> None:
         aws.iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=id_)
