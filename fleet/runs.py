@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from fleet import travel
+from fleet import data_volume, travel
 from fleet.errors import ClusterError
 from fleet.push import Pushed
 from fleet.remote import Host
@@ -131,7 +131,7 @@ def submit(head: Host, sweep: Sweep, job: Job, *, root: Path) -> None:
         incoming = head.ask("mktemp").strip()
         head.put(archive, incoming)
     words = [incoming, str(folder.path), sweep.name, folder.unit]
-    answer = head.run("sh", "-euc", TAKE_OVER, "take-over", *words, sudo=True)
+    answer = head.run("sh", "-euc", data_volume.needed(TAKE_OVER), "take-over", *words, sudo=True)
     if answer.exit_code == GOES_ON:
         raise UsageError(goes_on(sweep.name))
     if answer.exit_code:
@@ -147,9 +147,13 @@ def goes_on(name: str) -> str:
 
 
 def names(head: Host, *, going_on: bool = False) -> list[str]:
-    """The runs that the head knows, those submitted last first; `going_on`: only those that have not ended."""
+    """The runs that the head knows, those submitted last first; `going_on`: only those that have not ended.
+
+    Raises:
+        ClusterError: the head does not answer, or is not up yet.
+    """
     mark = "wanted" if going_on else "job.json"
-    found = head.ask("sh", "-c", f"ls -1td {JOBS}/*/{mark} 2>/dev/null || true")
+    found = head.ask("sh", "-c", data_volume.needed(f"ls -1td {JOBS}/*/{mark} 2>/dev/null || true"))
     return [Path(line).parent.name for line in found.splitlines()]
 
 
@@ -187,14 +191,15 @@ def follow(head: Host, name: str) -> Iterator[State]:
 
 
 def state(head: Host, name: str) -> State:
-    """A run's state now."""
+    """A run's state now. Raises ClusterError as `names` does."""
     folder = folder_of(name)
-    text = head.run("cat", str(folder.progress)).stdout
-    ended = head.run("test", "-e", str(folder.wanted)).exit_code != 0
+    script = data_volume.needed('test -e "$1" && echo wanted || echo ended; cat "$2" 2>/dev/null || true')
+    mark, _, text = head.ask("sh", "-c", script, "state", str(folder.wanted), str(folder.progress)).partition("\n")
+    ended = {"ended": mark == "ended"}
     try:
-        return State.of((json.loads(text) if text else {}) | {"ended": ended})
+        return State.of((json.loads(text) if text else {}) | ended)
     except ValueError:
-        return State.of({"ended": ended})
+        return State.of(ended)
 
 
 def cancel(head: Host, name: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from fleet import data_volume
 from fleet.cloud import Cloud, told
 from fleet.errors import ClusterError
 from fleet.remote import Host
@@ -98,7 +99,7 @@ def scale(head: Host, cloud: Cloud, outputs: Outputs, workers: int) -> None:
         )
     hold = {"workers": workers, "until_s": time.time() + HOLD_S}
     script = f'printf %s "$1" > {PATHS.data}/.hold.new && mv {PATHS.data}/.hold.new {PATHS.data}/hold.json'
-    head.ask("sh", "-euc", script, "hold", json.dumps(hold), sudo=True)
+    head.ask("sh", "-euc", data_volume.needed(script), "hold", json.dumps(hold), sudo=True)
     with told("set the number of workers"):
         cloud.client("autoscaling").set_desired_capacity(
             AutoScalingGroupName=outputs.worker_group, DesiredCapacity=workers, HonorCooldown=False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,6 +116,13 @@ def test_its_own_state_moves_into_the_bucket(made: Bootstrapped, tmp_path: Path)
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Callable[[], Any]], str]:
     """Do something, and have what was asked of AWS meanwhile."""
+    record, one_by_one = recorder._record_request, threading.Lock()
+
+    def recorded(*given: Any) -> None:
+        with one_by_one:  # moto's threads would write into each other's lines
+            record(*given)
+
+    monkeypatch.setattr(recorder, "_record_request", recorded)
     monkeypatch.setattr(recorder, "_location", str(tmp_path / "recording"))
 
     def during(action: Callable[[], Any]) -> str:

@@ -10,14 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import polars as pl
 import pytest
 
+from tests.cloud.gates import open_gates
 from tests.cloud.rehearsal.cloud import Cloud, until
-from tests.cloud.rehearsal.handle import MachineHandle
 from tests.cloud.rehearsal.host import why_not
 from tests.cloud.rehearsed import Laptop
 
@@ -26,6 +26,7 @@ pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]
 TRIAL = "trial/grid.yaml"
+GATE = "/run/gate-is-open"
 GATED = "trial/gated.yaml"  # most points wait until a gate is opened on their machine
 POINTS = 60
 FILES = {
@@ -42,15 +43,15 @@ def fit(a, artifact_dir, pause_s=0.0):
     return {"loss": (a - 3) ** 2}
 
 
-def gated(a):
-    while a >= 20 and not Path("/run/gate-is-open").exists():
+def gated(a, gate):
+    while a >= 20 and not Path(gate).exists():
         time.sleep(0.1)
     return {"loss": (a - 3) ** 2}
 """,
     GATED: f"""\
 name: gated
 run: trial.fit:gated
-parameters: {{a: {{range: [0, {POINTS}]}}}}
+parameters: {{a: {{range: [0, {POINTS}]}}, gate: {{value: {GATE}}}}}
 execution: {{bundle: 1}}
 """,
     TRIAL: f"""\
@@ -119,24 +120,6 @@ def rest(process: subprocess.Popen[str]) -> str:
     return process.communicate(timeout=120)[0]
 
 
-def workers(laptop: Laptop) -> list[MachineHandle]:
-    """The machines that are on, the head aside."""
-    on = [name for name, leader in laptop.cloud.machines().items() if leader]
-    return [laptop.cloud.machine(name) for name in on if name != laptop.outputs.head_id]
-
-
-def open_gates(laptop: Laptop, process: subprocess.Popen[str]) -> None:
-    """Let go what waits on any worker, also on one that comes later, until the process has ended."""
-
-    def ended() -> bool:
-        for machine in workers(laptop):
-            with suppress(AssertionError, ProcessLookupError):  # it is going
-                machine.run(["touch", "/run/gate-is-open"])
-        return process.poll() is not None
-
-    until(ended, what="the run ends", timeout_s=600)
-
-
 def table(laptop: Laptop, name: str) -> pl.DataFrame:
     return pl.read_parquet(laptop.path / "runs" / name / "results.parquet").sort("point_id")
 
@@ -191,7 +174,7 @@ def test_a_run_is_looked_at_stopped_and_taken_up_again(laptop: Laptop, second: L
     assert before.height == 20
     assert "The run stopped has ended already" in laptop.inv("cancel", "--name", "stopped", code=2).stderr
     with watching(laptop, *command, "--json") as process:
-        open_gates(laptop, process)
+        open_gates(laptop, GATE, process, timeout_s=600)
         done = rest(process)
     ended = json.loads(done[done.index("{") :])
     assert (ended["done"], ended["resumed"]) == (POINTS, before.height)

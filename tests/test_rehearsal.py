@@ -410,6 +410,19 @@ def test_boot_text_makes_workers_that_run_a_release(stack: Stack) -> None:
         )
 
 
+def test_an_object_is_what_was_put_last_whole_and_in_parts(cloud: Cloud) -> None:
+    s3 = cloud.client("s3")
+    bucket = {"Bucket": "objects-of-a-test"}
+    s3.create_bucket(**bucket)
+    for text in (b"first", b"written anew"):
+        s3.put_object(**bucket, Key="object", Body=text)
+        for _ in range(2):
+            assert s3.get_object(**bucket, Key="object")["Body"].read() == text
+            assert s3.get_object(**bucket, Key="object", Range="bytes=1-3")["Body"].read() == text[1:4]
+    s3.delete_object(**bucket, Key="object")
+    s3.delete_bucket(**bucket)
+
+
 def test_roles_are_enforced(stack: Stack) -> None:
     """A worker writes under its own id and nowhere else, and does nothing that its policy does not name."""
     stack.group(1)

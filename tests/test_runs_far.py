@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import subprocess
 import tarfile
 import threading
 import time
@@ -19,7 +20,7 @@ import pytest
 
 import fleet.fetch as fetching
 import sweep.job as driving
-from fleet import runs, travel, watch
+from fleet import data_volume, runs, travel, watch
 from fleet.cloud import Cloud
 from fleet.errors import CancelledError, ClusterError
 from fleet.fetch import MARK, PARTS, check_place, fetch
@@ -234,6 +235,7 @@ def test_whoever_follows_hears_of_every_change_and_last_how_it_ended(
 ) -> None:
     """With the head's clock beside it, which is not a change."""
     folder = JobFolder(tmp_path)
+    folder.job.touch()
     folder.wanted.touch()
     steps: Iterator[Any] = iter(
         [
@@ -247,6 +249,35 @@ def test_whoever_follows_hears_of_every_change_and_last_how_it_ended(
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(one.get("state"), one["ended"]) for one in said] == [(None, False), ("waiting", False), ("ended", True)]
     assert all(isinstance(one["now"], float) for one in said)
+
+
+def test_a_run_whose_head_goes_down_has_not_ended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its volume is gone before its connections are, and is back after they can be made again."""
+    folder = JobFolder(tmp_path / "job")
+    folder.path.mkdir()
+    folder.job.touch()
+    folder.wanted.touch()
+    monkeypatch.setattr("worker.machine.follow.time.sleep", lambda _: folder.path.rename(tmp_path / "unmounted"))
+    for said_before in ([False], []):
+        with pytest.raises(SystemExit, match="is not there"):
+            follow(folder)
+        assert [json.loads(line)["ended"] for line in capsys.readouterr().out.splitlines()] == said_before
+
+
+@pytest.mark.parametrize("mounted", [True, False])
+def test_what_needs_the_data_volume_is_done_on_it_or_not_at_all(
+    *, mounted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_volume, "DATA", "/" if mounted else str(tmp_path))
+    script = data_volume.needed('touch "$1"; echo done')
+    done = subprocess.run(
+        ["sh", "-c", script, "it", str(tmp_path / "file")], capture_output=True, text=True, check=False
+    )
+    assert (tmp_path / "file").exists() == mounted
+    assert (done.returncode, done.stdout) == ((0, "done\n") if mounted else (1, ""))
+    assert mounted or done.stderr.strip() == data_volume.NOT_MOUNTED
 
 
 # What is shown
