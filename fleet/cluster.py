@@ -37,6 +37,11 @@ class Cluster:
         return self.stack.rpartition("/")[2]
 
     @property
+    def settings(self) -> Path:
+        """The file of its settings, which somebody may have made before the stack."""
+        return self.root / f"Pulumi.{self.name}.yaml"
+
+    @property
     def folder(self) -> StackFolder:
         """What the checkout remembers of it."""
         return StackFolder(self.root, self.name)
@@ -52,7 +57,7 @@ class Cluster:
         if new:
             self.pulumi.create_stack(self.stack)
         config = self.pulumi.config(self.stack)
-        made = stacks.choices(config, new=new, address_url=address_url)
+        made = stacks.choices(config, new=new and not stacks.names_region(self.settings), address_url=address_url)
         stacks.checked(stacks.with_choices(config, made), stack=self.stack)
         for choice in made:
             self.pulumi.set_config(self.stack, choice.path, choice.value)
@@ -96,7 +101,7 @@ class Cluster:
             if at_work:
                 lines.append(f"  stopped: {at_work} workers, and the runs that they work for: inv status")
             if one.type == DATA_VOLUME:
-                lines.append(f"  lost: the data volume {one.id}, with every run on it that was not fetched")
+                lines.append(f"  lost: the data volume {one.id}, with the ledgers of all runs, and runs that go on")
             inside = bucket.contents(cloud, one.id) if one.type == BUCKET else None
             if inside is not None:
                 fate = "lost" if purge else "kept"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ def choices(
 
     Args:
         config: the stack's configuration with Pulumi.yaml's defaults, by full key.
-        new: the stack has just been made; its region is the shell's then.
+        new: the stack has just been made, and its file names no region: it is the shell's then.
         address_url: answers with the caller's address.
         environment: the shell's.
 
@@ -80,6 +81,11 @@ def choices(
     if settings.get("owner") == KEYS["owner"].default:
         made.append(Choice("owner", getpass.getuser(), "your user name, as a tag"))
     return made
+
+
+def names_region(settings: Path) -> bool:
+    """Whether a stack's file has a region of its own; asked of Pulumi, it is the default where there is none."""
+    return settings.exists() and re.search(r"^ +aws:region:", settings.read_text(), re.MULTILINE) is not None
 
 
 def with_choices(config: Mapping[str, str], made: list[Choice]) -> dict[str, str]:

@@ -21,7 +21,7 @@ HIDDEN = ("point_id", "seed", "started", "worker", "git_commit", "env_hash", "at
 STATES = {
     "done": "Done",
     "failed": "Done, but some points failed",
-    "stopped": "Stopped at the failure limit; what is done is kept",
+    "stopped": "Stopped at a limit; what is done is kept",
     "interrupted": "Stopped; what is done is kept, and the same command goes on",
 }
 

@@ -97,7 +97,7 @@ def start(c: Context, stack: str = "", workers: str = "1", timeout: str = "900")
 @task(positional=["workers"], help={"stack": STACK_HELP, "workers": "so many"})
 @speaking
 def scale(c: Context, workers: str, stack: str = "") -> None:
-    """Have so many workers, and do not wait for them."""
+    """Have so many workers, or as many as the runs that go on want, and do not wait for them."""
     from fleet.workers import scale
 
     count = number(workers, "workers", least=0)

@@ -269,7 +269,9 @@ def test_a_life_from_nothing_to_nothing(server: Moto, tmp_path: Path) -> None:
         )
     )
     (tmp_path / "fail.json").write_text(json.dumps({"aws:ec2/instance:Instance": 1}))
-    said = checkout.inv("up", "--yes", code=3, **{FAIL: str(tmp_path / "fail.json")})
+    failing = {FAIL: str(tmp_path / "fail.json"), "AWS_REGION": "eu-west-1"}  # the file's region counts
+    said = checkout.inv("up", "--yes", code=3, **failing)
+    assert settings(checkout)["aws:region"] == REGION
     assert "InjectedFailure" in said.stdout
     assert "the same command goes on from there" in said.stderr
     assert not checkout.remembered.exists()

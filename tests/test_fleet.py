@@ -108,6 +108,22 @@ def test_no_answer_says_what_to_type_instead() -> None:
 # What is chosen for a user who set nothing
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (None, False),
+        ("encryptionsalt: v1:x\n", False),
+        ("config:\n  # aws:region: eu-west-1\n  sweepfleet:owner: ada\n", False),
+        ("config:\n  sweepfleet:owner: ada\n  aws:region: us-east-1\n", True),
+    ],
+)
+def test_a_region_in_a_stacks_file_is_seen(tmp_path: Path, text: str | None, *, named: bool) -> None:
+    file = tmp_path / "Pulumi.dev.yaml"
+    if text is not None:
+        file.write_text(text)
+    assert stack.names_region(file) == named
+
+
 def test_what_nobody_set_is_chosen_and_what_somebody_set_is_left(home: Path) -> None:
     (home / ".ssh" / "id_ed25519.pub").write_text(KEY + "\n")
     unset = {
