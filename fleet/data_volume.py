@@ -13,5 +13,5 @@ NOT_MOUNTED = "The head is just starting or going down: its data volume is not m
 
 
 def needed(script: str) -> str:
-    """The shell script, which says so and fails while the volume is not mounted."""
-    return f"mountpoint -q {DATA} || {{ echo '{NOT_MOUNTED}' >&2; exit 1; }}\n{script}"
+    """The shell script, which says so and fails while the volume is not mounted; it stays so meanwhile."""
+    return f"cd {DATA} && mountpoint -q . || {{ echo '{NOT_MOUNTED}' >&2; exit 1; }}\n{script}"

@@ -131,7 +131,13 @@ def submit(head: Host, sweep: Sweep, job: Job, *, root: Path) -> None:
         incoming = head.ask("mktemp").strip()
         head.put(archive, incoming)
     words = [incoming, str(folder.path), sweep.name, folder.unit]
-    answer = head.run("sh", "-euc", data_volume.needed(TAKE_OVER), "take-over", *words, sudo=True)
+    try:
+        answer = head.run("sh", "-euc", data_volume.needed(TAKE_OVER), "take-over", *words, sudo=True)
+    except ClusterError as error:
+        raise ClusterError(
+            f"{error} Whether the cluster has the sweep is not known: inv status · watch it: inv attach --name "
+            f"{sweep.name} · stop it: inv cancel --name {sweep.name}"
+        ) from None
     if answer.exit_code == GOES_ON:
         raise UsageError(goes_on(sweep.name))
     if answer.exit_code:

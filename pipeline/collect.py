@@ -64,7 +64,8 @@ def collect(fleet: Fleet, *, into: Path) -> tuple[list[End], list[Mark]]:
             fleet.cloud, fleet.outputs.bucket, KEYS.ended(mark.name), doing=f"look for the end of {mark.name}"
         )
         if said is None or said["submitted"] < mark.submitted:  # of the command before
-            going_on.append(mark)
+            if mark.volume == fleet.outputs.data_volume_id:  # else it went with its cluster
+                going_on.append(mark)
         else:
             ended.append(_end(fleet, mark, said, into=into))
     return ended, going_on

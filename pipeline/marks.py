@@ -24,6 +24,7 @@ class Mark:
     commit: str
     submitted: float  # unix time, as in the job
     collected: bool = False  # whether its end was told
+    volume: str = ""  # the data volume's id: a cluster that was taken down had another, and with it the run
 
 
 @dataclass(frozen=True, slots=True)

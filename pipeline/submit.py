@@ -39,13 +39,17 @@ def submit_changed(fleet: Fleet, *, say: Callable[[str], None]) -> list[str]:
         try:
             if taken[sweep.name] > 1:
                 problems.append(f"{place}: {taken[sweep.name]} grids have the name {sweep.name}. Give each its own.")
-            elif sweep.name in known and known[sweep.name].digest == digest(sweep):
+            elif _is_there(known.get(sweep.name), sweep, fleet):
                 say(f"{place}: handed over before")
             else:
                 _hand_over(fleet, marks, sweep, place=place, say=say)
         except SweepfleetError as error:
             problems.append(f"{place}: {error}")
     return problems
+
+
+def _is_there(mark: Mark | None, sweep: Sweep, fleet: Fleet) -> bool:
+    return mark is not None and (mark.digest, mark.volume) == (digest(sweep), fleet.outputs.data_volume_id)
 
 
 def _loaded(root: Path) -> tuple[list[Sweep], list[str]]:
@@ -62,7 +66,14 @@ def _hand_over(fleet: Fleet, marks: Marks, sweep: Sweep, *, place: str, say: Cal
     command_line = f"inv sweep --grid {place}"
     # Failed points, too: whoever merges a change of the sweep has mended something.
     asked = order(fleet, sweep, command_line=command_line, retry_failed=True, workers=None)
-    mark = Mark(sweep.name, place, digest(sweep), asked.release.commit, asked.job.submitted)
+    mark = Mark(
+        sweep.name,
+        place,
+        digest(sweep),
+        asked.release.commit,
+        asked.job.submitted,
+        volume=fleet.outputs.data_volume_id,
+    )
     before = marks.get(sweep.name)
     marks.put(mark)  # first: a head that answers too late has taken it over nonetheless, and its end is to be told
     try:

@@ -26,7 +26,7 @@ from sweep.driver import Progress
 from sweep.engine_errors import ClusterError
 from sweep.folder import RunFolder, read_json
 from sweep.progress import Words
-from sweep.run import EXIT_INTERRUPTED, Request, run_sweep
+from sweep.run import EXIT_FAILED, EXIT_INTERRUPTED, Request, run_sweep
 from sweep.snapshot import alone, store_rest, tell_end
 from worker.machine import dask_command
 from worker.machine.aws import Aws, AwsError
@@ -34,6 +34,7 @@ from worker.machine.facts import HOME, SCRATCH, Data, Facts
 from worker.machine.job import Job, JobFolder
 
 EVERY_S = 1.0
+STORE_AGAIN_S = 30.0
 EXIT_AGAIN = 75  # EX_TEMPFAIL
 
 
@@ -164,12 +165,13 @@ def run(folder: JobFolder, facts: Facts) -> int:
             return code  # the machine goes down, and the run goes on when it is up
         summary = found.to_dict()
         reporter.needs_no_workers()
-        with reporter.waiting("storing the results"), alone(folder):
-            Aws(facts).sync(data.runs / job.name, f"runs/{job.name}/")
-    except ClusterError:
-        raise
+        _store(folder, reporter, Aws(facts), data.runs / job.name)
     except SweepfleetError as error:
         code, said = error.exit_code, str(error)
+        if isinstance(error, ClusterError):
+            if not folder.spent.exists():
+                raise
+            code, said = EXIT_FAILED, f"It has cost its budget. {error}"
         reporter.needs_no_workers()
         if isinstance(error, UsageError):
             said = f"{said}\n{code_that_ran(job)}"
@@ -180,6 +182,21 @@ def run(folder: JobFolder, facts: Facts) -> int:
     reporter.state("ended", exit_code=code, summary=summary, error=said)
     folder.wanted.unlink(missing_ok=True)
     return code
+
+
+def _store(folder: JobFolder, reporter: Reporter, aws: Aws, run_folder: Path) -> None:
+    """Store what came of a run, however often it takes: a driver that began again would ask for workers again."""
+    waiting_for = "storing the results"
+    while True:
+        try:
+            with reporter.waiting(waiting_for), alone(folder):
+                aws.sync(run_folder, f"runs/{run_folder.name}/")
+        except AwsError as error:
+            waiting_for = f"storing the results: {error}"
+            reporter.say(waiting_for)
+            time.sleep(STORE_AGAIN_S)
+        else:
+            return
 
 
 def code_that_ran(job: Job) -> str:

@@ -65,8 +65,8 @@ def run(fleet: Fleet, folder: Path, name: str, *, last: int) -> None:
         put(fleet, f"runs/{name}/{file}", (made / file).read_bytes())
 
 
-def handed_over(fleet: Fleet, name: str, submitted: float) -> Mark:
-    mark = Mark(name, f"sweeps/{name}.yaml", f"digest of {name}", "c" * 40, submitted)
+def handed_over(fleet: Fleet, name: str, submitted: float, *, volume: str = OUTPUTS.data_volume_id) -> Mark:
+    mark = Mark(name, f"sweeps/{name}.yaml", f"digest of {name}", "c" * 40, submitted, volume=volume)
     Marks(fleet.cloud, fleet.outputs).put(mark)
     return mark
 
@@ -87,6 +87,7 @@ def test_each_end_is_told_once_and_what_goes_on_is_named(fleet: Fleet, tmp_path:
     ended(fleet, "badly", 7.0, exit_code=1, usd=None)
     ended(fleet, "refused", 7.0, exit_code=2, error="run: fit:fit: there is no module 'fit' | @here")
     ended(fleet, "anew", 6.0)
+    handed_over(fleet, "lost-with-its-cluster", 7.0, volume="vol-of-one-that-was-taken-down")
     ends, going_on = collect(fleet, into=tmp_path / "collected")
     said = summary_part(ends, going_on)
     if os.environ.get("SWEEPFLEET_GOLDEN"):

@@ -158,7 +158,7 @@ class Run:
         open_gates(self.fleet.laptop, f"/run/{self.name}", self.client, timeout_s=2 * RECOVERY_S)
         said = self.client.communicate()[0]
         assert self.client.returncode == 0, said
-        assert f"Done: {POINTS} of {POINTS} points done" in said
+        assert f"Done: {POINTS:,} of {POINTS:,} points done" in said
         table = pl.read_parquet(self.fleet.laptop.path / "runs" / self.name / "results.parquet")
         assert table["param.a"].sort().to_list() == list(range(POINTS))
         assert table["point_id"].n_unique() == POINTS

@@ -133,6 +133,32 @@ def test_a_run_that_was_taken_over_just_before_the_power_went_is_not_taken_over_
     assert answers(bucket) == {"1": (DONE, "taken over"), "2": (REFUSED, "The run trial goes on already.")}
 
 
+def test_a_run_whose_answer_could_not_be_written_is_not_begun_again_when_it_has_ended(
+    bucket: FolderBucket, tmp_path: Path
+) -> None:
+    """It would be, with a new budget, at each look."""
+    folder = JobFolder(Data(tmp_path).jobs / "trial")
+    folder.path.mkdir(parents=True)
+    folder.job.write_text(JOB.to_json())
+    folder.spent.touch()
+    archive(bucket, "1", JOB)
+    store(bucket, KEYS.letter("1"), {"kind": "sweep", "name": "trial"})
+    do_all(bucket, Data(tmp_path), set())
+    assert answers(bucket) == {"1": (DONE, "taken over")}
+    assert folder.spent.exists()
+    assert not folder.wanted.exists()
+
+
+def test_a_head_whose_data_volume_is_not_mounted_takes_nothing_over_and_tries_again(
+    bucket: FolderBucket, tmp_path: Path
+) -> None:
+    archive(bucket, "1", JOB)
+    store(bucket, KEYS.letter("1"), {"kind": "sweep", "name": "trial"})
+    with pytest.raises(letterbox.LaterError, match="is not mounted yet"):
+        do_all(bucket, Data(tmp_path), set())
+    assert answers(bucket) == {}
+
+
 def vars_of(job: Job) -> dict[str, Any]:
     return json.loads(job.to_json())
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.machine.job import Job, JobFolder, going_on
-from worker.machine.meter import Reading, count
+from worker.machine.meter import UNSEEN_S, Reading, count
 
 JOB = Job(
     name="a",
@@ -42,7 +42,7 @@ def test_time_counts_from_the_first_look_on(tmp_path: Path) -> None:
     assert Reading.of(one).worker_s == 0
     count([one], workers=10, now_s=1060)
     count([one], workers=3, now_s=1070)
-    assert Reading.of(one) == Reading(630, 1070)
+    assert Reading.of(one) == Reading(630, 1070, workers=3)
 
 
 def test_runs_that_go_on_together_share_the_workers(tmp_path: Path) -> None:
@@ -61,12 +61,37 @@ def test_time_in_which_nobody_looked_counts(tmp_path: Path) -> None:
     assert Reading.of(one).usd(JOB) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(
+    ("away_s", "before", "after", "hours"),
+    [
+        (3600, 50, 0, 50.0),  # they ran on until just now, or may have
+        (5 * 86400, 50, 0, 100.0),  # AWS's switch has ended them
+        (3600, 0, 50, 50.0),  # they may have come just after
+        (3600, 2, 5, 5.0),
+        (30, 50, 0, 0.0),  # it was not away
+    ],
+)
+def test_while_the_head_was_away_the_machines_ran(
+    tmp_path: Path, away_s: float, before: int, after: int, hours: float
+) -> None:
+    """What a run costs is said as the most that it can have been."""
+    one = job(tmp_path, "one")
+    count([one], workers=before, now_s=1000)
+    count([one], workers=after, now_s=1000 + away_s)
+    assert Reading.of(one).worker_s / 3600 == pytest.approx(hours)
+
+
+def test_a_reading_of_another_release_is_read() -> None:
+    assert Reading.parse('{"worker_s": 5.0, "at": 7.0}') == Reading(5, 7)
+    assert Reading.parse('{"worker_s": 5.0, "at": 7.0, "workers": 3, "of_later": 1}') == Reading(5, 7, 3)
+
+
 def test_a_clock_that_goes_back_takes_nothing_away(tmp_path: Path) -> None:
     one = job(tmp_path, "one")
     count([one], workers=2, now_s=1000)
     count([one], workers=2, now_s=1100)
     count([one], workers=2, now_s=900)
-    assert Reading.of(one) == Reading(200, 900)
+    assert Reading.of(one) == Reading(200, 900, workers=2)
 
 
 def test_a_spent_budget_is_marked_at_the_cent(tmp_path: Path) -> None:
@@ -101,11 +126,11 @@ def test_a_job_of_an_earlier_release_has_no_price() -> None:
 
 
 @settings(deadline=None, max_examples=50, derandomize=True)
-@given(st.lists(st.tuples(st.floats(0, 1e4), st.integers(0, 500)), max_size=20), st.integers(1, 4))
+@given(st.lists(st.tuples(st.floats(0, UNSEEN_S), st.integers(0, 500)), max_size=20), st.integers(1, 4))
 def test_all_shares_are_the_machines_time(
     tmp_path_factory: pytest.TempPathFactory, looks: list[tuple[float, int]], runs: int
 ) -> None:
-    """However often it is looked, nothing is lost and nothing counted twice."""
+    """However often the head looks, nothing is lost and nothing counted twice."""
     jobs = tmp_path_factory.mktemp("jobs")
     folders = [job(jobs, str(number)) for number in range(runs)]
     now_s, spent = 1.0, 0.0

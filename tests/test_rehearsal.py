@@ -372,6 +372,19 @@ def test_data_volume_grows(stack: Stack) -> None:
     assert int(head.run(["findmnt", "-bno", "SIZE", "/srv/sweepfleet"]).stdout) > 1 << 30
 
 
+def test_a_data_volume_that_seems_empty_and_is_not_gets_no_new_file_system(stack: Stack) -> None:
+    """blkid says the same of a device that it cannot read as of one with nothing on it."""
+    head = settled(stack.head(stack.volume(size_gb=1)))
+    unit, blkid = "sweepfleet-boot@data-volume", "/usr/local/sbin/blkid"
+    head.run(["sh", "-ec", "echo kept > /srv/sweepfleet/note; umount /srv/sweepfleet"])
+    head.run(["sh", "-ec", f"printf '#!/bin/sh\\nexit 2\\n' > {blkid}; chmod +x {blkid}; systemctl restart {unit}"])
+    until(lambda: "is not empty" in head.run(["journalctl", "-u", unit]).stdout, what="it says so")
+    assert head.run(["mountpoint", "/srv/sweepfleet"], check=False).returncode
+    head.run(["sh", "-ec", f"rm {blkid}; systemctl restart {unit}"])
+    until(lambda: shown(head, unit) == "inactive", what="it is mounted")
+    assert head.run(["cat", "/srv/sweepfleet/note"]).stdout == "kept\n"
+
+
 def test_boot_text_makes_workers_that_run_a_release(stack: Stack) -> None:
     """Workers wait for a release, take it and its environment whole, and start it; so do later and rebooted ones."""
     stack.group(1)

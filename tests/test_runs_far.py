@@ -266,6 +266,28 @@ def test_a_run_whose_head_goes_down_has_not_ended(
         assert [json.loads(line)["ended"] for line in capsys.readouterr().out.splitlines()] == said_before
 
 
+class Breaking:
+    """A head whose connection breaks while it takes a sweep over."""
+
+    def ask(self, *_: str) -> str:
+        return "incoming\n"
+
+    def put(self, file: Path, _: str) -> None:
+        assert tarfile.is_tarfile(file)
+
+    def run(self, *_: str, **__: bool) -> Any:
+        raise ClusterError("the connection broke")
+
+
+def test_whoever_cannot_know_whether_a_sweep_was_taken_over_is_told_how_to_find_out(project: Path) -> None:
+    """It may go on there, and cost."""
+    sweep = load(project / "sweeps" / "trial" / "grid.yaml")
+    job = job_of(travel.grid_place(sweep, root=project), grid_sha256=travel.sha256_of(sweep))
+    head: Any = Breaking()
+    with pytest.raises(ClusterError, match=r"connection broke.*inv status.*inv attach --name \S+.*inv cancel --name"):
+        runs.submit(head, sweep, job, root=project)
+
+
 @pytest.mark.parametrize("mounted", [True, False])
 def test_what_needs_the_data_volume_is_done_on_it_or_not_at_all(
     *, mounted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

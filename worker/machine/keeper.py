@@ -18,7 +18,7 @@ from worker.machine.job import going_on
 POLL_S = 2.0
 IDLE_S = 20.0  # without a run, before the workers go
 SWITCH = "sweepfleet-dead-man"
-SWITCH_AFTER = timedelta(hours=2)
+SWITCH_AFTER = timedelta(seconds=meter.SWITCH_AFTER_S)
 SWITCH_EVERY_S = 600.0
 LOOK_EVERY_S = 30.0  # at the group: its size, and how many machines there are
 METER_EVERY_S = 5.0

@@ -136,9 +136,12 @@ def take_over(aws: Aws, data: Data, letter: str, name: str) -> tuple[int, str]:
 
     Raises:
         RefusedError: it has a name that no run can have.
+        LaterError: the data volume is not mounted yet.
     """
     if not NAME.fullmatch(name):
         raise RefusedError(f"{name!r} is no name of a run")
+    if not (data.jobs.is_dir() or data.path.is_mount()):
+        raise LaterError(f"{data.path} is not mounted yet")
     folder = JobFolder(data.jobs / name)
     with TemporaryDirectory() as temporary:
         archive = Path(temporary, "job.tar")
@@ -157,9 +160,7 @@ def take_over(aws: Aws, data: Data, letter: str, name: str) -> tuple[int, str]:
 
 
 def _is_ours(folder: JobFolder, archive: Path) -> bool:
-    """Whether the run that goes on is of this very letter: the answer was not written when it was taken over."""
-    if not folder.wanted.exists():
-        return False
+    """Whether the run, which may have ended, is of this very letter: its answer could not be written."""
     said = subprocess.run(["tar", "-xOf", archive, "job.json"], capture_output=True, text=True, check=False).stdout
     try:
         return Job.from_json(said) == Job.from_json(folder.job.read_text())

@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass
 
 from worker.machine.job import Job, JobFolder
 
+SWITCH_AFTER_S = 7200.0  # from when the head was there last, until AWS itself empties the group
+UNSEEN_S = 60.0  # between two looks, beyond which the head was away
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -17,6 +20,7 @@ class Reading:
 
     worker_s: float = 0.0  # workers' seconds
     at: float = 0.0  # unix time of the last count; 0 before the first
+    workers: int = 0  # that there were then
 
     @classmethod
     def of(cls, folder: JobFolder) -> Reading:
@@ -25,8 +29,9 @@ class Reading:
 
     @classmethod
     def parse(cls, text: str) -> Reading:
-        """Out of the meter's file; zero when it is empty."""
-        return cls(**json.loads(text)) if text.strip() else cls()
+        """Out of the meter's file, which may be another release's; zero when it is empty."""
+        said = json.loads(text) if text.strip() else {}
+        return cls(**{name: value for name, value in said.items() if name in cls.__dataclass_fields__})
 
     def usd(self, job: Job) -> float | None:
         """What that cost; None when the price is not known."""
@@ -36,12 +41,15 @@ class Reading:
 def count(jobs: list[JobFolder], *, workers: int, now_s: float) -> None:
     """Count the workers' time since the last look, in equal shares for these jobs; mark those whose budget is spent.
 
-    Time in which nobody looked counts, too: the machines ran.
+    Time in which nobody looked counts, too: those that there were before ran on, until AWS's switch at the latest.
     """
     for folder in jobs:
         before = Reading.of(folder)
         since_s = max(0.0, now_s - before.at) if before.at else 0.0
-        now = Reading(before.worker_s + since_s * workers / len(jobs), now_s)
+        worker_s = since_s * workers
+        if since_s > UNSEEN_S:
+            worker_s = max(worker_s, before.workers * min(since_s, SWITCH_AFTER_S))
+        now = Reading(before.worker_s + worker_s / len(jobs), now_s, workers)
         folder.write(folder.meter, json.dumps(asdict(now)))
         if over_budget(folder, now) and not folder.spent.exists():
             folder.spent.touch()

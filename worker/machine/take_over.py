@@ -12,7 +12,7 @@ flock 9
 if test -e "$folder/wanted"; then rm -f "$incoming"; exit {GOES_ON}; fi
 rm -rf "$new"
 mkdir "$new"
-tar -xf "$incoming" -C "$new" --no-same-owner
+tar -xmf "$incoming" -C "$new" --no-same-owner
 rm -f "$incoming"
 chown -R sweepfleet:sweepfleet "$new"
 chmod -R u=rwX,go=rX "$new"

@@ -1,0 +1,83 @@
+"""The driver of a run on the cluster, when what it needs is away: it asks for no more than it can use, and ends."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sweep.job as driving
+from sweep.engine_errors import ClusterError
+from sweep.job import Reporter, run
+from worker.machine.aws import Aws, AwsError
+from worker.machine.facts import Facts, Home
+from worker.machine.job import Job, JobFolder
+
+JOB = Job("trial", "a" * 64, "b" * 64, "engine", "grid.yaml", "inv sweep", 7.0, retry_failed=False, workers_wanted=2)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> JobFolder:
+    """A job that goes on."""
+    made = JobFolder(tmp_path / "jobs" / "trial")
+    (made.path / "grid").mkdir(parents=True)
+    (made.grid / "grid.yaml").write_text("name: trial\nrun: fit:fit\nparameters: {a: [1]}\n")
+    made.job.write_text(JOB.to_json())
+    made.wanted.touch()
+    return made
+
+
+@dataclass(frozen=True)
+class Away(Aws):
+    """A bucket that cannot be reached at first."""
+
+    facts: Any = None
+    left: list[AwsError] = field(default_factory=list)
+    stored: list[tuple[str, str]] = field(default_factory=list)
+
+    def sync(self, folder: Path, prefix: str) -> None:
+        if self.left:
+            raise self.left.pop()
+        self.stored.append((folder.name, prefix))
+
+
+def test_results_are_stored_however_often_it_takes_and_no_worker_is_asked_for_again(
+    folder: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, Any]] = []
+    monkeypatch.setattr("sweep.job.time.sleep", lambda _: seen.append(folder.read_progress()))
+    reporter, bucket = Reporter(folder, workers_wanted=2), Away(left=[AwsError("it does not answer")] * 2)
+    reporter.needs_no_workers()
+    driving._store(folder, reporter, bucket, tmp_path / "runs" / "trial")
+    assert bucket.stored == [("trial", "runs/trial/")]
+    assert [one["workers_wanted"] for one in (*seen, folder.read_progress())] == [0, 0, 0]
+    assert seen[1]["waiting_for"] == "storing the results: it does not answer"
+
+
+@pytest.mark.parametrize("spent", [True, False])
+def test_a_run_that_no_worker_joins_goes_on_until_it_has_cost_its_budget(
+    folder: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, spent: bool
+) -> None:
+    def nobody_came(*_: object) -> None:
+        if spent:
+            folder.spent.touch()
+        raise ClusterError("No worker came.")
+
+    ends: list[tuple[int, str]] = []
+    monkeypatch.setattr(driving, "HOME", Home(tmp_path / "home"))
+    monkeypatch.setattr(driving, "run_sweep", nobody_came)
+    monkeypatch.setattr(driving, "tell_end", lambda *_, exit_code, error: ends.append((exit_code, error)))
+    facts = Facts("head", "dev", "bucket", "role", "10.0.0.1", "", "us-east-1", "", data=str(tmp_path), group="group")
+    if spent:
+        assert run(folder, facts) == 1
+        assert ends == [(1, "It has cost its budget. No worker came.")]
+        assert not folder.wanted.exists()
+        last = json.loads(folder.progress.read_text())
+        assert (last["state"], last["exit_code"], last["workers_wanted"]) == ("ended", 1, 0)
+    else:
+        with pytest.raises(ClusterError):
+            run(folder, facts)
+        assert folder.wanted.exists()
