@@ -29,7 +29,7 @@ from pathlib import Path
 LOG = os.open(Path(__file__).with_name("ran.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
 def fit(a, seed):
-    time.sleep(0.004)
+    time.sleep(0.008)
     os.write(LOG, f"{a}\\n".encode())
     return {"twice": 2 * a, "seed": seed}
 """
@@ -141,12 +141,12 @@ class Cluster:
 
     def address(self) -> str:
         eventually(lambda: self._address.exists() and self._address.read_text().strip(), "the scheduler's address")
-        eventually(lambda: all(self.workers(nanny) for nanny in self.nannies), "the workers")
+        eventually(lambda: all(children(nanny.pid, "spawn_main") for nanny in self.nannies), "the workers")
         return str(json.loads(self._address.read_text())["address"])
 
-    def workers(self, nanny: subprocess.Popen[bytes]) -> list[psutil.Process]:
-        """The worker process that a nanny keeps alive."""
-        return children(nanny.pid, "spawn_main")
+    def processes(self, word: str) -> list[psutil.Process]:
+        """Those below any of the nannies with a word on the command line: "spawn_main" is dask's worker."""
+        return [one for nanny in self.nannies for one in children(nanny.pid, word)]
 
     def close(self) -> None:
         for process in (*self.nannies, self.scheduler):
@@ -172,12 +172,9 @@ def test_workers_runners_and_the_driver_are_killed_on_a_cluster(project: Project
     for number in range(1, 7):
         goal = number * POINTS // 10
         eventually(lambda goal=goal: recorded(project) >= goal, f"{goal} points")
-        nanny = chance.choice(cluster.nannies)
-        if number % 2:
-            victims = eventually(lambda nanny=nanny: cluster.workers(nanny), "a worker")
-        else:
-            victims = eventually(lambda nanny=nanny: children(nanny.pid, "worker.child"), "a runner child")
-        kill_one(victims, chance)
+        # Of any nanny: one whose worker has just died may have none before the others have done the rest.
+        word = "spawn_main" if number % 2 else "worker.child"
+        kill_one(eventually(lambda word=word: cluster.processes(word), word), chance)
     eventually(lambda: recorded(project) >= POINTS * 7 // 10, "enough points")
     driver.send_signal(signal.SIGKILL)
     driver.wait()
