@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections import Counter
@@ -35,6 +36,21 @@ def same_imports(monkeypatch: pytest.MonkeyPatch) -> None:
         file = getattr(sys.modules[name], "__file__", None)
         if file and "pytest-" in file:
             del sys.modules[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two files whose machines boot and wait, then one that computes, and so on: they run beside one another."""
+    files = [list(tests) for _, tests in itertools.groupby(items, key=lambda test: test.path)]
+    waiting = [tests for tests in files if _any_is(tests, "rehearsal")]
+    computing = sorted((one for one in files if one not in waiting), key=lambda one: not _any_is(one, "engine"))
+    items.clear()
+    while waiting or computing:
+        items += itertools.chain(*waiting[:2], *computing[:1])
+        del waiting[:2], computing[:1]
+
+
+def _any_is(tests: list[pytest.Item], mark: str) -> bool:
+    return any(test.get_closest_marker(mark) for test in tests)
 
 
 @pytest.hookimpl(trylast=True)
