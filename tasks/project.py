@@ -14,8 +14,8 @@ from invoke.tasks import task
 
 from tasks.front import ROOT
 
-# A file's tests stay together: some share a cluster. Three at a time, since machines that boot leave cores idle.
-PYTEST = "pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=20"
+# A file's tests stay together: some share a cluster. Much of the time machines boot and nobody computes.
+PYTEST = "pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=20"
 
 # Nothing is asked of GitHub: what the workflows say is judged, not whether newer actions exist.
 ZIZMOR = "zizmor --offline --no-progress .github"

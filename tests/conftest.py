@@ -39,14 +39,14 @@ def same_imports(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two files whose machines boot and wait, then one that computes, and so on: they run beside one another."""
+    """A file whose machines boot and wait, then one that computes, and so on: they run beside one another."""
     files = [list(tests) for _, tests in itertools.groupby(items, key=lambda test: test.path)]
     waiting = [tests for tests in files if _any_is(tests, "rehearsal")]
     computing = sorted((one for one in files if one not in waiting), key=lambda one: not _any_is(one, "engine"))
     items.clear()
     while waiting or computing:
-        items += itertools.chain(*waiting[:2], *computing[:1])
-        del waiting[:2], computing[:1]
+        items += itertools.chain(*waiting[:1], *computing[:1])
+        del waiting[:1], computing[:1]
 
 
 def _any_is(tests: list[pytest.Item], mark: str) -> bool:

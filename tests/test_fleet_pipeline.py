@@ -6,14 +6,17 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
+from infra.layout import BucketLayout
 from tests.cloud import engine
 from tests.cloud.rehearsal.cloud import Cloud, until
 from tests.cloud.rehearsal.host import why_not
 from tests.cloud.rehearsed import STACK, Laptop
+from worker.machine.facts import KEYS
 
 pytestmark = [
     pytest.mark.rehearsal,
@@ -63,10 +66,27 @@ class Runner:
         """What the job has written into its summary."""
         return self._summary.read_text()
 
-    def ended(self) -> bool:
-        """Whether what was handed over has ended; tells of it."""
+    def until_ended(self, sweep: str) -> None:
+        """Wait until the head has said how what was handed over last has ended."""
+        mark = self._stored(f"{BucketLayout().pipeline}{sweep}.json")
+        until(
+            lambda: self._stored(KEYS.ended(sweep)).get("submitted", 0.0) >= mark["submitted"],
+            what=f"{sweep} has ended",
+            timeout_s=PATIENCE_S,
+        )
+
+    def _stored(self, key: str) -> dict[str, Any]:
+        s3 = self.laptop.cloud.client("s3")
+        try:
+            found = s3.get_object(Bucket=self.laptop.outputs.bucket, Key=key)
+        except s3.exceptions.NoSuchKey:
+            return {}
+        return dict(json.loads(found["Body"].read()))
+
+    def results(self) -> None:
+        """The job that tells of what has ended; squares is among it."""
         self.job("ci.results", "--into", str(self.laptop.home / "collected"))
-        return "### ✅ Sweep squares" in self.summary
+        assert "### ✅ Sweep squares" in self.summary
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +113,8 @@ def test_a_merged_sweep_runs_and_its_end_is_told_once(runner: Runner) -> None:
     said = runner.job("ci.sweeps")
     assert "sweeps/squares.yaml: Handed over to the head" in said
     assert "sweeps/squares.yaml: handed over before" in runner.job("ci.sweeps")
-    until(runner.ended, what="the sweep has ended", timeout_s=PATIENCE_S)
+    runner.until_ended("squares")
+    runner.results()
     assert "| Points done | 3 of 3 |" in runner.summary
     folder = runner.laptop.home / "collected" / "squares"
     assert "<html" in (folder / "report.html").read_text()
@@ -105,7 +126,8 @@ def test_a_merged_sweep_runs_and_its_end_is_told_once(runner: Runner) -> None:
 def test_of_a_sweep_that_is_merged_again_only_what_is_new_runs(runner: Runner) -> None:
     runner.merge(squares__yaml=GRID.replace("VALUES", "1, 2, 3, 5"))
     assert "Handed over to the head" in runner.job("ci.sweeps")
-    until(runner.ended, what="the sweep has ended", timeout_s=PATIENCE_S)
+    runner.until_ended("squares")
+    runner.results()
     assert "| Points done | 4 of 4 |" in runner.summary
     summary = json.loads((runner.laptop.home / "collected" / "squares" / "summary.json").read_text())
     assert (summary["computed"], summary["resumed"]) == (1, 3)
@@ -126,10 +148,6 @@ def test_a_sweep_that_cannot_run_there_fails_its_job_and_no_other(runner: Runner
     assert "sweeps/broken.yaml: Handed over to the head" in said
     assert "error: sweeps/not_a_grid.yaml" in said
     assert "sweeps/squares.yaml: handed over before" in said
-
-    def refused() -> bool:
-        done = runner.laptop.inv("ci.results", "--stack", STACK, code=None)
-        return done.returncode == 1 and "These did not end well: broken" in done.stderr
-
-    until(refused, what="the head has refused it", timeout_s=PATIENCE_S)
+    runner.until_ended("broken")
+    assert "These did not end well: broken" in runner.job("ci.results", code=1)
     assert "sweeps/broken.yaml: Handed over to the head" in runner.job("ci.sweeps", code=1)

@@ -23,6 +23,7 @@ from tests.cloud.rehearsal import lease
 from tests.cloud.rehearsal.cloud import Cloud, until
 from tests.cloud.rehearsal.handle import MachineHandle
 from tests.cloud.rehearsal.host import why_not
+from tests.cloud.rehearsal.network import BRIDGE_MAC, SERVICES
 from tests.cloud.rehearsal.stack import Stack
 
 pytestmark = [
@@ -214,6 +215,14 @@ def test_no_way_out(stack: Stack) -> None:
     connect = "import socket; socket.create_connection(('1.1.1.1', 443), timeout=60)"
     for where in (machine, stack.cloud.laptop):
         assert "Network is unreachable" in where.run(["python3", "-c", connect], check=False).stderr
+
+
+def test_the_way_to_the_services_stays_when_machines_come_and_go(stack: Stack) -> None:
+    """The bridge has an address of its own, and not that of whichever machine has the lowest."""
+    machine = stack.run(HELLO).wait_booted()
+    connect = f"import socket; socket.create_connection(('{SERVICES}', 5000), timeout=60)"
+    machine.run(["python3", "-c", connect])
+    assert f"dev eth0 lladdr {BRIDGE_MAC} " in machine.run(["ip", "neigh", "show", SERVICES]).stdout
 
 
 def test_security_groups_are_enforced(stack: Stack) -> None:

@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).parents[3]
 REGION = "us-east-1"
 API_PORT = 5000
 START_TIMEOUT_S = 60
-POLL_S = 0.1
+POLL_S = 0.4  # most conditions start a program in a machine, of which all share this one's processors
 _numbers = itertools.count()
 
 

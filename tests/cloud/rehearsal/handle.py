@@ -14,7 +14,7 @@ from tests.cloud.rehearsal.machine import Disk
 if TYPE_CHECKING:
     from tests.cloud.rehearsal.cloud import Cloud
 
-POLL_S = 0.1
+POLL_S = 0.4
 BOOTED_S = 90
 UP = "/run/cloud-init/result.json"  # cloud-init writes it when it has ended
 

@@ -12,6 +12,9 @@ from pathlib import Path
 from tests.cloud.rehearsal.host import run
 
 BRIDGE = "cloud"
+# Its own: else it takes the lowest of its ports', another one when a machine comes or goes, and for half a minute no
+# answer of a machine finds the way.
+BRIDGE_MAC = "02:00:00:00:00:01"
 SERVICES = "10.99.0.1"  # where the cloud's own services answer: AWS's endpoints, the package index
 METADATA = "169.254.169.254"
 INTERNET = "198.51.100.0/24"  # the laptop's side: https://www.rfc-editor.org/rfc/rfc5737
@@ -55,7 +58,7 @@ class Network:
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
         _ip(
             "link set lo up",
-            f"link add {BRIDGE} type bridge forward_delay 0",
+            f"link add {BRIDGE} address {BRIDGE_MAC} type bridge forward_delay 0",
             f"link set {BRIDGE} up",
             f"address add {SERVICES}/32 dev {BRIDGE}",
             f"address add {METADATA}/32 dev {BRIDGE}",
