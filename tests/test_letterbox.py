@@ -53,14 +53,23 @@ def store(bucket: FolderBucket, key: str, what: Any) -> None:
     place.write_text(what if isinstance(what, str) else json.dumps(what))
 
 
-def archive(bucket: FolderBucket, letter: str, job: Job) -> None:
-    """What travels with a sweep's letter."""
+def ask_for_sweep(bucket: FolderBucket, letter: str, job: Job) -> None:
+    """A sweep's letter, and the archive that travels with it."""
+    store(bucket, KEYS.letter(letter), {"kind": "sweep", "name": "trial"})
     place = bucket.folder / KEYS.enclosed(letter)
     place.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(place, "w") as tar:
         entry = tarfile.TarInfo("job.json")
         entry.size = len(job.to_json().encode())
         tar.addfile(entry, io.BytesIO(job.to_json().encode()))
+
+
+def taken_over(data: Path) -> JobFolder:
+    """The job's folder on a head that has it."""
+    folder = JobFolder(Data(data).jobs / "trial")
+    folder.path.mkdir(parents=True)
+    folder.job.write_text(JOB.to_json())
+    return folder
 
 
 def test_each_letter_is_answered_once_and_the_oldest_first(bucket: FolderBucket, tmp_path: Path) -> None:
@@ -121,14 +130,10 @@ def test_a_run_that_was_taken_over_just_before_the_power_went_is_not_taken_over_
     bucket: FolderBucket, tmp_path: Path
 ) -> None:
     """But one of the same name that somebody else has started is not mistaken for it."""
-    folder = JobFolder(Data(tmp_path).jobs / "trial")
-    folder.path.mkdir(parents=True)
-    folder.job.write_text(JOB.to_json())
+    folder = taken_over(tmp_path)
     folder.wanted.touch()
-    archive(bucket, "1", JOB)
-    store(bucket, KEYS.letter("1"), {"kind": "sweep", "name": "trial"})
-    archive(bucket, "2", Job(**{**vars_of(JOB), "submitted": 8.0}))
-    store(bucket, KEYS.letter("2"), {"kind": "sweep", "name": "trial"})
+    ask_for_sweep(bucket, "1", JOB)
+    ask_for_sweep(bucket, "2", Job(**{**vars_of(JOB), "submitted": 8.0}))
     do_all(bucket, Data(tmp_path), set())
     assert answers(bucket) == {"1": (DONE, "taken over"), "2": (REFUSED, "The run trial goes on already.")}
 
@@ -137,12 +142,9 @@ def test_a_run_whose_answer_could_not_be_written_is_not_begun_again_when_it_has_
     bucket: FolderBucket, tmp_path: Path
 ) -> None:
     """It would be, with a new budget, at each look."""
-    folder = JobFolder(Data(tmp_path).jobs / "trial")
-    folder.path.mkdir(parents=True)
-    folder.job.write_text(JOB.to_json())
+    folder = taken_over(tmp_path)
     folder.spent.touch()
-    archive(bucket, "1", JOB)
-    store(bucket, KEYS.letter("1"), {"kind": "sweep", "name": "trial"})
+    ask_for_sweep(bucket, "1", JOB)
     do_all(bucket, Data(tmp_path), set())
     assert answers(bucket) == {"1": (DONE, "taken over")}
     assert folder.spent.exists()
@@ -152,8 +154,7 @@ def test_a_run_whose_answer_could_not_be_written_is_not_begun_again_when_it_has_
 def test_a_head_whose_data_volume_is_not_mounted_takes_nothing_over_and_tries_again(
     bucket: FolderBucket, tmp_path: Path
 ) -> None:
-    archive(bucket, "1", JOB)
-    store(bucket, KEYS.letter("1"), {"kind": "sweep", "name": "trial"})
+    ask_for_sweep(bucket, "1", JOB)
     with pytest.raises(letterbox.LaterError, match="is not mounted yet"):
         do_all(bucket, Data(tmp_path), set())
     assert answers(bucket) == {}
