@@ -13,6 +13,7 @@ from fleet.remote import Host
 
 JOIN_S = 900
 POLL_S = 2.0
+LOOK_S = 10.0  # that the head itself waits for a change: to begin asking its scheduler takes a second of its time
 
 
 def wait_for_workers(
@@ -27,7 +28,9 @@ def wait_for_workers(
     before = -1
     reason = ""
     while True:
-        joined = workers.slots(head)
+        asked_s = time.monotonic()
+        left_s = max(0.0, began + deadline_s - asked_s)
+        joined = workers.slots(head, known=before, within_s=min(LOOK_S, left_s))
         if len(joined) != before:
             say(f"{len(joined)} of {count} workers have joined, {sum(joined.values())} slots")
             before = len(joined)
@@ -42,7 +45,7 @@ def wait_for_workers(
                 f"{len(joined)} of {count} workers joined in {deadline_s:.0f} s. {_cause(fleet, joined, reason)} "
                 "What is asked for stays asked for: inv scale 0 takes it back."
             )
-        time.sleep(POLL_S)
+        time.sleep(max(0.0, asked_s + POLL_S - time.monotonic()))
 
 
 def _cause(fleet: Fleet, joined: dict[str, int], reason: str) -> str:

@@ -41,7 +41,7 @@ def status(fleet: Fleet) -> Iterator[str]:
     try:
         with fleet.head() as head:
             lines = list(_head_lines(head, out.head_ip))
-            joined = workers.slots(head)
+            joined = workers.slots(head) if found.workers else {}
     except ClusterError as error:
         lost = error
     for one in found.workers:

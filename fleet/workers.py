@@ -106,10 +106,13 @@ def scale(head: Host, cloud: Cloud, outputs: Outputs, workers: int) -> None:
         )
 
 
-def slots(head: Host) -> dict[str, int]:
-    """The workers that have joined the scheduler, by instance id, with their slots."""
-    script = f"cd {PATHS.home}/fleet && exec {PATHS.home}/environment/bin/python -m sweep.slots_of_fleet"
-    said = head.run("sh", "-c", script, sudo=True)
+def slots(head: Host, *, known: int = -1, within_s: float = 0.0) -> dict[str, int]:
+    """The workers that have joined the scheduler, by instance id, with their slots.
+
+    While there are as many as are `known`, the head waits for more or fewer before it answers, so long at most.
+    """
+    script = f'cd {PATHS.home}/fleet && exec {PATHS.home}/environment/bin/python -m sweep.slots_of_fleet "$@"'
+    said = head.run("sh", "-c", script, "slots", str(known), str(within_s), sudo=True)
     if said.exit_code:
         return {}
     found: dict[str, int] = json.loads(said.stdout.strip().splitlines()[-1])

@@ -23,6 +23,7 @@ from sweep.ledger import Ledger
 from sweep.runs import refresh
 from worker.machine.aws import Aws, AwsError
 from worker.machine.facts import KEYS, Data, Facts
+from worker.machine.in_process import door
 from worker.machine.job import Job, JobFolder
 from worker.machine.meter import Reading
 
@@ -88,7 +89,7 @@ def snapshot(folder: JobFolder, facts: Facts, *, last: bool) -> None:
 def tell_end(folder: JobFolder, facts: Facts, *, exit_code: int, error: str) -> None:
     """Say in the bucket how the run has ended; a run whose head may not write there has ended nonetheless."""
     try:
-        _store_end(folder, Aws(facts), exit_code=exit_code, error=error)
+        _store_end(folder, door(facts), exit_code=exit_code, error=error)
     except AwsError as refused:
         print(f"{refused}; what a head may, `inv up` brings up to date", flush=True)
 

@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from fleet.cloud import Cloud
+from fleet.errors import ClusterError
 from fleet.fleet import Fleet
 from grid.load import load
+from pipeline import submit
 from pipeline.collect import collect, summary_part, told_of
 from pipeline.marks import Mark, Marks
+from pipeline.sweeps import digest
 from sweep.progress import Silent
 from sweep.run import Request, run_sweep
 from tests.cloud.moto import moto_server
@@ -102,6 +105,26 @@ def test_each_end_is_told_once_and_what_goes_on_is_named(fleet: Fleet, tmp_path:
     marks = {mark.name: mark for mark in Marks(fleet.cloud, fleet.outputs).all()}
     assert marks["refused"].digest == "", "the next merge hands it over again"
     assert marks["well"] == replace(handed_over(fleet, "well", 7.0), collected=True)
+
+
+def test_what_a_cluster_that_was_taken_down_was_asked_for_is_asked_of_the_next(
+    fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data volume tells them apart: with it the run has gone."""
+    grid = tmp_path / "sweeps" / "one.yaml"
+    grid.parent.mkdir()
+    grid.write_text("name: one\nrun: fit:fit\nparameters: {a: [1]}\n")
+    Marks(fleet.cloud, fleet.outputs).put(replace(handed_over(fleet, "one", 1.0), digest=digest(load(grid))))
+
+    def order(*_: object, **__: object) -> None:
+        raise ClusterError("It is asked for.")
+
+    monkeypatch.setattr(submit, "order", order)
+    said: list[str] = []
+    assert submit.submit_changed(fleet, say=said.append) == []
+    assert said == ["sweeps/one.yaml: handed over before"]
+    new = replace(fleet, outputs=replace(OUTPUTS, data_volume_id="vol-of-the-next"))
+    assert submit.submit_changed(new, say=said.append) == ["sweeps/one.yaml: It is asked for."]
 
 
 def test_nothing_to_tell(fleet: Fleet, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.rehearsal,
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]
-WORKERS = 3
+WORKERS = 2
 RECOVERY_S = 300  # for a broken program to give up, not a measure of a good one
 POINTS = 4000  # none of the sweeps ends before its accidents are over; then the rest is let go, and takes no time
 FIT = """
@@ -175,12 +175,12 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """A cluster that is up and has its code, and no worker yet."""
     with Cloud(tmp_path_factory.mktemp("cloud")) as cloud:
         laptop = Laptop(cloud, tmp_path_factory.mktemp("laptop"))
-        laptop.up()
+        laptop.up(maxWorkers=WORKERS)
         folder = Path(laptop.path, "accidents")
         folder.mkdir()
         (folder / "fit.py").write_text(FIT)
         laptop.commit("A target that takes its time")
-        laptop.inv("push")
+        laptop.push()
         yield Fleet(laptop)
 
 

@@ -54,6 +54,7 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
         (folder / "grid.yaml").write_text(GRID)
         laptop.commit("A sweep that waits until it is let go")
         head = cloud.machine(laptop.up().head_id)
+        laptop.lend_environment()
         head.wait_running().partition()
         push = laptop.start("push")
         laptop.first_said = push.stdout.readline()
@@ -169,6 +170,16 @@ def test_the_same_again_sends_nothing(laptop: Laptop) -> None:
     questions = sent(laptop) - bytes_before
     assert (stored(laptop), logins(laptop)) == before
     assert 0 < questions < 8192  # one request to S3, and the packets that acknowledge its answer
+
+
+def test_changed_files_are_refused_unless_it_is_said(laptop: Laptop) -> None:
+    readme = laptop.path / "README.md"
+    before = readme.read_text()
+    readme.write_text(before + "\n")
+    try:
+        assert "Changed and not committed: README.md" in laptop.inv("push", code=2).stderr
+    finally:
+        readme.write_text(before)
 
 
 def test_a_changed_file_goes_alone_and_the_environment_stays(laptop: Laptop) -> None:

@@ -94,7 +94,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     """A stack whose settings are committed, of which nothing is made yet."""
     with Cloud(tmp_path_factory.mktemp("cloud")) as cloud:
         laptop = Laptop(cloud, tmp_path_factory.mktemp("laptop"))
-        laptop.configure()
+        laptop.configure(maxWorkers=1)
         shutil.rmtree(laptop.home / ".ssh")
         yield Runner(laptop, tmp_path_factory.mktemp("runner"))
 

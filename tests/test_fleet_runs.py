@@ -1,4 +1,7 @@
-"""Runs from afar, in the rehearsal cloud: left alone, found again, stopped and taken up, as an operator types it."""
+"""A cluster from nothing to nothing, in the rehearsal cloud: made, pushed to, swept on, and taken down.
+
+Between, runs are left alone, found again, stopped and taken up: real machines, real SSH, real TLS, as typed.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 import pytest
 
+from tests.cloud import engine
 from tests.cloud.gates import open_gates
 from tests.cloud.rehearsal.cloud import Cloud, until
+from tests.cloud.rehearsal.handle import MachineHandle
 from tests.cloud.rehearsal.host import why_not
 from tests.cloud.rehearsed import Laptop
 
@@ -25,6 +32,8 @@ pytestmark = [
     pytest.mark.rehearsal,
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]
+DIABETES = "examples/diabetes/grid.yaml"
+ANY_LANGUAGE = "examples/any_language/grid.yaml"  # awk, which every Debian has
 TRIAL = "trial/grid.yaml"
 GATE = "/run/gate-is-open"
 GATED = "trial/gated.yaml"  # most points wait until a gate is opened on their machine
@@ -66,24 +75,33 @@ SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 SSH_CUT = "add table ip cut; add chain ip cut out { type filter hook output priority 0; }; add rule ip cut out "
 
 
+@dataclass(frozen=True)
+class Before:
+    """How much was asked for, and sent by the head, before there were workers."""
+
+    requests: int
+    bytes_sent: int
+
+
 @pytest.fixture(scope="module")
-def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Laptop, Before]]:
     """A laptop whose cluster is up, has its code, and workers that stay for a while."""
     with Cloud(tmp_path_factory.mktemp("cloud")) as cloud:
         laptop = Laptop(cloud, tmp_path_factory.mktemp("laptop"))
-        prepare(laptop)
-        yield laptop
+        for name, text in FILES.items():
+            (laptop.path / name).parent.mkdir(exist_ok=True)
+            (laptop.path / name).write_text(text)
+        laptop.commit("A trial")
+        laptop.up()
+        assert "The cluster's release is" in laptop.inv("push").stdout
+        before = Before(len(cloud.requests()), sent(head_of(laptop)))
+        assert "3 of 3 workers have joined" in laptop.inv("start", "--workers", "3").stdout
+        yield laptop, before
 
 
-def prepare(laptop: Laptop) -> None:
-    """Make its cluster."""
-    for name, text in FILES.items():
-        (laptop.path / name).parent.mkdir(exist_ok=True)
-        (laptop.path / name).write_text(text)
-    laptop.commit("A trial")
-    laptop.up()
-    laptop.inv("push")
-    laptop.inv("start", "--workers", "3")
+@pytest.fixture(scope="module")
+def laptop(fleet: tuple[Laptop, Before]) -> Laptop:
+    return fleet[0]
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +158,55 @@ def artifacts(laptop: Laptop, name: str) -> dict[str, str]:
 def summary(laptop: Laptop, name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((laptop.path / "runs" / name / "summary.json").read_text())
     return found
+
+
+def head_of(laptop: Laptop) -> MachineHandle:
+    return laptop.cloud.machine(laptop.outputs.head_id)
+
+
+def workers(laptop: Laptop) -> list[MachineHandle]:
+    """The machines that are on, the head aside."""
+    on = [name for name, leader in laptop.cloud.machines().items() if leader]
+    return [laptop.cloud.machine(name) for name in on if name != laptop.outputs.head_id]
+
+
+def sent(machine: MachineHandle) -> int:
+    """The bytes that have left its network card."""
+    [line] = [one for one in machine.run(["cat", "/proc/net/dev"]).stdout.splitlines() if "eth0:" in one]
+    return int(line.split(":")[1].split()[8])
+
+
+def test_workers_fetch_code_and_environment_from_the_bucket_and_from_nobody_else(
+    fleet: tuple[Laptop, Before],
+) -> None:
+    """So a start does not get longer with their number: each fetches both once; operator and head serve none."""
+    laptop, before = fleet
+    fetched: dict[str, Counter[str]] = {}
+    for address, method, path in laptop.cloud.requests()[before.requests :]:
+        if method == "GET" and path.endswith(".tar.gz"):
+            fetched.setdefault(address, Counter())[path.split("/")[-2]] += 1
+    ours = {worker.run(["hostname", "-I"]).stdout.split()[0] for worker in workers(laptop)}
+    assert fetched.keys() == ours
+    assert all(counts.keys() == {"releases", "environments"} for counts in fetched.values())
+    stored = laptop.cloud.client("s3").list_objects_v2(Bucket=laptop.outputs.bucket, Prefix="environments/")
+    assert sent(head_of(laptop)) - before.bytes_sent < max(one["Size"] for one in stored["Contents"]) / 10
+
+
+@pytest.mark.parametrize(
+    ("grid", "name", "points"), [(DIABETES, "diabetes", 915), (ANY_LANGUAGE, "influenza-1978", 157)]
+)
+def test_a_sweep_on_three_workers_has_the_rows_of_one_here(laptop: Laptop, grid: str, name: str, points: int) -> None:
+    """And its files are here, as after a sweep on this machine; but what commands left behind stays there."""
+    said = laptop.inv("sweep", "--grid", grid).stdout
+    assert said.startswith("Target: stack dev in us-east-1")
+    assert f"Done: {points} of {points} points done" in said
+    laptop.inv("sweep", "--grid", grid, "--local", "--name", f"{name}-here")
+    far, here = laptop.path / "runs" / name, laptop.path / "runs" / f"{name}-here"
+    assert computed(laptop, name).equals(computed(laptop, f"{name}-here"))
+    files = {file.name for file in here.iterdir() if not file.name.startswith(".")} - {"artifacts"}
+    assert files <= {file.name for file in far.iterdir()}
+    seen = set(pl.read_parquet(far / "results.parquet")["worker"])
+    assert all(worker.startswith("ip-10-42-") for worker in seen)
 
 
 def test_a_run_whose_laptop_is_gone_is_found_and_fetched_from_another(laptop: Laptop, second: Laptop) -> None:
@@ -334,7 +401,7 @@ def test_what_cannot_be_run_there_is_refused_before_anything_is(laptop: Laptop) 
 
 
 def test_a_run_that_waits_for_workers_can_be_cancelled(laptop: Laptop) -> None:
-    """Nothing came of it, and that is said; last, since it takes the workers away."""
+    """Nothing came of it, and that is said; late, since it takes the workers away."""
     laptop.cloud.refuse_capacity()
     laptop.inv("stop")
     group = laptop.cloud.client("autoscaling").describe_auto_scaling_groups
@@ -346,3 +413,15 @@ def test_a_run_that_waits_for_workers_can_be_cancelled(laptop: Laptop) -> None:
     refused = laptop.inv("attach", "--name", "waits", code=130)
     assert "The run waits was cancelled before it had results" in refused.stderr
     assert "Run waits" not in laptop.inv("status").stdout
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(not engine.installed(), reason=engine.WHY_NOT)
+def test_what_is_stopped_and_taken_down_leaves_nothing(laptop: Laptop) -> None:
+    """The last test here: it takes down what the others use."""
+    laptop.inv("stop")
+    until(lambda: not workers(laptop), what="the workers are gone")
+    laptop.inv("down", "--yes", "--purge")
+    until(lambda: not laptop.cloud.machines(), what="the head is gone, too")
+    assert laptop.leftovers() == []
+    assert laptop.cloud.denials() == []

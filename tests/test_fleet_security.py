@@ -88,7 +88,7 @@ def prepare(laptop: Laptop) -> None:
     folder.mkdir()
     (folder / "fit.py").write_text("def fit(x):\n    return float(x)\n")
     laptop.commit("A function to run")
-    laptop.inv("push")
+    laptop.push()
     laptop.inv("start", "--workers", "1")
 
 
@@ -278,6 +278,20 @@ def test_the_worst_that_a_worker_can_do_with_its_role(laptop: Laptop, worker: Ma
     expected += [f"may s3 cp /tmp/x s3://{outputs.bucket}/runs/x/artifacts/0123456789abcdef/y"]
     assert [line for line in said if line.startswith("may")] == expected
     assert len(said) == 24
+
+
+def test_another_host_key_stops_everything(laptop: Laptop) -> None:
+    """Nothing is sent to a machine that is not the one that published its key."""
+    outputs = laptop.outputs
+    key = f"hosts/{outputs.head_identity}/ssh_host_ed25519_key.pub"
+    s3 = laptop.cloud.client("s3")
+    published = s3.get_object(Bucket=outputs.bucket, Key=key)["Body"].read()
+    s3.put_object(Bucket=outputs.bucket, Key=key, Body=laptop.public_key.encode())
+    try:
+        assert "is not the one that the machine published" in laptop.inv("status", code=3).stderr
+    finally:
+        s3.put_object(Bucket=outputs.bucket, Key=key, Body=published)
+    laptop.inv("status")
 
 
 def test_a_missing_host_key_stops_everything_and_says_what_to_look_at(laptop: Laptop, worker: MachineHandle) -> None:

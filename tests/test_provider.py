@@ -62,9 +62,10 @@ class TestSchema:
     def test_every_declared_argument_exists(self, token: str) -> None:
         assert FUNCTIONS[token].inputs <= set(schema.function_args(token))
 
-    def test_a_token_of_another_resource_is_refused(self) -> None:
-        with pytest.raises(LookupError, match="aws:ec2/vpc:Vpc"):
-            schema.resource_args("aws:ec2/network:Vpc")
+    @pytest.mark.parametrize("token", ["aws:ec2/network:Vpc", "aws:ec2/vpc:Network", "aws:ec2/vpc:VpcArgs"])
+    def test_a_token_of_no_resource_is_refused(self, token: str) -> None:
+        with pytest.raises(LookupError):
+            schema.resource_args(token)
 
     def test_the_arguments_of_a_type_whose_name_is_also_a_nested_ones(self) -> None:
         assert "versioningConfiguration" in schema.fields(

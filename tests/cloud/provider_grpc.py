@@ -22,7 +22,7 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 from pulumi.runtime.proto.provider_pb2_grpc import ResourceProviderServicer
 
-from tests.cloud import config
+from tests.cloud import config, schema
 from tests.cloud.aws import CloudError
 from tests.cloud.failures import Failures
 from tests.cloud.provider import Difference, NoHandlerError, Provider, UnfinishedError
@@ -204,6 +204,7 @@ def _end_with(parent: int) -> None:
 
 def main() -> None:
     """Serve on a free port, and print it, until the engine that started this ends."""
+    schema.bare_packages()
     server = grpc.server(
         ThreadPoolExecutor(WORKERS),
         options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],

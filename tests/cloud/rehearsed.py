@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from infra.bootstrap import UV_VERSION
 from infra.outputs import Outputs
-from tests.cloud import engine
+from tests.cloud import engine, environments
 from tests.cloud.rehearsal.cloud import REGION, Cloud
 from tests.cloud.rehearsal.inside import Done
 from tests.cloud.rehearsal.network import LAPTOP
@@ -179,6 +179,16 @@ class Laptop:
             "endpointUrl": self.cloud.endpoint_url,
             **other,
         }
+
+    def push(self) -> None:
+        """Push to a new cluster, which need not build the machines' environment when one before it has."""
+        self.lend_environment()
+        self.inv("push")
+        environments.keep(self.cloud.client("s3"), self.outputs.bucket, self.path)
+
+    def lend_environment(self) -> None:
+        """Have the bucket of a new cluster hold the machines' environment, when a cluster before has built it."""
+        environments.lend(self.cloud.client("s3"), self.outputs.bucket, self.path)
 
     def leftovers(self) -> list[str]:
         """What there is in the account that somebody made."""

@@ -10,9 +10,12 @@ import typing
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from functools import cache
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pulumi
+import pulumi_aws
 from pulumi import _types
 
 from tests.cloud.wire import UNKNOWN
@@ -20,15 +23,22 @@ from tests.cloud.wire import UNKNOWN
 Problem = tuple[str, str]  # the property's path, and what is wrong with it
 
 
+def bare_packages() -> None:
+    """Have this process import only what it asks for of pulumi-aws, whose packages import all that is in them."""
+    for folder in Path(pulumi_aws.__file__).parent.iterdir():
+        if (folder / "__init__.py").exists():
+            bare = ModuleType(f"{pulumi_aws.__name__}.{folder.name}")
+            bare.__path__ = [str(folder)]
+            sys.modules[bare.__name__] = bare
+
+
 @cache
 def resource_args(token: str) -> type:
     """The args class of a resource type, such as VpcArgs for aws:ec2/vpc:Vpc; LookupError when there is none."""
     _, path, name = token.split(":")
-    module = importlib.import_module(f"pulumi_aws.{path.split('/')[0]}")
-    cls = getattr(module, name)
-    if cls.pulumi_type != token:
-        raise LookupError(f"pulumi_aws calls its {name} {cls.pulumi_type!r}, not {token!r}")
-    own = vars(sys.modules[cls.__module__])
+    own = vars(_module(path))
+    if getattr(own.get(name), "pulumi_type", None) != token:
+        raise LookupError(f"pulumi_aws has no {token!r}")
     # <Name>Args is taken where a nested type of another resource has that name: then it is <Name>InitArgs.
     return own.get(f"{name}InitArgs") or own[f"{name}Args"]  # type: ignore[no-any-return]
 
@@ -37,13 +47,21 @@ def resource_args(token: str) -> type:
 def function_args(token: str) -> Mapping[str, Any]:
     """The argument types of a function such as aws:ec2/getAmi:getAmi, by Pulumi's names for them."""
     _, path, name = token.split(":")
-    module, file = path.split("/")
-    package = importlib.import_module("pulumi_aws" if module == "index" else f"pulumi_aws.{module}")
-    function = getattr(package, "".join(f"_{c.lower()}" if c.isupper() else c for c in name))
+    module = _module(path)
+    function = getattr(module, snake(name))
     if f"'{token}'" not in inspect.getsource(function):
-        raise LookupError(f"pulumi_aws.{module}.{function.__name__} ({file}) does not invoke {token!r}")
+        raise LookupError(f"{module.__name__}.{function.__name__} does not invoke {token!r}")
     hints = typing.get_type_hints(function)
     return {camel(name): hint for name, hint in hints.items() if name not in {"opts", "return"}}
+
+
+def _module(path: str) -> ModuleType:
+    """The module of a token's middle part, such as pulumi_aws.ec2.get_ami for `ec2/getAmi`."""
+    names = [snake(part) for part in path.split("/") if part != "index"]
+    try:
+        return importlib.import_module(".".join([pulumi_aws.__name__, *names]))
+    except ModuleNotFoundError as error:
+        raise LookupError(f"pulumi_aws has no {path}: {error}") from None
 
 
 @cache
@@ -139,3 +157,7 @@ def _under(path: str, key: str) -> str:
 def camel(name: str) -> str:
     first, *rest = name.split("_")
     return first + "".join(word.title() for word in rest)
+
+
+def snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name)

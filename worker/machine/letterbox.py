@@ -111,7 +111,7 @@ def publish(aws: Aws, sha256: str) -> tuple[int, str]:
         return DONE, "it is the cluster's release"
     release = bring_release(aws, sha256)
     unit = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--property=EnvironmentFile={ENVIRONMENT}"]
-    command = ["/usr/bin/python3", "-m", "worker.machine.publish", sha256]
+    command = [sys.executable, "-m", "worker.machine.publish", sha256]
     done = subprocess.run(
         [*unit, f"--working-directory={release}", *command], capture_output=True, text=True, check=False
     )

@@ -22,6 +22,7 @@ from typing import Any
 from worker.machine.aws import Aws, AwsError
 from worker.machine.bring import BringError, bring_environment, bring_release, environment_sha256
 from worker.machine.facts import HOME, KEYS, Data, Facts
+from worker.machine.in_process import door
 from worker.machine.job import going_on
 
 ENGINE = ("grid", "worker", "sweep")  # what scheduler, workers and drivers must have the same of
@@ -45,7 +46,7 @@ def publish(facts: Facts, sha256: str) -> dict[str, Any]:
     Returns:
         what `releases/current.json` says now.
     """
-    aws = Aws(facts)
+    aws = door(facts)
     release = bring_release(aws, sha256)
     lock = lock_of(release)
     environment = HOME.environment(lock)
