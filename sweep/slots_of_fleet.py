@@ -1,6 +1,6 @@
 """Prints the fleet's workers and their slots as JSON: `python -m sweep.slots_of_fleet [KNOWN WITHIN_S]`.
 
-As root on the head. While there are as many workers as are KNOWN it waits for more or fewer, but no longer than that.
+As root on the head. While there are KNOWN workers it waits for more or fewer, WITHIN_S seconds at most.
 """
 
 from __future__ import annotations

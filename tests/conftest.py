@@ -6,6 +6,7 @@ import itertools
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,16 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Tem
 
 
 @pytest.fixture(autouse=True)
-def same_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+def same_environment() -> Iterator[None]:
+    """What code sets for its own process, as a run's driver does for dask, is gone when its test ends."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def same_imports(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test puts on the module path, or imports from its own folder, is gone when it ends."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = set(sys.modules)
