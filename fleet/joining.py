@@ -11,6 +11,7 @@ from fleet.errors import ClusterError
 from fleet.fleet import Fleet
 from fleet.remote import Host
 
+STAYS = "What is asked for stays asked for: inv scale 0 takes it back."
 JOIN_S = 900
 POLL_S = 2.0
 LOOK_S = 10.0  # that the head itself waits for a change: to begin asking its scheduler takes a second of its time
@@ -26,11 +27,16 @@ def wait_for_workers(
     """
     began, since = time.monotonic(), datetime.now(UTC)
     before = -1
-    reason = ""
+    joined: dict[str, int] = {}
+    reason = silence = ""
     while True:
         asked_s = time.monotonic()
         left_s = max(0.0, began + deadline_s - asked_s)
-        joined = workers.slots(head, known=before, within_s=min(LOOK_S, left_s))
+        try:
+            joined = workers.slots(head, known=before, within_s=min(LOOK_S, left_s))
+            silence = ""
+        except workers.SchedulerError as error:  # it may just be starting
+            silence = f"{error} "
         if len(joined) != before:
             say(f"{len(joined)} of {count} workers have joined, {sum(joined.values())} slots")
             before = len(joined)
@@ -41,10 +47,8 @@ def wait_for_workers(
             say(f"AWS says: {now}")
         reason = now or reason
         if time.monotonic() - began > deadline_s:
-            raise ClusterError(
-                f"{len(joined)} of {count} workers joined in {deadline_s:.0f} s. {_cause(fleet, joined, reason)} "
-                "What is asked for stays asked for: inv scale 0 takes it back."
-            )
+            why = f"{silence}{_cause(fleet, joined, reason)}"
+            raise ClusterError(f"{len(joined)} of {count} workers joined in {deadline_s:.0f} s. {why} {STAYS}")
         time.sleep(max(0.0, asked_s + POLL_S - time.monotonic()))
 
 

@@ -49,26 +49,33 @@ class ManyFailedError(SweepfleetError):
         self.exit_code = exit_code
 
 
-def on_workers(fleet: Fleet, do: Callable[[Host, Bytes, Bytes], int]) -> None:
+def on_workers(fleet: Fleet, do: Callable[[Host, Bytes, Bytes], int], *, endless: bool = False) -> None:
     """Do something on every worker, some at a time; its output appears with the worker's id before each line.
 
     Args:
         fleet: the cluster.
         do: on an open connection, with streams for output and errors; returns an exit code.
+        endless: it goes on until Ctrl-C, and so must be done on all at once.
 
     Raises:
-        UsageError: there are no workers.
+        UsageError: there are no workers, or more than can be had at once.
         ManyFailedError: it failed on some, with the highest of their exit codes, or 3 when one cannot be reached.
     """
     workers = group(fleet.cloud, fleet.outputs).workers
     if not workers:
         raise UsageError("There are no workers now. Start some: inv start")
+    if endless and len(workers) > AT_ONCE:
+        raise UsageError(
+            f"{len(workers)} workers are too many to follow at once, {AT_ONCE} at most: name one, --worker ID"
+        )
     lock = threading.Lock()
+    hosts: list[Host] = []
 
     def on_one(worker: Worker) -> int | None:
         out, err = (Prefixed(stream.buffer, worker.instance_id, lock) for stream in (sys.stdout, sys.stderr))
         try:
             with fleet.worker(worker) as host:
+                hosts.append(host)
                 return do(host, out, err)
         except ClusterError as error:
             err.write(f"{error}\n".encode())
@@ -79,7 +86,13 @@ def on_workers(fleet: Fleet, do: Callable[[Host, Bytes, Bytes], int]) -> None:
 
     sys.stdout.flush()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        codes = dict(zip((one.instance_id for one in workers), pool.map(on_one, workers), strict=True))
+        try:
+            codes = dict(zip((one.instance_id for one in workers), pool.map(on_one, workers), strict=True))
+        except KeyboardInterrupt:  # what they wait for may never end by itself
+            pool.shutdown(wait=False, cancel_futures=True)
+            for host in hosts:
+                host.close()
+            raise
     failed = {name: code for name, code in codes.items() if code != 0}
     if failed:
         each = ", ".join(f"{name} ({'no answer' if code is None else code})" for name, code in failed.items())

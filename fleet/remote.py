@@ -10,13 +10,14 @@ import contextlib
 import logging
 import select
 import shlex
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import paramiko
-from fabric import Config, Connection
+from fabric import Config, Connection, Remote
 from invoke.exceptions import CommandTimedOut, UnexpectedExit
 from paramiko.pkey import UnknownKeyType
 
@@ -27,6 +28,7 @@ from infra.layout import SSH_PORT, BucketLayout
 from infra.outputs import Outputs
 
 CONNECT_S = 30
+ALIVE_S, GONE_S = 15, 60  # between two signs of life; and after which without any the line is gone
 CHUNK_BYTES = 65536
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # what it would print comes as an error of ours
 
@@ -68,6 +70,10 @@ class Host:
     def __init__(self, connection: Connection, name: str) -> None:
         self._connection = connection
         self.name = name
+
+    def close(self) -> None:
+        """Break it off: what waits for this machine in another thread ends with an error."""
+        self._connection.close()
 
     def ask(self, *words: str, sudo: bool = False, deadline_s: int = 120) -> str:
         """What a command prints.
@@ -221,6 +227,14 @@ def worker(cloud: Cloud, outputs: Outputs, *, instance_id: str, address: str) ->
             yield Host(connection, instance_id)
 
 
+class _Runner(Remote):  # type: ignore[misc]
+    """fabric's, which ends at Ctrl-C at once, and not with the command."""
+
+    def send_interrupt(self, interrupt: KeyboardInterrupt) -> None:
+        self.channel.close()
+        raise interrupt
+
+
 def _connection(
     address: str, outputs: Outputs, keys: Mapping[str, str], *, gateway: Connection | None = None
 ) -> Connection:
@@ -230,12 +244,13 @@ def _connection(
         address,
         user=outputs.ssh_user,
         port=SSH_PORT,
-        config=Config(overrides={"load_ssh_configs": False}),
+        config=Config(overrides={"load_ssh_configs": False, "runners": {"remote": _Runner}}),
         gateway=gateway,
         forward_agent=False,
         connect_timeout=CONNECT_S,
         connect_kwargs={
             "banner_timeout": CONNECT_S,
+            "channel_timeout": CONNECT_S,
             "auth_timeout": CONNECT_S,
             "key_filename": own,
             "look_for_keys": False,
@@ -253,11 +268,22 @@ def _connection(
     return connection
 
 
+def _notice_when_gone(transport: paramiko.Transport) -> None:
+    """Have an open line break when nothing comes through it any more, also where nobody says so."""
+    transport.set_keepalive(ALIVE_S)
+    option = getattr(
+        socket, "TCP_USER_TIMEOUT", None
+    )  # Linux has it; elsewhere it takes the kernel's quarter of an hour
+    if option is not None and isinstance(transport.sock, socket.socket):
+        transport.sock.setsockopt(socket.IPPROTO_TCP, option, GONE_S * 1000)
+
+
 @contextlib.contextmanager
 def _opened(connection: Connection, what: str, outputs: Outputs, *, instance_id: str) -> Iterator[None]:
     """Open a connection, say what is in the way, and close it at the end."""
     try:
         connection.open()
+        _notice_when_gone(connection.transport)
     except paramiko.BadHostKeyException:
         raise HostKeyError(
             f"The host key of {what} is not the one that the machine published in {outputs.bucket}. Either somebody "

@@ -36,21 +36,33 @@ def status(fleet: Fleet) -> Iterator[str]:
     found = workers.group(fleet.cloud, out)
     yield f"Workers: {len(found.workers)} of {found.wanted} wanted, {found.most} allowed"
     lost: ClusterError | None = None
-    joined: dict[str, int] = {}
+    joined: dict[str, int] | None = {}
     lines: list[str] = []
     try:
         with fleet.head() as head:
             lines = list(_head_lines(head, out.head_ip))
-            joined = workers.slots(head) if found.workers else {}
+            try:
+                joined = workers.slots(head) if found.workers else {}
+            except workers.SchedulerError as error:
+                joined = None
+                lines.append(str(error))
     except ClusterError as error:
         lost = error
     for one in found.workers:
-        state = f"{joined[one.instance_id]} slots" if one.instance_id in joined else f"{one.state}, has not joined"
+        state = _state(one, joined)
         kind = "spot" if one.spot else "on-demand"
         yield f"  {one.instance_id}  {one.instance_type} {kind}  {one.zone}  up {_ago(one.launched)}  {state}"
     yield from lines
     if lost is not None:
         raise lost
+
+
+def _state(worker: workers.Worker, joined: dict[str, int] | None) -> str:
+    """What a worker does, as the scheduler knows it; `joined` is None where nobody can say."""
+    if joined is None:
+        return worker.state
+    slots = joined.get(worker.instance_id)
+    return f"{worker.state}, has not joined" if slots is None else f"{slots} slots"
 
 
 def _head_lines(head: Host, address: str) -> Iterator[str]:

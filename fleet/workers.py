@@ -86,11 +86,27 @@ def _worker(one: dict[str, Any]) -> Worker:
     )
 
 
-def scale(head: Host, cloud: Cloud, outputs: Outputs, workers: int) -> None:
+# What the runs that go on and the hold want together, as the head's keeper counts it; nothing before the first push.
+WANTED = f"""
+cd {PATHS.current} 2>/dev/null || exit 0
+python3 -c "
+import time
+from pathlib import Path
+from worker.machine.facts import Data
+from worker.machine.keeper import wanted
+print(wanted(Data(Path('{PATHS.data}')), most=1_000_000, now_s=time.time()))" || true
+"""
+
+
+def scale(head: Host, cloud: Cloud, outputs: Outputs, workers: int) -> int:
     """Have so many workers, and keep them for a while when there is no run.
+
+    Returns:
+        how many were asked for: not fewer than the runs that go on want.
 
     Raises:
         UsageError: more than the stack allows.
+        ClusterError: the head cannot be told, or AWS refuses.
     """
     if not 0 <= workers <= outputs.max_workers:
         raise UsageError(
@@ -99,22 +115,38 @@ def scale(head: Host, cloud: Cloud, outputs: Outputs, workers: int) -> None:
         )
     hold = {"workers": workers, "until_s": time.time() + HOLD_S}
     script = f'printf %s "$1" > {PATHS.data}/.hold.new && mv {PATHS.data}/.hold.new {PATHS.data}/hold.json'
-    head.ask("sh", "-euc", data_volume.needed(script), "hold", json.dumps(hold), sudo=True)
+    said = head.ask("sh", "-euc", data_volume.needed(f"{script}\n{WANTED}"), "hold", json.dumps(hold), sudo=True)
+    asked = min(max(workers, int(said.strip() or 0)), outputs.max_workers)
+    set_size(cloud, outputs, asked)
+    return asked
+
+
+def set_size(cloud: Cloud, outputs: Outputs, workers: int) -> None:
+    """Have AWS run so many workers, whatever the head wants. Raises ClusterError."""
     with told("set the number of workers"):
         cloud.client("autoscaling").set_desired_capacity(
             AutoScalingGroupName=outputs.worker_group, DesiredCapacity=workers, HonorCooldown=False
         )
 
 
+class SchedulerError(ClusterError):
+    """The head answers, and its scheduler does not."""
+
+
 def slots(head: Host, *, known: int = -1, within_s: float = 0.0) -> dict[str, int]:
     """The workers that have joined the scheduler, by instance id, with their slots.
 
     While there are as many as are `known`, the head waits for more or fewer before it answers, so long at most.
+
+    Raises:
+        SchedulerError: nobody can say; with the reason.
+        ClusterError: the head does not answer.
     """
     script = f'cd {PATHS.home}/fleet && exec {PATHS.home}/environment/bin/python -m sweep.slots_of_fleet "$@"'
     said = head.run("sh", "-c", script, "slots", str(known), str(within_s), sudo=True)
     if said.exit_code:
-        return {}
+        last = (said.stderr.strip() or str(said.exit_code)).splitlines()[-1]
+        raise SchedulerError(f"The scheduler on the head does not answer: {last}")
     found: dict[str, int] = json.loads(said.stdout.strip().splitlines()[-1])
     return found
 

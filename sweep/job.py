@@ -27,7 +27,8 @@ from sweep.engine_errors import ClusterError
 from sweep.folder import RunFolder, read_json
 from sweep.progress import Words
 from sweep.run import EXIT_FAILED, EXIT_INTERRUPTED, Request, run_sweep
-from sweep.snapshot import alone, store_rest, tell_end
+from sweep.runs import refresh
+from sweep.snapshot import alone, tell_end
 from worker.machine import dask_command
 from worker.machine.aws import Aws, AwsError
 from worker.machine.facts import HOME, SCRATCH, Data, Facts
@@ -88,7 +89,10 @@ class Reporter:
             self.update(self._last)
 
     def _write(self) -> None:
-        self._folder.write(self._folder.progress, json.dumps(self._said | {"at": time.time()}))
+        try:
+            self._folder.write(self._folder.progress, json.dumps(self._said | {"at": time.time()}))
+        except OSError as error:  # as when the volume is full, of which the run must be able to end
+            print(f"how far it is cannot be written: {error}", flush=True)
 
 
 def sweep_of(folder: JobFolder, job: Job) -> Sweep:
@@ -176,7 +180,13 @@ def run(folder: JobFolder, facts: Facts) -> int:
         if isinstance(error, UsageError):
             said = f"{said}\n{code_that_ran(job)}"
         elif (run_folder := RunFolder(data.runs / job.name)).ledger.exists():
-            summary = store_rest(folder, run_folder, Aws(facts))
+            with (
+                alone(folder),
+                contextlib.suppress(SweepfleetError),
+            ):  # it may have no space left: the ledger at least
+                refresh(run_folder, always=True)
+            _store(folder, reporter, Aws(facts), run_folder.path)
+            summary = read_json(run_folder.summary)
         print(f"error: {said}", flush=True)
     tell_end(folder, facts, exit_code=code, error=said)
     reporter.state("ended", exit_code=code, summary=summary, error=said)

@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from grid.errors import SweepfleetError, UsageError
 from sweep.folder import RunFolder, read_json
@@ -110,15 +109,6 @@ def _store_end(folder: JobFolder, aws: Aws, *, exit_code: int, error: str) -> No
         file = Path(temporary, "ended.json")
         file.write_text(json.dumps(end) + "\n")
         aws.put(file, KEYS.ended(job.name))
-
-
-def store_rest(folder: JobFolder, run: RunFolder, aws: Aws) -> dict[str, Any]:
-    """Store what a run that broke off has; its summary. Raises AwsError."""
-    with alone(folder):
-        with contextlib.suppress(SweepfleetError):  # it may have broken off for want of space: the ledger at least
-            refresh(run, always=True)
-        aws.sync(run.path, f"runs/{run.name}/")
-    return read_json(run.summary)
 
 
 def main() -> None:

@@ -82,7 +82,7 @@ def releases(c: Context, stack: str = "") -> None:
 @speaking
 def start(c: Context, stack: str = "", workers: str = "1", timeout: str = "900") -> None:
     """Start workers, and wait until they have joined; they leave when no sweep comes."""
-    from fleet.joining import wait_for_workers
+    from fleet.joining import STAYS, wait_for_workers
     from fleet.workers import HOLD_S, scale
 
     count, deadline_s = number(workers, "--workers", least=1), number(timeout, "--timeout", least=1)
@@ -90,7 +90,11 @@ def start(c: Context, stack: str = "", workers: str = "1", timeout: str = "900")
     fleet.release()
     with fleet.head() as head:
         scale(head, fleet.cloud, fleet.outputs, count)
-        wait_for_workers(fleet, head, count, deadline_s=deadline_s, say=say)
+        try:
+            wait_for_workers(fleet, head, count, deadline_s=deadline_s, say=say)
+        except KeyboardInterrupt:
+            say(STAYS)
+            raise
     print(f"They wait {HOLD_S // 60} minutes for a sweep. Send them home: inv stop")
 
 
@@ -103,27 +107,18 @@ def scale(c: Context, workers: str, stack: str = "") -> None:
     count = number(workers, "workers", least=0)
     fleet = open_fleet(stack)
     with fleet.head() as head:
-        scale(head, fleet.cloud, fleet.outputs, count)
-    print(f"{count} workers asked for: inv status")
+        asked = scale(head, fleet.cloud, fleet.outputs, count)
+    why = ", which the runs that go on want" if asked > count else ""
+    print(f"{asked} workers asked for{why}: inv status")
 
 
 @task(help={"stack": STACK_HELP, "yes": "also when runs go on: they stop, and the same command goes on with them"})
 @speaking
 def stop(c: Context, stack: str = "", *, yes: bool = False) -> None:
     """Send all workers home; what is done is kept."""
-    from fleet import runs
-    from fleet.workers import scale
-    from grid.errors import UsageError
+    from fleet.stopping import stop
 
-    fleet = open_fleet(stack)
-    with fleet.head() as head:
-        going_on = runs.names(head, going_on=True)
-        if going_on and not yes:
-            raise UsageError(f"Runs go on: {', '.join(going_on)}. To stop them too: inv stop --yes")
-        for name in going_on:
-            runs.cancel(head, name)
-            print(f"Stopped {name}; the same inv sweep goes on with it.")
-        scale(head, fleet.cloud, fleet.outputs, 0)
+    stop(open_fleet(stack), yes=yes)
     print("The workers go.")
 
 
@@ -167,7 +162,7 @@ def logs(
     unit = folder_of(name).unit if name else "sweepfleet-*"
     count = str(number(lines, "--lines", least=1))
     words = ["journalctl", "-u", unit, "-n", count, "--no-pager", "-o", "short-iso", *(["-f"] if follow else [])]
-    show(open_fleet(stack), words, worker=worker, workers=workers, sudo=True)
+    show(open_fleet(stack), words, worker=worker, workers=workers, sudo=True, endless=follow)
 
 
 @task(help={"stack": STACK_HELP, "worker": WORKER_HELP})
@@ -195,7 +190,7 @@ def run(c: Context, stack: str = "", worker: str = "", *, workers: bool = False)
     show(open_fleet(stack), words, worker=worker, workers=workers, sudo=False)
 
 
-def show(fleet: Any, words: list[str], *, worker: str, workers: bool, sudo: bool) -> None:
+def show(fleet: Any, words: list[str], *, worker: str, workers: bool, sudo: bool, endless: bool = False) -> None:
     """Run a command on the head, a worker or all of them, with its output as it comes; ends with its exit code."""
     from fleet.many import on_workers
     from grid.errors import UsageError
@@ -204,7 +199,7 @@ def show(fleet: Any, words: list[str], *, worker: str, workers: bool, sudo: bool
         raise UsageError("--worker names one, --workers means all: give one of them.")
     with quiet_interrupt():
         if workers:
-            on_workers(fleet, lambda host, out, err: host.show(*words, out=out, err=err, sudo=sudo))
+            on_workers(fleet, lambda host, out, err: host.show(*words, out=out, err=err, sudo=sudo), endless=endless)
             return
         with fleet.worker(fleet.find_worker(worker)) if worker else fleet.head() as host:
             code = host.show(*words, out=sys.stdout.buffer, err=sys.stderr.buffer, sudo=sudo)

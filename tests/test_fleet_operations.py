@@ -249,6 +249,21 @@ def test_a_command_ends_with_ctrl_c_here(laptop: Laptop) -> None:
     until(lambda: not running(head_of(laptop), "sleep 4321"), what="the command has ended", timeout_s=PATIENCE_S)
 
 
+def test_a_line_that_is_dead_is_noticed(laptop: Laptop) -> None:
+    """Nobody says that it is; the other side just does not answer any more."""
+    process = laptop.start("run", "--", "echo begun; sleep 4321")
+    assert process.stdout.readline() == "begun\n"
+    head = head_of(laptop)
+    head.partition()
+    try:
+        said = process.communicate(timeout=PATIENCE_S)[0]
+    finally:
+        head.heal()
+    assert process.returncode == 3, said
+    assert "the connection broke" in said
+    head.run(["pkill", "-f", "^(sleep 4321|.*/sleep 4321)"])
+
+
 def test_a_journal_is_followed_until_ctrl_c(laptop: Laptop) -> None:
     process = laptop.start("logs", "--follow", "--lines", "1")
     assert "sweepfleet" in process.stdout.readline() or process.poll() is None
@@ -343,6 +358,15 @@ def test_something_on_all_workers_is_tried_on_all(laptop: Laptop, started: list[
     assert f"Failed on 1 of 2 workers: {lost} (no answer)" in done.stderr
 
 
+def test_the_journals_of_all_workers_are_followed_until_ctrl_c(laptop: Laptop, started: list[str]) -> None:
+    process = laptop.start("logs", "--workers", "--follow", "--lines", "1")
+    assert process.stdout.readline().startswith("[i-")
+    machines = list(map(laptop.cloud.machine, started))
+    until(lambda: all(running(one, "journalctl") for one in machines), what="it follows", timeout_s=PATIENCE_S)
+    assert "Traceback" not in interrupted(process)
+    until(lambda: not any(running(one, "journalctl") for one in machines), what="nobody", timeout_s=PATIENCE_S)
+
+
 def test_a_worker_is_named_by_the_beginning_of_its_id(laptop: Laptop, started: list[str]) -> None:
     assert laptop.inv("run", "--worker", started[0][:12], "--", "hostname").stdout.startswith("ip-10-42-")
     assert "await-release" in laptop.inv("logs", "--worker", started[0], "--lines", "500").stdout
@@ -408,6 +432,21 @@ def test_workers_come_are_shown_and_go(laptop: Laptop, started: list[str]) -> No
     until(lambda: len(laptop.cloud.machines()) == 1, what="no machine but the head", timeout_s=PATIENCE_S)
 
 
+def test_workers_go_also_when_the_head_cannot_be_told(laptop: Laptop, started: list[str]) -> None:
+    """Somebody pays for them, whatever has become of it."""
+    head = head_of(laptop)
+    head.run(["systemctl", "stop", "ssh", "sweepfleet-keeper"])
+    try:
+        assert "Workers are sent home without the head, too, by: inv stop --yes" in laptop.inv("stop", code=3).stderr
+        assert workers(laptop) == started
+        said = laptop.inv("stop", "--yes", code=3).stderr
+        assert "does not answer on port 22" in said
+        assert "AWS was told to send all workers home nonetheless" in said
+        until(lambda: workers(laptop) == [], what="no worker", timeout_s=PATIENCE_S)
+    finally:
+        head.run(["systemctl", "start", "ssh", "sweepfleet-keeper"])
+
+
 def test_no_capacity_is_said_in_awss_words(laptop: Laptop) -> None:
     no_workers(laptop)
     laptop.cloud.refuse_capacity()
@@ -433,6 +472,9 @@ def test_a_worker_that_cannot_join_is_asked_why(laptop: Laptop) -> None:
     asked = "asked the head for a certificate"
     until(lambda: asked in machine.journal("-u", "sweepfleet-*"), what="it asks", timeout_s=PATIENCE_S)
     try:
+        process = laptop.start("start")
+        assert process.stdout.readline().startswith("0 of 1 workers have joined")
+        assert "What is asked for stays asked for: inv scale 0 takes it back." in interrupted(process)
         said = laptop.inv("start", "--timeout", "1", code=3).stderr
     finally:
         head_of(laptop).run(["systemctl", "start", "sweepfleet-signer"])

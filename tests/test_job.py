@@ -11,6 +11,7 @@ import pytest
 
 import sweep.job as driving
 from sweep.engine_errors import ClusterError
+from sweep.folder import RunFolder, StorageError
 from sweep.job import Reporter, run
 from worker.machine.aws import Aws, AwsError
 from worker.machine.facts import Facts, Home
@@ -70,14 +71,42 @@ def test_a_run_that_no_worker_joins_goes_on_until_it_has_cost_its_budget(
     monkeypatch.setattr(driving, "HOME", Home(tmp_path / "home"))
     monkeypatch.setattr(driving, "run_sweep", nobody_came)
     monkeypatch.setattr(driving, "tell_end", lambda *_, exit_code, error: ends.append((exit_code, error)))
-    facts = Facts("head", "dev", "bucket", "role", "10.0.0.1", "", "us-east-1", "", data=str(tmp_path), group="group")
     if spent:
-        assert run(folder, facts) == 1
+        assert run(folder, facts(tmp_path)) == 1
         assert ends == [(1, "It has cost its budget. No worker came.")]
         assert not folder.wanted.exists()
         last = json.loads(folder.progress.read_text())
         assert (last["state"], last["exit_code"], last["workers_wanted"]) == ("ended", 1, 0)
     else:
         with pytest.raises(ClusterError):
-            run(folder, facts)
+            run(folder, facts(tmp_path))
         assert folder.wanted.exists()
+
+
+def test_a_run_that_broke_off_on_a_full_volume_ends_and_is_stored_however_often_it_takes(
+    folder: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver that began again would run into the same, with all its workers."""
+    ledger = RunFolder(tmp_path / "runs" / "trial").ledger
+
+    def full(*_: object) -> None:
+        ledger.parent.mkdir(parents=True)
+        ledger.touch()
+        (folder.path / f".{folder.progress.name}.new").mkdir()  # nothing can be written there from now on
+        raise StorageError("No space is left.")
+
+    bucket, pauses, ends = Away(left=[AwsError("it does not answer")] * 2), [], []
+    monkeypatch.setattr(driving, "HOME", Home(tmp_path / "home"))
+    monkeypatch.setattr(driving, "run_sweep", full)
+    monkeypatch.setattr(driving, "Aws", lambda _: bucket)
+    monkeypatch.setattr(driving, "tell_end", lambda *_, exit_code, error: ends.append((exit_code, error)))
+    monkeypatch.setattr("sweep.job.time.sleep", pauses.append)
+    assert run(folder, facts(tmp_path)) == StorageError.exit_code
+    assert bucket.stored == [("trial", "runs/trial/")]
+    assert pauses == [driving.STORE_AGAIN_S] * 2
+    assert ends == [(StorageError.exit_code, "No space is left.")]
+    assert not folder.wanted.exists()
+
+
+def facts(data: Path) -> Facts:
+    return Facts("head", "dev", "bucket", "role", "10.0.0.1", "", "us-east-1", "", data=str(data), group="group")

@@ -8,11 +8,17 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import cast
+from unittest.mock import Mock
 
 import pytest
 
+from fleet import joining, workers
 from fleet.console import readable
+from fleet.errors import ClusterError
+from fleet.fleet import Fleet
 from fleet.many import Prefixed
+from fleet.remote import Answer, Host
 from fleet.workers import cause
 from worker.machine import publish, renew
 from worker.machine.facts import KEYS, Data, Home
@@ -110,6 +116,54 @@ def test_a_heads_disk_keeps_what_is_needed_and_the_newest(tmp_path: Path, monkey
     assert {path.name for path in home.environments.iterdir()} == {publish.lock_of(release) for release in kept}
     publish.prune({made[8]}, data)
     assert [release for release in made if release.exists()] == kept
+
+
+def test_what_is_half_removed_when_the_power_goes_does_not_pass_for_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, data = Home(tmp_path / "home"), Data(tmp_path / "data")
+    monkeypatch.setattr(publish, "HOME", home)
+    release = home.release("a" * 64)
+    release.mkdir(parents=True)
+    (release / "uv.lock").touch()
+    unused = home.environment("e" * 64)
+    unused.mkdir(parents=True)
+
+    class PowerCutError(Exception):
+        pass
+
+    def cut(_: Path) -> None:
+        raise PowerCutError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("worker.machine.publish.shutil.rmtree", cut)
+        with pytest.raises(PowerCutError):
+            publish.prune({release}, data)
+    assert not unused.exists()
+    publish.prune({release}, data)
+    assert list(home.environments.iterdir()) == []
+
+
+def test_a_scheduler_that_does_not_answer_is_no_fleet_without_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its reason is the cause that is named, and what had joined before is not forgotten."""
+    answers = iter([Answer('{"i-1": 2}\n', "", 0), Answer("", "Traceback ...\nOSError: timed out", 1)])
+
+    class Head:
+        def run(self, *_: str, **__: bool) -> Answer:
+            return next(answers)
+
+    monkeypatch.setattr(joining, "POLL_S", 0.0)
+    monkeypatch.setattr(workers, "why_none", lambda *_, **__: "")
+    monkeypatch.setattr(workers, "group", lambda *_: workers.Group(2, 2, ()))
+    seconds = iter([0.0, 1.0, 2.0, 3.0, 4.0, 99.0])
+    monkeypatch.setattr("fleet.joining.time.monotonic", lambda: next(seconds))
+    said: list[str] = []
+    with pytest.raises(ClusterError) as raised:
+        joining.wait_for_workers(cast("Fleet", Mock()), cast("Host", Head()), 2, deadline_s=50.0, say=said.append)
+    assert str(raised.value).startswith(
+        "1 of 2 workers joined in 50 s. The scheduler on the head does not answer: OSErr"
+    )
+    assert said == ["1 of 2 workers have joined, 2 slots"]
 
 
 class Bucket:

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from worker.machine.aws import Aws, AwsError
 from worker.machine.facts import HOME, KEYS
@@ -47,9 +48,10 @@ def bring_environment(aws: Aws, lock: str) -> Path:
 
 def environment_sha256(aws: Aws, lock: str) -> str:
     """The SHA-256 of an environment's archive, as the head noted it when it had stored it."""
-    note = HOME.path / ".environment.sha256"
-    aws.get(KEYS.environment_hash(lock), note)
-    return note.read_text().strip()
+    with TemporaryDirectory() as folder:  # its own: another process may ask for another's
+        note = Path(folder, "environment.sha256")
+        aws.get(KEYS.environment_hash(lock), note)
+        return note.read_text().strip()
 
 
 def _bring(aws: Aws, key: str, place: Path, *, sha256: str) -> Path:

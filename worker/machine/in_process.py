@@ -12,9 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from worker.machine.aws import Aws, AwsError, Stored
+from worker.machine.aws import DEADLINE_S, Aws, AwsError, Stored
 from worker.machine.facts import Facts
 
+SILENCE_S = 60  # within a request, after which it is tried again; an environment may take DEADLINE_S as a whole
 RETRIES = 10  # of one request, with longer and longer pauses: S3 may say "slow down"
 
 
@@ -28,7 +29,11 @@ def bucket(name: str) -> Any:
     from obstore.store import S3Store
 
     plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-    return S3Store(name, client_options={"allow_http": plain}, retry_config={"max_retries": RETRIES})
+    return S3Store(
+        name,
+        client_options={"allow_http": plain, "timeout": f"{DEADLINE_S}s", "read_timeout": f"{SILENCE_S}s"},
+        retry_config={"max_retries": RETRIES},
+    )
 
 
 def door(facts: Facts) -> Aws:

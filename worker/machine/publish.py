@@ -29,6 +29,7 @@ ENGINE = ("grid", "worker", "sweep")  # what scheduler, workers and drivers must
 NOT_ON_MACHINES = ("operator", "dev", "bench")  # dependency groups
 AWAIT_RELEASE = "sweepfleet-boot@await-release.service"
 EXIT_AGAIN = 75  # EX_TEMPFAIL: AWS did not answer, or refused
+GOING = ".going-"  # before the name of what is being removed
 KEPT = 5  # releases on the head's disk; the bucket has all of them
 
 
@@ -90,7 +91,10 @@ def prune(needed: set[Path], data: Data) -> None:
     environments |= {place.resolve() for place in (HOME.fleet_environment, *(job.environment for job in jobs))}
     for place in (*releases, *HOME.environments.iterdir()):
         if place.is_dir() and not place.name.startswith(".") and place not in kept | environments:
-            shutil.rmtree(place)
+            place.rename(place.with_name(f"{GOING}{place.name}"))  # half of it must not pass for it
+    for folder in (HOME.releases, HOME.environments):
+        for going in folder.glob(f"{GOING}*"):
+            shutil.rmtree(going)
 
 
 def lock_of(release: Path) -> str:

@@ -130,8 +130,8 @@ def _remove_cgroups(folder: Path) -> None:
         return
     with contextlib.suppress(OSError):
         (folder / "cgroup.kill").write_text("1")
-    for each in [*sorted(folder.rglob("*/"), reverse=True), folder]:
-        _wait(partial(_rmdir, each))
+    for each, _, _ in os.walk(folder, topdown=False):  # which minds nothing that somebody else removes meanwhile
+        _wait(partial(_rmdir, Path(each)))
 
 
 def _rmdir(folder: Path) -> bool:
