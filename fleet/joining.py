@@ -36,7 +36,7 @@ def wait_for_workers(
             joined = workers.slots(head, known=before, within_s=min(LOOK_S, left_s))
             silence = ""
         except workers.SchedulerError as error:  # it may just be starting
-            silence = f"{error} "
+            silence = f"{error}\n"
         if len(joined) != before:
             say(f"{len(joined)} of {count} workers have joined, {sum(joined.values())} slots")
             before = len(joined)

@@ -70,15 +70,17 @@ def on_workers(fleet: Fleet, do: Callable[[Host, Bytes, Bytes], int], *, endless
         )
     lock = threading.Lock()
     hosts: list[Host] = []
+    left = threading.Event()
 
     def on_one(worker: Worker) -> int | None:
         out, err = (Prefixed(stream.buffer, worker.instance_id, lock) for stream in (sys.stdout, sys.stderr))
         try:
             with fleet.worker(worker) as host:
                 hosts.append(host)
-                return do(host, out, err)
+                return None if left.is_set() else do(host, out, err)
         except ClusterError as error:
-            err.write(f"{error}\n".encode())
+            if not left.is_set():
+                err.write(f"{error}\n".encode())
             return None
         finally:
             out.close()
@@ -90,6 +92,7 @@ def on_workers(fleet: Fleet, do: Callable[[Host, Bytes, Bytes], int], *, endless
             codes = dict(zip((one.instance_id for one in workers), pool.map(on_one, workers), strict=True))
         except KeyboardInterrupt:  # what they wait for may never end by itself
             pool.shutdown(wait=False, cancel_futures=True)
+            left.set()
             for host in hosts:
                 host.close()
             raise

@@ -269,7 +269,10 @@ def _connection(
 
 
 def _notice_when_gone(transport: paramiko.Transport) -> None:
-    """Have an open line break when nothing comes through it any more, also where nobody says so."""
+    """Have an open line from here break when nothing comes through it any more, also where nobody says so.
+
+    Of a worker's, that is the part to the head; of the rest, the head's kernel knows after a quarter of an hour.
+    """
     transport.set_keepalive(ALIVE_S)
     option = getattr(
         socket, "TCP_USER_TIMEOUT", None

@@ -36,7 +36,7 @@ def status(fleet: Fleet) -> Iterator[str]:
     found = workers.group(fleet.cloud, out)
     yield f"Workers: {len(found.workers)} of {found.wanted} wanted, {found.most} allowed"
     lost: ClusterError | None = None
-    joined: dict[str, int] | None = {}
+    joined: dict[str, int] | None = None
     lines: list[str] = []
     try:
         with fleet.head() as head:
@@ -44,7 +44,6 @@ def status(fleet: Fleet) -> Iterator[str]:
             try:
                 joined = workers.slots(head) if found.workers else {}
             except workers.SchedulerError as error:
-                joined = None
                 lines.append(str(error))
     except ClusterError as error:
         lost = error

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fleet import runs
 from fleet.errors import ClusterError
 from fleet.fleet import Fleet
-from fleet.remote import Host
-from fleet.workers import scale, set_size
+from fleet.remote import Host, HostKeyError, NotYetError
+from fleet.workers import HOLD_S, scale, set_size
 from grid.errors import UsageError
 
 
@@ -24,13 +24,13 @@ def stop(fleet: Fleet, *, yes: bool) -> None:
     try:
         with fleet.head() as head:
             _stop(fleet, head, yes=yes)
-    except ClusterError as error:
+    except (NotYetError, HostKeyError) as error:
         if not yes:
-            raise ClusterError(f"{error} Workers are sent home without the head, too, by: inv stop --yes") from None
+            raise ClusterError(f"{error}\nWorkers are sent home without the head, too, by: inv stop --yes") from None
         set_size(fleet.cloud, fleet.outputs, 0)
         raise ClusterError(
-            f"{error} AWS was told to send all workers home nonetheless. The head does not know: if it lives, and a "
-            "run goes on, it asks for them again. See: inv status"
+            f"{error}\nAWS was told to send all workers home nonetheless. The head does not know: if it lives, it "
+            f"asks for them again while a run goes on, or for {HOLD_S // 60} minutes after inv start. See: inv status"
         ) from None
 
 

@@ -94,7 +94,7 @@ import time
 from pathlib import Path
 from worker.machine.facts import Data
 from worker.machine.keeper import wanted
-print(wanted(Data(Path('{PATHS.data}')), most=1_000_000, now_s=time.time()))" || true
+print(wanted(Data(Path('{PATHS.data}')), most=1_000_000, now_s=time.time()))" || echo unknown
 """
 
 
@@ -102,7 +102,7 @@ def scale(head: Host, cloud: Cloud, outputs: Outputs, workers: int) -> int:
     """Have so many workers, and keep them for a while when there is no run.
 
     Returns:
-        how many were asked for: not fewer than the runs that go on want.
+        how many were asked for: not fewer than the runs that go on want, or than there are where nobody knows.
 
     Raises:
         UsageError: more than the stack allows.
@@ -116,9 +116,12 @@ def scale(head: Host, cloud: Cloud, outputs: Outputs, workers: int) -> int:
     hold = {"workers": workers, "until_s": time.time() + HOLD_S}
     script = f'printf %s "$1" > {PATHS.data}/.hold.new && mv {PATHS.data}/.hold.new {PATHS.data}/hold.json'
     said = head.ask("sh", "-euc", data_volume.needed(f"{script}\n{WANTED}"), "hold", json.dumps(hold), sudo=True)
-    asked = min(max(workers, int(said.strip() or 0)), outputs.max_workers)
-    set_size(cloud, outputs, asked)
-    return asked
+    wanted = said.strip() or "0"
+    if wanted != str(workers):  # of which the group allows what it does now, whatever is remembered here
+        now = group(cloud, outputs)
+        workers = max(workers, min(int(wanted), now.most) if wanted.isdigit() else now.wanted)
+    set_size(cloud, outputs, workers)
+    return workers
 
 
 def set_size(cloud: Cloud, outputs: Outputs, workers: int) -> None:

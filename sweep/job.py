@@ -89,10 +89,13 @@ class Reporter:
             self.update(self._last)
 
     def _write(self) -> None:
+        text = json.dumps(self._said | {"at": time.time()})
         try:
-            self._folder.write(self._folder.progress, json.dumps(self._said | {"at": time.time()}))
+            self._folder.write(self._folder.progress, text)
         except OSError as error:  # as when the volume is full, of which the run must be able to end
             print(f"how far it is cannot be written: {error}", flush=True)
+            with contextlib.suppress(OSError):
+                self._folder.progress.write_text(text)  # which takes the place of what was there, and no other
 
 
 def sweep_of(folder: JobFolder, job: Job) -> Sweep:

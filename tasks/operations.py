@@ -56,7 +56,11 @@ def push(
         return
     release = new(make_release(ROOT, dirty=dirty), current_release(fleet.cloud, fleet.outputs))
     with fleet.head(patience_s=patience_s, say=say) as head:
-        push(head, release, say=say)
+        try:
+            push(head, release, say=say)
+        except KeyboardInterrupt:
+            say("The head goes on with what it has begun; whether it has taken the release over: inv releases")
+            raise
 
 
 @task(help={"stack": STACK_HELP})
@@ -89,8 +93,8 @@ def start(c: Context, stack: str = "", workers: str = "1", timeout: str = "900")
     fleet = open_fleet(stack)
     fleet.release()
     with fleet.head() as head:
-        scale(head, fleet.cloud, fleet.outputs, count)
         try:
+            scale(head, fleet.cloud, fleet.outputs, count)
             wait_for_workers(fleet, head, count, deadline_s=deadline_s, say=say)
         except KeyboardInterrupt:
             say(STAYS)

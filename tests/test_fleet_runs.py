@@ -235,7 +235,8 @@ def test_a_run_is_looked_at_stopped_and_taken_up_again(laptop: Laptop, second: L
     refused = laptop.inv(*command, code=2)
     assert "The run stopped goes on already" in refused.stderr
     assert "3 workers asked for, which the runs that go on want" in laptop.inv("scale", "1").stdout
-    assert len(workers(laptop)) == 3
+    [group] = laptop.cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    assert group["DesiredCapacity"] == 3
     assert "Stopped stopped. What is done is kept" in laptop.inv("cancel").stdout
     seen = second.inv("attach", "--name", "stopped", code=130).stdout
     assert "Stopped; what is done is kept, and the same command goes on" in seen

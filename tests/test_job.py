@@ -92,7 +92,7 @@ def test_a_run_that_broke_off_on_a_full_volume_ends_and_is_stored_however_often_
     def full(*_: object) -> None:
         ledger.parent.mkdir(parents=True)
         ledger.touch()
-        (folder.path / f".{folder.progress.name}.new").mkdir()  # nothing can be written there from now on
+        (folder.path / f".{folder.progress.name}.new").mkdir()  # there is no place for another file
         raise StorageError("No space is left.")
 
     bucket, pauses, ends = Away(left=[AwsError("it does not answer")] * 2), [], []
@@ -106,6 +106,8 @@ def test_a_run_that_broke_off_on_a_full_volume_ends_and_is_stored_however_often_
     assert pauses == [driving.STORE_AGAIN_S] * 2
     assert ends == [(StorageError.exit_code, "No space is left.")]
     assert not folder.wanted.exists()
+    last = folder.read_progress()
+    assert (last["state"], last["error"], last["workers_wanted"]) == ("ended", "No space is left.", 0)
 
 
 def facts(data: Path) -> Facts:

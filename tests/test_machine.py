@@ -14,8 +14,7 @@ from tests.iam import allows
 from worker.machine import certificates, dask_command, facts
 from worker.machine.certificates import CertificateError, fits, make_ca, make_request, sign
 from worker.machine.facts import HOME, KEYS, Data, Facts, Tls
-from worker.machine.job import JobFolder
-from worker.machine.keeper import count, wanted
+from worker.machine.keeper import wanted
 
 MACHINE = Machine(
     stack="dev",
@@ -130,15 +129,3 @@ def test_the_keeper_wants_what_runs_can_use_and_nothing_without(tmp_path: Path) 
     data.hold.write_text('{"workers": 2, "until_s": 100}')
     assert wanted(data, most=20, now_s=99) == 2
     assert wanted(data, most=20, now_s=101) == 0
-
-
-def test_a_volume_that_takes_nothing_more_keeps_no_keeper_from_its_work(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It may be what ends the run, and then the workers are to go."""
-    job = JobFolder(Data(tmp_path).jobs / "trial")
-    job.path.mkdir(parents=True)
-    job.wanted.touch()
-    (job.path / f".{job.meter.name}.new").mkdir()  # so that it cannot be written
-    count(Data(tmp_path), workers=2)
-    assert "what the runs cost cannot be written" in capsys.readouterr().out

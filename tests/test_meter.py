@@ -140,3 +140,17 @@ def test_all_shares_are_the_machines_time(
         spent += step_s * workers
         count(folders, workers=workers, now_s=now_s)
     assert sum(Reading.of(folder).worker_s for folder in folders) == pytest.approx(spent, rel=1e-6, abs=1e-2)
+
+
+def test_a_budget_holds_on_a_volume_that_takes_nothing_more(tmp_path: Path) -> None:
+    """And the runs beside it are counted."""
+    full, other = job(tmp_path, "full"), job(tmp_path, "other")
+    count([full, other], workers=2, now_s=1000)
+    before = Reading.of(full)
+    (full.path / f".{full.meter.name}.new").mkdir()  # so that it cannot be written
+    count([full, other], workers=2, now_s=1010)
+    assert not full.spent.exists()
+    assert Reading.of(full) == before
+    assert Reading.of(other).worker_s == 10
+    count([full], workers=2, now_s=1000 + 3600)  # 2 worker hours at 0.5 USD
+    assert full.spent.exists()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 from unittest.mock import Mock
 
@@ -128,6 +129,7 @@ def test_what_is_half_removed_when_the_power_goes_does_not_pass_for_whole(
     (release / "uv.lock").touch()
     unused = home.environment("e" * 64)
     unused.mkdir(parents=True)
+    (unused / "file").touch()
 
     class PowerCutError(Exception):
         pass
@@ -140,6 +142,8 @@ def test_what_is_half_removed_when_the_power_goes_does_not_pass_for_whole(
         with pytest.raises(PowerCutError):
             publish.prune({release}, data)
     assert not unused.exists()
+    unused.mkdir()  # it is needed again, and then not
+    (unused / "file").touch()
     publish.prune({release}, data)
     assert list(home.environments.iterdir()) == []
 
@@ -152,11 +156,10 @@ def test_a_scheduler_that_does_not_answer_is_no_fleet_without_workers(monkeypatc
         def run(self, *_: str, **__: bool) -> Answer:
             return next(answers)
 
-    monkeypatch.setattr(joining, "POLL_S", 0.0)
     monkeypatch.setattr(workers, "why_none", lambda *_, **__: "")
     monkeypatch.setattr(workers, "group", lambda *_: workers.Group(2, 2, ()))
     seconds = iter([0.0, 1.0, 2.0, 3.0, 4.0, 99.0])
-    monkeypatch.setattr("fleet.joining.time.monotonic", lambda: next(seconds))
+    monkeypatch.setattr(joining, "time", SimpleNamespace(monotonic=lambda: next(seconds), sleep=lambda _: None))
     said: list[str] = []
     with pytest.raises(ClusterError) as raised:
         joining.wait_for_workers(cast("Fleet", Mock()), cast("Host", Head()), 2, deadline_s=50.0, say=said.append)

@@ -55,7 +55,7 @@ def keep(facts: Facts) -> None:
             aim = wanted(data, most=most, now_s=time.time())
             busy_s = now_s if aim else busy_s
             if now_s - metered_s > METER_EVERY_S:
-                count(data, workers=there)
+                meter.count(going_on(data.jobs), workers=there, now_s=time.time())
                 metered_s = now_s
             if aim and now_s - switch_s > SWITCH_EVERY_S:
                 at = datetime.now(UTC) + SWITCH_AFTER
@@ -71,14 +71,6 @@ def keep(facts: Facts) -> None:
             size = None
             time.sleep(5)
         time.sleep(POLL_S)
-
-
-def count(data: Data, *, workers: int) -> None:
-    """Read the meter; a volume that is full keeps nobody from sending workers home."""
-    try:
-        meter.count(going_on(data.jobs), workers=workers, now_s=time.time())
-    except OSError as error:
-        print(f"what the runs cost cannot be written: {error}", flush=True)
 
 
 def _json(file: Path) -> dict[str, float]:

@@ -50,7 +50,10 @@ def count(jobs: list[JobFolder], *, workers: int, now_s: float) -> None:
         if since_s > UNSEEN_S:
             worker_s = max(worker_s, before.workers * min(since_s, SWITCH_AFTER_S))
         now = Reading(before.worker_s + worker_s / len(jobs), now_s, workers)
-        folder.write(folder.meter, json.dumps(asdict(now)))
+        try:
+            folder.write(folder.meter, json.dumps(asdict(now)))
+        except OSError as error:  # as when the volume is full: the budget holds all the same
+            print(f"what {folder.path.name} costs cannot be written: {error}", flush=True)
         if over_budget(folder, now) and not folder.spent.exists():
             folder.spent.touch()
 

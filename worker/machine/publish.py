@@ -89,9 +89,14 @@ def prune(needed: set[Path], data: Data) -> None:
     kept |= {job.release.resolve() for job in jobs}
     environments = {HOME.environment(lock_of(place)) for place in kept if place.exists()}
     environments |= {place.resolve() for place in (HOME.fleet_environment, *(job.environment for job in jobs))}
+    _remove_going()  # of a power cut
     for place in (*releases, *HOME.environments.iterdir()):
         if place.is_dir() and not place.name.startswith(".") and place not in kept | environments:
             place.rename(place.with_name(f"{GOING}{place.name}"))  # half of it must not pass for it
+    _remove_going()
+
+
+def _remove_going() -> None:
     for folder in (HOME.releases, HOME.environments):
         for going in folder.glob(f"{GOING}*"):
             shutil.rmtree(going)
