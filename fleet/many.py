@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 
 from fleet.errors import ClusterError
 from fleet.fleet import Fleet
@@ -69,34 +69,36 @@ def on_workers(fleet: Fleet, do: Callable[[Host, Bytes, Bytes], int], *, endless
             f"{len(workers)} workers are too many to follow at once, {AT_ONCE} at most: name one, --worker ID"
         )
     lock = threading.Lock()
-    hosts: list[Host] = []
-    left = threading.Event()
+    places = threading.Semaphore(AT_ONCE)
+    codes: dict[str, Future[int | None]] = {one.instance_id: Future() for one in workers}
 
     def on_one(worker: Worker) -> int | None:
         out, err = (Prefixed(stream.buffer, worker.instance_id, lock) for stream in (sys.stdout, sys.stderr))
         try:
             with fleet.worker(worker) as host:
-                hosts.append(host)
-                return None if left.is_set() else do(host, out, err)
+                return do(host, out, err)
         except ClusterError as error:
-            if not left.is_set():
-                err.write(f"{error}\n".encode())
+            err.write(f"{error}\n".encode())
             return None
         finally:
             out.close()
             err.close()
 
+    def settle(worker: Worker) -> None:
+        with places:
+            try:
+                codes[worker.instance_id].set_result(on_one(worker))
+            except BaseException as error:  # noqa: BLE001 - it is raised where it is asked for
+                codes[worker.instance_id].set_exception(error)
+
     sys.stdout.flush()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        try:
-            codes = dict(zip((one.instance_id for one in workers), pool.map(on_one, workers), strict=True))
-        except KeyboardInterrupt:  # what they wait for may never end by itself
-            pool.shutdown(wait=False, cancel_futures=True)
-            left.set()
-            for host in hosts:
-                host.close()
-            raise
-    failed = {name: code for name, code in codes.items() if code != 0}
+    for worker in workers:  # not in a pool, which is waited for at the end: what they do may never end by itself
+        threading.Thread(target=settle, args=(worker,), daemon=True).start()
+    try:
+        failed = {name: code for name, each in codes.items() if (code := each.result()) != 0}
+    except KeyboardInterrupt:
+        lock.acquire()  # for good: nobody writes any more when this process ends, and the connections with it
+        raise
     if failed:
         each = ", ".join(f"{name} ({'no answer' if code is None else code})" for name, code in failed.items())
         code = max(3 if code is None else code for code in failed.values())

@@ -71,10 +71,6 @@ class Host:
         self._connection = connection
         self.name = name
 
-    def close(self) -> None:
-        """Break it off: what waits for this machine in another thread ends with an error."""
-        self._connection.close()
-
     def ask(self, *words: str, sudo: bool = False, deadline_s: int = 120) -> str:
         """What a command prints.
 
