@@ -270,9 +270,7 @@ def _notice_when_gone(transport: paramiko.Transport) -> None:
     Of a worker's, that is the part to the head; of the rest, the head's kernel knows after a quarter of an hour.
     """
     transport.set_keepalive(ALIVE_S)
-    option = getattr(
-        socket, "TCP_USER_TIMEOUT", None
-    )  # Linux has it; elsewhere it takes the kernel's quarter of an hour
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it; elsewhere the kernel's own time holds
     if option is not None and isinstance(transport.sock, socket.socket):
         transport.sock.setsockopt(socket.IPPROTO_TCP, option, GONE_S * 1000)
 

@@ -183,10 +183,7 @@ def run(folder: JobFolder, facts: Facts) -> int:
         if isinstance(error, UsageError):
             said = f"{said}\n{code_that_ran(job)}"
         elif (run_folder := RunFolder(data.runs / job.name)).ledger.exists():
-            with (
-                alone(folder),
-                contextlib.suppress(SweepfleetError),
-            ):  # it may have no space left: the ledger at least
+            with alone(folder), contextlib.suppress(SweepfleetError):  # for want of space: the ledger at least
                 refresh(run_folder, always=True)
             _store(folder, reporter, Aws(facts), run_folder.path)
             summary = read_json(run_folder.summary)

@@ -282,15 +282,9 @@ def test_the_worst_that_a_worker_can_do_with_its_role(laptop: Laptop, worker: Ma
 
 def test_another_host_key_stops_everything(laptop: Laptop) -> None:
     """Nothing is sent to a machine that is not the one that published its key."""
-    outputs = laptop.outputs
-    key = f"hosts/{outputs.head_identity}/ssh_host_ed25519_key.pub"
-    s3 = laptop.cloud.client("s3")
-    published = s3.get_object(Bucket=outputs.bucket, Key=key)["Body"].read()
-    s3.put_object(Bucket=outputs.bucket, Key=key, Body=laptop.public_key.encode())
-    try:
+    key = f"hosts/{laptop.outputs.head_identity}/ssh_host_ed25519_key.pub"
+    with replaced(laptop, key, laptop.public_key.encode()):
         assert "is not the one that the machine published" in laptop.inv("status", code=3).stderr
-    finally:
-        s3.put_object(Bucket=outputs.bucket, Key=key, Body=published)
     laptop.inv("status")
 
 
