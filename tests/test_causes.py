@@ -12,73 +12,75 @@ PYTHON = 'Traceback (most recent call last):\n  File "fit.py", line 3, in fit\n 
 
 def raised(error: BaseException) -> tuple[str, str]:
     """An error as a point's row has it."""
-    try:
+    with pytest.raises(type(error)) as found:
         raise error
-    except BaseException as found:  # noqa: BLE001 - it is what was raised
-        return type(found).__name__, describe(found)
+    return type(error).__name__, describe(found.value)
+
+
+def look_up() -> None:
+    try:
+        {}["a"]
+    except KeyError as error:
+        raise ValueError("no key") from error
+
+
+def chained() -> tuple[str, str]:
+    with pytest.raises(ValueError) as found:
+        look_up()
+    return "ValueError", describe(found.value)
+
+
+def command(text: str) -> tuple[str, str]:
+    return "CommandFailedError", f"CommandFailedError: {text}"
 
 
 class NoConvergenceError(Exception):
     """An error of the user's own."""
 
 
-def chained() -> tuple[str, str]:
-    try:
-        try:
-            raise KeyError("a")
-        except KeyError as error:
-            raise ValueError("no key") from error
-    except ValueError as error:
-        return "ValueError", describe(error)
+R_WARNED = "Loading required package: stats\nWarning message:\nError in fit(a) : no convergence\nCalls: fit\n"
+LATE = "DeprecationWarning: error bars\nusage\nfit: FATAL: x"
+MEMORY = "Used 812 MB, more than 500 MB."
+ONE_LINE = [
+    (raised(ValueError("no convergence in 20 steps")), "ValueError: no convergence in 20 steps"),
+    (raised(ValueError("first\nsecond: 2\nValue")), "ValueError: first"),
+    (raised(ValueError("\n\n  late")), "ValueError: late"),
+    (raised(ValueError()), "ValueError"),
+    (raised(NoConvergenceError("x")), "NoConvergenceError: x"),
+    (raised(ExceptionGroup("many", [ValueError("a"), OSError("b")])), "ExceptionGroup: many (2 sub-exceptions)"),
+    (raised(SystemExit(3)), "SystemExit: 3"),
+    (chained(), "ValueError: no key"),
+    (("BadResultError", "BadResultError: returned None."), "BadResultError: returned None."),
+    (("Timeout", 'Took longer than 2 s.\n  File "fit.py"'), "Timeout: Took longer than 2 s."),
+    (("Crash", "Killed by SIGSEGV.\nFatal Python error"), "Crash: Killed by SIGSEGV."),
+    (("MemoryLimit", MEMORY), f"MemoryLimit: {MEMORY}"),
+    (command("sh exited with 9"), "sh exited with 9"),
+    (
+        command(f"Rscript exited with 1\n{R_WARNED}Execution halted"),
+        "Error in fit(a) : no convergence (Rscript exited with 1)",
+    ),
+    (
+        command("Rscript exited with 1\nError in fit(a) :\n  too long\nExecution halted"),
+        "Error in fit(a) : too long (Rscript exited with 1)",
+    ),
+    (
+        command(f"python exited with 1\nnote\n{PYTHON.format('OSError: disk')}"),
+        "OSError: disk (python exited with 1)",
+    ),
+    (command(f"./fit exited with 2\n{LATE}"), "fit: FATAL: x (./fit exited with 2)"),
+    (command("Rscript exited with 1\nExecution halted"), "Rscript exited with 1"),
+    (
+        command("julia was killed by signal 9\n\x1b[31mERROR:\x1b[0m dim 3"),
+        "ERROR: dim 3 (julia was killed by signal 9)",
+    ),
+    (command("printed no result: nothing.\nstdout ended with: x"), "printed no result: nothing."),
+    (command("cannot start 'Rscript': No such file"), "cannot start 'Rscript': No such file"),
+    ((None, None), "Error"),
+    (("ValueError", ""), "ValueError"),
+]
 
 
-@pytest.mark.parametrize(
-    ("failure", "line"),
-    [
-        (raised(ValueError("no convergence in 20 steps")), "ValueError: no convergence in 20 steps"),
-        (raised(ValueError("first\nsecond: 2\nValue")), "ValueError: first"),
-        (raised(ValueError("\n\n  late")), "ValueError: late"),
-        (raised(ValueError()), "ValueError"),
-        (raised(NoConvergenceError("x")), "NoConvergenceError: x"),
-        (raised(ExceptionGroup("many", [ValueError("a"), ValueError("b")])), "ExceptionGroup: many (2 sub-exceptions)"),
-        (raised(SystemExit(3)), "SystemExit: 3"),
-        (chained(), "ValueError: no key"),
-        (("BadResultError", "BadResultError: returned None of type NoneType."), "BadResultError: returned None of type NoneType."),
-        (("Timeout", 'Took longer than its timeout of 2 s.\n  File "fit.py"'), "Timeout: Took longer than its timeout of 2 s."),
-        (("Crash", "Its process was killed by SIGSEGV.\nFatal Python error"), "Crash: Its process was killed by SIGSEGV."),
-        (("MemoryLimit", "Used 812 MB, more than 500 MB."), "MemoryLimit: Used 812 MB, more than 500 MB."),
-        (("CommandFailedError", "CommandFailedError: sh exited with 9"), "sh exited with 9"),
-        (
-            (
-                "CommandFailedError",
-                "CommandFailedError: Rscript exited with 1\nLoading required package: stats\nWarning message:\n"
-                "Error in fit(alpha) : no convergence\nCalls: fit\nExecution halted",
-            ),
-            "Error in fit(alpha) : no convergence (Rscript exited with 1)",
-        ),
-        (
-            ("CommandFailedError", "CommandFailedError: Rscript exited with 1\nError in fit(alpha) :\n  too long\nExecution halted"),
-            "Error in fit(alpha) : too long (Rscript exited with 1)",
-        ),
-        (
-            ("CommandFailedError", f"CommandFailedError: python exited with 1\nnote\n{PYTHON.format('OSError: disk')}"),
-            "OSError: disk (python exited with 1)",
-        ),
-        (
-            ("CommandFailedError", "CommandFailedError: ./fit exited with 2\nDeprecationWarning: error bars\nusage\nfit: FATAL: x"),
-            "fit: FATAL: x (./fit exited with 2)",
-        ),
-        (("CommandFailedError", "CommandFailedError: Rscript exited with 1\nExecution halted"), "Rscript exited with 1"),
-        (
-            ("CommandFailedError", "CommandFailedError: julia was killed by signal 9\n\x1b[31mERROR:\x1b[0m dim 3"),
-            "ERROR: dim 3 (julia was killed by signal 9)",
-        ),
-        (("CommandFailedError", "CommandFailedError: printed no result: nothing.\nstdout ended with: x"), "printed no result: nothing."),
-        (("CommandFailedError", "CommandFailedError: cannot start 'Rscript': No such file"), "cannot start 'Rscript': No such file"),
-        ((None, None), "Error"),
-        (("ValueError", ""), "ValueError"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("failure", "line"), ONE_LINE)
 def test_a_failure_is_one_line_that_says_what_happened(failure: tuple[str, str], line: str) -> None:
     assert failure_line(*failure) == line
 
