@@ -8,7 +8,7 @@ from pathlib import Path
 
 from grid.errors import UsageError
 
-VERSION = 1
+VERSION = 2
 REMEDY = "It was left as it is. Restore it from a copy, or start anew under another --name."
 APPLICATION_ID = 0x73776670  # "swfp", in the file's header: other programs' databases are refused
 COLUMNS = """
@@ -25,16 +25,52 @@ COLUMNS = """
     error_type TEXT,
     error TEXT
 """
+SOURCES = """
+    CREATE TABLE sources (
+        number INTEGER PRIMARY KEY, worker TEXT, git_commit TEXT, env_hash TEXT,
+        code TEXT,               -- of the files that computed it: codes.code; NULL: not known
+        UNIQUE (worker, git_commit, env_hash, code)
+    )
+"""
+# What version 2 added: the code of each row, and the points that are to be computed again.
+ADDED = """
+    CREATE TABLE codes (code TEXT PRIMARY KEY, files TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE redo (id TEXT PRIMARY KEY) WITHOUT ROWID
+"""
 TABLES = f"""
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-    CREATE TABLE sources (
-        number INTEGER PRIMARY KEY, worker TEXT, git_commit TEXT, env_hash TEXT, UNIQUE (worker, git_commit, env_hash)
-    );
+    {SOURCES};
     CREATE TABLE schemas (number INTEGER PRIMARY KEY, names TEXT, kinds TEXT, UNIQUE (names, kinds));
     CREATE TABLE points (point_index INTEGER PRIMARY KEY, {COLUMNS});
     CREATE TABLE former (params TEXT NOT NULL, replicate INTEGER NOT NULL, {COLUMNS}, PRIMARY KEY (id)) WITHOUT ROWID;
+    {ADDED}
 """
 FIELDS = "id, seed, status, attempts, infra_losses, started, duration_s, source, schema, metrics, error_type, error"
+
+
+def create(db: sqlite3.Connection) -> None:
+    """Make the tables of an empty ledger, within the caller's transaction."""
+    _execute(db, TABLES)
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def upgrade(db: sqlite3.Connection, version: int) -> None:
+    """Bring an older version's tables up to date, within the caller's transaction; every row stays."""
+    if version < 2:
+        db.execute("ALTER TABLE sources RENAME TO older_sources")
+        db.execute(SOURCES)
+        db.execute("INSERT INTO sources SELECT number, worker, git_commit, env_hash, NULL FROM older_sources")
+        db.execute("DROP TABLE older_sources")
+        _execute(db, ADDED)
+    db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _execute(db: sqlite3.Connection, statements: str) -> None:
+    # executescript would commit first, and after each statement.
+    for statement in statements.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
 
 
 def examine(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,7 @@ class Rows:
     table: np.ndarray[Any, np.dtype[np.void]]  # of RECORD_TYPE
     heap: bytes
     schemas: dict[int, Schema]
+    code: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -113,7 +114,7 @@ class Rows:
 def rows_of(packet: Packet) -> Iterator[Rows]:
     """The packet's segments as columns."""
     for segment in packet.segments:
-        yield Rows(packet.worker, _table(segment), segment.heap, segment.schemas)
+        yield Rows(packet.worker, _table(segment), segment.heap, segment.schemas, segment.code)
 
 
 def _table(segment: Segment) -> np.ndarray[Any, np.dtype[np.void]]:

@@ -24,8 +24,7 @@ from hypothesis import strategies as st
 from grid.errors import UsageError
 from grid.plan import Block, Dimension, Distribution, Plan
 from grid.space import Space
-from sweep import ledger as ledgers
-from sweep import ledger_file
+from sweep import ledger_file, ledger_moving
 from sweep.ledger import Counts, Ledger, StorageError
 from tests.support import batches, dimension, grid, space
 from worker.records import Status
@@ -653,7 +652,7 @@ def test_draws_behind_a_block_that_grows_are_not_run_again(
     path: Path, after: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By their places alone, as where there are too many draws to look at each."""
-    monkeypatch.setattr(ledgers, "MOST_SEARCHED_DRAWS", 0)
+    monkeypatch.setattr(ledger_moving, "MOST_SEARCHED_DRAWS", 0)
     fill(path, after_a_grid(3, 5))
     here = Space(after)
     with opened(path, after) as ledger:

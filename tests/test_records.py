@@ -38,6 +38,7 @@ segments = st.builds(
     st.binary(max_size=200),
     st.binary(max_size=200),
     st.dictionaries(st.integers(0, 254), schemas, max_size=3),
+    st.dictionaries(st.sampled_from(["fit.py", "lib/a.py"]), st.text("0af", max_size=4)),
 )
 packets = st.builds(
     Packet,

@@ -80,6 +80,7 @@ class Segment:
     records: bytes
     heap: bytes
     schemas: dict[int, Schema]
+    code: dict[str, str] = field(default_factory=dict)  # the source files that computed them: file -> digest
 
     def rows(self) -> Iterator[Record]:
         """Its records, in the order they ended."""
@@ -106,15 +107,21 @@ class Packet:
 
     def to_bytes(self) -> bytes:
         """The packet as one bytes object: a length, a JSON table of contents, then the parts end to end."""
+        codes: list[dict[str, str]] = []  # a packet's segments mostly have the same
+        for segment in self.segments:
+            if segment.code not in codes:
+                codes.append(segment.code)
         contents = {
             "worker": self.worker,
             "wall_s": self.wall_s,
             "losses": sorted(self.losses.items()),
+            "codes": codes,
             "segments": [
                 {
                     "records": len(segment.records),
                     "heap": len(segment.heap),
                     "schemas": [[number, s.names, s.kinds] for number, s in segment.schemas.items()],
+                    "code": codes.index(segment.code),
                 }
                 for segment in self.segments
             ],
@@ -135,7 +142,8 @@ class Packet:
             middle = at + part["records"]
             end = middle + part["heap"]
             schemas = {number: Schema(tuple(names), kinds) for number, names, kinds in part["schemas"]}
-            packet.segments.append(Segment(data[at:middle], data[middle:end], schemas))
+            code = contents["codes"][part["code"]]
+            packet.segments.append(Segment(data[at:middle], data[middle:end], schemas, code))
             at = end
         return packet
 
