@@ -4,7 +4,6 @@ from invoke.collection import Collection
 
 from tasks import ci
 from tasks.audit import audit
-from tasks.front import refuse_typos_with_2
 from tasks.lifecycle import doctor, down, outputs, preview_, up
 from tasks.operations import (
     allow_me,
@@ -21,10 +20,11 @@ from tasks.operations import (
     status,
     stop,
 )
+from tasks.parser import install
 from tasks.project import bench, check, rehearsal
-from tasks.sweeps import report, results, runs, sweep
+from tasks.results import report, results, runs
+from tasks.sweeps import sweep
 
-refuse_typos_with_2()
 ns = Collection(
     *(sweep, results, report, runs),
     *(up, preview_, down, outputs, doctor, audit, allow_me),
@@ -33,3 +33,4 @@ ns = Collection(
     ci=ci.ns,
 )
 ns.configure({"runs": "runs", "checkip": "https://checkip.amazonaws.com"})
+install(ns.task_names, positional={"sweep": "grid", "results": "name", "report": "name"})

@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import invoke.parser.parser
 from invoke.context import Context
-from invoke.exceptions import Exit, ParseError
+from invoke.exceptions import Exit
 
 BORN_S = time.time()
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,23 +54,6 @@ def speaking(body: Callable[..., None]) -> Callable[..., None]:
             raise Exit("Stopped. What was done is kept; the same command goes on.", 130) from None
 
     return wrapped
-
-
-class MistypedError(ParseError, Exit):
-    """A command line that invoke cannot read: it is wrong input like any other, and ends with 2."""
-
-    def __init__(self, message: str, context: Any = None) -> None:
-        Exit.__init__(self, code=2)  # invoke prints the text of a ParseError, and takes an Exit's code
-        self.context = context
-        self._said = message
-
-    def __str__(self) -> str:
-        return self._said
-
-
-def refuse_typos_with_2() -> None:
-    """Have invoke's parser end with 2, where its own 1 would say that some points have failed."""
-    vars(invoke.parser.parser)["ParseError"] = MistypedError
 
 
 def runs_folder(c: Context) -> Path:

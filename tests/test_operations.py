@@ -31,8 +31,8 @@ ROOT = Path(__file__).parents[1]
 def test_what_invoke_cannot_read_ends_with_2_and_one_line() -> None:
     """1 would tell a script that some points have failed."""
     for words, said in (
-        (["push", "--nonsense"], "No idea what '--nonsense' is!"),
-        (["scale"], "'scale' did not receive required positional arguments: 'workers'"),
+        (["push", "--nonsense"], "error: push has no flag --nonsense. All flags: inv push --help"),
+        (["scale"], "error: 'scale' did not receive required positional arguments: 'workers'"),
         (["push", "--to", "abc"], "error: --to goes with --rollback."),
         (["push", "--rollback", "--dirty"], "error: --dirty ships files, --rollback none: give one of them."),
         (["start", "--workers", "0"], "error: --workers '0' is too small: at least 1."),

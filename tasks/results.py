@@ -1,0 +1,80 @@
+"""What came of sweeps: their rows, their reports, and the runs that are here."""
+
+from __future__ import annotations
+
+import functools
+import json as json_
+import sys
+
+from invoke.context import Context
+from invoke.tasks import task
+
+from tasks.front import integer, open_fleet, runs_folder, shown, speaking
+
+
+@task(
+    help={
+        "name": "of the run; by default the one whose command was given last",
+        "where": "only rows for which this holds: --where 'rmse < 55 and model == \"lasso\"'",
+        "best": "only this many, the best by the grid's metric first",
+        "json": "rows as JSON lines",
+        "fetch": "bring the run here from the cluster first: what it has so far, when it goes on",
+        "stack": "with --fetch: from this stack's cluster",
+    }
+)
+@speaking
+def results(
+    c: Context,
+    name: str = "",
+    where: str = "",
+    best: str = "",
+    stack: str = "",
+    *,
+    json: bool = False,
+    fetch: bool = False,
+) -> None:
+    """Show a run's rows, and where their tables are."""
+    if fetch or stack:
+        name = _fetch(c, stack=stack, name=name)
+    from sweep.query import select
+    from sweep.runs import find, metric_of, refresh
+    from sweep.say import table
+
+    folder = find(runs_folder(c), name or None)
+    refresh(folder)
+    rows = select(folder.parquet, where=where or None, best=integer(best, "--best"), metric=metric_of(folder))
+    if json:
+        for row in rows.iter_rows(named=True):
+            print(json_.dumps(row))
+        return
+    table(rows)
+    print(f"{rows.height:,} rows · all of them, all columns: {shown(folder.parquet)} and {folder.csv.name}")
+
+
+def _fetch(c: Context, *, stack: str, name: str) -> str:
+    """Bring a run here; its name."""
+    from fleet.on_stack import bring
+
+    say = functools.partial(print, file=sys.stderr, flush=True)
+    return bring(open_fleet(stack), name, runs_folder=runs_folder(c), say=say)
+
+
+@task(help={"name": "of the run; by default the one whose command was given last"})
+@speaking
+def report(c: Context, name: str = "") -> None:
+    """Make a run's report and tables anew from its ledger."""
+    from sweep.runs import find, refresh
+
+    folder = find(runs_folder(c), name or None)
+    refresh(folder, always=True)
+    print(folder.report.as_uri())
+
+
+@task
+@speaking
+def runs(c: Context) -> None:
+    """List the runs that are here, with their state."""
+    from sweep.runs import listed
+    from sweep.say import run_table
+
+    run_table(list(listed(runs_folder(c))), folder=shown(runs_folder(c)))
