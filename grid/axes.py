@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from grid.identity import encode
+from grid.names import is_parameter
 from grid.parameters import ParameterError, dimension, explicit
 from grid.plan import Dimension, Method, Value
 from grid.report import Report, show
 from grid.spec import BlockSpec, ParameterSpec
 from grid.yamlfile import Path
 
-_NAME = re.compile(r"[^\W\d][\w\-/]*(?:\.\w[\w\-/]*)*")
-_MAX_NAME = 200
 # What a Python target is given by name besides the parameters.
 _RESERVED = {
     "seed": "every point has a seed of its own: write `replicates: 5` to compute each point with five",
@@ -98,9 +96,10 @@ def check_name(name: str, path: Path, *, callable_target: bool, report: Report) 
     first = name.split(".", maxsplit=1)[0]
     if callable_target and first in _RESERVED:
         report.add(path, f"A parameter cannot be called {first}.", f"With `run`, {_RESERVED[first]}.")
-    elif not _NAME.fullmatch(name) or len(name) > _MAX_NAME:
+    elif not is_parameter(name):
         seen = f"{show(name)} cannot be a parameter's name."
-        report.add(path, seen, "Use letters, digits, _, - and /, with dots between the parts of a nested one.")
+        remedy = "Use letters, digits, _ and - / + @ [ ] ~ : # % $, with dots between the parts of a nested one."
+        report.add(path, seen, remedy)
     else:
         return True
     return False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import functools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from grid.errors import UsageError
@@ -13,10 +15,8 @@ from grid.wandb import ENVIRONMENT_VARIABLE, POINT_MACROS
 
 # {{{name}}} is the value in braces, {{name}} is the text {name}, {name} the value; ${name} is the shell's.
 _NAME = r"[^\W\d][\w\-/]*(?:\.\w[\w\-/]*)*"
-_TOKEN = re.compile(
-    rf"{ENVIRONMENT_VARIABLE.pattern}"
-    rf"|(?<!\$)(?:\{{\{{\{{({_NAME})\}}\}}\}}|\{{\{{({_NAME})\}}\}}|\{{({_NAME})\}})"
-)
+_PLAIN = re.compile(_NAME)
+_ANY = re.compile(r"(?<![${])\{([^{}\s]+)\}(?!\})")
 _POINT_WORDS = ("id", "seed", "replicate")
 
 
@@ -40,26 +40,54 @@ class PointLike(Protocol):
         """Which replicate this is, from 0."""
 
 
-def render(command: Sequence[str], point: PointLike, *, env: Mapping[str, str]) -> list[str]:
-    """The words to start for a point; `env` gives ${envvar:NAME}.
+def render(
+    command: Sequence[str], point: PointLike, *, env: Mapping[str, str], names: Sequence[str] = ()
+) -> list[str]:
+    """The words to start for a point; `env` gives ${envvar:NAME}, `names` are the parameters of all points.
 
     A parameter that the point does not have is an empty text within a longer word; a word that is nothing but
     its placeholder is left out. Raises UsageError for a variable that is not set.
     """
     words: list[str] = []
+    token = _token(tuple(names))
     for word in command:
         if word.startswith("${") and word[2:-1] in POINT_MACROS:
             words.extend(_arguments(word[2:-1], point.params))
             continue
-        alone = _TOKEN.fullmatch(word)
+        alone = token.fullmatch(word)
         if alone is None or alone[4] is None or _lookup(alone[4], point) is not None:
-            words.append(_TOKEN.sub(lambda found: _fill(found, point, env), word))
+            words.append(token.sub(lambda found: _fill(found, point, env), word))
     return words
 
 
-def placeholders(word: str) -> Iterator[str]:
-    """The names in braces in a word."""
-    return (found[2] or found[4] for found in _TOKEN.finditer(word) if found[2] or found[4])
+def placeholders(word: str, names: Sequence[str] = ()) -> Iterator[str]:
+    """The names in braces in a word; those with further signs, such as {+trainer.lr}, where they are in `names`."""
+    return (found[2] or found[4] for found in _token(tuple(names)).finditer(word) if found[2] or found[4])
+
+
+def near_misses(word: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What stands in braces, is no placeholder and looks like the name of a parameter with signs; and that name."""
+    signed = _signed(names)
+    for found in _ANY.finditer(word) if signed else ():
+        if found[1] not in signed and not _PLAIN.fullmatch(found[1]):
+            yield from ((found[1], near) for near in difflib.get_close_matches(found[1], signed, n=1, cutoff=0.8))
+
+
+@functools.lru_cache(maxsize=16)
+def _token(names: tuple[str, ...]) -> re.Pattern[str]:
+    """Placeholders and variables. A brace around other signs is a program's own, but for the names that there are."""
+    name = "|".join([*map(re.escape, sorted(_signed(names), key=len, reverse=True)), _NAME])
+    return re.compile(
+        rf"{ENVIRONMENT_VARIABLE.pattern}"
+        rf"|(?<!\$)(?:\{{\{{\{{({name})\}}\}}\}}|\{{\{{({name})\}}\}}|\{{({name})\}})"
+    )
+
+
+def _signed(names: Iterable[str]) -> list[str]:
+    """The names with signs that a brace does not make a placeholder of by itself; what they are nested in, too."""
+    parts = (name.split(".") for name in names)
+    every = dict.fromkeys(".".join(part[:length]) for part in parts for length in range(1, len(part) + 1))
+    return [name for name in every if not _PLAIN.fullmatch(name)]
 
 
 def is_known(name: str, names: Sequence[str]) -> bool:

@@ -1,10 +1,10 @@
 """Conditions over parameters, as written in `where` and `when`: parsed, checked, then compiled.
 
-What can be written: parameter names (dotted ones too), numbers, strings, True, False, None, lists; `and`,
-`or`, `not`; comparisons, also chained; `in` and `not in` a list written out; `is None`; `+ - * / // %` on
-numbers;
-`a if condition else b`; calls to abs, min, max, round and len. The user's text itself is never evaluated: its
-tree is rebuilt from a whitelist of nodes, with every arithmetic operation replaced by a guarded one.
+What can be written: parameter names (dotted ones too, those with signs in backticks), numbers, strings, True,
+False, None, lists; `and`, `or`, `not`; comparisons, also chained; `in` and `not in` a list written out; `is None`;
+`+ - * / // %` on numbers; `a if condition else b`; calls to abs, min, max, round and len. The user's text itself is
+never evaluated: its tree is rebuilt from a whitelist of nodes, with every arithmetic operation replaced by a guarded
+one.
 
 A parameter that a point does not have reads as None. A condition that cannot be computed at a point (None or
 a string where a number is needed, a division by zero, a number past 2**128) is false there, as a whole: a
@@ -15,17 +15,17 @@ from __future__ import annotations
 
 import ast
 import keyword
-import re
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from grid.arithmetic import FUNCTIONS, GUARDED, MAX_INT, MOST_ARGUMENTS
 from grid.errors import UsageError
+from grid.names import BacktickError, quoted, without_backticks
 from grid.plan import Value
 
 MAX_LENGTH = 2000  # characters
 MAX_DEPTH = 50  # nested operations
-_MAX_INT = 1 << 128  # whole numbers in a sweep are smaller; larger ones only cost time and memory
 
 # What evaluation may raise at one point; anything else is a defect of ours and keeps its traceback.
 _NOT_COMPUTABLE = (ArithmeticError, TypeError, ValueError, RecursionError)
@@ -53,8 +53,9 @@ class Expression:
     def __init__(self, text: str, names: Collection[str]) -> None:
         """Parse and check `text`, in which `names` may be used. Raises ExpressionError."""
         self.text = text
-        builder = _Builder(names)
-        body = builder.build(_parse(text, names))
+        tree, meant = _parse(text, names)
+        builder = _Builder(names, meant)
+        body = builder.build(tree)
         self.names: frozenset[str] = frozenset(builder.used)
         self._run = _compile(body)
         if not self.names:
@@ -71,8 +72,11 @@ class Expression:
         return f"Expression({self.text!r})"
 
 
-def _parse(text: str, names: Collection[str]) -> ast.expr:
-    """The tree of a text that is short and shallow enough to be walked without care."""
+def _parse(text: str, names: Collection[str]) -> tuple[ast.expr, dict[str, str]]:
+    """The tree of a text that is short and shallow enough to be walked without care.
+
+    And the name that each identifier stands for which took the place of backticks.
+    """
     if not isinstance(text, str):
         raise ExpressionError(f"A condition is text, not {type(text).__name__}.", "Write it in quotes.")
     if not text.strip():
@@ -83,9 +87,13 @@ def _parse(text: str, names: Collection[str]) -> ast.expr:
             "Split it: every entry of `where` must hold.",
         )
     try:
+        readable, meant = without_backticks(" ".join(text.split("\n")).strip(), names)
+    except BacktickError as error:
+        raise ExpressionError(error.message, error.remedy) from None
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python's advice on its own syntax, such as "\d", is not ours
-            tree = ast.parse(" ".join(text.split("\n")).strip(), mode="eval").body
+            tree = ast.parse(readable, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else "it is too deep or holds odd characters"
         raise ExpressionError(f"{_short(text)} cannot be read: {reason}.", _advice(text, names)) from None
@@ -93,16 +101,17 @@ def _parse(text: str, names: Collection[str]) -> ast.expr:
     for _ in range(MAX_DEPTH):
         level = [child for node in level for child in ast.iter_child_nodes(node)]
         if not level:
-            return tree
+            return tree, meant
     raise ExpressionError(
         f"{_short(text)} is nested more than {MAX_DEPTH} deep.", "Split it: every entry of `where` must hold."
     )
 
 
 def _advice(text: str, names: Collection[str]) -> str:
-    for word in re.findall(r"[^\W\d]\w*", text):
-        if keyword.iskeyword(word) and word in names:
-            return f"{word!r} is a word of Python's own: rename the parameter to use it in a condition."
+    for name in names:
+        words = [word for word in name.split(".") if keyword.iskeyword(word)]
+        if words and name in text:
+            return f"{words[0]!r} is a word of Python's own: write {quoted(name)} in backticks."
     for seen, meant in (("&&", "and"), ("||", "or"), ("=>", ">="), ("=<", "<="), ("<>", "!=")):
         if seen in text:
             return f"Write `{meant}` instead of `{seen}`."
@@ -114,9 +123,10 @@ def _advice(text: str, names: Collection[str]) -> str:
 class _Builder:
     """Rebuilds a tree from allowed nodes only; names become look-ups, arithmetic becomes guarded calls."""
 
-    def __init__(self, names: Collection[str]) -> None:
+    def __init__(self, names: Collection[str], meant: Mapping[str, str]) -> None:
         self.known = names
         self.used: set[str] = set()
+        self._meant = meant  # what identifiers that took the place of backticks stand for
 
     def build(self, node: ast.expr) -> ast.expr:
         """The safe equal of `node`. Raises ExpressionError for whatever is not on the whitelist."""
@@ -131,7 +141,7 @@ class _Builder:
                 return ast.UnaryOp(op, self.build(operand))
             case ast.UnaryOp(op=ast.USub() | ast.UAdd() as op, operand=operand):
                 return self._proved(_call(type(op).__name__, [self.build(operand)]), node)
-            case ast.BinOp(left=left, op=op, right=right) if type(op).__name__ in _GUARDED:
+            case ast.BinOp(left=left, op=op, right=right) if type(op).__name__ in GUARDED:
                 return self._proved(_call(type(op).__name__, [self.build(left), self.build(right)]), node)
             case ast.Compare():
                 return self._comparison(node)
@@ -139,19 +149,20 @@ class _Builder:
                 return ast.IfExp(self.build(test), self.build(body), self.build(orelse))
             case ast.List(elts=elements) | ast.Tuple(elts=elements):
                 return ast.List([self.build(element) for element in elements], ast.Load())
-            case ast.Call(func=ast.Name(id=function), args=arguments, keywords=[]) if function in _FUNCTIONS:
-                if not 1 <= len(arguments) <= _MOST_ARGUMENTS[function]:
+            case ast.Call(func=ast.Name(id=function), args=arguments, keywords=[]) if function in FUNCTIONS:
+                if not 1 <= len(arguments) <= MOST_ARGUMENTS[function]:
                     raise ExpressionError(
-                        f"{_short(ast.unparse(node))}: {len(arguments)} arguments.",
+                        f"{_short(self._source(node))}: {len(arguments)} arguments.",
                         "Write abs(alpha), max(a, b).",
                     )
                 return self._proved(_call(function, [self.build(argument) for argument in arguments]), node)
-        raise _refusal(node)
+        raise self._refusal(node)
 
     def _name(self, node: ast.expr) -> ast.expr:
-        dotted = _dotted(node)
-        if dotted is None:
-            raise _refusal(node)
+        words = _words(node)
+        if words is None:
+            raise self._refusal(node)
+        dotted = ".".join(self._meant.get(word, word) for word in words)
         if dotted not in self.known:
             raise _unknown(dotted, self.known)
         self.used.add(dotted)
@@ -160,17 +171,17 @@ class _Builder:
     def _comparison(self, node: ast.Compare) -> ast.expr:
         for operator, right in zip(node.ops, node.comparators, strict=True):
             if not isinstance(operator, _COMPARISONS):
-                raise _refusal(node)
+                raise self._refusal(node)
             if isinstance(operator, ast.In | ast.NotIn) and not isinstance(right, ast.List | ast.Tuple):
                 raise ExpressionError(
-                    f"{_short(ast.unparse(node))}: `in` needs a list written out.",
+                    f"{_short(self._source(node))}: `in` needs a list written out.",
                     "Write it so: model in ['ridge', 'lasso']",
                 )
             if isinstance(operator, ast.Is | ast.IsNot) and not (
                 isinstance(right, ast.Constant) and right.value is None
             ):
                 raise ExpressionError(
-                    f"{_short(ast.unparse(node))}: `is` compares with None only.", "Write `==` or `!=`."
+                    f"{_short(self._source(node))}: `is` compares with None only.", "Write `==` or `!=`."
                 )
         rights = [self.build(right) for right in node.comparators]
         return self._proved(ast.Compare(self.build(node.left), node.ops, rights), node)
@@ -178,8 +189,28 @@ class _Builder:
     def _proved(self, built: ast.expr, node: ast.expr) -> ast.expr:
         """`built`, once it is known that it can be computed if it has nothing but constants in it."""
         if not any(isinstance(part, ast.Name) and part.id == "_get" for part in ast.walk(built)):
-            _prove(_compile(built), ast.unparse(node))
+            _prove(_compile(built), self._source(node))
         return built
+
+    def _source(self, node: ast.AST) -> str:
+        """A part of the condition as it was written."""
+        source = ast.unparse(node)
+        for word, name in self._meant.items():
+            source = source.replace(word, f"`{name}`")
+        return source
+
+    def _refusal(self, node: ast.AST) -> ExpressionError:
+        what = {
+            "Call": "only abs, min, max, round and len can be called",
+            "Attribute": "a dot stands only inside a parameter's name",
+            "Subscript": "square brackets after a value are not allowed",
+            "BinOp": "of the operators only + - * / // % are allowed",
+            "UnaryOp": "of the operators only + - * / // % are allowed",
+        }.get(type(node).__name__, "this form is not allowed in a condition")
+        return ExpressionError(
+            f"{_short(self._source(node))}: {what}.",
+            "Use names, numbers, text, comparisons, and, or, not, + - * / // %, abs, min, max, round, len.",
+        )
 
 
 def _prove(run: Callable[..., Any], text: str) -> None:
@@ -195,7 +226,7 @@ def _checked_constant(value: object) -> Any:
     if value is None or isinstance(value, bool | float | str):
         return value
     if isinstance(value, int):
-        if value > _MAX_INT:
+        if value > MAX_INT:
             raise ExpressionError("A number is larger than 2**128.", "Write it as a float, such as 1e40.")
         return value
     raise ExpressionError(
@@ -203,15 +234,13 @@ def _checked_constant(value: object) -> Any:
     )
 
 
-def _dotted(node: ast.expr) -> str | None:
-    """`net.depth` for the tree of that text; None when it is anything but names and dots."""
+def _words(node: ast.expr) -> list[str] | None:
+    """`net`, `depth` for the tree of net.depth; None when it is anything but names and dots."""
     words: list[str] = []
     while isinstance(node, ast.Attribute):
         words.append(node.attr)
         node = node.value
-    if not isinstance(node, ast.Name):
-        return None
-    return ".".join([node.id, *reversed(words)])
+    return [node.id, *reversed(words)] if isinstance(node, ast.Name) else None
 
 
 def _unknown(name: str, known: Collection[str]) -> ExpressionError:
@@ -219,26 +248,12 @@ def _unknown(name: str, known: Collection[str]) -> ExpressionError:
 
     near = difflib.get_close_matches(name, list(known), n=1)
     if near:
-        remedy = f"Did you mean {near[0]!r}?"
+        remedy = f"Did you mean `{near[0]}`?"
     elif known:
-        remedy = f"The parameters are {', '.join(sorted(known)[:20])}."
+        remedy = f"The parameters are {', '.join(map(quoted, sorted(known)[:20]))}."
     else:
         remedy = "There are no parameters to name here."
     return ExpressionError(f"{_short(name)} is no parameter of this sweep.", remedy)
-
-
-def _refusal(node: ast.AST) -> ExpressionError:
-    what = {
-        "Call": "only abs, min, max, round and len can be called",
-        "Attribute": "a dot stands only inside a parameter's name",
-        "Subscript": "square brackets after a value are not allowed",
-        "BinOp": "of the operators only + - * / // % are allowed",
-        "UnaryOp": "of the operators only + - * / // % are allowed",
-    }.get(type(node).__name__, "this form is not allowed in a condition")
-    return ExpressionError(
-        f"{_short(ast.unparse(node))}: {what}.",
-        "Use names, numbers, text, comparisons, and, or, not, + - * / // %, abs, min, max, round, len.",
-    )
 
 
 def _short(text: str) -> str:
@@ -256,53 +271,6 @@ def _compile(body: ast.expr) -> Callable[..., Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Python's advice, such as on comparing a constant with `is`
         code = compile(tree, "<condition>", "eval")
-    reach: dict[str, Any] = {"__builtins__": {}, **_GUARDED, **_FUNCTIONS}
+    reach: dict[str, Any] = {"__builtins__": {}, **GUARDED, **FUNCTIONS}
     function: Callable[..., Any] = eval(code, reach)  # noqa: S307  (a tree rebuilt above, never the user's text)
     return function
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, float):
-        return value
-    if isinstance(value, int) and -_MAX_INT <= value <= _MAX_INT:
-        return value
-    kind = "a number past 2**128" if isinstance(value, int) else type(value).__name__
-    raise TypeError(f"a number is needed, not {kind}")
-
-
-def _items(values: tuple[Any, ...]) -> Iterator[Any]:
-    """What min and max compare: their arguments, or the one list that they were given."""
-    if len(values) == 1:
-        if not isinstance(values[0], list | tuple):
-            raise TypeError("min and max need a list or several numbers")
-        values = tuple(values[0])
-    return iter(values)
-
-
-def _round(number: Any, digits: Any = None) -> Any:
-    if digits is None:
-        return round(_number(number))
-    if not isinstance(digits, int) or abs(digits) > 64:  # round(5, -10**9) would compute 10**(10**9)
-        raise TypeError("round takes up to 64 digits")
-    return round(_number(number), digits)
-
-
-# Named after the nodes that they stand for.
-_GUARDED: dict[str, Callable[..., Any]] = {
-    "Add": lambda a, b: _number(_number(a) + _number(b)),
-    "Sub": lambda a, b: _number(_number(a) - _number(b)),
-    "Mult": lambda a, b: _number(_number(a) * _number(b)),
-    "Div": lambda a, b: _number(a) / _number(b),
-    "FloorDiv": lambda a, b: _number(a) // _number(b),
-    "Mod": lambda a, b: _number(a) % _number(b),
-    "USub": lambda a: -_number(a),
-    "UAdd": lambda a: +_number(a),
-}
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "abs": lambda a: abs(_number(a)),
-    "min": lambda *values: min(_items(values)),
-    "max": lambda *values: max(_items(values)),
-    "round": _round,
-    "len": len,
-}
-_MOST_ARGUMENTS = {"abs": 1, "len": 1, "round": 2, "min": MAX_LENGTH, "max": MAX_LENGTH}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from grid import overrides as command_line
 from grid.blocks import Builder
-from grid.command import is_known, placeholders
+from grid.command import is_known, near_misses, placeholders
 from grid.errors import GridError, Problem, UsageError
 from grid.plan import Block, Plan, Value
 from grid.points_file import PointsError, read_points
@@ -95,7 +95,10 @@ def _sweep(spec: GridFile, builder: Builder, *, source: Path, name: str | None, 
     _check_target(spec, builder.broken, report)
     blocks = builder.blocks()
     for number, word in enumerate(command if spec.command is not None else ()):
-        for placeholder in placeholders(word):
+        for seen, near in near_misses(word, builder.names):
+            remedy = f"Did you mean {{{near}}}?"
+            report.add(("command", number), f"{{{seen}}} is no parameter.", remedy)
+        for placeholder in placeholders(word, builder.names):
             if not is_known(placeholder, builder.names):
                 seen = f"{{{placeholder}}} is no parameter."
                 remedy = nearest(placeholder, builder.names, what="parameters")

@@ -136,6 +136,8 @@ def _not_yaml(error: MarkedYAMLError) -> Problem:
         reason, remedy = f"it is nested more than {MAX_DEPTH} deep", "Write it flatter."
     elif "\\t" in reason:
         remedy = "Indent with spaces, not with tabs."
+    elif "'`'" in reason:
+        remedy = "Put text that starts with a backtick into double quotes."
     elif "mapping values" in reason:
         remedy = 'Put text that has ": " in it into quotes, and check the indentation.'
     elif "another document" in reason:

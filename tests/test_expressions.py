@@ -165,12 +165,12 @@ def test_everything_else_is_refused(text):
 @pytest.mark.parametrize(
     ("text", "remedy"),
     [
-        ("modell == 'x'", "Did you mean 'model'?"),
-        ("net.dept > 1", "Did you mean 'net.depth'?"),
-        ("zzz > 1", "The parameters are a, b, lambda, model, net.depth, net.width."),
+        ("modell == 'x'", "Did you mean `model`?"),
+        ("net.dept > 1", "Did you mean `net.depth`?"),
+        ("zzz > 1", "The parameters are a, b, `lambda`, model, net.depth, net.width."),
         ("a && b", "Write `and` instead of `&&`."),
         ("a = 1", "Write `==` to compare."),
-        ("lambda > 1", "'lambda' is a word of Python's own: rename the parameter to use it in a condition."),
+        ("lambda > 1", "'lambda' is a word of Python's own: write `lambda` in backticks."),
     ],
 )
 def test_the_remedy_says_what_to_write(text, remedy):

@@ -113,7 +113,7 @@ execution: {timeout: soon}
         (8, "execution.timeout"),
     ]
     for each, remedy in zip(
-        found, ["`method`", "Exchange", "'beta'", "`samples: 200`", "`timeout: 10m`"], strict=True
+        found, ["`method`", "Exchange", "`beta`", "`samples: 200`", "`timeout: 10m`"], strict=True
     ):
         assert remedy in each.remedy
 

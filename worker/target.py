@@ -38,7 +38,7 @@ def find(context: Context, space: Space) -> Compute:
     parameters. Side effect: puts the grid's folder and the project's root on `sys.path`.
     """
     if context.target.run is None:
-        return _command(context)
+        return _command(context, space.names)
     function = _import(context.target.run, [context.folder, context.root])
     wants = _check(context.target.run, function, names=space.names)
     return _call(function, wants, dotted=any("." in name for name in space.names), artifacts=context.artifacts)
@@ -121,7 +121,10 @@ def _check(run: str, function: Callable[..., Any], *, names: Sequence[str]) -> t
     missing = [name for name in required if name not in given and name not in GIVEN]
     problems = []
     if unknown:
-        problems.append(f"it does not take {', '.join(unknown)}, which the grid gives")
+        how = (
+            "" if all(name.isidentifier() for name in unknown) else " (names with signs: take them with **parameters)"
+        )
+        problems.append(f"it does not take {', '.join(unknown)}, which the grid gives{how}")
     if missing:
         problems.append(f"it needs {', '.join(missing)}, which the grid does not give")
     if problems:
@@ -164,7 +167,7 @@ def artifact_folder(artifacts: str | None, point_id: str) -> Iterator[Path]:
             folder.rmdir()
 
 
-def _command(context: Context) -> Compute:
+def _command(context: Context, names: Sequence[str]) -> Compute:
     from grid.command import render  # which brings the YAML reader: a function's child starts faster without
 
     def compute(point: Point) -> Any:
@@ -179,7 +182,7 @@ def _command(context: Context) -> Compute:
             "SWEEPFLEET_REPLICATE": str(point.replicate),
             "SWEEPFLEET_ARTIFACT_DIR": str(artifacts),
         }
-        words = render(context.target.command, point, env=env)
+        words = render(context.target.command, point, env=env, names=names)
         # Files rather than pipes: a command may print gigabytes, and only the ends are read.
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             try:
