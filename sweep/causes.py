@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 LINE_CHARS = 300
+MAX_TEXTS = 50_000
+NOT_READ = "other failures, whose messages were not read"
 NUMBER = "#"  # what a number becomes in a cause
 
 _COMMAND = "CommandFailedError"  # its text is what happened, and below it what the command wrote to standard error
@@ -48,21 +50,30 @@ class FailureGroup:
     point_id: str  # of the first of them
 
 
-def failure_groups(failures: Iterable[tuple[str, str | None, str | None, int]]) -> list[FailureGroup]:
+def failure_groups(failures: Iterable[tuple[str, str | None, str | None]]) -> list[FailureGroup]:
     """Failures by cause, the most frequent first, equals in the order given.
 
+    After `MAX_TEXTS` different texts, which are some seconds' work, further ones are counted and not read.
+
     Args:
-        failures: a point's id, its error's type and text, and how many points have this very type and text.
+        failures: a point's id, and its error's type and text.
     """
+    causes: dict[int, str] = {}  # by a text's hash: a million tracebacks take no memory
     found: dict[str, FailureGroup] = {}
-    for point_id, error_type, error, count in failures:
-        key = cause(error_type, error)
+    for point_id, error_type, error in failures:
+        text = hash((error_type, error))
+        key = causes.get(text)
+        if key is None:
+            key = NOT_READ
+            if len(causes) < MAX_TEXTS:
+                key = causes[text] = cause(error_type, error)
         before = found.get(key)
-        if before is None:
-            found[key] = FailureGroup(key, count, failure_line(error_type, error), point_id)
+        if before is not None:
+            found[key] = replace(before, count=before.count + 1)
         else:
-            found[key] = FailureGroup(key, before.count + count, before.line, before.point_id)
-    return sorted(found.values(), key=lambda group: -group.count)
+            line = NOT_READ if key == NOT_READ else failure_line(error_type, error)
+            found[key] = FailureGroup(key, 1, line, point_id)
+    return sorted(found.values(), key=lambda group: (group.cause == NOT_READ, -group.count))
 
 
 def cause(error_type: str | None, error: str | None) -> str:

@@ -201,6 +201,14 @@ class Reading:
             ):
                 yield metrics
 
+    def failures(self) -> Iterator[tuple[str, str | None, str | None]]:
+        """Every failed point's id, and its error's type and text, in the grid's order."""
+        with self._storing():
+            yield from self._db.execute(
+                "SELECT id, error_type, error FROM points WHERE status = ? ORDER BY point_index",
+                (int(Status.FAILED),),
+            )
+
     def commits(self) -> list[str | None]:
         """The distinct commits that the plan's rows come from."""
         rows = self._read(

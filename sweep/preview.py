@@ -8,7 +8,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from grid.errors import UsageError
 from grid.space import Point, Space
@@ -16,6 +15,7 @@ from grid.sweep import Sweep
 from sweep.folder import RunFolder
 from sweep.ledger import Ledger
 from sweep.progress import duration
+from sweep.text import params_text
 from worker.context import Context
 from worker.target import find
 from worker.writer import metrics_of
@@ -105,11 +105,7 @@ def _known(folder: RunFolder, sweep: Sweep) -> tuple[int, float | None]:
 
 
 def _params(point: Point) -> str:
-    return " ".join(f"{name}={_shown(value)}" for name, value in point.params.items()) or "(no parameters)"
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return params_text(point.params) or "(no parameters)"
 
 
 def run_one(sweep: Sweep, context: Context, *, index: int) -> Iterator[str]:

@@ -15,10 +15,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from grid.errors import printable
 from grid.space import Space
 from grid.sweep import Metric
 from sweep.driver import Progress
+from sweep.text import params_text
 
 REFRESH_S = 0.5
 LINE_S = 5.0
@@ -87,7 +87,7 @@ class Words:
         value, index = progress.best
         if self._shown is None or self._shown[0] != index:
             params = self._space.point(index).params
-            self._shown = index, printable(" ".join(f"{name}={_short(value)}" for name, value in params.items()))
+            self._shown = index, params_text(params, digits=4)
         signed = value if self._metric.goal == "minimize" else -value
         so_far = "best of this command:" if progress.resumed else "best"
         return f"{so_far} {self._metric.name} {signed:.6g} at {self._shown[1]}"
@@ -217,10 +217,6 @@ def observer(space: Space, metric: Metric | None, *, quiet: bool) -> Observer:
     words = Words(space, metric)
     console = Console()
     return Bar(words, console) if console.is_terminal else Lines(words)
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def number(value: float) -> str:

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from grid.space import Space
+from sweep.causes import failure_groups
 from sweep.driver import Progress, Stop
 from sweep.ledger import Ledger
 
+MAX_FAILURE_KINDS = 20  # told apart
 State = Literal["done", "failed", "stopped", "interrupted"]
 
 
@@ -44,6 +46,8 @@ class Summary:
     best: dict[str, Any] | None
     notes: list[str] = field(default_factory=list)
     plan: str = ""  # its digest
+    failures: list[dict[str, Any]] = field(default_factory=list)  # by cause, the most frequent first: `FailureGroup`
+    failure_kinds: int = 0  # causes that there are
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> Summary | None:
@@ -96,6 +100,7 @@ def summarize(name: str, space: Space, ledger: Ledger, table: Path, facts: Facts
     state: State = "failed" if failed else "done"
     if facts.stop is not None:
         state = "interrupted" if facts.stop == "interrupted" else "stopped"
+    groups = failure_groups(ledger.failures()) if failed else []
     return Summary(
         name=name,
         state=state,
@@ -118,6 +123,8 @@ def summarize(name: str, space: Space, ledger: Ledger, table: Path, facts: Facts
         best=best,
         notes=_notes(facts, ledger, best=best is not None),
         plan=space.plan.digest(),
+        failures=[asdict(group) for group in groups[:MAX_FAILURE_KINDS]],
+        failure_kinds=len(groups),
     )
 
 

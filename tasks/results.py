@@ -38,7 +38,8 @@ def results(
         name = _fetch(c, stack=stack, name=name)
     from sweep.query import select
     from sweep.runs import find, metric_of, refresh
-    from sweep.say import table
+    from sweep.tables import results_table
+    from sweep.text import terminal_width
 
     folder = find(runs_folder(c), name or None)
     refresh(folder)
@@ -47,8 +48,8 @@ def results(
         for row in rows.iter_rows(named=True):
             print(json_.dumps(row))
         return
-    table(rows)
-    print(f"{rows.height:,} rows · all of them, all columns: {shown(folder.parquet)} and {folder.csv.name}")
+    print("\n".join(results_table(rows, width=terminal_width())))
+    print(f"All rows, all columns: {shown(folder.parquet)} and {folder.csv.name}")
 
 
 def _fetch(c: Context, *, stack: str, name: str) -> str:
@@ -75,6 +76,6 @@ def report(c: Context, name: str = "") -> None:
 def runs(c: Context) -> None:
     """List the runs that are here, with their state."""
     from sweep.runs import listed
-    from sweep.say import run_table
+    from sweep.tables import runs_table
 
-    run_table(list(listed(runs_folder(c))), folder=shown(runs_folder(c)))
+    print("\n".join(runs_table(list(listed(runs_folder(c))), folder=shown(runs_folder(c)))))

@@ -62,6 +62,7 @@ def sweep(
     from sweep.progress import observer
     from sweep.run import Request, context_of, run_sweep, slots_here
     from sweep.say import ending
+    from sweep.text import terminal_width
 
     if not grid:
         raise UsageError("Which sweep? Name its grid file, e.g. inv sweep examples/diabetes/grid.yaml")
@@ -104,7 +105,7 @@ def sweep(
     if json:
         print(json_.dumps(summary.to_dict() | {"folder": str(folder)}))
     else:
-        print(printable("\n".join(ending(summary, folder=shown(folder)))))
+        print(printable("\n".join(ending(summary, folder=shown(folder), width=terminal_width()))))
     if code:
         raise Exit(code=code)
 
@@ -181,6 +182,7 @@ def watch_and_finish(c: Context, fleet: Any, name: str, *, json: bool) -> None:
     from fleet.watch import watch
     from grid.errors import printable
     from sweep.say import ending
+    from sweep.text import terminal_width
 
     say = functools.partial(print, flush=True, file=sys.stderr if json else sys.stdout)
     try:
@@ -203,7 +205,7 @@ def watch_and_finish(c: Context, fleet: Any, name: str, *, json: bool) -> None:
         }
         print(json_.dumps(ended.summary.to_dict() | more))
     else:
-        print(printable("\n".join(ending(ended.summary, folder=shown(ended.folder)))))
+        print(printable("\n".join(ending(ended.summary, folder=shown(ended.folder), width=terminal_width()))))
         print(f"Cost: {cost or 'not known, since the head does not answer'}")
     if ended.exit_code:
         raise Exit(code=ended.exit_code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sweep import causes
 from sweep.causes import LINE_CHARS, cause, failure_groups, failure_line
 from worker.writer import describe
 
@@ -120,14 +121,24 @@ def test_an_errors_type_and_a_commands_exit_code_are_part_of_its_cause() -> None
 def test_groups_come_by_their_count_with_the_first_points_line_and_id() -> None:
     groups = failure_groups(
         [
-            ("p1", "OSError", "OSError: disk", 1),
-            ("p2", "ValueError", "ValueError: 3 is odd", 1),
-            ("p3", "ValueError", "ValueError: 5 is odd", 7),
-            ("p4", "KeyError", "KeyError: 'a'", 1),
+            ("p1", "OSError", "OSError: disk"),
+            ("p2", "ValueError", "ValueError: 3 is odd"),
+            *(("p3", "ValueError", "ValueError: 5 is odd") for _ in range(7)),
+            ("p4", "KeyError", "KeyError: 'a'"),
         ]
     )
     assert [(g.cause, g.count, g.line, g.point_id) for g in groups] == [
         ("ValueError: # is odd", 8, "ValueError: 3 is odd", "p2"),
         ("OSError: disk", 1, "OSError: disk", "p1"),
         ("KeyError: 'a'", 1, "KeyError: 'a'", "p4"),
+    ]
+
+
+def test_beyond_so_many_texts_failures_are_counted_and_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(causes, "MAX_TEXTS", 2)
+    groups = failure_groups((f"p{n}", "ValueError", f"ValueError: {'abcd'[n]}") for n in (0, 1, 2, 3, 0))
+    assert [(g.cause, g.count) for g in groups] == [
+        ("ValueError: a", 2),
+        ("ValueError: b", 1),
+        (causes.NOT_READ, 2),
     ]

@@ -1,0 +1,48 @@
+"""Values as a person reads them: the same words in every line, table and page."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rich.cells import cell_len, set_cell_size
+
+from grid.errors import printable
+
+CUT = "…"
+
+
+def value_text(value: Any, *, digits: int | None = None) -> str:
+    """A parameter or metric in JSON's words (`true`, `null`, `[1, 2]`), text as it is, in one line.
+
+    Args:
+        value: what it is.
+        digits: how many a float is rounded to; None: all that it takes to be exact.
+    """
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, float) and digits is not None:
+        text = f"{value:.{digits}g}"
+    else:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    return printable(text.replace("\n", "\\n").replace("\t", "\\t"))
+
+
+def params_text(params: Mapping[str, Any], *, digits: int | None = None) -> str:
+    """A point's parameters in one line."""
+    return " ".join(f"{printable(name)}={value_text(value, digits=digits)}" for name, value in params.items())
+
+
+def cut(text: str, width: int | None) -> str:
+    """Text that takes at most `width` cells of a terminal, with an ellipsis where it was longer; None: all of it."""
+    if width is None or cell_len(text) <= width:
+        return text
+    return set_cell_size(text, max(0, width - 1)).rstrip() + CUT
+
+
+def terminal_width() -> int | None:
+    """How many cells a line of standard output has; None when that is no terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
