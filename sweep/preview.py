@@ -17,6 +17,8 @@ from sweep.ledger import Ledger
 from sweep.progress import duration
 from sweep.text import params_text
 from worker.context import Context
+from worker.modules import aside
+from worker.surroundings import start_folder, starting_in
 from worker.target import find
 from worker.writer import metrics_of
 
@@ -124,9 +126,11 @@ def run_one(sweep: Sweep, context: Context, *, index: int) -> Iterator[str]:
         near = next((start for start, _ in space.spans(index, searched(space, index))), None)
         hint = "" if near is None else f" The next point is {near}."
         raise UsageError(f"--test-point {index}: where, exclude or when leaves this one out.{hint}") from None
-    compute = find(context, space)
-    yield f"point {point.index}  {point.id}  seed {point.seed}  {_params(point)}"
-    begin_s = time.perf_counter()
-    value = compute(point)
-    spent_s = time.perf_counter() - begin_s
+    here = starting_in(start_folder(context.folder, context.root))
+    with here, aside() if context.target.run else contextlib.nullcontext():
+        compute = find(context, space)
+        yield f"point {point.index}  {point.id}  seed {point.seed}  {_params(point)}"
+        begin_s = time.perf_counter()
+        value = compute(point)
+        spent_s = time.perf_counter() - begin_s
     yield f"result {json.dumps(metrics_of(value, metric=context.metric))}  in {duration_each(spent_s)}"

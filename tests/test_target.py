@@ -123,9 +123,6 @@ def test_the_grids_folder_comes_before_the_projects_root(tmp_path: Path) -> None
         ("raise ValueError('bad licence')\n", "fit:fit", "failed with ValueError: bad licence"),
         ("import sys; sys.exit(3)\n", "fit:fit", "failed with SystemExit: 3"),
         ("", ".fit:fit", "importing .fit failed with TypeError"),
-        ("", "grid.space:Space", "is sweepfleet's own. Rename your file."),
-        ("", "worker:x", "is sweepfleet's own"),
-        ("", "sweep.run:x", "is sweepfleet's own"),
     ],
 )
 def test_a_wrong_target_is_refused_with_what_to_type(tmp_path: Path, code: str, run: str, says: str) -> None:

@@ -25,7 +25,9 @@ from grid.errors import UsageError
 from grid.permutation import Permutation
 from grid.space import Point, Space
 from worker.context import Context
+from worker.modules import put_aside
 from worker.records import SHARED_BYTES, Schema
+from worker.surroundings import Surroundings, start_folder
 from worker.target import Compute, find
 from worker.writer import Writer
 
@@ -51,6 +53,9 @@ def main(arguments: list[str]) -> None:
 
         context = Context.from_json(jobs.readline())
         space = Space(context.plan)
+        os.chdir(start_folder(context.folder, context.root))
+        if context.target.run is not None:
+            put_aside()
         try:
             compute = find(context, space)
         except UsageError as refusal:
@@ -62,12 +67,14 @@ def main(arguments: list[str]) -> None:
 
         writer = Writer(memory, metric=context.metric, announce=announce)
         os.register_at_fork(after_in_child=lambda: _become_a_copy(writer, jobs_fd, replies_fd))
+        surroundings = Surroundings(fault_log=log_fd)
         reply(ready=True)
         for line in jobs:
             writer.restart()
             _trim_log(log_fd)
             job = json.loads(line)
-            _run(_points(space, job), compute, writer, end_s=time.perf_counter() + job["limit_s"])
+            end_s = time.perf_counter() + job["limit_s"]
+            _run(_points(space, job), compute, writer, surroundings=surroundings, end_s=end_s)
             reply(ended=True)
 
 
@@ -82,7 +89,9 @@ def _points(space: Space, job: dict[str, Any]) -> Iterator[Point]:
                 yield space.point(index_at(position))
 
 
-def _run(points: Iterator[Point], compute: Compute, writer: Writer, *, end_s: float) -> None:
+def _run(
+    points: Iterator[Point], compute: Compute, writer: Writer, *, surroundings: Surroundings, end_s: float
+) -> None:
     """Compute points until they are through, `end_s` has passed, or there is no room for more results."""
     for point in points:
         raw_id = bytes.fromhex(point.id)
@@ -100,6 +109,7 @@ def _run(points: Iterator[Point], compute: Compute, writer: Writer, *, end_s: fl
             if writer.forked:
                 _end_copy(error)
             writer.failed(point, raw_id, error, started=started, duration_s=duration_s)
+        surroundings.restore(begin + duration_s)
         if writer.full or begin + duration_s > end_s:
             break
     writer.idle()

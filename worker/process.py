@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
@@ -23,7 +24,8 @@ from worker.records import HEADER, HEADER_BYTES, HEAP_START, IDLE, RECORD, SHARE
 TRACE_S = 0.2  # for a hanging child to write where it hangs
 EXIT_S = 5.0  # for a child that has closed its pipe to end
 TAIL_BYTES = 3000
-_OUR_FRAME = re.compile(r'  File "(<frozen runpy>|.*/worker/(child|target)\.py)", line \d+ in ')
+_HERE = re.escape(str(Path(__file__).parent))
+_OUR_FRAME = re.compile(rf'  File "(<frozen runpy>|{_HERE}/\w+\.py)", line \d+ in ')
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",

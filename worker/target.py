@@ -18,11 +18,11 @@ from grid.errors import UsageError
 from grid.plan import nest
 from grid.space import Point, Space
 from worker.context import Context
+from worker.modules import put_first
 from worker.records import MAX_PAYLOAD_BYTES
 
 Compute = Callable[[Point], Any]
-GIVEN = ("seed", "artifact_dir")  # passed to a function that names them
-OURS = ("grid", "worker", "sweep")
+GIVEN = ("seed", "artifact_dir", "project_dir")  # passed to a function that names them
 TAIL_BYTES = 4096
 OUT_BYTES = 2 * MAX_PAYLOAD_BYTES  # of standard output, in which the result is looked for
 
@@ -41,17 +41,13 @@ def find(context: Context, space: Space) -> Compute:
         return _command(context, space.names)
     function = _import(context.target.run, [context.folder, context.root])
     wants = _check(context.target.run, function, names=space.names)
-    return _call(function, wants, dotted=any("." in name for name in space.names), artifacts=context.artifacts)
+    return _call(function, wants, dotted=any("." in name for name in space.names), context=context)
 
 
 def _import(run: str, folders: Sequence[str]) -> Callable[..., Any]:
     module_name, _, attribute = run.partition(":")
-    if module_name.partition(".")[0] in OURS:
-        raise UsageError(f"run: {run}: the module name {module_name!r} is sweepfleet's own. Rename your file.")
     _refuse_taken(run, module_name, folders)
-    for folder in reversed(folders):
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
+    put_first(folders)
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -134,18 +130,21 @@ def _check(run: str, function: Callable[..., Any], *, names: Sequence[str]) -> t
     return tuple(name for name in GIVEN if name in keywords and name not in given)
 
 
-def _call(function: Callable[..., Any], wants: Sequence[str], *, dotted: bool, artifacts: str | None) -> Compute:
-    seed, folder = "seed" in wants, "artifact_dir" in wants
-    if not (seed or folder or dotted):
+def _call(function: Callable[..., Any], wants: Sequence[str], *, dotted: bool, context: Context) -> Compute:
+    seed, folder, project = (name in wants for name in GIVEN)
+    if not (seed or folder or project or dotted):
         return lambda point: function(**point.params)
+    root = Path(context.root)
 
     def compute(point: Point) -> Any:
         keywords = nest(point.params) if dotted else dict(point.params)
         if seed:
             keywords["seed"] = point.seed
+        if project:
+            keywords["project_dir"] = root
         if not folder:
             return function(**keywords)
-        with artifact_folder(artifacts, point.id) as artifact_dir:
+        with artifact_folder(context.artifacts, point.id) as artifact_dir:
             return function(**keywords, artifact_dir=artifact_dir)
 
     return compute

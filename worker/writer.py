@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 import reprlib
 import time
 import traceback
@@ -32,6 +33,7 @@ _INT64_MAX = (1 << 63) - 1
 MAX_METRICS = 4096
 MAX_NAME_CHARS = 200  # of an exception's type
 _NO_ID = bytes(8)
+_OUR_FOLDER = f"{os.path.dirname(__file__)}{os.sep}"  # noqa: PTH120 - as code objects write it
 
 
 class BadResultError(Exception):
@@ -227,7 +229,7 @@ def _repr(value: Any) -> str:
 def describe(error: BaseException) -> str:
     """The traceback without this package's own frames, shortened in the middle if it is very long."""
     frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__package__") == __package__:
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OUR_FOLDER):
         frames = frames.tb_next
     if frames is None:
         text = f"{type(error).__name__}: {error}"
