@@ -6,7 +6,8 @@ generators and module globals are shared by the points of one child, as docs/gri
 
 from __future__ import annotations
 
-import _signal  # `signal` makes an enum of each answer, which takes ten times as long
+# `signal` makes an enum of each answer, which takes ten times as long.
+import _signal  # type: ignore[import-not-found]
 import contextlib
 import faulthandler
 import fcntl
