@@ -6,13 +6,14 @@ import json
 import keyword
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from grid import overrides as command_line
 from grid.blocks import Builder
 from grid.command import is_known, near_misses, placeholders
+from grid.document import Document, read
 from grid.errors import GridError, Problem, UsageError
 from grid.plan import Block, Plan, Value
 from grid.points_file import PointsError, read_points
@@ -21,8 +22,8 @@ from grid.space import Space
 from grid.spec import GridFile
 from grid.sweep import Execution, Metric, Sweep, Target
 from grid.validate import validate
-from grid.wandb import command_of, note_unused
-from grid.yamlfile import MAX_BYTES, Reading, YamlError, compose
+from grid.wandb import command_of, note_unused, note_words
+from grid.yamlfile import MAX_BYTES, YamlError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MAX_CAPPED = 100_000  # points of a grid that a run_cap may keep: they are listed one by one
@@ -59,36 +60,26 @@ def loads(
     """As `load`, from a text; `source` is the file that it stands for. Raises GridError."""
     source = Path(os.path.abspath(source))  # noqa: PTH100  (a link to a grid file keeps its own folder)
     try:
-        root = compose(text)
-        reading = Reading()
-        data = reading.value(root) if root is not None else None
+        document = read(text, overrides=overrides, where=where)
     except YamlError as error:
         raise GridError(str(source), error.problems) from None
-    if not isinstance(data, dict):
-        seen = "The file is empty." if data is None else f"The file holds {show(data)}, not a map of keys."
-        line = None if data is None else 1
-        remedy = "Write `run: module:function` and `parameters:`, as docs/grid.md shows."
-        raise GridError(str(source), [Problem("", seen, remedy, line)])
-    problems = list(reading.problems)
-    typed: dict[tuple[str | int, ...], str] = {}
-    if overrides or where:
-        root, typed, mistyped = command_line.apply(root, data=data, overrides=overrides, where=where)
-        problems += mistyped
-        data = Reading().value(root)
-    report = Report(root, typed)
-    for problem in problems:
+    report = Report(document.root, document.typed)
+    for problem in document.problems:
         report.note(problem)
-    spec, broken = validate(data, report)
+    note_words(document.odd, report)
+    spec, broken = validate(document.data, report)
     builder = Builder(spec, points=_points(spec, source, report), broken=broken, report=report)
-    sweep = _sweep(spec, builder, source=source, name=name, report=report)
-    if report.problems or root is None:
+    sweep = _sweep(spec, builder, document=document, source=source, name=name, report=report)
+    if report.problems:
         raise GridError(str(source), report.problems)
-    if typed:
-        text = command_line.text_of(command_line.without(root, builder.moot))
+    if document.typed:
+        text = document.text(without=builder.moot)
     return replace(sweep, text=text)
 
 
-def _sweep(spec: GridFile, builder: Builder, *, source: Path, name: str | None, report: Report) -> Sweep:
+def _sweep(
+    spec: GridFile, builder: Builder, *, document: Document, source: Path, name: str | None, report: Report
+) -> Sweep:
     """The sweep without its text; to be used only when the report stays empty."""
     note_unused(spec, report)
     command = command_of(spec, report)
@@ -116,10 +107,10 @@ def _sweep(spec: GridFile, builder: Builder, *, source: Path, name: str | None, 
             report.add((), seen, "Use method: random or sobol with samples.")
     execution = spec.execution
     return Sweep(
-        name=_name(spec, source=source, typed=name, report=report),
+        name=_name(spec, source=source, typed=name, wandb=document.wandb, report=report),
         source=source,
         text="",
-        target=Target(run=spec.run, command=command),
+        target=Target(run=spec.run, command=command, wandb=document.wandb),
         plan=plan,
         execution=Execution(
             timeout_s=execution.timeout,
@@ -172,14 +163,16 @@ def _points(spec: GridFile, source: Path, report: Report) -> list[dict[str, Valu
     return rows
 
 
-def _name(spec: GridFile, *, source: Path, typed: str | None, report: Report) -> str:
+def _name(spec: GridFile, *, source: Path, typed: str | None, wandb: bool, report: Report) -> str:
     name = typed if typed is not None else spec.name
     if name is None:
-        plain = source.parent.name if source.name in {"grid.yaml", "grid.yml"} else source.stem
-        return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).lstrip("._-")[:100] or "sweep"
-    if typed is None and " " in name.strip() and _NAME.fullmatch("-".join(name.split())):
-        spaced, name = name, "-".join(name.split())
-        report.warn(f"The name {spaced!r} becomes {name!r}: it is a folder's name.")
+        return _plain(_stem(source)) or "sweep"
+    if typed is None and not _NAME.fullmatch(name):
+        spaced = "-".join(name.split())
+        plain = (_plain(name) or _plain(_stem(source)) or "sweep") if wandb else spaced
+        if plain != name and _NAME.fullmatch(plain):
+            report.warn(f"The name {name!r} becomes {plain!r}: it is a folder's name.")
+            return plain
     if not _NAME.fullmatch(name):
         seen = f"{show(name)} cannot be a name: it becomes a folder, runs/<name>."
         remedy = "Use up to 100 letters, digits, dots, - and _, with a letter or digit first."
@@ -188,6 +181,16 @@ def _name(spec: GridFile, *, source: Path, typed: str | None, report: Report) ->
         else:
             report.note(Problem(f"--name {typed}", seen, remedy))
     return name
+
+
+def _stem(source: Path) -> str:
+    return source.parent.name if source.name in {"grid.yaml", "grid.yml"} else source.stem
+
+
+def _plain(text: str) -> str:
+    """The nearest name of a folder; empty when nothing of the text can be in one."""
+    letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()  # a for ä
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", letters).strip("-").lstrip("._-")[:100]
 
 
 def _capped(plan: Plan, cap: int | None, report: Report) -> Plan:

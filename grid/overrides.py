@@ -15,6 +15,7 @@ from ruamel.yaml.tag import Tag
 from grid.errors import Problem
 from grid.plan import Value
 from grid.report import nearest, show
+from grid.scalars import CORE, Scalars
 from grid.spec import GridFile
 from grid.validate import keys_of
 from grid.yamlfile import Path, Reading, YamlError, compose, dump, pairs
@@ -23,7 +24,12 @@ _CORE = "tag:yaml.org,2002:"
 
 
 def apply(
-    root: Node | None, *, data: dict[str, Value], overrides: Sequence[str], where: Sequence[str]
+    root: Node | None,
+    *,
+    data: dict[str, Value],
+    overrides: Sequence[str],
+    where: Sequence[str],
+    scalars: Scalars = CORE,
 ) -> tuple[Node, dict[Path, str], list[Problem]]:
     """The changed tree, each changed path with what was typed for it, and what cannot be done."""
     tree: Node = root if root is not None else _map()
@@ -40,9 +46,9 @@ def apply(
         first = key.split(".", maxsplit=1)[0]
         try:
             if paths:
-                value = _values(text)
+                value = _values(text, scalars)
             elif first.replace("-", "_") in keys_of(GridFile):
-                paths, value = [tuple(key.split("."))], _flow(text)
+                paths, value = [tuple(key.split("."))], _flow(text, scalars)
             else:
                 problems.append(_unknown(said, key, data))
                 continue
@@ -62,18 +68,18 @@ def apply(
     return tree, typed, problems
 
 
-def text_of(tree: Node) -> str:
+def text_of(tree: Node, scalars: Scalars = CORE) -> str:
     """The YAML text of a changed tree, with its comments so long as they leave its meaning alone."""
-    meant = Reading().value(tree)
+    meant = Reading(scalars).value(tree)
     try:
-        text = dump(tree)
-        again = compose(text)
-        if again is not None and repr(Reading().value(again)) == repr(meant):
+        text = dump(tree, scalars)
+        again = compose(text, scalars)
+        if again is not None and repr(Reading(scalars).value(again)) == repr(meant):
             return text
     except YamlError:
         pass
     _strip_comments(tree, set())
-    return dump(tree)
+    return dump(tree, scalars)
 
 
 def without(tree: Node, paths: Sequence[Path]) -> Node:
@@ -128,9 +134,9 @@ def _names(parameters: Value) -> list[str]:
     return names
 
 
-def _values(text: str) -> Node:
+def _values(text: str, scalars: Scalars) -> Node:
     """A parameter's new values: 0.1,1 is [0.1, 1]; a list or map in YAML's flow style is itself."""
-    sequence = _flow(f"[{text}]")
+    sequence = _flow(f"[{text}]", scalars)
     if (
         isinstance(sequence, SequenceNode)
         and len(sequence.value) == 1
@@ -141,12 +147,12 @@ def _values(text: str) -> Node:
     return sequence
 
 
-def _flow(text: str) -> Node:
+def _flow(text: str, scalars: Scalars) -> Node:
     """The node of a text in YAML's flow style. Raises YamlError."""
-    node = compose(text)
+    node = compose(text, scalars)
     if node is None:
         raise YamlError(Problem("", "Nothing is given.", ""))
-    reading = Reading()
+    reading = Reading(scalars)
     reading.value(node)
     if reading.problems:
         raise YamlError(*reading.problems)

@@ -12,7 +12,7 @@ from typing import Any
 
 from grid.plan import Value
 from grid.report import close
-from grid.yamlfile import scalar
+from grid.scalars import CORE
 
 MAX_ROWS = 1_000_000
 FORMATS = (".csv", ".json", ".jsonl", ".parquet")
@@ -84,7 +84,7 @@ def _csv(path: Path) -> Iterator[Row]:
 
 def _cell(text: str, path: Path, number: int) -> Value:
     try:
-        return scalar(text.strip())
+        return CORE.value(text.strip())
     except ValueError:
         raise PointsError(f"{path.name}, row {number}: a number has too many digits.", "Shorten it.") from None
 

@@ -177,6 +177,8 @@ def _mend(kind: str, path: Path, data: Any, report: Report, broken: set[Path]) -
     elif isinstance(parent, dict):
         parent.pop(name, None)
         parent.pop(str(name).replace("_", "-"), None)
+        if name == "method":
+            parent["method"] = "random"  # which takes every form: no parameter is told that a grid cannot have it
         broken.add(path)
 
 

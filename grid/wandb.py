@@ -7,10 +7,12 @@ Meanings are those of W&B's `sweeps` package (config/schema.json, grid_search.py
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from grid.report import Report, close
+from grid.plan import Value
+from grid.report import Report, close, show
+from grid.scalars import CORE
 from grid.spec import GridFile
 from grid.yamlfile import Path
 
@@ -18,8 +20,11 @@ DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
 # Macros that depend on the point: they stay in the command until it is rendered.
 POINT_MACROS = ("args", "args_no_equals", "args_no_hyphens", "args_no_boolean_flags", "args_json")
 ENVIRONMENT_VARIABLE = re.compile(r"\$\{envvar:([A-Za-z_][A-Za-z0-9_]*)\}")
+_MOST_WORDS = 8  # in one note
 _MACRO = re.compile(r"\$\{([^{}]*)\}")
-_IGNORED = ("project", "entity", "controller", "kind", "api_version")
+# Keys that only W&B's files have, and macros that only its commands have.
+_MARKS = ("program", "project", "entity", "early_terminate", "run_cap", "controller", "kind", "apiVersion")
+_MARKING_MACROS = ("${env}", "${interpreter}", "${program}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,56 @@ LAWS = {
         Law("q_beta", (), ("a", "b", "q")),
     )
 }
+
+
+def is_sweep_file(data: Mapping[str, Value]) -> bool:
+    """Whether this is one of W&B's files: a key, a method or a macro of its own stands in it, and no `run`."""
+    if data.get("run") is not None:
+        return False
+    words = data.get("command")
+    macros = isinstance(words, list) and any(word in words for word in _MARKING_MACROS)
+    return macros or data.get("method") == "bayes" or any(data.get(mark) is not None for mark in _MARKS)
+
+
+def numbers_in_laws(data: Mapping[str, Value], odd: dict[Path, tuple[str, Value]]) -> None:
+    """Make a number of `min: 1e-5`, which PyYAML reads as text: there it can mean nothing else.
+
+    Side effect: changes `data`, and takes the word out of `odd`.
+    """
+    keys = {key for law in LAWS.values() for key in (*law.needs, *law.takes)}
+    for path, spec in _specs(data.get("parameters"), ("parameters",)):
+        for key in keys & spec.keys():
+            word = spec[key]
+            if isinstance(word, str) and CORE.tag(word) in {"int", "float"}:
+                spec[key] = CORE.value(word)
+                odd.pop((*path, key), None)
+
+
+def _specs(parameters: Value, path: Path) -> Iterator[tuple[Path, dict[str, Value]]]:
+    for name, spec in parameters.items() if isinstance(parameters, dict) else ():
+        if isinstance(spec, dict):
+            yield (*path, name), spec
+            yield from _specs(spec.get("parameters"), (*path, name, "parameters"))
+
+
+def note_words(odd: Mapping[Path, tuple[str, Value]], report: Report) -> None:
+    """Say which words have another value than in other grid files."""
+    words = dict(odd.values())
+    if words:
+        told = ", ".join(f"`{word}` is {_told(word, value)}" for word, value in list(words.items())[:_MOST_WORDS])
+        more = f", and {len(words) - _MOST_WORDS} more" if len(words) > _MOST_WORDS else ""
+        report.warn(f"Read as W&B reads its files (YAML 1.1): {told}{more}.")
+
+
+def _told(word: str, value: Value) -> str:
+    if not isinstance(value, str):
+        return show(value).strip("`")
+    number = CORE.value(word)
+    if not isinstance(number, float):
+        return "text"
+    mantissa, _, exponent = word.lower().partition("e")
+    plain = f"{mantissa}{'' if '.' in mantissa else '.0'}e{exponent if exponent[:1] in '+-' else f'+{exponent}'}"
+    return f"text (a number is {plain})" if exponent else "text"
 
 
 def note_unused(spec: GridFile, report: Report) -> None:

@@ -1,13 +1,12 @@
-"""YAML 1.2 text as plain values, with the line of every key; whatever the text, problems rather than crashes.
+"""YAML text as plain values, with the line of every key; whatever the text, problems rather than crashes.
 
-Scalars follow the core schema of YAML 1.2 to the letter: `1e-4` is a number, `no`, `1_000` and `2024-01-01` are
-words. Tags other than the core ones, duplicate keys, keys that are no text and hostile sizes are refused.
+Unquoted words are read by one of the schemas of `grid.scalars`. Tags other than the core ones, duplicate keys, keys
+that are no text and hostile sizes are refused.
 """
 
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +20,7 @@ from ruamel.yaml.tag import Tag
 
 from grid.errors import Problem
 from grid.plan import Value
+from grid.scalars import CORE, PYYAML, Scalars
 
 Path = tuple[str | int, ...]  # of keys and list positions, from the top of the file
 
@@ -28,13 +28,7 @@ MAX_BYTES = 10_000_000
 MAX_DEPTH = 50
 MAX_VALUES = 250_000  # written out, or made by aliases: some seconds of reading
 
-_CORE = "tag:yaml.org,2002:"
-_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
-_BOOLS = {word: word[0] in "tT" for word in ("true", "True", "TRUE", "false", "False", "FALSE")}
-_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(
-    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
-)
+_TAGS = "tag:yaml.org,2002:"
 
 
 class YamlError(Exception):
@@ -45,65 +39,38 @@ class YamlError(Exception):
         super().__init__("\n".join(map(str, problems)))
 
 
-def scalar(text: str) -> Value:
-    """The value of an unquoted word under YAML 1.2's core schema. Raises ValueError past 4300 digits."""
-    return _typed(_tag(text), text)
-
-
-def _tag(text: str) -> str:
-    if text in _NULLS:
-        return "null"
-    if text in _BOOLS:
-        return "bool"
-    if _INT.fullmatch(text):
-        return "int"
-    return "float" if _FLOAT.fullmatch(text) else "str"
-
-
-def _typed(tag: str, text: str) -> Value:
-    """The value of `text` read as `tag`. Raises ValueError or KeyError when it is none."""
-    match tag:
-        case "str":
-            return text
-        case "null":
-            return None
-        case "bool":
-            return _BOOLS[text]
-        case "int":
-            if text[:2] in {"0o", "0x"}:
-                return int(text[2:], 8 if text[1] == "o" else 16)
-            return int(text)
-        case "float":
-            return float(text.replace(".", "", 1)) if text.lstrip("+-.")[:1] in tuple("iInN") else float(text)
-    raise KeyError(tag)
-
-
 class _CoreSchema(VersionedResolver):
-    """ruamel.yaml's resolver with the core schema in place of its wider one."""
+    """ruamel.yaml's resolver with a schema of ours in place of its wider one."""
+
+    scalars = CORE
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
         if kind is ScalarNode:
-            return Tag(suffix=_CORE + (_tag(value) if implicit[0] else "str"))
+            return Tag(suffix=_TAGS + (self.scalars.tag(value) if implicit[0] else "str"))
         return super().resolve(kind, value, implicit)
 
 
-def _reader() -> Any:
+class _PyyamlSchema(_CoreSchema):
+    scalars = PYYAML
+
+
+def _reader(scalars: Scalars) -> Any:
     yaml: Any = YAML(typ="rt", pure=True)
-    yaml.Resolver = _CoreSchema
+    yaml.Resolver = _PyyamlSchema if scalars is PYYAML else _CoreSchema
     yaml.max_depth = MAX_DEPTH
     yaml.brace_single_entry_mapping_in_flow_sequence = True  # [{a: 1}], not [a: 1]
     yaml.width = 1 << 30  # a long line stays one line
     return yaml
 
 
-def compose(text: str) -> Node | None:
+def compose(text: str, scalars: Scalars = CORE) -> Node | None:
     """The tree of nodes of one YAML document; None for an empty one. Raises YamlError."""
     if len(text) > MAX_BYTES:
         raise YamlError(_too_large(f"has {len(text):,} characters; {MAX_BYTES:,} are allowed"))
     if text.count(",") + text.count("\n") > MAX_VALUES:
         raise YamlError(_too_large(f"writes out more than {MAX_VALUES:,} values"))
     try:
-        node: Node | None = _reader().compose(text)
+        node: Node | None = _reader(scalars).compose(text)
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         code = error.character if isinstance(error.character, int) else ord(error.character)
@@ -117,10 +84,10 @@ def compose(text: str) -> Node | None:
     return node
 
 
-def dump(node: Node) -> str:
+def dump(node: Node, scalars: Scalars = CORE) -> str:
     """The YAML text of a tree of nodes, comments included."""
     stream = io.StringIO()
-    _reader().serialize(node, stream)
+    _reader(scalars).serialize(node, stream)
     return stream.getvalue()
 
 
@@ -167,8 +134,13 @@ def _is_merge(key: Node) -> bool:
 
 @dataclass(slots=True)
 class Reading:
-    """Turns nodes into values; collects what is wrong with them instead of stopping at the first."""
+    """Turns nodes into values; collects what is wrong with them instead of stopping at the first.
 
+    `odd` are the unquoted words that YAML 1.2 reads otherwise, with the value that they have.
+    """
+
+    scalars: Scalars = CORE
+    odd: dict[Path, tuple[str, Value]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     _count: int = 0
 
@@ -201,9 +173,12 @@ class Reading:
                 path, "The text has half a character (\\uD800 to \\uDFFF).", "Write the character itself.", node
             )
         try:
-            return _typed(tag.removeprefix(_CORE) if tag.startswith(_CORE) else tag, node.value)
+            value = self.scalars.typed(tag.removeprefix(_TAGS) if tag.startswith(_TAGS) else tag, node.value)
+            if self.scalars is not CORE and not node.style and repr(CORE.value(node.value)) != repr(value):
+                self.odd[path] = (node.value, value)
+            return value  # noqa: TRY300  (what raises is the reading)
         except ValueError:
-            kind = tag.removeprefix(_CORE)
+            kind = tag.removeprefix(_TAGS)
             seen = f"{node.value[:40]!r} cannot be read as {kind}."
             self._add(path, seen, "Write fewer digits, or put it in quotes as text.", node)
         except KeyError:
@@ -211,7 +186,7 @@ class Reading:
         return node.value
 
     def _check_tag(self, node: Node, path: Path, kind: str) -> None:
-        if str(node.tag) != _CORE + kind:
+        if str(node.tag) != _TAGS + kind:
             self._add(path, f"The tag {node.tag} is not known here.", "Remove it.", node)
 
     def _check_repeats(self, node: MappingNode, path: Path) -> None:

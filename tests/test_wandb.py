@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from grid.command import render
 from grid.errors import GridError
@@ -187,3 +189,100 @@ def test_bayes_is_refused_with_what_to_use():
     assert problem.line == 6
     assert "random" in problem.remedy
     assert "sobol" in problem.remedy
+
+
+def test_bayes_is_one_mistake_whatever_else_only_random_could_do():
+    text = "program: t.py\nmethod: bayes\nparameters: {lr: {distribution: normal}, b: {min: 0.1, max: 0.5}}"
+    with pytest.raises(GridError) as caught:
+        read(text)
+    assert len(caught.value.problems) == 1
+
+
+WORDS = """
+yes Yes YES no No NO on On ON off Off OFF y n Y N true True false null Null ~ yEs
+1_000 1_000_000 010 -010 +010 0o10 08 0b101 -0b1_1 0x1F 0X1F 0xff_ff 1:30 -1:30 1:30:15 1:60 1:30.5 190:20:30.15
+1e5 1e-5 1.0e5 1.0e-5 1.0e+5 1.e+3 1E+5 .5 +.5 -.5 .5e-3 1. 1._0 6.02e23 685_230.15 .inf -.inf +.INF .Inf .nan .NaN
+0 -0 +0 00 1 -1 +1 12e03 -2E+05 0.1 1,000 0. 0.0 1__0 9007199254740993 _ _1 1_ 0_ +_1 5:0 0:5 1:1:1
+2024-01-01 2024-1-1 2001-12-14t21:59:43.10-05:00 1.2.3 a-b none None
+""".split()  # noqa: SIM905
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_is_in_a_wandb_file_what_pyyaml_makes_of_it(word):
+    """W&B reads sweep files with PyYAML; dates, which it sends on as it writes them, stay as they are written."""
+    expected = yaml.safe_load(word)
+    if isinstance(expected, dt.date):
+        expected = word
+    sweep = read(
+        f"program: t.py\nmethod: grid\nparameters: {{a: {{values: [{word}]}}}}"
+        if "," not in word
+        else f"program: t.py\nmethod: grid\nparameters:\n  a:\n    values:\n    - {word}"
+    )
+    (point,) = Space(sweep.plan).points(0, 9)
+    assert repr(point.params["a"]) == repr(expected)
+    other = Space(loads(sweep.text.replace("program: t.py", "run: a:b"), source=Path("/x/s.yaml")).plan).point(0)
+    assert bool(sweep.warnings) is (repr(other.params["a"]) != repr(expected))
+
+
+@pytest.mark.parametrize(
+    ("marks", "is_one"),
+    [
+        ("program: t.py", True),
+        ("command: [x]\nproject: p", True),
+        ("command: [x]\nentity: p", True),
+        ("command: [x]\nrun_cap: 5", True),
+        ("command: [x]\nearly_terminate: {type: hyperband}", True),
+        ('command: ["${env}", x]', True),
+        ('command: [x, "${args}"]', False),
+        ("command: [x]", False),
+        ("run: a:b", False),
+        ("run: a:b\nproject: p\nrun_cap: 5", False),
+    ],
+)
+def test_which_files_are_wandb_s(marks, is_one):
+    sweep = read(f"{marks}\nparameters: {{a: [no]}}")
+    assert sweep.target.wandb is is_one
+    assert Space(sweep.plan).point(0).params["a"] == (False if is_one else "no")
+
+
+def test_a_note_tells_the_words_that_are_read_as_wandb_reads_them():
+    sweep = read(
+        "program: t.py\nparameters: {a: {values: [no, 1e-5, 'yes', 5]}, b: {min: 1e-5, max: 1e-1}}\nmethod: random"
+    )
+    told = next(warning for warning in sweep.warnings if "YAML 1.1" in warning)
+    assert told == "Read as W&B reads its files (YAML 1.1): `no` is false, `1e-5` is text (a number is 1.0e-5)."
+
+
+def test_bounds_may_be_numbers_that_pyyaml_takes_for_text():
+    text = "program: t.py\nmethod: random\nparameters: {n: {parameters: {a: {min: 1e-5, max: 1e-1}}}}"
+    sweep = read(text)
+    assert sweep.plan.blocks[0].dimensions[0].distribution == Distribution("uniform", low=1e-5, high=1e-1)
+    assert not any("YAML" in warning for warning in sweep.warnings)
+
+
+def test_overrides_of_a_wandb_file_are_typed_as_the_file_is():
+    text = "program: t.py\nmethod: grid\nparameters: {a: {values: [off]}}"
+    sweep = read(text, overrides=["a=yes,010"])
+    assert [point.params["a"] for point in Space(sweep.plan).points(0, 9)] == [True, 8]
+    assert read(sweep.text).plan == sweep.plan
+    made_one = read("command: [x]\nparameters: {a: [off]}", overrides=["project=p"])
+    assert Space(made_one.plan).point(0).params == {"a": False}
+    assert read(made_one.text).plan == made_one.plan
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("my sweep", "my-sweep"),
+        ("a/b: c (v2)", "a-b-c-v2"),
+        ("Übung 実験", "Ubung"),
+        ("実験", "sweep"),
+        ("../x", "x"),
+        ("x" * 150, "x" * 100),
+        ("🚀 run", "run"),
+    ],
+)
+def test_any_name_of_a_wandb_sweep_becomes_a_folder_s_with_a_note(name, plain):
+    sweep = read(f"program: t.py\nname: {json.dumps(name, ensure_ascii=False)}\nparameters: {{a: {{value: 1}}}}")
+    assert sweep.name == plain
+    assert f"becomes '{plain}'" in sweep.warnings[0]
