@@ -105,6 +105,7 @@ def _sweep(
         if Space(plan).size > MAX_INDEXES:
             seen = f"The grid has {float(Space(plan).size):.2g} points, and {MAX_INDEXES:.2g} can be numbered."
             report.add((), seen, "Use method: random or sobol with samples.")
+    _check_over(spec, builder.names, plan, report)
     execution = spec.execution
     return Sweep(
         name=_name(spec, source=source, typed=name, wandb=document.wandb, report=report),
@@ -125,10 +126,33 @@ def _sweep(
             order=execution.order,
             max_cost_usd=execution.max_cost,
         ),
-        metric=Metric(spec.metric.name, spec.metric.goal) if spec.metric is not None else None,
+        metric=_metric(spec),
         points_files=tuple(spec.points),
         warnings=tuple(report.warnings),
     )
+
+
+def _metric(spec: GridFile) -> Metric | None:
+    if spec.metric is None:
+        return None
+    return Metric(spec.metric.name, spec.metric.goal, tuple(dict.fromkeys(spec.metric.over)))
+
+
+def _check_over(spec: GridFile, names: Sequence[str], plan: Plan, report: Report) -> None:
+    """Report parameters of `metric.over` that do not exist, and warn of zips that it names a part of."""
+    over = spec.metric.over if spec.metric is not None else []
+    for number, name in enumerate(over):
+        if name not in names:
+            remedy = nearest(name, names, what="parameters")
+            report.add(("metric", "over", number), f"{show(name)} is not a parameter of the grid.", remedy)
+    for zipped in (dimension.names for block in plan.blocks for dimension in block.dimensions):
+        apart = [name for name in zipped if name not in over]
+        if apart and len(apart) < len(zipped):
+            report.warn(
+                f"metric.over does not name {', '.join(apart)}, which varies together with "
+                f"{', '.join(name for name in zipped if name in over)}: the mean is then over one value each. "
+                "Name all parameters of the zip."
+            )
 
 
 def _check_target(spec: GridFile, broken: set[tuple[str | int, ...]], report: Report) -> None:

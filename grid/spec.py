@@ -81,6 +81,11 @@ class MetricSpec(_Optional):
     goal: Literal["minimize", "maximize"] = Field(
         "minimize", description="Which way is better.", examples=["minimize"]
     )
+    over: Condition = Field(
+        default_factory=list,
+        description="Parameters to average over, as over replicates: the best is a mean.",
+        examples=["fold"],
+    )
     target: Number | None = Field(None, description="W&B's; accepted and not used.", examples=[0.9])
     impute: Any = Field(None, description="W&B's; accepted and not used.")
     impute_while_running: Any = Field(None, description="W&B's; accepted and not used.")

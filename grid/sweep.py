@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from grid.plan import Plan
 
@@ -29,6 +29,22 @@ class Metric:
 
     name: str
     goal: Literal["minimize", "maximize"] = "minimize"
+    over: tuple[str, ...] = ()  # parameters, as a cross-validation's fold, whose values are averaged like replicates
+
+    @property
+    def sign(self) -> float:
+        """What to multiply a value with, so that lower is better."""
+        return 1.0 if self.goal == "minimize" else -1.0
+
+    @classmethod
+    def read(cls, found: Any) -> Metric | None:
+        """The metric that a JSON file holds, as `dataclasses.asdict` gave it; None for anything else."""
+        match found:
+            case {"name": str(name), "goal": "minimize" | "maximize" as goal, "over": [*over]}:
+                return cls(name, goal, tuple(map(str, over)))
+            case [str(name), "minimize" | "maximize" as goal]:  # a manifest of an earlier version
+                return cls(name, goal)
+        return None
 
 
 @dataclass(frozen=True, slots=True)

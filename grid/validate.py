@@ -60,7 +60,7 @@ _ALLOWED = {
 _HOMES = {
     **dict.fromkeys(keys_of(ExecutionSpec), "execution"),
     **dict.fromkeys(keys_of(ResourcesSpec), "execution.resources"),
-    **dict.fromkeys(("goal", "target"), "metric"),
+    **dict.fromkeys(("goal", "target", "over"), "metric"),
 }
 
 

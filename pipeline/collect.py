@@ -13,12 +13,14 @@ from fleet.bucket import get_json
 from fleet.cloud import told
 from fleet.fleet import Fleet
 from grid.errors import SweepfleetError
+from grid.sweep import Metric
 from infra.layout import BucketLayout
 from pipeline.markdown import table, text
 from pipeline.marks import Mark, Marks
 from sweep.folder import RunFolder, read_json
 from sweep.progress import duration
 from sweep.query import select
+from sweep.ranking import MEASURES
 from sweep.say import STATES
 from sweep.summary import Summary
 from worker.machine.facts import KEYS
@@ -113,7 +115,7 @@ def _brought(fleet: Fleet, prefix: str, folder: RunFolder) -> tuple[Summary | No
     best = summary.best if summary else None
     if not best or not folder.parquet.exists():
         return summary, None
-    return summary, select(folder.parquet, where=None, best=BEST, metric=(best["metric"], best["goal"]))
+    return summary, select(folder.parquet, where=None, best=BEST, metric=Metric.read(best | {"name": best["metric"]}))
 
 
 def _fetch(fleet: Fleet, key: str, file: Path) -> None:
@@ -179,8 +181,8 @@ def _lines(end: End) -> Iterator[str]:
 
 
 def _best(rows: pl.DataFrame) -> Iterator[str]:
-    columns = [name for name in rows.columns if name.startswith(("param.", "metric."))]
-    head = [text(name.partition(".")[2]) for name in columns]
+    columns = [name for name in rows.columns if name.startswith(("param.", "metric.")) or name in MEASURES]
+    head = [text(name.removeprefix("param.").removeprefix("metric.")) for name in columns]
     cells = ([_cell(value) for value in row] for row in rows.select(columns).iter_rows())
     right = [number for number, name in enumerate(columns) if rows[name].dtype.is_numeric()]
     yield from table(head, cells, right=right)

@@ -283,8 +283,7 @@ class Driver:
         news.retried += len(again)
         news.busy_s += rows.busy_s
         if self.metric is not None:
-            sign = 1.0 if self.metric.goal == "minimize" else -1.0
-            best = rows.best(self.metric.name, sign=sign)
+            best = rows.best(self.metric.name, sign=self.metric.sign)
             if best is not None and (news.best is None or best[0] < news.best[0]):
                 news.best = best
         return again

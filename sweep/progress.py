@@ -88,7 +88,7 @@ class Words:
         if self._shown is None or self._shown[0] != index:
             params = self._space.point(index).params
             self._shown = index, params_text(params, digits=4)
-        signed = value if self._metric.goal == "minimize" else -value
+        signed = value * self._metric.sign
         so_far = "best of this command:" if progress.resumed else "best"
         return f"{so_far} {self._metric.name} {signed:.6g} at {self._shown[1]}"
 

@@ -133,7 +133,7 @@ def manifest(folder: RunFolder, sweep: Sweep, ran: Provenance, *, root: Path) ->
         "grid": grid_label(sweep, root=root),
         "seed": sweep.plan.seed,
         "plan": sweep.plan.digest(),
-        "metric": [sweep.metric.name, sweep.metric.goal] if sweep.metric else None,
+        "metric": asdict(sweep.metric) if sweep.metric else None,
         **asdict(ran),
         "history": history,
     }

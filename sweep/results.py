@@ -70,6 +70,18 @@ def frames(ledger: Ledger, space: Space) -> Iterator[pl.DataFrame]:
         yield table.frame(rows)
 
 
+def param_series(space: Space, columns: Mapping[str, list[Any]]) -> Iterator[pl.Series]:
+    """The `param.*` columns of a table, from every parameter's values."""
+    for name in space.names:
+        kind = space.kinds[name]
+        values = columns[name]
+        if kind == "json":
+            values = [None if value is None else json.dumps(value) for value in values]
+        elif kind == "float":
+            values = [None if value is None else float(value) for value in values]
+        yield pl.Series(f"param.{name}", values, TYPES[kind], strict=False)
+
+
 class _Table:
     """Columns and types of one run, and how ledger rows become them."""
 
@@ -88,7 +100,7 @@ class _Table:
             pl.Series("point_id", ids, pl.String),
             pl.Series("replicate", np.array(indexes, np.int64) % self._space.plan.replicates, pl.Int64),
             pl.Series("seed", seeds, pl.Int64),
-            *self._params(indexes),
+            *param_series(self._space, self._param_columns(indexes)),
             *self._measured(schemas, metrics),
             _named("status", pl.Series(statuses, dtype=pl.Int64), STATUS_NAMES),
             pl.Series("attempts", attempts, pl.Int64),
@@ -102,17 +114,6 @@ class _Table:
             _named("env_hash", source, {number: each.env_hash for number, each in self._sources.items()}),
         ]
         return pl.DataFrame(series)
-
-    def _params(self, indexes: list[int]) -> Iterator[pl.Series]:
-        columns = self._param_columns(indexes)
-        for name in self._space.names:
-            kind = self._space.kinds[name]
-            values = columns[name]
-            if kind == "json":
-                values = [None if value is None else json.dumps(value) for value in values]
-            elif kind == "float":
-                values = [None if value is None else float(value) for value in values]
-            yield pl.Series(f"param.{name}", values, TYPES[kind], strict=False)
 
     def _param_columns(self, indexes: list[int]) -> dict[str, list[Any]]:
         if indexes and indexes[-1] - indexes[0] < 4 * len(indexes):

@@ -111,7 +111,7 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
             _note(folder, sweep, ran, root=request.root)
             observer.say("Nothing is left to run: every point has ended.")
         facts = Facts(
-            metric=(sweep.metric.name, sweep.metric.goal) if sweep.metric else None,
+            metric=sweep.metric,
             warnings=(*sweep.warnings, *others),
             progress=progress,
             stop=stop,

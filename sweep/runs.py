@@ -9,6 +9,7 @@ from pathlib import Path
 
 from grid.errors import UsageError
 from grid.space import Count, Space
+from grid.sweep import Metric
 from sweep.driver import Progress
 from sweep.folder import RunFolder, read_json
 from sweep.ledger import Counts, Ledger, StorageError
@@ -109,12 +110,15 @@ def check_name(name: str) -> None:
         raise UsageError(f"--name {name!r} looks like a path. A name has letters, digits, '.', '_' and '-'.")
 
 
-def metric_of(folder: RunFolder) -> tuple[str, str] | None:
+def metric_of(folder: RunFolder) -> Metric | None:
     """The metric that the run's last command named."""
-    match read_json(folder.manifest).get("metric"):
-        case [str(name), "minimize" | "maximize" as goal]:
-            return name, goal
-    return None
+    return Metric.read(read_json(folder.manifest).get("metric"))
+
+
+def planned(folder: RunFolder) -> Space:
+    """The points that a run is of, whether they have run or not. Raises UsageError when its ledger cannot be read."""
+    with contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:
+        return space_of(folder, ledger)
 
 
 def refresh(folder: RunFolder, *, always: bool = False) -> None:

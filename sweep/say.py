@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from grid.errors import printable
 from sweep.progress import duration, number
@@ -36,13 +37,21 @@ def ending(summary: Summary, *, folder: str, width: int | None = None) -> Iterat
         parts.append(f"efficiency {summary.efficiency or 0:.0%}")
     yield f"{STATES[summary.state]}: {' · '.join(parts)}"
     if summary.best:
-        params = params_text(summary.best["params"])
-        mean = f" (mean of {summary.best['replicates']})" if summary.best["replicates"] > 1 else ""
-        yield f"Best {summary.best['metric']}: {summary.best['value']:.6g}{mean} at {params}"
+        yield best_line(summary.best)
     for note in summary.notes:
         yield f"Note: {note}"
     yield from failures(summary, width=width)
     yield f"Report: {folder}/report.html · tables: {folder}/results.parquet, results.csv"
+
+
+def best_line(best: Mapping[str, Any]) -> str:
+    """The best configuration of summary.json in one line."""
+    params = params_text(best["params"])
+    n, of = best["n"], best["of"]
+    what = f"{n} of its {of} points; no configuration has all of its" if n < of else f"{n}" if n > 1 else ""
+    spread = f", sd {best['sd']:.3g}" if best["sd"] is not None else ""
+    mean = f" (mean of {what}{spread})" if what else ""
+    return f"Best {best['metric']}: {best['mean']:.6g}{mean}{' at ' if params else ''}{params}"
 
 
 def failures(summary: Summary, *, width: int | None) -> Iterator[str]:

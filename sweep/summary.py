@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from grid.space import Space
+from grid.sweep import Metric
 from sweep.causes import failure_groups
 from sweep.driver import Progress, Stop
 from sweep.ledger import Ledger
@@ -43,7 +44,7 @@ class Summary:
     first_result_s: float | None  # after the command began
     total_s: float  # the whole command, so far
     peak_rss_mb: float  # of the driver
-    best: dict[str, Any] | None
+    best: dict[str, Any] | None  # the first configuration of sweep.ranking: its params, mean, sd, n of `of` points
     notes: list[str] = field(default_factory=list)
     plan: str = ""  # its digest
     failures: list[dict[str, Any]] = field(default_factory=list)  # by cause, the most frequent first: `FailureGroup`
@@ -52,7 +53,9 @@ class Summary:
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> Summary | None:
         """The summary that `to_dict` gave; None when it is none, or of another version."""
-        return cls(**found) if set(found) == {each.name for each in fields(cls)} else None
+        if set(found) != {each.name for each in fields(cls)} or "mean" not in (found["best"] or ["mean"]):
+            return None
+        return cls(**found)
 
     def to_dict(self) -> dict[str, Any]:
         """The content of summary.json."""
@@ -63,7 +66,7 @@ class Summary:
 class Facts:
     """What the command knows of itself that the ledger does not."""
 
-    metric: tuple[str, str] | None  # name, and "minimize" or "maximize"
+    metric: Metric | None
     warnings: tuple[str, ...] = ()
     progress: Progress | None = None  # None: there was nothing to do
     stop: Stop | None = None  # why it stopped early
@@ -80,7 +83,7 @@ class Facts:
         raw = json.loads(text)
         progress = Progress(**raw.pop("progress")) if raw["progress"] else raw.pop("progress")
         metric, warnings = raw.pop("metric"), raw.pop("warnings")
-        return cls(metric=tuple(metric) if metric else None, warnings=tuple(warnings), progress=progress, **raw)
+        return cls(metric=Metric.read(metric), warnings=tuple(warnings), progress=progress, **raw)
 
 
 def summarize(name: str, space: Space, ledger: Ledger, table: Path, facts: Facts) -> Summary:
@@ -128,21 +131,26 @@ def summarize(name: str, space: Space, ledger: Ledger, table: Path, facts: Facts
     )
 
 
-def _best(metric: tuple[str, str], space: Space, ledger: Ledger, table: Path) -> dict[str, Any] | None:
-    from sweep.query import best_of
+def _best(metric: Metric, space: Space, ledger: Ledger, table: Path) -> dict[str, Any] | None:
+    import polars as pl
 
-    name, goal = metric
-    found = best_of(table, name, maximize=goal == "maximize")
-    if found is None:
+    from sweep.ranking import rank
+
+    ranked = rank(pl.scan_parquet(table), metric, space=space, top=1).filter(pl.col("mean").is_not_null())
+    if ranked.is_empty():
         return None
-    point = space.point(ledger.index_of(found[0]))
+    found = ranked.row(0, named=True)
+    point = space.point(ledger.index_of(found["point_id"]))
     return {
-        "point_id": point.id,
-        "metric": name,
-        "value": found[1],  # the mean over the replicates
-        "goal": goal,
-        "params": point.params,
-        "replicates": found[2],
+        "metric": metric.name,
+        "goal": metric.goal,
+        "over": list(metric.over),
+        "params": {name: value for name, value in point.params.items() if name not in metric.over},
+        "mean": found["mean"],
+        "sd": found["sd"],
+        "n": found["n"],  # rows that the mean is of
+        "of": found["of"],  # points that the configuration has; more than n where some failed or have not run
+        "point_id": point.id,  # of its first point
     }
 
 
@@ -173,7 +181,7 @@ def _notes(facts: Facts, ledger: Ledger, *, best: bool) -> list[str]:
             "on it, so they were not run again; column seed says what each was given."
         )
     if facts.metric is not None and not best and ledger.counts().done:
-        notes.append(f"No finished point has a finite metric {facts.metric[0]!r}, so there is no best one.")
+        notes.append(f"No finished point has a finite metric {facts.metric.name!r}, so there is no best one.")
     return notes
 
 

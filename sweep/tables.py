@@ -49,7 +49,8 @@ def results_table(rows: pl.DataFrame, *, width: int | None) -> Iterator[str]:
     for place in range(head.height):
         drawn.add_row(*(Text(cut(cells[name][place], cells_wide)) for name, cells_wide in widths.items()))
     yield from _lines(drawn)
-    shown = f"{head.height:,} of {rows.height:,} rows" if head.height < rows.height else f"{rows.height:,} rows"
+    what = "configurations" if "mean" in rows.columns else "rows"
+    shown = f"{head.height:,} of {rows.height:,} {what}" if head.height < rows.height else f"{rows.height:,} {what}"
     left_out = len(cells) - len(widths)
     columns = f", {len(widths)} of {len(cells)} columns (the terminal is too narrow for more)" if left_out else ""
     yield f"{shown}{columns}"

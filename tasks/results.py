@@ -37,13 +37,15 @@ def results(
     if fetch or stack:
         name = _fetch(c, stack=stack, name=name)
     from sweep.query import select
-    from sweep.runs import find, metric_of, refresh
+    from sweep.runs import find, metric_of, planned, refresh
     from sweep.tables import results_table
     from sweep.text import terminal_width
 
     folder = find(runs_folder(c), name or None)
     refresh(folder)
-    rows = select(folder.parquet, where=where or None, best=integer(best, "--best"), metric=metric_of(folder))
+    top, metric = integer(best, "--best"), metric_of(folder)
+    space = planned(folder) if top and metric else None
+    rows = select(folder.parquet, where=where or None, best=top, metric=metric, space=space)
     if json:
         for row in rows.iter_rows(named=True):
             print(json_.dumps(row))

@@ -175,6 +175,22 @@ execution: {timeout: soon}
         ("run: a:b\nmax_cost: 5", 2, "max_cost", "no key here", "under `execution`"),
         ("run: a:b\nmetric: {goal: maximize}", 2, "metric", "`name` is missing", "rmse"),
         ("run: a:b\nmetric: {name: x, goal: max}", 2, "metric.goal", "minimize or maximize", "goal"),
+        (
+            "run: a:b\nparameters: {fold: [1]}\nmetric: {name: x, over: folds}",
+            3,
+            "metric.over[0]",
+            "not a parameter",
+            "`fold`",
+        ),
+        (
+            "run: a:b\nparameters: {f: [1]}\nmetric: {name: x, over: [f, g]}",
+            3,
+            "metric.over[1]",
+            "not a par",
+            "are f",
+        ),
+        ("run: a:b\nmetric: {name: x, over: 3}", 2, "metric.over", "must be a list", "over: fold"),
+        ("run: a:b\nover: fold", 2, "over", "no key here", "under `metric`"),
         ("run: a:b\nname: ../x", 2, "name", "cannot be a name", "letters"),
         ("run: a:b\nname: .hidden", 2, "name", "cannot be a name", "letters"),
         ("run: ./fits/fit.py:main", 1, "run", "module:function", "run: fits.fit:main"),
@@ -576,3 +592,22 @@ def test_more_draws_than_can_be_told_from_their_repeats_are_refused(text, key):
 )
 def test_draws_that_never_repeat_may_be_many(text):
     assert read(f"run: a:b\n{text}").plan.blocks[0].samples >= 10**6
+
+
+@pytest.mark.parametrize(("over", "names"), [("fold", ("fold",)), ("[fold, a, fold]", ("fold", "a"))])
+def test_the_mean_is_over_one_parameter_or_several(over: str, names: tuple[str, ...]) -> None:
+    """Each once, as text or as a list."""
+    sweep = loads(
+        f"run: a:b\nparameters: {{fold: [0, 1], a: [1]}}\nmetric: {{name: x, over: {over}}}", source=Path("grid.yaml")
+    )
+    assert sweep.metric == Metric("x", "minimize", names)
+    assert sweep.warnings == ()
+
+
+def test_a_mean_over_a_part_of_a_zip_is_warned_of() -> None:
+    """What varies with the fold keeps every fold apart."""
+    text = "run: a:b\nzip: {z: {fold: [0, 1], file: [a, b]}}\nmetric: {name: x, over: OVER}"
+    found = loads(text.replace("OVER", "fold"), source=Path("grid.yaml")).warnings
+    assert len(found) == 1
+    assert "does not name file" in found[0]
+    assert loads(text.replace("OVER", "[fold, file]"), source=Path("grid.yaml")).warnings == ()

@@ -56,8 +56,8 @@ def test_a_command_that_finds_nothing_left_is_still_the_last_one(tmp_path: Path)
     assert folder.name == "twice"
     assert folder.grid.read_text() == changed
     manifest = read_json(folder.manifest)
-    assert manifest["metric"] == ["gain", "minimize"]
-    assert [each["metric"] for each in manifest["history"]] == [["loss", "minimize"]]
+    assert manifest["metric"] == {"name": "gain", "goal": "minimize", "over": []}
+    assert [each["metric"]["name"] for each in manifest["history"]] == ["loss"]
     best = json.loads(project.inv("results", "--best", "1", "--json").stdout)
     assert best["metric.gain"] == -2
 

@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from grid.errors import UsageError
-from sweep.query import best_of, select
+from grid.sweep import Metric
+from sweep.query import select
 
 NAN, INF = math.nan, math.inf
 
@@ -35,9 +36,11 @@ def table(path: Path, *, replicate: list[int] | None = None, **columns: list[Any
     return path / "results.parquet"
 
 
-def chosen(path: Path, *, where: str | None = None, best: int | None = None, goal: str = "minimize") -> list[int]:
+def chosen(path: Path, *, where: str | None = None, best: int | None = None, goal: Any = "minimize") -> list[int]:
     """The indexes of the rows that are selected, in their order."""
-    return [int(row, 16) for row in select(path, where=where, best=best, metric=("m", goal))["point_id"].to_list()]
+    return [
+        int(row, 16) for row in select(path, where=where, best=best, metric=Metric("m", goal))["point_id"].to_list()
+    ]
 
 
 def test_without_a_question_every_row_comes(tmp_path: Path) -> None:
@@ -110,8 +113,6 @@ def test_the_best_come_first(tmp_path: Path, goal: str, values: list[Any], rows:
     path = table(tmp_path, m=values)
     assert chosen(path, best=10, goal=goal) == rows
     assert chosen(path, best=1, goal=goal) == rows[:1]
-    found = best_of(path, "m", maximize=goal == "maximize")
-    assert ([] if found is None else [int(found[0], 16)]) == rows[:1]
 
 
 def test_among_many_equals_the_grids_order_stays(tmp_path: Path) -> None:
@@ -128,20 +129,9 @@ def test_the_best_of_those_that_a_condition_leaves(tmp_path: Path) -> None:
 def test_best_needs_a_metric_that_is_there_and_a_number(tmp_path: Path) -> None:
     """Without one, or of text, it says what there is; none of it is a traceback."""
     path = table(tmp_path, m=[1.0], t=["text"])
-    for metric in (None, ("nothing", "minimize"), ("t", "minimize")):
+    for metric in (None, Metric("nothing"), Metric("t")):
         with pytest.raises(UsageError) as error:
             select(path, where=None, best=1, metric=metric)
         assert "m, t" in str(error.value)
     with pytest.raises(UsageError, match="1 or more"):
-        select(path, where=None, best=0, metric=("m", "minimize"))
-    assert best_of(path, "nothing", maximize=False) is None
-    assert best_of(path, "t", maximize=False) is None
-
-
-def test_the_best_parameters_are_the_best_on_average(tmp_path: Path) -> None:
-    """One lucky replicate does not win; those without a finite value are left out of the mean."""
-    path = table(tmp_path, replicate=[0, 1] * 4, m=[0.0, 9.0, 2.0, 2.0, NAN, 3.0, INF, NAN])
-    assert best_of(path, "m", maximize=False) == (f"{2:016x}", 2.0, 2)
-    assert best_of(path, "m", maximize=True) == (f"{0:016x}", 4.5, 2)
-    path = table(tmp_path, replicate=[0, 1] * 2, m=[NAN, 1.0, 2.0, 2.0])
-    assert best_of(path, "m", maximize=False) == (f"{1:016x}", 1.0, 1)
+        select(path, where=None, best=0, metric=Metric("m"))

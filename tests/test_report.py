@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from grid.sweep import Metric
 from sweep.report import charts, picks, utilisation, write_report
 from sweep.report.axes import profile
 from sweep.report.page import embed
@@ -282,7 +283,7 @@ def test_rows_without_times_have_no_utilisation(tmp_path):
 def test_the_best_rows_are_finite_and_ties_keep_the_file_order(tmp_path, goal, expected):
     values = [1.0, math.nan, math.inf, -2.0, 8.0, 1.0, None, -math.inf]
     results = open_results(make_rows(tmp_path, params={}, metrics={"m": values}, failed=[6]))
-    assert picks.best_rows(results, ("m", goal), 3) == expected
+    assert picks.best_rows(results, Metric("m", goal), 3) == expected
 
 
 def test_the_table_has_all_failures_and_the_best_rows(tmp_path):
@@ -292,7 +293,7 @@ def test_the_table_has_all_failures_and_the_best_rows(tmp_path):
     path = make_rows(
         tmp_path, params={}, metrics={"m": [None if i in failed else v for i, v in enumerate(values)]}, failed=failed
     )
-    found = picks.table(open_results(path), ("m", "maximize"), fixed=())
+    found = picks.table(open_results(path), Metric("m", "maximize"), fixed=())
     columns = {column["name"]: column["values"] for column in found["columns"]}
     assert (found["shown"], found["total"]) == (2000, 5000)
     assert columns["status"].count("failed") == len(failed)
@@ -303,7 +304,7 @@ def test_the_table_has_all_failures_and_the_best_rows(tmp_path):
 
 def test_thousands_of_failures_leave_room_for_the_best(tmp_path):
     path = make_rows(tmp_path, params={}, metrics={"m": [float(i) for i in range(5000)]}, failed=range(4000))
-    found = picks.table(open_results(path), ("m", "minimize"), fixed=())
+    found = picks.table(open_results(path), Metric("m"), fixed=())
     status = next(column["values"] for column in found["columns"] if column["name"] == "status")
     assert (status.count("failed"), status.count("done")) == (1000, 1000)
 
@@ -362,10 +363,8 @@ def test_a_failure_without_a_text_is_a_kind_too(tmp_path):
 
 def test_the_page_says_what_matters_without_a_script(tmp_path):
     """Name, state, counts, commit, notes, best points and fixed parameters are in the markup itself."""
-    best = {"point_id": "00", "metric": "rmse", "value": 41.25, "goal": "minimize", "params": {}}
-    page = page_of(
-        tmp_path, ordinary(tmp_path), metric=("rmse", "minimize"), best=best, notes=["Rows from two commits."]
-    )
+    best = {"point_id": "00", "metric": "rmse", "mean": 41.25, "goal": "minimize", "params": {}}
+    page = page_of(tmp_path, ordinary(tmp_path), metric=Metric("rmse"), best=best, notes=["Rows from two commits."])
     static = static_in(page)
     for words in (
         "<h1>sweep</h1>", "finished, some points failed", "of 300", "295", "98.4 %", "41.25", "9f2c1ab7d0",
@@ -377,7 +376,7 @@ def test_the_page_says_what_matters_without_a_script(tmp_path):
 
 def test_the_page_asks_the_network_for_nothing(tmp_path):
     """No element names an address, and the policy forbids every connection and every script but the page's own."""
-    page = page_of(tmp_path, ordinary(tmp_path), metric=("rmse", "minimize"))
+    page = page_of(tmp_path, ordinary(tmp_path), metric=Metric("rmse"))
     static = static_in(page)
     assert not re.search(r'(src|href)="(?!#|data:,)', static)
     assert "@import" not in static
@@ -397,7 +396,7 @@ def test_an_efficiency_nobody_summed_up_comes_from_the_rows(tmp_path):
 
 
 def test_an_interrupted_run_says_how_to_go_on(tmp_path):
-    page = page_of(tmp_path, ordinary(tmp_path), metric=("rmse", "minimize"), state="interrupted", points=1000)
+    page = page_of(tmp_path, ordinary(tmp_path), metric=Metric("rmse"), state="interrupted", points=1000)
     static = static_in(page)
     assert "700 points are still to run." in static
     assert "700 to go" in static
@@ -413,7 +412,7 @@ def test_hostile_texts_cannot_leave_their_place(tmp_path):
         errors={1: (HOSTILE, f"{HOSTILE}\n{HOSTILE}")},
     )
     page = page_of(
-        tmp_path, path, metric=(f"m{HOSTILE}", "minimize"), manifest=dict.fromkeys(MANIFEST, HOSTILE),
+        tmp_path, path, metric=Metric(f"m{HOSTILE}"), manifest=dict.fromkeys(MANIFEST, HOSTILE),
         notes=[HOSTILE], name=HOSTILE,
     )  # fmt: skip
     assert "<img" not in page.read_text(encoding="utf-8").split("<script", 1)[0]
@@ -433,14 +432,14 @@ def test_a_report_that_cannot_be_put_in_place_leaves_nothing_beside(tmp_path):
     path = ordinary(tmp_path)
     (tmp_path / "report.html").mkdir()
     with pytest.raises(OSError, match=r"report\.html"):
-        page_of(tmp_path, path, metric=("rmse", "minimize"))
+        page_of(tmp_path, path, metric=Metric("rmse"))
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["report.html", "results.parquet"]
 
 
 def test_a_new_report_replaces_the_old_one_whole(tmp_path):
     path = ordinary(tmp_path)
     (tmp_path / "report.html").write_text("old")
-    page = page_of(tmp_path, path, metric=("rmse", "minimize"))
+    page = page_of(tmp_path, path, metric=Metric("rmse"))
     assert page == tmp_path / "report.html"
     assert page.read_text(encoding="utf-8").rstrip().endswith("</html>")
 
@@ -453,11 +452,12 @@ def test_a_page_without_charts_carries_no_chart_library(tmp_path):
 MEASURE = """
 import resource, sys
 from pathlib import Path
+from grid.sweep import Metric
 from sweep.report import write_report
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 folder = Path(sys.argv[1])
 results = folder / "results.parquet"
-write_report(folder, results=results, summary={"slots": 4}, manifest={}, metric=("loss", "minimize"))
+write_report(folder, results=results, summary={"slots": 4}, manifest={}, metric=Metric("loss"))
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 

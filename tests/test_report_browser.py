@@ -11,6 +11,8 @@ import polars as pl
 import pytest
 from test_report import HOSTILE, MANIFEST, make_rows, ordinary, page_of
 
+from grid.sweep import Metric
+
 CHROMIUM = os.environ.get("SWEEPFLEET_CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None
 )
@@ -100,7 +102,7 @@ def ink(page):
 
 def test_every_chart_is_drawn(tmp_path, visit):
     """Five charts with marks in them, one of them on a canvas of its own, and the efficiency beside the fifth."""
-    page = visit(page_of(tmp_path, ordinary(tmp_path), metric=("rmse", "minimize")))
+    page = visit(page_of(tmp_path, ordinary(tmp_path), metric=Metric("rmse")))
     for name in ("curves", "heatmap", "distribution", "utilisation"):
         assert traces(page, name) > 0, name
     assert ink(page) > 1000
@@ -110,7 +112,7 @@ def test_every_chart_is_drawn(tmp_path, visit):
 
 def test_selectors_draw_other_parameters_and_metrics(tmp_path, visit):
     """Choosing another axis, group, metric or band changes what is drawn, and the axis says so."""
-    page = visit(page_of(tmp_path, ordinary(tmp_path), metric=("rmse", "minimize")))
+    page = visit(page_of(tmp_path, ordinary(tmp_path), metric=Metric("rmse")))
     curves = page.locator("#curves")
     assert curves.locator(".xtitle").text_content() == "alpha"
     curves.get_by_label("Along").select_option(label="model")
@@ -149,7 +151,7 @@ def test_a_click_on_a_header_sorts_numerically_and_another_turns_it_round(tmp_pa
 
 
 def test_the_table_starts_with_the_best_and_turns_pages(tmp_path, visit):
-    page = visit(page_of(tmp_path, ordinary(tmp_path), metric=("rmse", "minimize")))
+    page = visit(page_of(tmp_path, ordinary(tmp_path), metric=Metric("rmse")))
     first = [float(value) for value in column(page, "rmse")]
     assert first == sorted(first)
     assert len(first) == 50
@@ -171,7 +173,7 @@ FILTERS = {
 
 def test_a_filter_keeps_exactly_the_rows_that_match(tmp_path, visit):
     """Words and expressions select what a plain loop over the rows selects, and the status line counts it."""
-    page = visit(page_of(tmp_path, ordinary(tmp_path), metric=("rmse", "minimize")))
+    page = visit(page_of(tmp_path, ordinary(tmp_path), metric=Metric("rmse")))
     everything = [
         {
             "alpha": 10.0 ** (i % 5 - 3), "model": ("ridge", "lasso")[i % 2], "depth": i // 5 % 3 + 1,
@@ -191,7 +193,7 @@ def test_a_filter_keeps_exactly_the_rows_that_match(tmp_path, visit):
 
 
 def test_a_filter_on_an_unknown_column_says_so(tmp_path, visit):
-    page = visit(page_of(tmp_path, ordinary(tmp_path), metric=("rmse", "minimize")))
+    page = visit(page_of(tmp_path, ordinary(tmp_path), metric=Metric("rmse")))
     field = page.get_by_label("Filter")
     field.fill("alhpa<0.1")
     assert page.locator("#rows .status").inner_text() == "There is no column “alhpa”."
@@ -203,7 +205,7 @@ def test_a_filter_on_an_unknown_column_says_so(tmp_path, visit):
 
 def test_dragging_along_an_axis_keeps_some_lines(tmp_path, visit):
     """A brush over the lower half of the last axis keeps fewer lines; a click on it lets go."""
-    page = visit(page_of(tmp_path, ordinary(tmp_path), metric=("rmse", "minimize")))
+    page = visit(page_of(tmp_path, ordinary(tmp_path), metric=Metric("rmse")))
     host = page.locator(".plot.parallel")
     host.scroll_into_view_if_needed()
     assert host.get_attribute("data-lines") == "295"
@@ -236,7 +238,7 @@ def test_hostile_values_are_inert_and_readable(tmp_path, visit):
     )
     page = visit(
         page_of(
-            tmp_path, path, metric=(f"m{HOSTILE}", "minimize"), manifest=dict.fromkeys(MANIFEST, hostile),
+            tmp_path, path, metric=Metric(f"m{HOSTILE}"), manifest=dict.fromkeys(MANIFEST, hostile),
             notes=[hostile], name=hostile,
         )
     )  # fmt: skip
@@ -258,7 +260,7 @@ def test_an_injected_script_does_not_run(tmp_path, browser):
     """Should a text ever escape its place, the policy still refuses it: scripts, handlers and eval."""
     context = browser.new_context()
     page = context.new_page()
-    page.goto(page_of(tmp_path, ordinary(tmp_path), metric=("rmse", "minimize")).as_uri())
+    page.goto(page_of(tmp_path, ordinary(tmp_path), metric=Metric("rmse")).as_uri())
     page.wait_for_selector("html[data-ready=yes]")
     page.evaluate(
         """() => {
@@ -278,47 +280,47 @@ def unusual():
     draw = random.Random(0)
     return {
         "no metrics": ({"params": {"a": [1, 2, 3]}, "metrics": {}}, {}),
-        "one point": ({"params": {"a": [1], "b": ["x"]}, "metrics": {"m": [0.5]}}, {"metric": ("m", "minimize")}),
+        "one point": ({"params": {"a": [1], "b": ["x"]}, "metrics": {"m": [0.5]}}, {"metric": Metric("m")}),
         "all failed": (
             {"params": {"a": [1, 2, 3]}, "metrics": {"m": [None] * 3}, "failed": [0, 1, 2]},
             {"metric": ("m", "maximize")},
         ),
-        "a metric nobody returned": ({"params": {"a": [1, 2]}, "metrics": {}}, {"metric": ("m", "minimize")}),
-        "all nan": ({"params": {"a": [1, 2]}, "metrics": {"m": [math.nan] * 2}}, {"metric": ("m", "minimize")}),
+        "a metric nobody returned": ({"params": {"a": [1, 2]}, "metrics": {}}, {"metric": Metric("m")}),
+        "all nan": ({"params": {"a": [1, 2]}, "metrics": {"m": [math.nan] * 2}}, {"metric": Metric("m")}),
         "infinities": (
             {"params": {"a": [1, 2, 3, 4]}, "metrics": {"m": [math.inf, -math.inf, 1.0, math.nan]}},
-            {"metric": ("m", "minimize")},
+            {"metric": Metric("m")},
         ),
         "one parameter": (
             {"params": {"a": [1, 2, 3]}, "metrics": {"m": [1.0, 2.0, 1.5]}},
-            {"metric": ("m", "minimize")},
+            {"metric": Metric("m")},
         ),
-        "text metric": ({"params": {"a": [1, 2]}, "metrics": {"m": ["x", "y"]}}, {"metric": ("m", "minimize")}),
+        "text metric": ({"params": {"a": [1, 2]}, "metrics": {"m": ["x", "y"]}}, {"metric": Metric("m")}),
         "true or false": (
             {"params": {"a": [True, False]}, "metrics": {"m": [True, False]}},
             {"metric": ("m", "maximize")},
         ),
-        "no parameters": ({"params": {}, "metrics": {"m": [1.0, 1.0, 2.0]}}, {"metric": ("m", "minimize")}),
+        "no parameters": ({"params": {}, "metrics": {"m": [1.0, 1.0, 2.0]}}, {"metric": Metric("m")}),
         "200 parameters": (
             {
                 "params": {f"p{k:03}": [draw.random() for _ in range(300)] for k in range(200)},
                 "metrics": {"m": [draw.random() for _ in range(300)]},
             },
-            {"metric": ("m", "minimize")},
+            {"metric": Metric("m")},
         ),
         "long names and texts": (
             {
                 "params": {"x" * 200: ["long text " * 50, "b"] * 4, "y y": [[1, 2][i % 2] for i in range(8)]},
                 "metrics": {"m" * 150: [float(i) for i in range(8)]},
             },
-            {"metric": ("m" * 150, "minimize")},
+            {"metric": Metric("m" * 150)},
         ),
         "huge and tiny": (
             {
                 "params": {"a": [1e-300, 1.0, 1e300]},
                 "metrics": {"m": [1e-308, 1.7e308, -1.7e308], "k": [1.7e308] * 3},
             },
-            {"metric": ("m", "minimize")},
+            {"metric": Metric("m")},
         ),
         "no time at all": (
             {"params": {"a": [1, 2]}, "metrics": {"m": [1.0, 2.0]}, "duration": [0.0, 0.0], "started": [5.0, 5.0]},
@@ -326,7 +328,7 @@ def unusual():
         ),
         "interrupted": (
             {"params": {"a": [1, 2]}, "metrics": {"m": [1.0, 2.0]}},
-            {"metric": ("m", "minimize"), "state": "interrupted", "points": 9, "efficiency": None, "wall_s": None},
+            {"metric": Metric("m"), "state": "interrupted", "points": 9, "efficiency": None, "wall_s": None},
         ),
     }
 
@@ -353,14 +355,14 @@ def test_an_unusual_run_gives_a_sane_page(tmp_path, visit, name):
 def test_a_run_without_rows_gives_a_page(tmp_path, visit):
     path = make_rows(tmp_path, params={"a": [1.0]}, metrics={"m": [1.0]})
     pl.read_parquet(path).clear().write_parquet(path)
-    page = visit(page_of(tmp_path, path, metric=("m", "minimize"), state="interrupted", points=5))
+    page = visit(page_of(tmp_path, path, metric=Metric("m"), state="interrupted", points=5))
     assert "No point has finished yet." in page.locator("main").inner_text()
     assert page.locator(".plot, table").count() == 0
 
 
 def test_charts_follow_the_colour_scheme_and_paper_is_white(tmp_path, visit):
     """Dark on a dark screen, light again when printed, and dark once more after."""
-    page = visit(page_of(tmp_path, ordinary(tmp_path), metric=("rmse", "minimize")), color_scheme="light")
+    page = visit(page_of(tmp_path, ordinary(tmp_path), metric=Metric("rmse")), color_scheme="light")
     title = page.locator(".plot.curves .xtitle")
     colour = "element => element.style.fill"
     light = title.evaluate(colour)

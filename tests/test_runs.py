@@ -12,6 +12,7 @@ import pytest
 
 from grid.errors import UsageError
 from grid.space import Space
+from grid.sweep import Metric
 from sweep.folder import RunFolder, read_json
 from sweep.ledger import Ledger
 from sweep.publish import publish
@@ -145,7 +146,7 @@ def test_a_manifest_of_other_shapes_names_no_metric_and_no_time(folder: RunFolde
     assert look(folder).started is None
     assert find(folder.path.parent, None) == folder
     folder.manifest.write_text(json.dumps({"metric": ["rmse", "maximize"], "started": 3.5}))
-    assert (metric_of(folder), look(folder).started) == (("rmse", "maximize"), 3.5)
+    assert (metric_of(folder), look(folder).started) == (Metric("rmse", "maximize"), 3.5)
 
 
 def test_a_run_that_cannot_be_read_does_not_hide_the_others(

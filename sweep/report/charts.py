@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from grid.sweep import Metric
 from sweep.report.axes import Axis, label
 from sweep.report.scan import INDEX, METRIC, PARAM, Results, finite, gather, plain, query
 
@@ -22,14 +23,14 @@ HISTOGRAM_BINS = 50
 TEXT_BARS_MAX = 20
 
 
-def numeric_metrics(results: Results, metric: tuple[str, str] | None) -> tuple[str, ...]:
+def numeric_metrics(results: Results, metric: Metric | None) -> tuple[str, ...]:
     """The metrics with a finite number in at least one row, the sweep's own first."""
     names = [name for name in results.metrics if results.is_number(METRIC + name)]
     if not names or not results.rows:
         return ()
     counts = query(results.frame.select(finite(METRIC + name).count().alias(METRIC + name) for name in names))
     found = [name for name in names if counts[METRIC + name][0]]
-    return tuple(sorted(found, key=lambda name: metric is None or name != metric[0]))
+    return tuple(sorted(found, key=lambda name: metric is None or name != metric.name))
 
 
 def crosses(results: Results, axes: Sequence[Axis], metrics: Sequence[str]) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from grid.sweep import Metric
 from sweep.report.picks import FailureGroup
 from sweep.report.scan import METRIC, PARAM
 
@@ -114,7 +115,7 @@ def _tiles(summary: Mapping[str, Any], *, done: int, failed: int, points: int) -
     best = summary.get("best")
     if best:
         aside = ["lower is better" if best.get("goal") == "minimize" else "higher is better"]
-        tiles.append(_tile(f"Best {best.get('metric')}", number(best.get("value")), aside[0]))
+        tiles.append(_tile(f"Best {best.get('metric')}", number(best.get("mean")), aside[0]))
     if summary.get("efficiency") is not None:
         slots = summary.get("slots")
         aside = ["1 slot" if slots == 1 else f"{slots:,} slots"] if slots else []
@@ -138,10 +139,10 @@ def notes(lines: Iterable[str]) -> str:
     return f'<div class="notes">{boxes}</div>' if boxes else ""
 
 
-def best_table(frame: pl.DataFrame, *, metric: tuple[str, str], params: Sequence[str], left_out: int) -> str:
+def best_table(frame: pl.DataFrame, *, metric: Metric, params: Sequence[str], left_out: int) -> str:
     """The best points, best first; `params` are the columns to show of those that vary."""
-    others = [name for name in frame.columns if name.startswith(METRIC) and name != METRIC + metric[0]][:3]
-    columns = [METRIC + metric[0], *(PARAM + name for name in params), *others, "replicate", "point_id"]
+    others = [name for name in frame.columns if name.startswith(METRIC) and name != METRIC + metric.name][:3]
+    columns = [METRIC + metric.name, *(PARAM + name for name in params), *others, "replicate", "point_id"]
     if frame["replicate"].n_unique() == 1:
         columns.remove("replicate")
     head = "".join(
@@ -152,10 +153,10 @@ def best_table(frame: pl.DataFrame, *, metric: tuple[str, str], params: Sequence
     for place, row in enumerate(frame.select(columns).iter_rows(), start=1):
         cells = "".join(_cell(frame, name, value) for name, value in zip(columns, row, strict=True))
         rows.append(f'<tr><td class="num place">{place}</td>{cells}</tr>')
-    goal = "lowest" if metric[1] == "minimize" else "highest"
+    goal = "lowest" if metric.goal == "minimize" else "highest"
     more = f" {left_out:,} more parameters are in the table of rows." if left_out else ""
     return (
-        f'<p class="lead">The {len(rows)} rows with the {goal} <strong>{text(metric[0])}</strong>.{more}</p>'
+        f'<p class="lead">The {len(rows)} rows with the {goal} <strong>{text(metric.name)}</strong>.{more}</p>'
         f'<div class="scroll" tabindex="0" role="region" aria-label="Best points"><table><thead><tr>'
         f'<th scope="col" class="num place">#</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from grid.sweep import Metric
 from sweep.report import charts, markup, picks
 from sweep.report.axes import Profile, profile
 from sweep.report.scan import METRIC, PARAM, Results, gather, open_results, query
@@ -30,12 +31,12 @@ def write_report(
     results: Path,
     summary: Mapping[str, Any],
     manifest: Mapping[str, Any],
-    metric: tuple[str, str] | None,
+    metric: Metric | None,
 ) -> Path:
     """Write `report.html` into a run's folder, whole or not at all, and return its path.
 
     `results` is the run's Parquet file, `summary` and `manifest` are the contents of the JSON files beside
-    it, and `metric` is (name, "minimize" | "maximize"). The charts are over all rows; the table embeds 2,000.
+    it, and `metric` decides which of them are best. The charts are over all rows; the table embeds 2,000.
     Raises OSError when the results cannot be read or the folder cannot be written.
     """
     pieces = _page(open_results(results), summary=summary, manifest=manifest, metric=metric)
@@ -55,7 +56,7 @@ def _page(
     *,
     summary: Mapping[str, Any],
     manifest: Mapping[str, Any],
-    metric: tuple[str, str] | None,
+    metric: Metric | None,
 ) -> list[str]:
     counts = dict(query(results.frame.group_by("status").agg(n=pl.len())).iter_rows())
     done, failed = int(counts.get("done", 0)), int(counts.get("failed", 0))
@@ -65,7 +66,7 @@ def _page(
     found = profile(results)
     metrics = charts.numeric_metrics(results, metric)
     data = {
-        "metric": {"name": metric[0], "goal": metric[1]} if metric else None,
+        "metric": {"name": metric.name, "goal": metric.goal} if metric else None,
         "crosses": charts.crosses(results, found.axes, metrics),
         "distributions": charts.distributions(results, metrics),
         "parallel": charts.parallel(results, found.axes, metrics),
@@ -106,7 +107,7 @@ def _sections(
     data: Mapping[str, Any],
     found: Profile,
     summary: Mapping[str, Any],
-    metric: tuple[str, str] | None,
+    metric: Metric | None,
     failed: int,
 ) -> list[tuple[str, str, str]]:
     """The sections there is something to show in: id, name in the navigation, markup."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from grid.sweep import Metric
 from sweep.report.scan import INDEX, METRIC, PARAM, Results, gather, plain, query
 
 ROWS_MAX = 2000
@@ -38,26 +39,26 @@ class FailureGroup:
     text: str
 
 
-def best_rows(results: Results, metric: tuple[str, str] | None, count: int) -> list[int]:
+def best_rows(results: Results, metric: Metric | None, count: int) -> list[int]:
     """Positions of the best finished rows, best first; ties in the file's order.
 
     [] when there is no metric or it is not a number; infinities and NaN are never the best.
     """
-    if metric is None or not results.is_number(METRIC + metric[0]):
+    if metric is None or not results.is_number(METRIC + metric.name):
         return []
-    value = pl.col(METRIC + metric[0]).cast(pl.Float64)
+    value = pl.col(METRIC + metric.name).cast(pl.Float64)
     ranked = query(
         results.frame.select(rank=value, done=pl.col("status") == "done")
         .with_row_index(INDEX)
         .filter(pl.col("done") & pl.col("rank").is_finite())
-        .sort(["rank", INDEX], descending=[metric[1] == "maximize", False])
+        .sort(["rank", INDEX], descending=[metric.goal == "maximize", False])
         .head(count)
         .select(INDEX)
     )
     return ranked[INDEX].to_list()
 
 
-def table(results: Results, metric: tuple[str, str] | None, *, fixed: Sequence[str]) -> dict[str, Any]:
+def table(results: Results, metric: Metric | None, *, fixed: Sequence[str]) -> dict[str, Any]:
     """The embedded rows as columns: failures and the best first, then others in the file's order.
 
     Parameters named in `fixed` have one value all over and are left to the page's text.
@@ -79,12 +80,12 @@ def table(results: Results, metric: tuple[str, str] | None, *, fixed: Sequence[s
         ],
         "shown": len(rows),
         "total": results.rows,
-        "sort": METRIC + metric[0] if metric and METRIC + metric[0] in names else None,
-        "descending": bool(metric and metric[1] == "maximize"),
+        "sort": METRIC + metric.name if metric and METRIC + metric.name in names else None,
+        "descending": bool(metric and metric.goal == "maximize"),
     }
 
 
-def _choose(results: Results, metric: tuple[str, str] | None, limit: int) -> list[int]:
+def _choose(results: Results, metric: Metric | None, limit: int) -> list[int]:
     if results.rows <= limit:
         return list(range(results.rows))
     status = results.frame.select(failed=pl.col("status") == "failed").with_row_index(INDEX)
