@@ -2,10 +2,10 @@
 
     python -m worker.child JOBS REPLIES SHARED LIFE
 
-The arguments are inherited file descriptors. Jobs come in as JSON lines (the context first, then one line a
-job), replies go out as JSON lines, and finished points are written into the shared memory
-(`worker.records`). Standard output and error are the owner's log file, so nothing that a point prints can be
-taken for a reply. LIFE is never written to: it ends when the owner does, however that came about.
+The arguments are inherited file descriptors. Jobs come in as lines (the token of marks and the context first, then
+one line a job), replies go out as JSON lines, and finished points are written into the shared memory
+(`worker.records`). Standard output and error are a pipe of their own (`worker.output`), so nothing that a point
+prints can be taken for a reply. LIFE is never written to: it ends when the owner does, however that came about.
 """
 
 from __future__ import annotations
@@ -26,12 +26,11 @@ from grid.permutation import Permutation
 from grid.space import Point, Space
 from worker.context import Context
 from worker.modules import put_aside
+from worker.output import Output
 from worker.records import SHARED_BYTES, Schema
 from worker.surroundings import Surroundings, start_folder
 from worker.target import Compute, find
 from worker.writer import Writer
-
-LOG_BYTES = 1 << 20
 
 
 def main(arguments: list[str]) -> None:
@@ -40,10 +39,6 @@ def main(arguments: list[str]) -> None:
     for fd in fds:
         os.set_inheritable(fd, False)  # what a point starts must not hold the protocol's pipes open
     _die_with_the_owner(life_fd)
-    log_fd = os.dup(2)  # a point may close 2, or put something else there
-    # A crash writes its traceback to the log; so does a timeout, which the owner announces with SIGUSR1.
-    faulthandler.enable(log_fd)
-    faulthandler.register(signal.SIGUSR1, log_fd)
     memory = mmap.mmap(shared_fd, SHARED_BYTES)
     with os.fdopen(jobs_fd) as jobs, os.fdopen(replies_fd, "w") as replies:
 
@@ -51,6 +46,10 @@ def main(arguments: list[str]) -> None:
             replies.write(json.dumps(message) + "\n")
             replies.flush()
 
+        output = Output(bytes.fromhex(jobs.readline()))
+        # A crash writes its traceback where points print; so does a timeout, which the owner announces with SIGUSR1.
+        faulthandler.enable(output.fd)
+        faulthandler.register(signal.SIGUSR1, output.fd)
         context = Context.from_json(jobs.readline())
         space = Space(context.plan)
         os.chdir(start_folder(context.folder, context.root))
@@ -67,14 +66,14 @@ def main(arguments: list[str]) -> None:
 
         writer = Writer(memory, metric=context.metric, announce=announce)
         os.register_at_fork(after_in_child=lambda: _become_a_copy(writer, jobs_fd, replies_fd))
-        surroundings = Surroundings(fault_log=log_fd)
+        surroundings = Surroundings(fault_log=output.fd)
         reply(ready=True)
+        output.prepare()
         for line in jobs:
             writer.restart()
-            _trim_log(log_fd)
             job = json.loads(line)
             end_s = time.perf_counter() + job["limit_s"]
-            _run(_points(space, job), compute, writer, surroundings=surroundings, end_s=end_s)
+            _run(_points(space, job), compute, writer, output=output, surroundings=surroundings, end_s=end_s)
             reply(ended=True)
 
 
@@ -90,10 +89,18 @@ def _points(space: Space, job: dict[str, Any]) -> Iterator[Point]:
 
 
 def _run(
-    points: Iterator[Point], compute: Compute, writer: Writer, *, surroundings: Surroundings, end_s: float
+    points: Iterator[Point],
+    compute: Compute,
+    writer: Writer,
+    *,
+    output: Output,
+    surroundings: Surroundings,
+    end_s: float,
 ) -> None:
     """Compute points until they are through, `end_s` has passed, or there is no room for more results."""
-    for point in points:
+    number, failed, marked = 0, False, True
+    for number, point in enumerate(points):
+        failed = False
         raw_id = bytes.fromhex(point.id)
         writer.begin(point, raw_id)
         started = time.time()
@@ -109,9 +116,16 @@ def _run(
             if writer.forked:
                 _end_copy(error)
             writer.failed(point, raw_id, error, started=started, duration_s=duration_s)
-        surroundings.restore(begin + duration_s)
-        if writer.full or begin + duration_s > end_s:
+            failed = True
+        now_s = begin + duration_s
+        surroundings.restore(now_s)
+        marked = output.printed or failed or now_s > output.due_s
+        if marked:
+            output.mark(number, failed=failed)
+        if writer.full or now_s > end_s:
             break
+    if not marked:  # what a short point has printed past our streams would be nobody's
+        output.mark(number, failed=failed)
     writer.idle()
 
 
@@ -146,15 +160,6 @@ def _end_copy(error: BaseException | None) -> None:
     """End a copy of this process that came back from the point: the rest is not its work."""
     code = error.code if isinstance(error, SystemExit) else None if error is None else 1
     os._exit(code & 0xFF if isinstance(code, int) else int(code is not None))
-
-
-def _trim_log(log_fd: int) -> None:
-    """Keep the log from filling the disk; its end is all that anyone reads."""
-    with contextlib.suppress(Exception):  # a point may have closed or replaced it
-        sys.stdout.flush()
-    if os.fstat(log_fd).st_size > LOG_BYTES:
-        os.ftruncate(log_fd, 0)
-        os.lseek(log_fd, 0, os.SEEK_SET)  # or what comes next would stand behind a hole of zeros
 
 
 if __name__ == "__main__":

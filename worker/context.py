@@ -27,6 +27,7 @@ class Context:
     memory_bytes: int | None = None
     infra_retries: int = 20
     cpus: int = 1
+    log_bytes: int | None = 65536  # kept of what one point prints; None: nothing
 
     def to_json(self) -> str:
         """The context as one line of JSON, for the runner child's standard input."""

@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 import psutil
 
 from worker.context import Context
+from worker.drain import Budget, Log
 from worker.records import HEADER, HEADER_BYTES, HEAP_START, IDLE, RECORD, SHARED_BYTES, Schema, Segment
 
 TRACE_S = 0.2  # for a hanging child to write where it hangs
 EXIT_S = 5.0  # for a child that has closed its pipe to end
-TAIL_BYTES = 3000
 _HERE = re.escape(str(Path(__file__).parent))
 _OUR_FRAME = re.compile(rf'  File "(<frozen runpy>|{_HERE}/\w+\.py)", line \d+ in ')
 THREAD_VARIABLES = (
@@ -49,7 +49,7 @@ class Running(NamedTuple):
 
 
 class Child:
-    """A runner child with its pipes, its shared memory and its log."""
+    """A runner child with its pipes and its shared memory; `worker.drain` reads what it prints."""
 
     def __init__(self, context: Context) -> None:
         """Start the process and send it the context; it imports the target while the caller goes on."""
@@ -60,7 +60,7 @@ class Child:
         self._started = False
         self.used = False  # whether it had a job before its present one
         self._oom_kills = _oom_kills()
-        self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - closed by `kill`
+        self._log = Log(context.log_bytes)
         shared_fd = _shared_file()
         self._memory = mmap.mmap(shared_fd, SHARED_BYTES)
         self._forget()
@@ -73,18 +73,20 @@ class Child:
                 # -P: a `worker` or `json.py` in the current folder must not come before ours and Python's.
                 [sys.executable, "-P", "-m", "worker.child", *map(str, inherited)],
                 stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
+                stdout=self._log.write_fd,
+                stderr=self._log.write_fd,
                 pass_fds=inherited,
                 process_group=0,  # a kill then reaches all that a point started, and Ctrl-C reaches none
                 env=os.environ | dict.fromkeys(THREAD_VARIABLES, str(context.cpus)),
             )
         finally:
+            self._log.close_write()
             for fd in inherited:
                 os.close(fd)
         self._jobs_fd, self._replies_fd, self._life_fd = jobs_write, replies_read, life_write
         self._poll = select.poll()
         self._poll.register(replies_read, select.POLLIN)
+        self.send(self._log.token.hex())
         self.send(context.to_json())
 
     @property
@@ -92,10 +94,16 @@ class Child:
         """The process's id, which is its group's too."""
         return self._process.pid
 
-    def start(self, job: str) -> None:
-        """Give an idle child its next job; what came of the one before is forgotten."""
+    def start(self, job: str, budget: Budget | None = None) -> None:
+        """Give an idle child its next job; what came of the one before is forgotten.
+
+        Args:
+            job: as JSON.
+            budget: how much of what its points print may come back.
+        """
         # Here, not by the child: it may be dead already, and the old results must not be taken for the new ones.
         self._forget()
+        self._log.begin(budget or Budget())
         self._oom_kills = _oom_kills()
         self.used = self._started
         self._started = True
@@ -142,6 +150,11 @@ class Child:
             schemas=dict(self.schemas),
         )
 
+    def outputs(self, segment: Segment, *, culprit: bool) -> dict[str, bytes]:
+        """What the points of a segment printed, packed, by id; with the culprit's record it has been the last one."""
+        found = self._log.outputs(len(segment.records) // RECORD.size, culprit=culprit)
+        return {segment.record(number).id.hex(): packed for number, packed in found.items()}
+
     def memory_bytes(self) -> int:
         """Resident memory of the child, and of a command's processes where it runs one."""
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -158,12 +171,14 @@ class Child:
 
     def tell_where(self) -> str:
         """Have a hanging child write the stack of each of its threads, and return that."""
-        before = self._log_size()
+        self._log.read()
+        before = self._log.size
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGUSR1)
         end_s = time.monotonic() + TRACE_S
-        while self._log_size() == before and time.monotonic() < end_s:
+        while self._log.size == before and time.monotonic() < end_s:
             time.sleep(TRACE_S / 20)
+            self._log.read()
         time.sleep(TRACE_S / 20)
         return self.log_tail(since=before)
 
@@ -208,15 +223,10 @@ class Child:
         """Whether the kernel has killed any process for memory since this child was given its job."""
         return _oom_kills() > self._oom_kills
 
-    def log_tail(self, *, since: int = 0) -> str:
-        """The last lines that the child printed."""
-        size = self._log_size()
-        start = max(since, size - TAIL_BYTES)
-        text = os.pread(self._log.fileno(), max(0, size - start), start).decode(errors="replace")
+    def log_tail(self, *, since: int | None = None) -> str:
+        """The last lines that the child printed, and whose point has not ended."""
+        text = self._log.tail(since=since)
         return "\n".join(line for line in text.splitlines() if not _OUR_FRAME.match(line)).strip()
-
-    def _log_size(self) -> int:
-        return os.fstat(self._log.fileno()).st_size
 
 
 def _shared_file() -> int:

@@ -86,6 +86,10 @@ class Segment:
         """Its records, in the order they ended."""
         return map(Record._make, RECORD.iter_unpack(self.records))
 
+    def record(self, number: int) -> Record:
+        """One of them."""
+        return Record._make(RECORD.unpack_from(self.records, number * RECORD.size))
+
     def payload(self, record: Record) -> bytes:
         """A record's payload as it was written."""
         return self.heap[record.offset : record.offset + record.length]
@@ -99,6 +103,9 @@ class Packet:
     wall_s: float = 0.0  # that the slot spent on it
     segments: list[Segment] = field(default_factory=list)
     losses: dict[int, int] = field(default_factory=dict)  # index -> times its process was taken away
+    outputs: dict[str, bytes] = field(
+        default_factory=dict
+    )  # point id -> what it printed: a packed worker.output.Printed
 
     @property
     def attempts(self) -> int:
@@ -116,6 +123,7 @@ class Packet:
             "wall_s": self.wall_s,
             "losses": sorted(self.losses.items()),
             "codes": codes,
+            "outputs": [[id_, len(printed)] for id_, printed in self.outputs.items()],
             "segments": [
                 {
                     "records": len(segment.records),
@@ -130,6 +138,7 @@ class Packet:
         parts: list[bytes] = [len(head).to_bytes(4, "little"), head]
         for segment in self.segments:
             parts += (segment.records, segment.heap)
+        parts += self.outputs.values()
         return b"".join(parts)
 
     @classmethod
@@ -145,6 +154,9 @@ class Packet:
             code = contents["codes"][part["code"]]
             packet.segments.append(Segment(data[at:middle], data[middle:end], schemas, code))
             at = end
+        for id_, size in contents["outputs"]:
+            packet.outputs[id_] = data[at : at + size]
+            at += size
         return packet
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from grid.errors import UsageError
 from worker.context import Context
+from worker.drain import Budget
 from worker.process import Child, Running
 from worker.records import IDLE, RECORD, TEXT_SCHEMA, Packet, Segment, Status, drop, error_payload
 
@@ -107,6 +108,7 @@ class Runner:
 
     def _run(self, spans: Sequence[Span], shuffle: int | None) -> Packet:
         packet = Packet(worker=self.name)
+        budget = Budget()
         begin_s = time.perf_counter()
         rest = list(spans)
         strays = 0
@@ -115,7 +117,7 @@ class Runner:
             if self._closed:
                 raise RunnerClosedError
             self.ready()
-            cause, culprit = self._attempt(rest, shuffle)
+            cause, culprit = self._attempt(rest, shuffle, budget)
             segment = self._child.collect(culprit or self._child.running())
             rest = drop(rest, len(segment.records) // RECORD.size)
             strays = 0 if segment.records or culprit is not None or cause is None else strays + 1
@@ -129,6 +131,7 @@ class Runner:
                 if cause is not None:
                     _append_failure(segment, culprit, cause)
                     rest = drop(rest, 1)
+            packet.outputs |= self._child.outputs(segment, culprit=culprit is not None and cause is not None)
             if segment.records:
                 packet.segments.append(segment)
             if not self._ready and not self._closed:
@@ -136,7 +139,9 @@ class Runner:
         packet.wall_s = time.perf_counter() - begin_s
         return packet
 
-    def _attempt(self, spans: Sequence[Span], shuffle: int | None) -> tuple[Cause | None, Running | None]:
+    def _attempt(
+        self, spans: Sequence[Span], shuffle: int | None, budget: Budget
+    ) -> tuple[Cause | None, Running | None]:
         """Run until the job ends or the child does; `_ready` says afterwards whether it lives.
 
         Returns:
@@ -145,7 +150,7 @@ class Runner:
         """
         child = self._child
         fresh = not child.used
-        child.start(json.dumps({"spans": spans, "shuffle": shuffle, "limit_s": BUNDLE_LIMIT_S}))
+        child.start(json.dumps({"spans": spans, "shuffle": shuffle, "limit_s": BUNDLE_LIMIT_S}), budget)
         while True:
             reply = child.reply(self._poll_s)
             if reply is None:

@@ -7,7 +7,6 @@ import importlib
 import inspect
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 from grid.errors import UsageError
 from grid.plan import nest
 from grid.space import Point, Space
+from worker import piped
 from worker.context import Context
 from worker.modules import put_first
 from worker.records import MAX_PAYLOAD_BYTES
@@ -182,32 +182,19 @@ def _command(context: Context, names: Sequence[str]) -> Compute:
             "SWEEPFLEET_ARTIFACT_DIR": str(artifacts),
         }
         words = render(context.target.command, point, env=env, names=names)
-        # Files rather than pipes: a command may print gigabytes, and only the ends are read.
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            try:
-                code = subprocess.run(
-                    words,
-                    cwd=context.folder,
-                    env=env,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=err,
-                    check=False,
-                ).returncode
-            except OSError as error:
-                raise CommandFailedError(f"cannot start {words[0]!r}: {error.strerror}") from None
-            if code != 0:
-                how = f"exited with {code}" if code > 0 else f"was killed by signal {-code}"
-                raise CommandFailedError(f"{words[0]} {how}\n{_tail(err)}".rstrip())
-            return last_json(_tail(out, OUT_BYTES), stderr=_tail(err))
+        env.setdefault("PYTHONUNBUFFERED", "1")  # a script that is ended by its timeout has said what it had to say
+        to = None if context.log_bytes is None else sys.stderr.buffer
+        try:
+            ended = piped.run(words, cwd=context.folder, env=env, out_bytes=OUT_BYTES, err_bytes=TAIL_BYTES, to=to)
+        except OSError as error:
+            raise CommandFailedError(f"cannot start {words[0]!r}: {error.strerror}") from None
+        stderr = ended.stderr.decode(errors="replace")
+        if ended.code != 0:
+            how = f"exited with {ended.code}" if ended.code > 0 else f"was killed by signal {-ended.code}"
+            raise CommandFailedError(f"{words[0]} {how}\n{stderr}".rstrip())
+        return last_json(ended.stdout.decode(errors="replace"), stderr=stderr)
 
     return compute
-
-
-def _tail(file: Any, count: int = TAIL_BYTES) -> str:
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - count))
-    return str(file.read().decode(errors="replace"))
 
 
 def last_json(stdout: str, *, stderr: str = "") -> Any:
