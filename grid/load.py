@@ -22,7 +22,7 @@ from grid.space import Space
 from grid.spec import GridFile
 from grid.sweep import Execution, Metric, Sweep, Target
 from grid.validate import validate
-from grid.wandb import command_of, note_unused, note_words
+from grid.wandb import command_of, note_unused, note_words, paths
 from grid.yamlfile import MAX_BYTES, YamlError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -111,7 +111,7 @@ def _sweep(
         name=_name(spec, source=source, typed=name, wandb=document.wandb, report=report),
         source=source,
         text="",
-        target=Target(run=spec.run, command=command, wandb=document.wandb),
+        target=_target(spec, command, wandb=document.wandb),
         plan=plan,
         execution=Execution(
             timeout_s=execution.timeout,
@@ -153,6 +153,11 @@ def _check_over(spec: GridFile, names: Sequence[str], plan: Plan, report: Report
                 f"{', '.join(name for name in zipped if name in over)}: the mean is then over one value each. "
                 "Name all parameters of the zip."
             )
+
+
+def _target(spec: GridFile, command: tuple[str, ...], *, wandb: bool) -> Target:
+    keys = tuple(path for path in paths(spec.parameters) if any("." in key for key in path)) if wandb else ()
+    return Target(run=spec.run, command=command, wandb=wandb, keys=keys)
 
 
 def _check_target(spec: GridFile, broken: set[tuple[str | int, ...]], report: Report) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from grid.plan import Value
 from grid.report import Report, close, show
 from grid.scalars import CORE
-from grid.spec import GridFile
+from grid.spec import GridFile, ParameterSpec
 from grid.yamlfile import Path
 
 DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
@@ -82,6 +82,15 @@ def numbers_in_laws(data: Mapping[str, Value], odd: dict[Path, tuple[str, Value]
             if isinstance(word, str) and CORE.tag(word) in {"int", "float"}:
                 spec[key] = CORE.value(word)
                 odd.pop((*path, key), None)
+
+
+def paths(parameters: Mapping[str, ParameterSpec]) -> Iterator[tuple[str, ...]]:
+    """The keys that lead to every parameter. At W&B a dot in a key nests nothing."""
+    for key, spec in parameters.items():
+        if spec.parameters is None:
+            yield (key,)
+        else:
+            yield from ((key, *inner) for inner in paths(spec.parameters))
 
 
 def _specs(parameters: Value, path: Path) -> Iterator[tuple[Path, dict[str, Value]]]:

@@ -38,7 +38,15 @@ class Context:
         """The context that `to_json` wrote."""
         raw: dict[str, Any] = json.loads(text)
         target = raw.pop("target")
-        return cls(target=Target(run=target["run"], command=tuple(target["command"]), wandb=target["wandb"]), **raw)
+        return cls(
+            target=Target(
+                run=target["run"],
+                command=tuple(target["command"]),
+                wandb=target["wandb"],
+                keys=tuple(map(tuple, target["keys"])),
+            ),
+            **raw,
+        )
 
     @property
     def plan(self) -> Plan:

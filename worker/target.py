@@ -20,6 +20,7 @@ from worker import piped
 from worker.context import Context
 from worker.modules import put_first
 from worker.records import MAX_PAYLOAD_BYTES
+from worker.wandb_script import Handover, handed
 
 Compute = Callable[[Point], Any]
 GIVEN = ("seed", "artifact_dir", "project_dir")  # passed to a function that names them
@@ -170,10 +171,13 @@ def _command(context: Context, names: Sequence[str]) -> Compute:
     from grid.command import render  # which brings the YAML reader: a function's child starts faster without
 
     def compute(point: Point) -> Any:
-        with artifact_folder(context.artifacts, point.id) as artifacts:
-            return run(point, artifacts)
+        with (
+            artifact_folder(context.artifacts, point.id) as artifacts,
+            handed(context.target, point, cwd=context.folder, artifacts=artifacts) as script,
+        ):
+            return run(point, artifacts, script)
 
-    def run(point: Point, artifacts: Path) -> Any:
+    def run(point: Point, artifacts: Path, script: Handover) -> Any:
         env = os.environ | {
             "SWEEPFLEET_PARAMS": json.dumps(nest(point.params)),
             "SWEEPFLEET_POINT_ID": point.id,
@@ -181,6 +185,7 @@ def _command(context: Context, names: Sequence[str]) -> Compute:
             "SWEEPFLEET_REPLICATE": str(point.replicate),
             "SWEEPFLEET_ARTIFACT_DIR": str(artifacts),
         }
+        env |= script.env
         words = render(context.target.command, point, env=env, names=names)
         env.setdefault("PYTHONUNBUFFERED", "1")  # a script that is ended by its timeout has said what it had to say
         to = None if context.log_bytes is None else sys.stderr.buffer
@@ -192,7 +197,8 @@ def _command(context: Context, names: Sequence[str]) -> Compute:
         if ended.code != 0:
             how = f"exited with {ended.code}" if ended.code > 0 else f"was killed by signal {-ended.code}"
             raise CommandFailedError(f"{words[0]} {how}\n{stderr}".rstrip())
-        return last_json(ended.stdout.decode(errors="replace"), stderr=stderr)
+        stdout = ended.stdout.decode(errors="replace")
+        return script.result(lambda: last_json(stdout, stderr=stderr))
 
     return compute
 
