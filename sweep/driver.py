@@ -24,7 +24,10 @@ MAX_RETRYING = 1000  # points waiting for another try, before new ones wait for 
 SPLIT_AFTER = 3  # losses after which a bundle's points go on one by one
 GRACE_S = 3.0  # for what is in flight when the user stops the sweep
 
-Stop = Literal["interrupted", "failed", "budget"]
+JUDGED_S = 60.0  # after which the first points' time is known, when they are long
+JUDGED_POINTS = 10  # a slot, when they are short: the first ones load and compile things
+
+Stop = Literal["interrupted", "failed", "budget", "too long"]
 
 
 class Port(Protocol):
@@ -68,6 +71,22 @@ class Progress:
         return self.last_result_s - self.first_submit_s
 
     @property
+    def mean_s(self) -> float:
+        """Of an attempt of this command; 0 before the first."""
+        attempts = self.computed + self.retried
+        return self.busy_s / attempts if attempts else 0.0
+
+    @property
+    def left(self) -> int:
+        """Points that have not ended, as far as they can be counted."""
+        return max(0, self.total - self.done - self.failed)
+
+    @property
+    def left_s(self) -> float:
+        """How long they take on these slots, if they are like the ones of this command."""
+        return self.left * self.mean_s / max(1, self.slots)
+
+    @property
     def efficiency(self) -> float | None:
         """The share of slot time that points had; None before the first result."""
         available_s = self.slots * self.wall_s
@@ -89,6 +108,8 @@ class Driver:
     env_hash: str | None
     show: Callable[[Progress], None]
     stopped: Callable[[], Stop | None]  # why somebody else wants it to stop
+    longest_s: float | None = None  # that what is left may take at the first points' time; None: any time
+    _judged: bool = False
     _retries: Retries = field(default_factory=Retries)
     _attempts: dict[int, int] = field(default_factory=dict)  # failed attempts of points that are tried again
     _losses: dict[int, int] = field(default_factory=dict)
@@ -149,7 +170,16 @@ class Driver:
         failed, limit = self.progress.failed_now, self.execution.max_fails
         if failed and (self.execution.fail_fast or (limit is not None and failed >= limit)):
             return "failed"
-        return None
+        return "too long" if self._too_long() else None
+
+    def _too_long(self) -> bool:
+        """Whether what is left takes longer than `longest_s`, asked once, when the first points' time is known."""
+        progress = self.progress
+        few = progress.computed < progress.slots * (1 if progress.wall_s > JUDGED_S else JUDGED_POINTS)
+        if self.longest_s is None or self._judged or few:
+            return False
+        self._judged = True
+        return progress.left_s > self.longest_s
 
     def _land(self) -> None:
         """Give what is in flight a moment to end; points that take longer are left for the next time."""

@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ class RunFolder:
             except OSError as error:
                 if made:
                     self._leave()
-                raise _storage_error(self.path, error) from error
+                raise storage_error(self.path, error.strerror or error) from error
             taken = False
             try:
                 if not _flock(number):
@@ -125,6 +125,23 @@ class RunFolder:
             if taken:
                 return made, number
         raise StorageError(f"{self.lock_file} cannot be made. Give this run another name: --name {self.name}-2")
+
+    def watch(self) -> Callable[[], None]:
+        """A check that the ledger is still the one that is there now; it raises StorageError when not."""
+        before = self.ledger.stat()
+
+        def check() -> None:
+            try:
+                same = os.path.samestat(before, self.ledger.stat())
+            except OSError:
+                same = False
+            if not same:
+                raise StorageError(
+                    f"{self.path} was removed while the sweep ran, and with it what was computed. The same command "
+                    "starts anew."
+                )
+
+        return check
 
     def _sign(self, number: int) -> None:
         """Say in the lock file whose it is."""
@@ -183,9 +200,10 @@ def _stands_at(number: int, path: Path) -> bool:
         return False
 
 
-def _storage_error(path: Path, error: OSError) -> StorageError:
+def storage_error(path: Path, reason: object) -> StorageError:
+    """What to say when something below `path` cannot be written."""
     return StorageError(
-        f"{path} cannot be written: {error.strerror or error}. What was committed to a ledger is safe: make room on "
+        f"{path} cannot be written: {reason}. What was committed to a ledger is safe: make room on "
         "the disk, or repair its rights, then give the same command again."
     )
 
@@ -196,7 +214,7 @@ def storing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _storage_error(path, error) from error
+        raise storage_error(path, error.strerror or error) from error
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -208,7 +226,7 @@ def write_whole(path: Path, text: str) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     with storing(path):
         try:
-            aside.write_text(text)
+            aside.write_text(text, encoding="utf-8")
             aside.replace(path)
         finally:
             with contextlib.suppress(OSError):
@@ -218,7 +236,7 @@ def write_whole(path: Path, text: str) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a run's folder; empty when the file is not there or not whole."""
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}

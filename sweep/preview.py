@@ -9,21 +9,26 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from grid.errors import UsageError
+from grid.errors import SweepfleetError, UsageError
 from grid.space import Point, Space
 from grid.sweep import Sweep
 from sweep.folder import RunFolder
 from sweep.ledger import Ledger
 from sweep.progress import duration
-from sweep.text import params_text
+from sweep.text import YEAR_S, duration_each, params_text, years
 from worker.context import Context
 from worker.modules import aside
 from worker.surroundings import start_folder, starting_in
 from worker.target import find
-from worker.writer import metrics_of
+from worker.writer import describe, metrics_of
 
 SHOWN = 5
+MANY_POINTS = 10**8  # more are seldom meant
 SEARCHED = 100_000  # indexes, replicates aside
+
+
+class PointFailedError(SweepfleetError):
+    """A point that was tried here failed; the text is the user's traceback."""
 
 
 def preview(
@@ -58,11 +63,13 @@ def preview(
         yield f"  None is among the first {searched(space):,} of {space.size:,} indexes; no more were looked at."
     elif count.points > len(first):
         yield "  ..."
-    done, mean_s = _known(RunFolder(runs / sweep.name), sweep)
+    done, mean_s = known(RunFolder(runs / sweep.name), sweep)
     left = max(0, count.points - done)
     if done:
         yield f"{done:,} have ended in {runs / sweep.name}; {left:,} are left."
-    if mean_s is None:
+    if not left:
+        yield "Nothing is left to run."
+    elif mean_s is None:
         hint = f" Try one: --test-point {first[0].index}" if first else ""
         yield f"Time: unknown until a point has run.{hint}"
     else:
@@ -74,6 +81,26 @@ def preview(
             yield cost(left * mean_s, left)
     for warning in sweep.warnings:
         yield f"Note: {warning}"
+
+
+def too_large(sweep: Sweep, *, runs: Path, slots: Callable[[], int]) -> str | None:
+    """Why this sweep may be larger than was meant: very many points, or years of them; None when it is not.
+
+    Args:
+        sweep: the grid.
+        runs: the folder of all runs: how long a point takes is known from those that the run already has.
+        slots: how many points run at once.
+    """
+    count = Space(sweep.plan).count()
+    done, mean_s = known(RunFolder(runs / sweep.name), sweep)
+    left = max(0, count.points - done)
+    about = "" if count.exact else "About "
+    if mean_s is not None and left * mean_s > YEAR_S and left * mean_s / slots() > YEAR_S:
+        return (
+            f"{about}{left:,} points are left, which take {years(left * mean_s / slots())} on {slots()} slots "
+            f"({duration_each(mean_s)} a point, the mean of those that have run)."
+        )
+    return f"{about}{left:,} points are left to run." if left > MANY_POINTS else None
 
 
 def first_points(space: Space) -> Iterator[Point]:
@@ -89,15 +116,7 @@ def searched(space: Space, start: int = 0) -> int:
     return min(space.size, start + SEARCHED * space.plan.replicates)
 
 
-def duration_each(seconds: float) -> str:
-    """A point's duration as a person reads it."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} µs"
-
-
-def _known(folder: RunFolder, sweep: Sweep) -> tuple[int, float | None]:
+def known(folder: RunFolder, sweep: Sweep) -> tuple[int, float | None]:
     """How many of the sweep's points have ended, and the mean duration of those that finished."""
     if not folder.ledger.exists():
         return 0, None
@@ -115,7 +134,7 @@ def run_one(sweep: Sweep, context: Context, *, index: int) -> Iterator[str]:
 
     Raises:
         UsageError: there is no such point, or the target is refused.
-        Exception: whatever the target raises, with its traceback.
+        PointFailedError: the target raised an error, or returned what is no result.
     """
     space = Space(sweep.plan)
     try:
@@ -131,6 +150,11 @@ def run_one(sweep: Sweep, context: Context, *, index: int) -> Iterator[str]:
         compute = find(context, space)
         yield f"point {point.index}  {point.id}  seed {point.seed}  {_params(point)}"
         begin_s = time.perf_counter()
-        value = compute(point)
+        try:
+            metrics = metrics_of(compute(point), metric=context.metric)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise PointFailedError(describe(error)) from error  # sys.exit() too, as in a sweep
         spent_s = time.perf_counter() - begin_s
-    yield f"result {json.dumps(metrics_of(value, metric=context.metric))}  in {duration_each(spent_s)}"
+    yield f"result {json.dumps(metrics)}  in {duration_each(spent_s)}"

@@ -45,6 +45,7 @@ class Request:
     artifacts: Path | None = None  # where points write on the scheduler's workers; None: nothing of it is kept
     artifacts_url: str | None = None  # s3://bucket/prefix, to which the workers bring it
     spent: Callable[[], bool] = lambda: False  # whether it has cost what it may
+    longest_s: float | None = None  # what is left may take so long at the first points' time; None: any time
 
 
 def context_of(sweep: Sweep, *, root: Path, artifacts: Path | None, artifacts_url: str | None = None) -> Context:
@@ -86,7 +87,7 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
     Raises:
         UsageError: nothing was run: there are no points, the target is refused, the ledger cannot be read, another
             process writes.
-        StorageError: the ledger could not be written any more; what was committed is kept.
+        StorageError: the ledger could not be written any more; what was committed is kept. Or it was removed.
         ClusterError: the cluster went away; likewise.
     """
     space = Space(sweep.plan)
@@ -191,6 +192,12 @@ def _drive(
             done=done,
             failed=0 if request.retry_failed else failed,
         )
+        still_there = folder.watch()
+
+        def stopped() -> Stop | None:
+            still_there()
+            return "interrupted" if interrupted else "budget" if request.spent() else None
+
         driver = Driver(
             space=space,
             ledger=ledger,
@@ -202,10 +209,13 @@ def _drive(
             git_commit=ran.commit_mark,
             env_hash=ran.lock_hash,
             show=observer.update,
-            stopped=lambda: "interrupted" if interrupted else "budget" if request.spent() else None,
+            stopped=stopped,
+            longest_s=request.longest_s,
         )
         with observer.running():
-            return driver.run(), progress
+            stop = driver.run()
+        still_there()
+        return stop, progress
 
 
 @contextlib.contextmanager

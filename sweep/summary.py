@@ -17,6 +17,7 @@ from grid.sweep import Metric
 from sweep.causes import failure_groups
 from sweep.driver import Progress, Stop
 from sweep.ledger import Ledger
+from sweep.text import duration_each, years
 
 MAX_FAILURE_KINDS = 20  # told apart
 State = Literal["done", "failed", "stopped", "interrupted"]
@@ -161,6 +162,12 @@ def _notes(facts: Facts, ledger: Ledger, *, best: bool) -> list[str]:
             "The sweep has cost its budget, and was stopped. What is done is kept; the same command goes on, with as "
             "much again. For more at once: execution.max_cost in the grid; or, where the stack allows less, pulumi "
             "config set budgetUsd, then inv up"
+        )
+    if facts.stop == "too long" and (progress := facts.progress):
+        notes.append(
+            f"The first points took {duration_each(progress.mean_s)} each; the {progress.left:,} that are left would "
+            f"take {years(progress.left_s)} on {progress.slots} slots. So the sweep stopped. To run them, give "
+            "the same command with --yes."
         )
     commits = ledger.commits()
     if len(commits) > 1:

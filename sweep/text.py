@@ -13,6 +13,7 @@ from rich.cells import cell_len, set_cell_size
 from grid.errors import printable
 
 CUT = "…"
+YEAR_S = 365.25 * 86400
 
 
 def value_text(value: Any, *, digits: int | None = None) -> str:
@@ -41,6 +42,19 @@ def cut(text: str, width: int | None) -> str:
     if width is None or cell_len(text) <= width:
         return text
     return set_cell_size(text, max(0, width - 1)).rstrip() + CUT
+
+
+def duration_each(seconds: float) -> str:
+    """A point's duration as a person reads it."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def years(seconds: float) -> str:
+    """A long time, about."""
+    return f"about {seconds / YEAR_S:,.1f} years"
 
 
 def terminal_width() -> int | None:

@@ -23,13 +23,16 @@ from tasks.operations import (
 from tasks.parser import install
 from tasks.project import bench, check, rehearsal
 from tasks.results import report, results, runs
+from tasks.streams import speak_any_encoding
 from tasks.sweeps import sweep
+from tasks.version import version
 
+speak_any_encoding()
 ns = Collection(
     *(sweep, results, report, runs),
     *(up, preview_, down, outputs, doctor, audit, allow_me),
     *(push, releases, start, scale, stop, status, attach, cancel, logs, ssh, run, dashboard),
-    *(check, bench, rehearsal),
+    *(check, bench, rehearsal, version),
     ci=ci.ns,
 )
 ns.configure({"runs": "runs", "checkip": "https://checkip.amazonaws.com"})

@@ -56,6 +56,28 @@ def speaking(body: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+def ask_to_go_on(concern: str | None, *, yes: bool, instead: str) -> None:
+    """Have the user confirm what may not be meant.
+
+    Args:
+        concern: a sentence that says what; None: nothing.
+        yes: confirmed already.
+        instead: what to type to find out more.
+
+    Raises:
+        UsageError: nobody is there to be asked.
+        Exit: the answer was no.
+    """
+    from grid.errors import UsageError
+
+    if concern is None or yes:
+        return
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(f"{concern} To run them, add --yes. {instead}")
+    if input(f"{concern} Run them? [y/N] ").strip().lower() not in {"y", "yes"}:
+        raise Exit(f"Nothing was run. {instead}", 2)
+
+
 def runs_folder(c: Context) -> Path:
     """The folder of all runs: `INVOKE_RUNS`, or runs/ in the project."""
     return (ROOT / str(c.config.runs)).absolute()

@@ -59,7 +59,8 @@ class _Machine(ParseMachine):
     def _is_known(self, token: str) -> bool:
         """Whether invoke knows what this word is."""
         context = self.context
-        is_task = token in self.contexts and f"--{token}" not in context.flags and not self._is_free(token)
+        is_flag = context.name is not None and f"--{token}" in context.flags
+        is_task = token in self.contexts and not is_flag and not self._is_free(token)
         return (
             token in context.flags
             or token in context.inverse_flags

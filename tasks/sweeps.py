@@ -14,8 +14,9 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from tasks.front import BORN_S, ROOT, integer, open_fleet, runs_folder, shown, speaking
+from tasks.front import BORN_S, ROOT, ask_to_go_on, integer, open_fleet, runs_folder, shown, speaking
 
+SEE_FIRST = "To see how many, how long and how dear first: --preview"
 NO_SUMMARY = "--json prints the summary of a run; --preview and --test-point run none. Leave one out."
 
 
@@ -34,6 +35,7 @@ NO_SUMMARY = "--json prints the summary of a run; --preview and --test-point run
         "local": "on this machine, though a cluster is up",
         "stack": "on this stack's cluster; by default the one that is up, or this machine",
         "detach": "on a cluster: do not wait for the end; inv attach watches it",
+        "yes": "do not ask whether more than 10^8 points, or more than a year of them, are meant",
     },
 )
 @speaking
@@ -52,6 +54,7 @@ def sweep(
     local: bool = False,
     stack: str = "",
     detach: bool = False,
+    yes: bool = False,
 ) -> None:
     """Run a grid's points, on the cluster that is up or on this machine's cores; what is done is not run again."""
     from fleet.folder import stacks_up
@@ -60,9 +63,9 @@ def sweep(
     from grid.space import Space
     from sweep import preview as previews
     from sweep.progress import observer
-    from sweep.run import Request, context_of, run_sweep, slots_here
+    from sweep.run import Request, run_sweep, slots_here
     from sweep.say import ending
-    from sweep.text import terminal_width
+    from sweep.text import YEAR_S, terminal_width
 
     if not grid:
         raise UsageError("Which sweep? Name its grid file, e.g. inv sweep examples/diabetes/grid.yaml")
@@ -71,7 +74,8 @@ def sweep(
         if preview:
             _preview_on_stack(c, checked, stack=stack, workers=workers, json=json)
             return
-        _on_stack(c, checked, stack=stack, workers=workers, retry_failed=retry_failed, detach=detach, json=json)
+        wishes: Any = {"workers": workers, "retry_failed": retry_failed, "detach": detach, "json": json, "yes": yes}
+        _on_stack(c, checked, stack=stack, **wishes)
         return
     if detach or stack:
         raise UsageError("--detach and --stack are for a cluster; --local and --test-point run here.")
@@ -85,11 +89,10 @@ def sweep(
             print(printable(line), flush=True)
         return
     if one is not None:
-        with tempfile.TemporaryDirectory() as artifacts:
-            context = context_of(checked, root=ROOT, artifacts=Path(artifacts))
-            for line in previews.run_one(checked, context, index=one):
-                print(printable(line), flush=True)
+        _test_point(checked, one)
         return
+    concern = previews.too_large(checked, runs=runs_folder(c), slots=lambda: slots)
+    ask_to_go_on(concern, yes=yes, instead=SEE_FIRST)
     request = Request(
         runs=runs_folder(c),
         root=ROOT,
@@ -97,6 +100,7 @@ def sweep(
         born_s=BORN_S,
         workers=slots,
         retry_failed=retry_failed,
+        longest_s=None if yes else YEAR_S,
     )
     show = observer(Space(checked.plan), checked.metric, quiet=json)
     folder = request.runs / checked.name
@@ -108,6 +112,21 @@ def sweep(
         print(printable("\n".join(ending(summary, folder=shown(folder), width=terminal_width()))))
     if code:
         raise Exit(code=code)
+
+
+def _test_point(checked: Any, index: int) -> None:
+    """Run one point in this process."""
+    from grid.errors import printable
+    from sweep.preview import PointFailedError, run_one
+    from sweep.run import context_of
+
+    with tempfile.TemporaryDirectory() as artifacts:
+        context = context_of(checked, root=ROOT, artifacts=Path(artifacts))
+        try:
+            for line in run_one(checked, context, index=index):
+                print(printable(line), flush=True)
+        except PointFailedError as error:
+            raise Exit(printable(str(error)), error.exit_code) from None
 
 
 def _most(workers: str) -> int | None:
@@ -122,9 +141,7 @@ def _most(workers: str) -> int | None:
 
 def _preview_on_stack(c: Context, checked: Any, *, stack: str, workers: str, json: bool) -> None:
     """What the sweep would take of a cluster."""
-    from fleet.estimate import capacity
     from fleet.on_stack import target_line
-    from fleet.runs import workers_wanted
     from grid.errors import UsageError, printable
     from sweep.preview import preview
 
@@ -133,25 +150,34 @@ def _preview_on_stack(c: Context, checked: Any, *, stack: str, workers: str, jso
     most = _most(workers)
     fleet = open_fleet(stack)
     print(target_line(fleet, checked.name), flush=True)
-    its = capacity(
+    its = _capacity(fleet, checked, most)
+    for line in preview(checked, runs=runs_folder(c), slots=its.slots, cost=its.line):
+        print(printable(line), flush=True)
+
+
+def _capacity(fleet: Any, checked: Any, most: int | None) -> Any:
+    """The slots that a sweep may have there, and what they cost."""
+    from fleet.estimate import capacity
+    from fleet.runs import workers_wanted
+
+    return capacity(
         fleet.outputs,
         fleet.cloud,
         checked.execution,
         count=workers_wanted(checked, workers=most, max_workers=fleet.outputs.max_workers),
         cache=fleet.folder.prices_file,
     )
-    for line in preview(checked, runs=runs_folder(c), slots=its.slots, cost=its.line):
-        print(printable(line), flush=True)
 
 
 def _on_stack(
-    c: Context, checked: Any, *, stack: str, workers: str, retry_failed: bool, detach: bool, json: bool
+    c: Context, checked: Any, *, stack: str, workers: str, retry_failed: bool, detach: bool, json: bool, yes: bool
 ) -> None:
     """The same on a cluster."""
     from fleet.fetch import check_place
     from fleet.on_stack import hand_over, target_line
     from grid.errors import UsageError
     from sweep.folder import RunFolder
+    from sweep.preview import too_large
 
     most = _most(workers)
     if json and detach:
@@ -160,6 +186,8 @@ def _on_stack(
     check_place(RunFolder(runs_folder(c) / checked.name), fleet.outputs)
     say = functools.partial(print, flush=True, file=sys.stderr if json else sys.stdout)
     say(target_line(fleet, checked.name))
+    concern = too_large(checked, runs=runs_folder(c), slots=lambda: _capacity(fleet, checked, most).slots)
+    ask_to_go_on(concern, yes=yes, instead=SEE_FIRST)
     command_line = shlex.join(["inv", *sys.argv[1:]])
     try:
         hand_over(fleet, checked, command_line=command_line, retry_failed=retry_failed, workers=most, say=say)
@@ -171,7 +199,7 @@ def _on_stack(
         ) from None
     if detach:
         name = checked.name
-        say(f"It goes on by itself. Watch it: inv attach --name {name} · stop it: inv cancel --name {name}")
+        say(f"Submitted. Watch: inv attach --name {name} · Cancel: inv cancel --name {name}")
         return
     watch_and_finish(c, fleet, checked.name, json=json)
 

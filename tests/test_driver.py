@@ -112,6 +112,7 @@ def drive(
     show: Callable[[Progress], None] = lambda _: None,
     stopped: Callable[[], Stop | None] = lambda: None,
     retry_failed: bool = False,
+    longest_s: float | None = None,
 ) -> tuple[Stop | None, Progress, Driver]:
     done, failed = ledger.counts()
     progress = Progress(
@@ -129,6 +130,7 @@ def drive(
         env_hash="env",
         show=show,
         stopped=stopped,
+        longest_s=longest_s,
     )
     return driver.run(), progress, driver
 
@@ -510,3 +512,33 @@ def test_a_cluster_without_slots_for_a_moment_goes_on() -> None:
     with ledger_of(here) as ledger:
         _, progress, _ = drive(FakeEngine(here, half, slots=0), ledger)
     assert (progress.done, progress.slots) == (5, 1)
+
+
+# ---- A sweep that takes too long.
+
+
+@pytest.mark.parametrize(("longest_s", "stops"), [(None, False), (1.0, False), (0.3, True)])
+def test_a_sweep_that_takes_too_long_by_its_first_points_stops_once_they_have_ended(
+    longest_s: float | None, *, stops: bool
+) -> None:
+    """A thousand points of a millisecond take half a second on two slots."""
+    engine = FakeEngine(space({"a": range(1000)}), half)
+    with ledger_of(engine.space) as ledger:
+        stop, progress, _ = drive(engine, ledger, Execution(bundle=1), longest_s=longest_s)
+        done = ledger.counts().done
+    assert stop == ("too long" if stops else None)
+    assert done == progress.done
+    if stops:
+        assert drivers.JUDGED_POINTS * 2 <= done < 100
+        assert progress.left_s == pytest.approx((1000 - done) * 0.001 / 2)
+    else:
+        assert done == 1000
+
+
+def test_long_points_are_judged_when_a_minute_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drivers, "JUDGED_S", 0.0)
+    engine = FakeEngine(space({"a": range(1000)}), half)
+    with ledger_of(engine.space) as ledger:
+        stop, progress, _ = drive(engine, ledger, Execution(bundle=1), longest_s=0.3)
+    assert stop == "too long"
+    assert progress.done < drivers.JUDGED_POINTS

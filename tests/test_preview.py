@@ -13,7 +13,7 @@ from grid.errors import UsageError
 from grid.load import loads
 from grid.space import Space
 from sweep.ledger import Ledger
-from sweep.preview import SEARCHED, first_points, preview, run_one, searched
+from sweep.preview import MANY_POINTS, SEARCHED, first_points, preview, run_one, searched, too_large
 from tests.support import batches, context, grid, space
 
 CUBE = {name: range(1000) for name in "abc"}
@@ -87,3 +87,35 @@ def test_a_point_that_is_left_out_names_the_next_only_where_it_is_near(tmp_path:
         with pytest.raises(UsageError) as caught:
             list(run_one(sweep, context(tmp_path, "def fit(a): return a"), index=3))
         assert str(caught.value) == f"--test-point 3: where, exclude or when leaves this one out.{hint}"
+
+
+def concern(text: str, folder: Path, *, mean_s: float | None = None, slots: int = 2) -> str | None:
+    sweep = loads(HEAD + text, source=folder / "grid.yaml")
+    if mean_s is not None:
+        here = Space(sweep.plan)
+        (folder / "runs" / "cube").mkdir(parents=True)
+        with contextlib.closing(Ledger(folder / "runs" / "cube" / "ledger.sqlite")) as ledger:
+            ledger.adopt(here)
+            ledger.record(batches([(here.point(0), 1.0)], duration_s=mean_s), git_commit=None, env_hash=None)
+    return too_large(sweep, runs=folder / "runs", slots=lambda: slots)
+
+
+MANY = "parameters: {a: {min: 1, max: 10000}, b: {min: 1, max: 10000}, c: [1, 2]}\n"
+SOME = "parameters: {a: {min: 1, max: 1000000}}\n"
+
+
+def test_so_many_points_are_asked_about(tmp_path: Path) -> None:
+    assert concern(MANY, tmp_path) == f"{2 * MANY_POINTS:,} points are left to run."
+    assert concern(MANY.replace(", c: [1, 2]", ""), tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("mean_s", "slots", "asked"), [(None, 2, False), (60.0, 2, False), (70.0, 2, True), (70.0, 3, False)]
+)
+def test_a_year_of_points_is_asked_about_once_a_points_time_is_known(
+    tmp_path: Path, mean_s: float | None, slots: int, *, asked: bool
+) -> None:
+    said = concern(SOME, tmp_path, mean_s=mean_s, slots=slots)
+    assert (said is not None) is asked
+    if said:
+        assert said.startswith("999,999 points are left, which take about 1.1 years on 2 slots (70 s a point")

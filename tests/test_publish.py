@@ -72,6 +72,36 @@ def test_files_that_cannot_be_written_are_an_error_with_a_remedy(tmp_path: Path)
     assert {path.name.partition("-")[0] for path in folder.path.iterdir()} == {"ledger.sqlite"}
 
 
+TABLES_FULL = """
+import resource, sys
+from pathlib import Path
+from grid.errors import SweepfleetError
+from sweep.folder import RunFolder
+from sweep.ledger import Ledger
+from sweep.publish import publish_from, space_of
+from sweep.summary import Facts
+folder = RunFolder(Path(sys.argv[1]))
+ledger = Ledger(folder.ledger, readonly=True)
+space = space_of(folder, ledger)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+try:
+    publish_from(ledger, space, folder, Facts(metric=None))
+except SweepfleetError as error:
+    sys.stderr.write(f"clear: {error}")
+"""
+
+
+@pytest.mark.parametrize("limit", [100, 1000, 10_000], ids=["tables", "footer", "report"])
+def test_a_disk_that_fills_up_while_tables_are_made_is_an_error_with_a_remedy(tmp_path: Path, limit: int) -> None:
+    """polars says it as a ComputeError, Python as an OSError."""
+    folder = one_row(tmp_path)
+    command = [sys.executable, "-c", TABLES_FULL, str(folder.path), str(limit)]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stderr
+    assert said.startswith(f"clear: {folder.path} cannot be written: File too large"), said
+    assert "make room" in said
+    assert "Traceback" not in said
+
+
 def test_a_process_apart_says_what_is_wrong_without_a_traceback(tmp_path: Path) -> None:
     folder = one_row(tmp_path)
     (folder.path / "results.parquet").mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -165,9 +166,8 @@ def test_one_point_can_be_tried_here(project: Project) -> None:
     assert not project.runs.exists()
     (project.path / "fit.py").write_text("def fit(a, b, seed):\n    raise RuntimeError('here')\n")
     failed = project.sweep("--test-point", "0", code=1)
-    assert "Traceback" in failed.stderr
-    assert "fit.py" in failed.stderr
-    assert "RuntimeError: here" in failed.stderr
+    frame = [f'  File "{project.path / "fit.py"}", line 2, in fit', "    raise RuntimeError('here')"]
+    assert failed.stderr.splitlines() == ["Traceback (most recent call last):", *frame, "RuntimeError: here"]
     assert "run from 0 to 39" in project.sweep("--test-point", "99", code=2).stderr
 
 
@@ -400,3 +400,55 @@ def test_a_run_that_was_begun_from_another_file_says_so(project: Project, tmp_pa
     copy.write(GRID, CODE.replace("(a - 2)", "(a - 3)"))
     answer = project.inv("sweep", "--grid", str(copy.grid), "--json")
     assert any(str(project.grid) in note for note in json.loads(answer.stdout)["notes"])
+
+
+def test_points_that_end_the_process_or_return_nothing_are_told_as_in_a_sweep(project: Project) -> None:
+    for body, said in (("raise SystemExit(3)", "SystemExit: 3"), ("pass", "BadResultError: returned None")):
+        (project.path / "fit.py").write_text(f"def fit(a, b, seed):\n    {body}\n")
+        failed = project.sweep("--test-point", "0", code=1)
+        assert said in failed.stderr
+        assert "worker/" not in failed.stderr
+
+
+def test_more_points_than_are_meant_are_refused_where_nobody_can_be_asked(project: Project) -> None:
+    values = f"[{', '.join(map(str, range(500)))}]"
+    project.write(f"run: fit:fit\nparameters:\n  a: {values}\n  b: {values}\n  c: {values}\n  d: {values}\n", CODE)
+    failed = project.sweep(code=2)
+    assert failed.stderr.startswith("error: 62,500,000,000 points are left to run. To run them, add --yes.")
+    assert not project.runs.exists()
+
+
+def test_a_run_folder_that_is_removed_while_points_run_is_one_clear_line(project: Project) -> None:
+    project.write("name: gone\nrun: fit:fit\nparameters:\n  a: {range: [0, 2000]}\n", SLOW)
+    process = project.start("sweep", "--grid", str(project.grid))
+    eventually(lambda: project.ledger("gone")[:1] > [(5,)], "some points end")
+    shutil.rmtree(project.runs / "gone", ignore_errors=True)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert err.startswith(f"error: {project.runs / 'gone'} was removed while the sweep ran")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
+    ids=["streams", "everything"],
+)
+def test_what_a_streams_encoding_lacks_is_spelled_out(
+    project: Project, encoding: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write(
+        "run: fit:fit\nparameters:\n  word: [ü, bad]\nmetric: {name: loss}\n",
+        "def fit(word):\n    if word == 'bad': raise ValueError('schön')\n    return {'loss': 1, 'µ': 'ß'}\n",
+    )
+    for name, value in encoding.items():
+        monkeypatch.setenv(name, value)
+    said = project.sweep(code=1).stdout
+    assert "Target: this machine" in said
+    assert "Best loss: 1 at word=\\xfc" in said
+    assert " - " in said
+    assert "sch\\xf6n" in said
+    assert "word=\\xfc" in project.sweep("--preview").stdout
+    assert "\\xdf" in project.inv("results").stdout
+    assert project.inv("runs").stdout
+    assert "ü" in (project.runs / project.path.name / "grid.yaml").read_text("utf-8")

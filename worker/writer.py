@@ -33,7 +33,8 @@ _INT64_MAX = (1 << 63) - 1
 MAX_METRICS = 4096
 MAX_NAME_CHARS = 200  # of an exception's type
 _NO_ID = bytes(8)
-_OUR_FOLDER = f"{os.path.dirname(__file__)}{os.sep}"  # noqa: PTH120 - as code objects write it
+_ROOMS = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - as code objects write it
+_OURS = tuple(os.path.join(_ROOMS, room, "") for room in ("grid", "worker", "sweep"))  # noqa: PTH118
 
 
 class BadResultError(Exception):
@@ -227,9 +228,9 @@ def _repr(value: Any) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """The traceback without this package's own frames, shortened in the middle if it is very long."""
+    """The traceback from the user's first frame on, shortened in the middle if it is very long."""
     frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OUR_FOLDER):
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OURS):
         frames = frames.tb_next
     if frames is None:
         text = f"{type(error).__name__}: {error}"

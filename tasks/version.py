@@ -1,0 +1,61 @@
+"""What runs here: the facts that a report of a problem needs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json as json_
+import platform
+import subprocess
+import tomllib
+from pathlib import Path
+
+from invoke.context import Context
+from invoke.tasks import task
+
+from tasks.front import ROOT, speaking
+
+GIT_DEADLINE_S = 10
+PACKAGES = ("dask", "distributed", "polars")
+
+
+@task(help={"json": "as one JSON object"})
+@speaking
+def version(c: Context, *, json: bool = False) -> None:
+    """Print the versions of sweepfleet, Python and dask, this checkout's commit, and the platform."""
+    found = versions(ROOT)
+    if json:
+        print(json_.dumps(found))
+        return
+    for name, value in found.items():
+        print(f"{name:<12} {value}")
+
+
+def versions(root: Path) -> dict[str, str]:
+    """What a project runs with; a commit only where `root` is in a Git repository. Imports none of it."""
+    found = {"sweepfleet": _own(root)}
+    if commit := _commit(root):
+        found["commit"] = commit
+    found["python"] = platform.python_version()
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found | {"platform": platform.platform()}
+
+
+def _own(root: Path) -> str:
+    try:
+        return importlib.metadata.version("sweepfleet")
+    except importlib.metadata.PackageNotFoundError:  # run from its files, as on a cluster
+        return str(tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"])
+
+
+def _commit(root: Path) -> str | None:
+    """The commit's hash, with `-dirty` when a tracked file is not as committed; None without Git or a repository."""
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=GIT_DEADLINE_S, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() or None
