@@ -11,9 +11,11 @@ from grid.laws import Law
 from grid.plan import Dimension, Value
 from grid.rules import Params, Rules
 
-Kind = Literal["int", "float", "bool", "str", "json"]
+# "wide" is a whole number that is no float, among the kinds of a name's values; a column's kind it is not.
+Kind = Literal["int", "float", "bool", "str", "json", "wide"]
 Keep = Callable[[Params], bool]  # whether a block's point is one of the sweep's, too
 
+_MAX_FLOAT_INT = 1 << 53  # up to here every whole number is a float
 _MAX_COLUMN_INT = 1 << 63  # larger whole numbers fit no integer column
 _GOLDEN = 0x9E3779B97F4A7C15  # SplitMix64's step
 _MASK64 = (1 << 64) - 1
@@ -141,7 +143,9 @@ class Axis:
     def kinds(self) -> dict[str, set[Kind]]:
         """The kinds of each name's values."""
         if self._numbers is not None:
-            return {self.names[0]: kinds_of(self._numbers)}
+            low, high = self._numbers
+            wide: set[Kind] = {"wide"} if max(-low, high) > _MAX_FLOAT_INT else set()  # some between are no floats
+            return {self.names[0]: kinds_of(self._numbers) | wide}
         return {name: kinds_of(row[column] for row in self._rows) for column, name in enumerate(self.names)}
 
     def values(self, name: str) -> set[str] | None:
@@ -171,11 +175,15 @@ def kinds_of(values: Iterable[Value]) -> set[Kind]:
         numbers = values if len(types) == 1 else [value for value in values if type(value) is int]
         if not -_MAX_COLUMN_INT <= min(numbers) <= max(numbers) < _MAX_COLUMN_INT:
             kinds.add("json")
+        elif any(abs(value) > _MAX_FLOAT_INT and int(float(value)) != value for value in numbers):
+            kinds.add("wide")
     return kinds
 
 
 def common_kind(kinds: set[Kind]) -> Kind:
-    """The one kind of column that holds all of these."""
+    """The one kind of column that holds all of these, with every digit."""
+    if "wide" in kinds and "float" not in kinds:
+        kinds = (kinds - {"wide"}) | {"int"}
     if len(kinds) == 1:
         return next(iter(kinds))
     return "float" if kinds == {"int", "float"} else "json"

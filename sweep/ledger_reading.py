@@ -201,6 +201,13 @@ class Reading:
             ):
                 yield metrics
 
+    def packed_metrics(self, schema: int, *, chunk: int) -> Iterator[list[bytes]]:
+        """The metrics that are packed in this way, `chunk` rows at a time."""
+        with self._storing():
+            found = self._db.execute("SELECT metrics FROM points WHERE schema = ?", (schema,))
+            while rows := found.fetchmany(chunk):
+                yield [row[0] for row in rows]
+
     def failures(self) -> Iterator[tuple[str, str | None, str | None]]:
         """Every failed point's id, and its error's type and text, in the grid's order."""
         with self._storing():

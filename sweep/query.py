@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -10,6 +12,7 @@ from grid.errors import UsageError
 from grid.expressions import Expression, ExpressionError
 from grid.space import Space
 from grid.sweep import Metric
+from sweep.columns import number, readers
 from sweep.ranking import rank
 
 PREFIXES = ("param.", "metric.")
@@ -33,7 +36,7 @@ def select(
     """
     table = pl.scan_parquet(path)
     columns = table.collect_schema().names()
-    kept = None if where is None else _holding(table, where, columns)
+    kept = None if where is None else _holding(table, where, columns, readers(path))
     if best is None:
         return (table if kept is None else table.filter(kept)).collect()
     if best < 1:
@@ -56,7 +59,7 @@ def _is_number(table: pl.LazyFrame, name: str) -> bool:
     return bool(table.select(pl.col(name).cast(pl.Float64, strict=False).is_not_null().any()).collect().item())
 
 
-def _holding(table: pl.LazyFrame, where: str, columns: list[str]) -> pl.Series:
+def _holding(table: pl.LazyFrame, where: str, columns: list[str], read: Mapping[str, Any]) -> pl.Series:
     """For every row, whether the condition holds."""
     names = _names(columns)
     try:
@@ -67,7 +70,18 @@ def _holding(table: pl.LazyFrame, where: str, columns: list[str]) -> pl.Series:
     if not used:
         return pl.Series([holds({})] * table.select(pl.len()).collect().item(), dtype=pl.Boolean)
     values = table.select([pl.col(names[name]).alias(name) for name in used]).collect()
-    return pl.Series([holds(row) for row in values.iter_rows(named=True)], dtype=pl.Boolean)
+    more = {name: read[names[name]] for name in used if names[name] in read}  # numbers and lists that are text there
+    return pl.Series([holds(_read(row, more)) for row in values.iter_rows(named=True)], dtype=pl.Boolean)
+
+
+def _read(row: dict[str, Any], readers: Mapping[str, Any]) -> dict[str, Any]:
+    return row | {name: read(row[name]) for name, read in readers.items()} if readers else row
+
+
+def json_rows(path: Path, rows: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    """Rows of a results file for JSON: metrics that the file holds as text to keep their digits are numbers."""
+    more = {name: read for name, read in readers(path).items() if read is number and name in rows.columns}
+    return (_read(row, more) for row in rows.iter_rows(named=True))
 
 
 def _names(columns: list[str]) -> dict[str, str]:

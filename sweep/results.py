@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -12,7 +13,8 @@ import numpy as np
 import polars as pl
 import psutil
 
-from grid.space import Kind, Space
+from grid.space import Space
+from sweep.columns import Seen, column, metadata
 from sweep.folder import RunFolder
 from sweep.ledger import Ledger
 from worker.records import Schema, Status
@@ -20,14 +22,7 @@ from worker.records import Schema, Status
 CHUNK = 1 << 16
 ASIDE = ".results."  # and a pid: where that process makes its tables
 STATUS_NAMES: dict[int, str | None] = {int(Status.DONE): "done", int(Status.FAILED): "failed"}
-TYPES: dict[str, pl.DataType] = {
-    "int": pl.Int64(),
-    "float": pl.Float64(),
-    "bool": pl.Boolean(),
-    "str": pl.String(),
-    "json": pl.String(),
-}
-SCHEMA_KINDS: dict[str, Kind] = {"d": "float", "q": "int", "?": "bool"}
+SCHEMA_KINDS = {"d": "float", "q": "int", "?": "bool"}
 
 
 def write_results(folder: RunFolder, ledger: Ledger, space: Space) -> None:
@@ -37,12 +32,16 @@ def write_results(folder: RunFolder, ledger: Ledger, space: Space) -> None:
     aside.mkdir()
     try:
         parts = []
-        for number, frame in enumerate(frames(ledger, space)):
+        made = Table(ledger, space)
+        for number, frame in enumerate(frames(ledger, made)):
             part = aside / f"{number:06}.parquet"
             frame.write_parquet(part, compression="lz4", statistics=False)
             parts.append(part)
-        table = pl.scan_parquet(parts) if parts else empty(ledger, space).lazy()
-        for write, path in ((table.sink_parquet, folder.parquet), (table.sink_csv, folder.csv)):
+        table = pl.scan_parquet(parts) if parts else made.frame([]).lazy()
+        for write, path in (
+            (functools.partial(table.sink_parquet, metadata=made.metadata()), folder.parquet),
+            (table.sink_csv, folder.csv),
+        ):
             whole = aside / path.name
             write(whole)
             whole.replace(path)
@@ -58,14 +57,8 @@ def _clear(folder: RunFolder) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def empty(ledger: Ledger, space: Space) -> pl.DataFrame:
-    """The table without rows."""
-    return _Table(ledger, space).frame([])
-
-
-def frames(ledger: Ledger, space: Space) -> Iterator[pl.DataFrame]:
+def frames(ledger: Ledger, table: Table) -> Iterator[pl.DataFrame]:
     """The rows in the grid's order, `CHUNK` at a time, all with the same columns and types."""
-    table = _Table(ledger, space)
     for rows in ledger.scan(chunk=CHUNK):
         yield table.frame(rows)
 
@@ -73,25 +66,28 @@ def frames(ledger: Ledger, space: Space) -> Iterator[pl.DataFrame]:
 def param_series(space: Space, columns: Mapping[str, list[Any]]) -> Iterator[pl.Series]:
     """The `param.*` columns of a table, from every parameter's values."""
     for name in space.names:
-        kind = space.kinds[name]
-        values = columns[name]
-        if kind == "json":
-            values = [None if value is None else json.dumps(value) for value in values]
-        elif kind == "float":
-            values = [None if value is None else float(value) for value in values]
-        yield pl.Series(f"param.{name}", values, TYPES[kind], strict=False)
+        yield column(f"param.{name}", columns[name], space.kinds[name])
 
 
-class _Table:
+class Table:
     """Columns and types of one run, and how ledger rows become them."""
 
     def __init__(self, ledger: Ledger, space: Space) -> None:
         self._space = space
         self._schemas = ledger.schemas_in_use()
         self._sources = ledger.sources()
-        self._metrics = _metric_kinds(self._schemas.values(), ledger)
+        self._seen = _metrics_seen(self._schemas, ledger)
+        self._metrics = {name: seen.kind for name, seen in self._seen.items()}
+
+    def metadata(self) -> dict[str, str]:
+        """What results.parquet says of its text columns."""
+        return metadata(
+            json_columns=[f"param.{name}" for name in self._space.names if self._space.kinds[name] == "json"],
+            number_columns=[f"metric.{name}" for name, seen in self._seen.items() if seen.numbers_in_text],
+        )
 
     def frame(self, rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
+        """Ledger rows as a table; without any, its columns."""
         columns: list[Any] = list(zip(*rows, strict=True)) if rows else [()] * 13
         (indexes, ids, seeds, statuses, attempts, losses, started, durations) = columns[:8]
         sources, schemas, metrics, error_types, errors = columns[8:]
@@ -134,13 +130,7 @@ class _Table:
             columns = self._mixed(schemas, payloads)
         for name, kind in self._metrics.items():
             values: Any = columns.get(name)
-            if values is None:
-                values = [None] * count
-            elif kind in ("str", "json") and not isinstance(values, np.ndarray):
-                values = [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
-            elif kind in ("str", "json"):
-                values = [json.dumps(value) for value in values.tolist()]
-            yield pl.Series(f"metric.{name}", values, strict=False).cast(TYPES[kind])
+            yield column(f"metric.{name}", [None] * count if values is None else values, kind)
 
     def _mixed(self, schemas: list[int | None], payloads: list[bytes | None]) -> dict[str, Any]:
         columns: dict[str, list[Any]] = {name: [None] * len(schemas) for name in self._metrics}
@@ -149,10 +139,7 @@ class _Table:
                 found = json.loads(payload) if number is None else self._schemas[number].unpack(payload)
                 for name, value in found.items():
                     columns[name][place] = value
-        return {
-            name: [None if v is None else float(v) for v in values] if self._metrics[name] == "float" else values
-            for name, values in columns.items()
-        }
+        return columns
 
 
 def _named(name: str, numbers: pl.Series, names: Mapping[int, str | None]) -> pl.Series:
@@ -172,29 +159,19 @@ def _unpacked(schema: Schema, payload: bytes) -> dict[str, np.ndarray[Any, Any]]
     return columns
 
 
-def _metric_kinds(schemas: Any, ledger: Ledger) -> dict[str, Kind]:
-    """Every metric's column kind: what all its values fit."""
-    seen: dict[str, set[Kind]] = {}
-    for schema in schemas:
+def _metrics_seen(schemas: Mapping[int, Schema], ledger: Ledger) -> dict[str, Seen]:
+    """What kinds of value every metric has."""
+    seen: dict[str, Seen] = {}
+    for schema in schemas.values():
         for name, code in zip(schema.names, schema.kinds, strict=True):
-            seen.setdefault(name, set()).add(SCHEMA_KINDS[code])
+            seen.setdefault(name, Seen()).kinds.add(SCHEMA_KINDS[code])
     for payload in ledger.text_metrics():
         for name, value in json.loads(payload).items():
-            kinds = seen.setdefault(name, set())
-            if value is not None:
-                kinds.add(_kind(value))
-    return {name: _join(kinds) for name, kinds in seen.items()}
-
-
-def _kind(value: Any) -> Kind:
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, int):
-        return "int"
-    return "float" if isinstance(value, float) else "str"
-
-
-def _join(kinds: set[Kind]) -> Kind:
-    if len(kinds) <= 1:
-        return next(iter(kinds), "float")
-    return "str" if "str" in kinds or "json" in kinds else "float"  # true is 1.0 beside numbers
+            seen.setdefault(name, Seen()).add(value)
+    for number, schema in schemas.items():
+        asking = [n for n, c in zip(schema.names, schema.kinds, strict=True) if c == "q" and seen[n].asks_for_ints]
+        for payloads in ledger.packed_metrics(number, chunk=CHUNK) if asking else ():
+            columns = _unpacked(schema, b"".join(payloads))
+            for name in asking:
+                seen[name].add_ints(columns[name])
+    return seen

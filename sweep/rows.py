@@ -95,7 +95,7 @@ class Rows:
             for row in table:
                 at = int(row["offset"])
                 value = json.loads(self.heap[at : at + int(row["length"])]).get(metric)
-                found.append(float(value) if isinstance(value, int | float) else np.nan)
+                found.append(_as_float(value))
             return np.array(found)
         schema = self.schemas[number]
         if metric not in schema.names:
@@ -119,3 +119,12 @@ def rows_of(packet: Packet) -> Iterator[Rows]:
 
 def _table(segment: Segment) -> np.ndarray[Any, np.dtype[np.void]]:
     return np.frombuffer(segment.records, RECORD_TYPE)
+
+
+def _as_float(value: Any) -> float:
+    if not isinstance(value, int | float):
+        return np.nan
+    try:
+        return float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return np.inf if value > 0 else -np.inf

@@ -36,7 +36,7 @@ def results(
     """Show a run's rows, and where their tables are."""
     if fetch or stack:
         name = _fetch(c, stack=stack, name=name)
-    from sweep.query import select
+    from sweep.query import json_rows, select
     from sweep.runs import find, metric_of, planned, refresh
     from sweep.tables import results_table
     from sweep.text import terminal_width
@@ -47,7 +47,7 @@ def results(
     space = planned(folder) if top and metric else None
     rows = select(folder.parquet, where=where or None, best=top, metric=metric, space=space)
     if json:
-        for row in rows.iter_rows(named=True):
+        for row in json_rows(folder.parquet, rows):
             print(json_.dumps(row))
         return
     print("\n".join(results_table(rows, width=terminal_width())))

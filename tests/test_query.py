@@ -10,8 +10,13 @@ import polars as pl
 import pytest
 
 from grid.errors import UsageError
+from grid.space import Space
 from grid.sweep import Metric
-from sweep.query import select
+from sweep.folder import RunFolder
+from sweep.ledger import Ledger
+from sweep.query import json_rows, select
+from sweep.results import write_results
+from tests.support import batches, space
 
 NAN, INF = math.nan, math.inf
 
@@ -135,3 +140,60 @@ def test_best_needs_a_metric_that_is_there_and_a_number(tmp_path: Path) -> None:
         assert "m, t" in str(error.value)
     with pytest.raises(UsageError, match="1 or more"):
         select(path, where=None, best=0, metric=Metric("m"))
+
+
+@pytest.mark.parametrize(
+    ("where", "right"),
+    [
+        ("n > 1152921504606846976", [0, 2]),
+        ("n == 9007199254740993", [1]),
+        ("n < 18446744073709551617", [1, 3]),
+        ("n == 18446744073709551617", [0]),
+        ("n == 0.5", [3]),
+        ("metric.n > 18446744073709551617", [2]),
+        ("mixed == 'diverged'", [1]),
+        ("mixed > 18446744073709551616", [0]),
+        ("mixed == True", [2]),
+        ("a > 9223372036854775808", [1, 2]),
+        ("a == 'x'", [3]),
+        ("a == 1", [0]),
+    ],
+)
+def test_numbers_that_a_table_keeps_as_text_are_compared_as_numbers(
+    tmp_path: Path, where: str, right: list[int]
+) -> None:
+    """Integers with all their digits, beside floats and beside words, in metrics and parameters."""
+    values: list[Any] = [2**64 + 1, 2**53 + 1, 2**70, 0.5]
+    mixed: list[Any] = [2**64 + 1, "diverged", True, None]
+    here = space({"a": [1, 2**63 + 1, 2**64, "x"]})
+    folder = run_of(tmp_path, here, [{"n": n, "mixed": m} for n, m in zip(values, mixed, strict=True)])
+    found = select(folder.parquet, where=where, best=None, metric=None)
+    assert found["point_id"].to_list() == [here.point(index).id for index in right]
+
+
+def test_json_rows_have_every_digit_as_a_number(tmp_path: Path) -> None:
+    here = space({"a": [1, 2]})
+    folder = run_of(tmp_path, here, [{"n": 2**64 + 1, "t": "7"}, {"n": 0.5, "t": "x"}])
+    rows = list(json_rows(folder.parquet, pl.read_parquet(folder.parquet)))
+    assert [(row["metric.n"], row["metric.t"]) for row in rows] == [(2**64 + 1, "7"), (0.5, "x")]
+
+
+@pytest.mark.parametrize(("goal", "right"), [("minimize", [3]), ("maximize", [2])])
+def test_the_best_of_numbers_kept_as_text_is_found(tmp_path: Path, goal: Any, right: list[int]) -> None:
+    here = space({"a": range(4)})
+    folder = run_of(tmp_path, here, [{"n": n} for n in (2**64 + 1, 10, 2**70, 9.5)])
+    found = select(folder.parquet, where=None, best=1, metric=Metric("n", goal))  # as text, 9.5 would be the greatest
+    assert found["point_id"].to_list() == [here.point(index).id for index in right]
+
+
+def run_of(path: Path, here: Space, outcomes: list[Any]) -> RunFolder:
+    """A run's folder with its table, after the first points returned these."""
+    folder = RunFolder(path)
+    ledger = Ledger(folder.ledger)
+    ledger.adopt(here)
+    ledger.record(
+        batches(list(zip(here.points(0, here.size), outcomes, strict=True))), git_commit=None, env_hash=None
+    )
+    write_results(folder, ledger, here)
+    ledger.close()
+    return folder

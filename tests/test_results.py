@@ -126,12 +126,24 @@ def test_floats_survive_bit_for_bit(folder: RunFolder, *, mixed: bool) -> None:
     [
         ([1, 2, -(2**63) + 1], pl.Int64, [1, 2, -(2**63) + 1]),
         ([1, 2.5, None], pl.Float64, [1.0, 2.5, None]),
-        ([2**63 - 1, 2**63], pl.Float64, [float(2**63), float(2**63)]),
+        ([2**63 - 1, 2**63], pl.String, [str(2**63 - 1), str(2**63)]),
+        ([2**53 + 1, -(2**63)], pl.Int64, [2**53 + 1, -(2**63)]),
+        ([2**53, 0.5], pl.Float64, [2.0**53, 0.5]),
+        ([2**60, 0.5, True], pl.Float64, [2.0**60, 0.5, 1.0]),
+        ([2**53 + 1, 0.5, math.nan, None], pl.String, ["9007199254740993", "0.5", "NaN", None]),
+        ([-(2**53) - 1, 1e300, True], pl.String, ["-9007199254740993", "1e+300", "1"]),
+        ([2**70, 0.5], pl.Float64, [2.0**70, 0.5]),
+        ([2**64 + 1, 0.5], pl.String, [str(2**64 + 1), "0.5"]),
+        ([2**64 + 1, True, False], pl.String, [str(2**64 + 1), "1", "0"]),
+        ([-(2**70)], pl.String, [str(-(2**70))]),
+        ([2**64 + 1, "diverged", True, 2**53 + 1], pl.String, [str(2**64 + 1), "diverged", "true", str(2**53 + 1)]),
+        ([10**3999, 1], pl.String, [str(10**3999), "1"]),
+        ([2**53 + 1, True], pl.Int64, [2**53 + 1, 1]),
         ([True, False, None], pl.Boolean, [True, False, None]),
         (["a", "", None], pl.String, ["a", "", None]),
         ([None, None], pl.Float64, [None, None]),
         ([1, "a", None, 0.5, True], pl.String, ["1", "a", None, "0.5", "true"]),
-        ([True, 1], pl.Float64, [1.0, 1.0]),
+        ([True, 1], pl.Int64, [1, 1]),
         ([True, 0.5], pl.Float64, [1.0, 0.5]),
     ],
     ids=repr,
@@ -145,6 +157,10 @@ def test_a_metrics_column_is_of_the_kind_that_all_its_values_fit(
     here = space({"a": range(len(values))})
     found = table(folder, here, {index: {"m": value} for index, value in enumerate(values)})["metric.m"]
     assert (found.dtype, found.to_list()) == (dtype, column)
+    with folder.csv.open(newline="") as file:
+        cells = [row["metric.m"] for row in csv.DictReader(file)]
+    if dtype in (pl.Int64, pl.String):
+        assert cells == ["" if value is None else str(value) for value in column]
 
 
 @pytest.mark.parametrize(
@@ -159,6 +175,11 @@ def test_a_metrics_column_is_of_the_kind_that_all_its_values_fit(
         ([[1, 2], {"k": [None]}], pl.String, ["[1, 2]", '{"k": [null]}']),
         ([1, "a", None], pl.String, ["1", '"a"', None]),
         ([2**70, 1], pl.String, [str(2**70), "1"]),
+        ([2**53 + 1, -(2**63)], pl.Int64, [2**53 + 1, -(2**63)]),
+        ([2**53 + 1, 0.5], pl.String, [str(2**53 + 1), "0.5"]),
+        ([2**60, 0.5], pl.Float64, [2.0**60, 0.5]),
+        ([2**64 + 1, 0.5, True], pl.String, [str(2**64 + 1), "0.5", "true"]),
+        ([-(2**70), "a"], pl.String, [str(-(2**70)), '"a"']),
     ],
     ids=repr,
 )
@@ -212,8 +233,9 @@ def test_every_row_is_where_it_belongs(
         if outcomes:
             pairs = [(here.point(index), outcome) for index, outcome in outcomes.items()]
             ledger.record(batches(pairs), git_commit=None, env_hash=None)
-        found = list(results.frames(ledger, here))
-        rows = pl.concat(found) if found else results.empty(ledger, here)
+        made = results.Table(ledger, here)
+        found = list(results.frames(ledger, made))
+        rows = pl.concat(found) if found else made.frame([])
     assert rows["point_id"].to_list() == [here.point(index).id for index in ended]
     assert rows["replicate"].to_list() == [here.point(index).replicate for index in ended]
     for name in here.names:
@@ -336,7 +358,7 @@ def test_tables_are_of_one_moment_while_a_sweep_writes(folder: RunFolder) -> Non
     here = space({"a": range(3)})
     table(folder, here, {0: {"m": 1}})
     with ledger_of(folder, here) as writer, contextlib.closing(Ledger(folder.ledger, readonly=True)) as reader:
-        frames = results.frames(reader, here)
+        frames = results.frames(reader, results.Table(reader, here))
         late = batches([(here.point(1), {"n": 0.5})], worker="new/1")
         writer.record(late, git_commit="b", env_hash=None)
         found = pl.concat(frames)

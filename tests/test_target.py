@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from grid.space import Space
 from grid.sweep import Target
 from tests.support import context, dimension, grid
 from worker.context import Context
-from worker.target import CommandFailedError, find, last_json
+from worker.target import CommandFailedError, find
 
 
 def called(folder: Path, code: str, plan: Plan, index: int = 0, **limits: Any) -> Any:
@@ -226,20 +225,15 @@ def test_a_command_may_print_a_great_deal(tmp_path: Path) -> None:
     assert len(command(tmp_path, sys.executable, "talk.py")) == 4000
 
 
-@pytest.mark.parametrize(
-    ("stdout", "value"),
-    [
-        ('{"a": 1}\n', {"a": 1}),
-        ('{"a": 1}\nlater words\n', {"a": 1}),
-        ('{"a": 1}\n{"a": 2}\r\n', {"a": 2}),
-        ("3.5", 3.5),
-        ("NaN", float("nan")),
-        ('{"a": 1}\ntrue\n"text"\n[1]\nnull\n', {"a": 1}),
-        ('{"a": "\u2028"}\n', {"a": "\u2028"}),
-    ],
-)
-def test_the_last_line_that_is_an_object_or_a_number_is_the_result(stdout: str, value: Any) -> None:
-    assert json.dumps(last_json(stdout)) == json.dumps(value)
+def test_async_functions_are_run_to_their_end(tmp_path: Path) -> None:
+    """An `async def`, a partial of one, and an object whose call is one: the result is what they return."""
+    for code in (
+        "import asyncio\nasync def fit(a):\n    await asyncio.sleep(0)\n    return {'a': a}\n",
+        "import functools\nasync def two(x, a): return {'a': a}\nfit = functools.partial(two, 3)\n",
+        "class Fit:\n    async def __call__(self, a): return {'a': a}\nfit = Fit()\n",
+    ):
+        sys.modules.pop("fit", None)
+        assert called(tmp_path, code, grid({"a": [7]})) == {"a": 7}
 
 
 def test_dotted_names_nest() -> None:

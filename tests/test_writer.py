@@ -8,7 +8,6 @@ import struct
 import sys
 from collections import OrderedDict
 from collections.abc import Iterator
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,8 @@ from worker.records import (
     Packet,
     Segment,
 )
-from worker.writer import ERROR_CHARS, MAX_METRICS, BadResultError, describe, metrics_of
+from worker.values import MAX_METRICS, BadResultError
+from worker.writer import ERROR_CHARS, describe, metrics_of
 
 POINT = space({"a": [1]}).point(0)
 RAW_ID = bytes.fromhex(POINT.id)
@@ -100,18 +100,18 @@ def test_beside_text_a_number_still_comes_back_bit_for_bit(memory: Memory, value
         (np.float16(0.5), 0.5),
         (np.int64(2**63 - 1), 2**63 - 1),
         (np.uint8(200), 200),
-        (np.uint64(2**64 - 1), float(2**64)),
+        (np.uint64(2**64 - 1), 2**64 - 1),
         (np.bool_(True), True),
         (np.array(2.5), 2.5),
         (np.array(7), 7),
         (np.str_("word"), "word"),
-        (2**63, 2.0**63),
-        (-(2**70), -(2.0**70)),
+        (2**63, 2**63),
+        (-(2**70) + 1, -(2**70) + 1),
     ],
     ids=repr,
 )
 def test_numbers_of_numpy_and_large_ints_become_plain_ones(memory: Memory, value: Any, plain: Any) -> None:
-    """NumPy's scalars and arrays of no dimension are numbers; an int past 64 bits becomes the nearest float."""
+    """NumPy's scalars and arrays of no dimension are numbers; an int past 64 bits keeps its digits."""
     assert bits(done(memory, {"x": value})["x"]) == bits(plain)
     assert bits(done(memory, {"x": value, "t": "text"})["x"]) == bits(plain)
 
@@ -138,19 +138,14 @@ def test_any_dict_will_do(memory: Memory) -> None:
         ([1, 2], "of type list"),
         (1j, "of type complex"),
         (np.zeros(3), "of type ndarray"),
-        ({"x": [1]}, "returned x = [1] of type list"),
-        ({"x": {"y": 1}}, "returned x = {'y': 1} of type dict"),
         ({"x": 1j}, "type complex"),
         ({"x": np.complex128(1j)}, "type complex"),
-        ({"x": Decimal(1)}, "type Decimal"),
-        ({"x": np.zeros(2)}, "type ndarray"),
         ({"x": np.longdouble(1)}, "type longdouble"),
         ({1: 2}, "the key 1: metrics have text for names"),
         ({("a", "b"): 2}, "the key ('a', 'b')"),
         ({"\ud800": 1}, "UTF-8 cannot write"),
-        ({"x": 10**400}, "an integer of 1329 bits"),
         ({"x": "y" * (MAX_PAYLOAD_BYTES + 1)}, "bytes of metrics; 1,048,576 is the most"),
-        ({f"m{number}": 1.0 for number in range(MAX_METRICS + 1)}, "returned 4,097 metrics; 4,096 is the most"),
+        ({f"m{number}": 1.0 for number in range(MAX_METRICS + 1)}, "returned more than 4,096 metrics"),
     ],
     ids=lambda value: repr(value)[:30] if not isinstance(value, str) else "",
 )

@@ -132,6 +132,8 @@ def _check(run: str, function: Callable[..., Any], *, names: Sequence[str]) -> t
 
 
 def _call(function: Callable[..., Any], wants: Sequence[str], *, dotted: bool, context: Context) -> Compute:
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
+        function = _to_its_end(function)
     seed, folder, project = (name in wants for name in GIVEN)
     if not (seed or folder or project or dotted):
         return lambda point: function(**point.params)
@@ -149,6 +151,16 @@ def _call(function: Callable[..., Any], wants: Sequence[str], *, dotted: bool, c
             return function(**keywords, artifact_dir=artifact_dir)
 
     return compute
+
+
+def _to_its_end(function: Callable[..., Any]) -> Callable[..., Any]:
+    """An `async def` as a function that runs it in an event loop of its own."""
+    import asyncio
+
+    def run(**keywords: Any) -> Any:
+        return asyncio.run(function(**keywords))
+
+    return run
 
 
 @contextlib.contextmanager
@@ -190,33 +202,36 @@ def _command(context: Context, names: Sequence[str]) -> Compute:
         env.setdefault("PYTHONUNBUFFERED", "1")  # a script that is ended by its timeout has said what it had to say
         to = None if context.log_bytes is None else sys.stderr.buffer
         try:
-            ended = piped.run(words, cwd=context.folder, env=env, out_bytes=OUT_BYTES, err_bytes=TAIL_BYTES, to=to)
+            ended = piped.run(
+                words, cwd=context.folder, env=env, out_bytes=OUT_BYTES + 1, err_bytes=TAIL_BYTES, to=to
+            )
         except OSError as error:
             raise CommandFailedError(f"cannot start {words[0]!r}: {error.strerror}") from None
         stderr = ended.stderr.decode(errors="replace")
         if ended.code != 0:
             how = f"exited with {ended.code}" if ended.code > 0 else f"was killed by signal {-ended.code}"
             raise CommandFailedError(f"{words[0]} {how}\n{stderr}".rstrip())
-        stdout = ended.stdout.decode(errors="replace")
-        return script.result(lambda: last_json(stdout, stderr=stderr))
+        return script.result(lambda: result_of(ended.stdout, stderr=stderr))
 
     return compute
 
 
-def last_json(stdout: str, *, stderr: str = "") -> Any:
-    """The last line of `stdout` that is JSON: an object of metrics or one number.
+def result_of(output: bytes, *, stderr: str = "") -> Any:
+    """The result that a command printed, from the last `OUT_BYTES` of it and one more where it printed more.
 
-    Raises CommandFailedError, with the last lines of both streams, when there is none.
+    Raises CommandFailedError, with the last lines of both streams.
     """
-    for line in reversed(stdout.split("\n")):  # and not at every character that Unicode calls a line's end
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(value, dict | int | float) and not isinstance(value, bool):
-            return value
-    seen = "\n".join(stdout.splitlines()[-5:])
-    raise CommandFailedError(
-        "printed no result: the last line of standard output that is a JSON object or number is taken.\n"
-        f"stdout ended with: {seen or '(nothing)'}\n{stderr}".rstrip()
-    )
+    from worker.printed import NoResultError, result
+
+    cut = len(output) > OUT_BYTES
+    stdout = output.decode(errors="replace")
+
+    try:
+        return result(stdout, cut=cut)
+    except NoResultError as error:
+        seen = "\n".join(stdout[-TAIL_BYTES:].splitlines()[-5:])
+        raise CommandFailedError(
+            f"printed no result: {error}.\nPrint one JSON object on a line of its own, such as "
+            f'{{"loss": 0.93}}; for one metric, a number as the last line.\n'
+            f"stdout ended with: {seen or '(nothing)'}\n{stderr}".rstrip()
+        ) from None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import reprlib
 import time
 import traceback
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
 from grid.space import Point
@@ -25,20 +25,14 @@ from worker.records import (
     Schema,
     Status,
     error_payload,
-    printable,
 )
+from worker.values import BadResultError, as_map, metrics, name_of
 
 ERROR_CHARS = 8000
-_INT64_MAX = (1 << 63) - 1
-MAX_METRICS = 4096
 MAX_NAME_CHARS = 200  # of an exception's type
 _NO_ID = bytes(8)
 _ROOMS = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - as code objects write it
 _OURS = tuple(os.path.join(_ROOMS, room, "") for room in ("grid", "worker", "sweep"))  # noqa: PTH118
-
-
-class BadResultError(Exception):
-    """A target returned something that is neither a number nor a dict of scalars."""
 
 
 class Writer:
@@ -105,126 +99,65 @@ class Writer:
 
     def _pack(self, value: Any) -> tuple[int, bytes]:
         if value.__class__ is not dict:
-            value = as_metrics(value, metric=self._metric)
-        values = value.values()
-        key = (*value, *map(type, values))
+            value = as_map(value, metric=self._metric)
+        items = value.values()
+        key = (*value, *map(type, items))
         known = self._schemas.get(key)
         if known is None:
             known = self._learn(key, value)
         schema, pack = known
         try:
-            return schema, pack(*values)
+            return schema, pack(*items)
         except Exception:  # noqa: BLE001 - an int past 64 bits, text that no JSON can carry: the slow way tells
             return TEXT_SCHEMA, _as_json(value)
 
     def _learn(self, key: tuple[Any, ...], value: dict[Any, Any]) -> tuple[int, Callable[..., bytes]]:
         """Choose how results of this shape are packed, and announce it when it is new."""
-        names = tuple(value)
-        if len(names) > MAX_METRICS:
-            raise BadResultError(f"returned {len(names):,} metrics; {MAX_METRICS:,} is the most.")
-        for name, item in value.items():
-            if not isinstance(name, str):
-                raise BadResultError(f"returned a dict with the key {_repr(name)}: metrics have text for names.")
-            if name != printable(name):
-                raise BadResultError(f"returned a metric named {_repr(name)}, which UTF-8 cannot write.")
-            if not _is_scalar(item):
-                raise BadResultError(
-                    f"returned {name} = {_repr(item)} of type {type(item).__name__}: a metric is one number, "
-                    "text, true, false or null. Write anything larger into artifact_dir."
-                )
+        keys = tuple(value)
+        metrics(value)  # refuses what has no form, and says why
         kinds = "".join(_kind(item) for item in value.values())
         number = len(self._schemas)
-        if len(kinds) != len(names) or number >= TEXT_SCHEMA:
+        if len(kinds) != len(keys) or number >= TEXT_SCHEMA:
 
             def as_text(*values: Any) -> bytes:
-                return _as_json(dict(zip(names, values, strict=True)))
+                return _as_json(dict(zip(keys, values, strict=True)))
 
             known = (TEXT_SCHEMA, as_text)
             if number < TEXT_SCHEMA:  # names that are different for every point would fill the memory
                 self._schemas[key] = known
         else:
-            schema = Schema(names, kinds)
+            schema = Schema(tuple(map(name_of, keys)), kinds)
             self._announce(number, schema)
             self._schemas[key] = known = (number, schema.packer.pack)
         return known
 
 
-def as_metrics(value: Any, *, metric: str) -> dict[Any, Any]:
-    """A returned mapping as a dict, and a single number as the metric it stands for.
-
-    Raises:
-        BadResultError: it is neither.
-    """
-    if isinstance(value, dict):
-        return dict(value)
-    if _is_scalar(value) and value is not None and not isinstance(value, str):
-        return {metric: value}
-    raise BadResultError(
-        f"returned {_repr(value)} of type {type(value).__name__}. Return a dict of numbers, or one number."
-    )
-
-
 def metrics_of(value: Any, *, metric: str) -> dict[str, Any]:
     """The metrics that a target's result stands for, as JSON can say them. Raises BadResultError."""
-    metrics: dict[str, Any] = json.loads(_as_json(as_metrics(value, metric=metric)))
-    return metrics
+    found: dict[str, Any] = json.loads(_as_json(as_map(value, metric=metric)))
+    return found
 
 
 def _kind(value: Any) -> str:
     """The struct code that every value of this type fits, or nothing."""
-    if type(value).__module__ == "numpy" and type(value).__name__ != "ndarray":
+    kind = type(value)
+    if kind.__module__ == "numpy" and kind.__name__ not in ("ndarray", "datetime64", "timedelta64"):
         value = value.item()
+    elif isinstance(value, Enum):
+        return ""  # its value may be of any type
     if isinstance(value, bool):
         return "?"
     return "q" if isinstance(value, int) else "d" if isinstance(value, float) else ""
 
 
-def _is_scalar(value: Any) -> bool:
-    return value is None or isinstance(value, bool | int | float | str) or _is_array_scalar(value)
-
-
-def _is_array_scalar(value: Any) -> bool:
-    """Whether this is one number of NumPy, PyTorch and their like: they all have `item` and no dimensions."""
-    return hasattr(value, "item") and getattr(value, "ndim", None) == 0
-
-
-def _as_json(metrics: dict[str, Any]) -> bytes:
-    plain = {name: _plain(name, value) for name, value in metrics.items()}
-    try:
-        data = json.dumps(plain).encode()
-    except (TypeError, ValueError) as error:
-        raise BadResultError(f"returned something that cannot be written down: {error}.") from None
+def _as_json(value: dict[Any, Any]) -> bytes:
+    data = json.dumps(metrics(value)).encode()
     if len(data) > MAX_PAYLOAD_BYTES:
         raise BadResultError(
             f"returned {len(data):,} bytes of metrics; {MAX_PAYLOAD_BYTES:,} is the most. "
             "Write anything larger into artifact_dir."
         )
     return data
-
-
-def _plain(name: str, value: Any) -> Any:
-    if _is_array_scalar(value):
-        value = value.item()
-    if isinstance(value, bool) or value is None or isinstance(value, str):
-        return printable(str(value)) if isinstance(value, str) else value
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, int):
-        return int(value) if abs(value) <= _INT64_MAX else _as_float(name, value)
-    raise BadResultError(f"returned {name} = {_repr(value)} of type {type(value).__name__}, which is no scalar.")
-
-
-def _as_float(name: str, value: int) -> float:
-    """An integer past 64 bits as the nearest float: no table format holds more."""
-    try:
-        return float(value)
-    except OverflowError:
-        raise BadResultError(f"returned {name} = an integer of {value.bit_length()} bits.") from None
-
-
-def _repr(value: Any) -> str:
-    """The beginning of a value's repr, without writing out all of a long list first."""
-    return reprlib.repr(value)[:80]
 
 
 def describe(error: BaseException) -> str:
