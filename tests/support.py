@@ -29,7 +29,9 @@ from worker.records import (
     Schema,
     Segment,
     Status,
+    drop,
 )
+from worker.runner import Runner
 from worker.writer import Writer
 
 DEADLINE_S = 120  # for a broken program to give up, not a measure of a good one
@@ -124,6 +126,17 @@ def outcomes_of(packet: Packet) -> list[tuple[int, Any]]:
             else:
                 found.append((record.point_index, segment.schemas[record.schema].unpack(payload)))
     return found
+
+
+def everything(runner: Runner) -> Packet:
+    """All that comes of a sweep's points; a runner gives back what it had no time for, and is asked again."""
+    whole, rest = Packet(runner.name), [(0, Space(runner.context.plan).size)]
+    while rest:
+        packet = Packet.from_bytes(runner.run(rest))
+        rest = drop(rest, packet.attempts)
+        whole.segments += packet.segments
+        whole.losses |= packet.losses
+    return whole
 
 
 def batches(

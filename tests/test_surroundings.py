@@ -18,31 +18,26 @@ from grid.space import Space
 from grid.sweep import Target
 from sweep.preview import run_one
 from tests.command import Project
-from tests.support import context, grid, outcomes_of
+from tests.support import context, everything, grid, outcomes_of
 from worker.context import Context
 from worker.modules import aside
-from worker.records import Packet, drop
+from worker.records import Packet
 from worker.runner import Runner
 from worker.surroundings import Surroundings
 
 
-def everything(wanted: Context) -> Packet:
+def packet_of(wanted: Context) -> Packet:
     """All that a runner makes of a context's points."""
     runner = Runner(wanted, name="host/0")
-    whole, rest = Packet("host/0"), [(0, Space(wanted.plan).size)]
     try:
-        while rest:
-            packet = Packet.from_bytes(runner.run(rest))
-            rest = drop(rest, packet.attempts)
-            whole.segments += packet.segments
+        return everything(runner)
     finally:
         runner.close()
-    return whole
 
 
 def computed(folder: Path, code: str, **limits: Any) -> list[Any]:
     """What three points return, one after the other."""
-    packet = everything(context(folder, code, grid({"a": range(3)}), **limits))
+    packet = packet_of(context(folder, code, grid({"a": range(3)}), **limits))
     return [outcome for _, outcome in outcomes_of(packet)]
 
 
@@ -187,7 +182,7 @@ def test_a_helper_may_have_the_name_of_a_package_of_ours(tmp_path: Path, name: s
     (tmp_path / f"{name}.py").write_text("def build(x): return x * 10\n")
     (tmp_path / "grid.yaml").write_text("run: fit:fit\nparameters: {x: [1, 2]}\n")
     wanted = context(tmp_path, HELPED.format(name=name), grid({"x": [1, 2]}))
-    packet = everything(wanted)
+    packet = packet_of(wanted)
     assert [outcome for _, outcome in outcomes_of(packet)] == [{"y": 10}, {"y": 40}]
     ours = {key: module for key, module in sys.modules.items() if key.partition(".")[0] in HELPERS}
     said = list(run_one(load(tmp_path / "grid.yaml"), wanted, index=1))
@@ -199,7 +194,7 @@ def test_a_helper_may_have_the_name_of_a_package_of_ours(tmp_path: Path, name: s
 def test_a_target_may_have_the_name_of_a_package_of_ours(tmp_path: Path) -> None:
     (tmp_path / "worker.py").write_text("def fit(a): return a + 0.5\n")
     wanted = context(tmp_path, "", grid({"a": [1]}), target=Target(run="worker:fit"))
-    assert outcomes_of(everything(wanted)) == [(0, {"value": 1.5})]
+    assert outcomes_of(packet_of(wanted)) == [(0, {"value": 1.5})]
 
 
 def test_what_a_helpers_error_says_is_kept_whatever_the_helpers_name(tmp_path: Path) -> None:
@@ -208,7 +203,7 @@ def test_what_a_helpers_error_says_is_kept_whatever_the_helpers_name(tmp_path: P
     (tmp_path / "worker" / "deep.py").write_text("def fit(a):\n    raise ValueError('mine')\n")
     wanted = context(tmp_path, "", grid({"a": [1]}), target=Target(run="worker.deep:fit"))
     (tmp_path / "worker" / "__init__.py").write_text("")
-    ((_, (_, error)),) = outcomes_of(everything(wanted))
+    ((_, (_, error)),) = outcomes_of(packet_of(wanted))
     assert "deep.py" in error
     assert "raise ValueError('mine')" in error
 
@@ -242,6 +237,6 @@ def test_a_space_of_points_is_no_part_of_what_is_put_aside(tmp_path: Path) -> No
     )
     sweep = load(tmp_path / "grid.yaml")
     wanted = context(tmp_path, (tmp_path / "fit.py").read_text(), sweep.plan)
-    assert [outcome["value"] for _, outcome in outcomes_of(everything(wanted))] == [
+    assert [outcome["value"] for _, outcome in outcomes_of(packet_of(wanted))] == [
         point.params["a"] for point in Space(sweep.plan).points(0, 4)
     ]

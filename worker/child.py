@@ -5,7 +5,8 @@
 The arguments are inherited file descriptors. Jobs come in as lines (the token of marks and the context first, then
 one line a job), replies go out as JSON lines, and finished points are written into the shared memory
 (`worker.records`). Standard output and error are a pipe of their own (`worker.output`), so nothing that a point
-prints can be taken for a reply. LIFE is never written to: it ends when the owner does, however that came about.
+prints can be taken for a reply. LIFE is never written to: it ends when the owner does, however that came about, and
+the process above this one, which watches it (`worker.supervisor`), ends all.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from grid.space import Point, Space
 from worker.context import Context
 from worker.modules import put_aside
 from worker.output import Output
-from worker.records import SHARED_BYTES, Schema
+from worker.records import PID, PID_AT, SHARED_BYTES, Schema
+from worker.supervisor import supervise
 from worker.surroundings import Surroundings, start_folder
 from worker.target import Compute, find
 from worker.writer import Writer
@@ -38,8 +40,9 @@ def main(arguments: list[str]) -> None:
     jobs_fd, replies_fd, shared_fd, life_fd = fds = tuple(map(int, arguments))
     for fd in fds:
         os.set_inheritable(fd, False)  # what a point starts must not hold the protocol's pipes open
-    _die_with_the_owner(life_fd)
+    supervise(life_fd, jobs_fd, replies_fd, shared_fd)
     memory = mmap.mmap(shared_fd, SHARED_BYTES)
+    PID.pack_into(memory, PID_AT, os.getpid())
     with os.fdopen(jobs_fd) as jobs, os.fdopen(replies_fd, "w") as replies:
 
         def reply(**message: Any) -> None:
@@ -127,23 +130,6 @@ def _run(
     if not marked:  # what a short point has printed past our streams would be nobody's
         output.mark(number, failed=failed)
     writer.idle()
-
-
-def _die_with_the_owner(life_fd: int) -> None:
-    """Leave a shell in our process group that waits for the owner's end and then kills the group.
-
-    A thread could not do it: code that holds the interpreter's lock for an hour would outlive its owner by an
-    hour. And a signal at the parent's death reaches this process only, not the commands it started.
-    """
-    # In the background of a shell that ends at once: a point that waits for all its children waits for its own.
-    pid = os.posix_spawn(
-        "/bin/sh",
-        ["sh", "-c", 'exec 3<&0; { read -r _ <&3; kill -s KILL -- "-$0"; } &', str(os.getpgid(0))],
-        {},
-        file_actions=[(os.POSIX_SPAWN_DUP2, life_fd, 0)],
-    )
-    os.waitpid(pid, 0)
-    os.close(life_fd)
 
 
 def _become_a_copy(writer: Writer, *protocol_fds: int) -> None:

@@ -16,12 +16,12 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psutil
-
 from worker.context import Context
 from worker.drain import Budget, Log
-from worker.records import HEADER, HEADER_BYTES, HEAP_START, IDLE, RECORD, SHARED_BYTES, Schema, Segment
+from worker.memory import Meter, Usage
+from worker.records import HEADER, HEADER_BYTES, HEAP_START, IDLE, PID, PID_AT, RECORD, SHARED_BYTES, Schema, Segment
 
+STARTS_S = 0.005  # between two looks whether a child has started
 TRACE_S = 0.2  # for a hanging child to write where it hangs
 EXIT_S = 5.0  # for a child that has closed its pipe to end
 _HERE = re.escape(str(Path(__file__).parent))
@@ -76,7 +76,7 @@ class Child:
                 stdout=self._log.write_fd,
                 stderr=self._log.write_fd,
                 pass_fds=inherited,
-                process_group=0,  # a kill then reaches all that a point started, and Ctrl-C reaches none
+                process_group=0,  # Ctrl-C does not reach it
                 env=os.environ | dict.fromkeys(THREAD_VARIABLES, str(context.cpus)),
             )
         finally:
@@ -84,6 +84,7 @@ class Child:
             for fd in inherited:
                 os.close(fd)
         self._jobs_fd, self._replies_fd, self._life_fd = jobs_write, replies_read, life_write
+        self._meter = Meter(self._process.pid)  # orphans of points are beside the child, below its supervisor
         self._poll = select.poll()
         self._poll.register(replies_read, select.POLLIN)
         self.send(self._log.token.hex())
@@ -91,8 +92,12 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """The process's id, which is its group's too."""
-        return self._process.pid
+        """The process's id, which is its group's too; between it and us is its supervisor."""
+        while not (pid := PID.unpack_from(self._memory, PID_AT)[0]):
+            if self._process.poll() is not None:
+                return self._process.pid  # it has ended before it could say
+            time.sleep(STARTS_S)
+        return int(pid)
 
     def start(self, job: str, budget: Budget | None = None) -> None:
         """Give an idle child its next job; what came of the one before is forgotten.
@@ -155,19 +160,9 @@ class Child:
         found = self._log.outputs(len(segment.records) // RECORD.size, culprit=culprit)
         return {segment.record(number).id.hex(): packed for number, packed in found.items()}
 
-    def memory_bytes(self) -> int:
-        """Resident memory of the child, and of a command's processes where it runs one."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process = psutil.Process(self.pid)
-            processes = [process]
-            if self.context.target.run is None:
-                processes += process.children(recursive=True)
-            total = 0
-            for each in processes:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    total += each.memory_info().rss
-            return total
-        return 0
+    def memory(self, limit_bytes: int) -> Usage:
+        """What the child and all that it started use."""
+        return self._meter.usage(limit_bytes)
 
     def tell_where(self) -> str:
         """Have a hanging child write the stack of each of its threads, and return that."""
@@ -183,18 +178,15 @@ class Child:
         return self.log_tail(since=before)
 
     def kill(self) -> int:
-        """End the process and its group, if it has not ended; what it finished can still be collected.
+        """End the process and all that it started, if it has not ended; what it finished can still be collected.
 
         Returns:
             the exit code, negative for a signal.
         """
-        # The group is killed even when the process has ended: what it started may still run. It cannot have
-        # been given to anybody else, since the shell that waits for our end is a member of it; but only once.
+        # Its supervisor does it, and ends as the child did. It has not been waited for, so its id is nobody else's.
         if not self._killed:
             self._killed = True
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
-            self._process.kill()
+            self._process.terminate()
         return self._process.wait()
 
     def exit_code(self) -> int | None:

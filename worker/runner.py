@@ -184,11 +184,11 @@ class Runner:
             where = self._child.tell_where() if self.context.target.run else ""
             return Cause("Timeout", f"Took longer than its timeout of {limit_s:g} s.\n{where}".rstrip())
         if limit_bytes is not None:
-            used = self._child.memory_bytes()
-            if used > limit_bytes:
+            usage = self._child.memory(limit_bytes)
+            if usage.used > limit_bytes:
                 return Cause(
                     MEMORY_LIMIT,
-                    f"Used {used / 1e6:,.0f} MB, more than its resources.memory of {limit_bytes / 1e6:,.0f} MB.",
+                    f"Used {usage}, more than its resources.memory of {limit_bytes / 1e6:,.0f} MB.",
                 )
         return None
 

@@ -1,0 +1,146 @@
+"""The process above a runner child: when the child or its owner ends, it ends all that points have started.
+
+A point may start a process in a session of its own, or a daemon that nobody waits for: the child's process group does
+not have them. On Linux such orphans come to the supervisor, which is their subreaper, and end with the child. On
+other systems those end that the child's process group has, and those below the child at the time it is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Never
+
+_SET_DEATH_SIGNAL, _SET_SUBREAPER = 1, 36  # prctl(2)
+LEAVE_S = 3.0  # for killed processes to end: one that waits for a dead disk does not
+_LOOK_S = 0.002
+
+
+def supervise(life_fd: int, *fds: int) -> None:
+    """Go on in a forked process, the child; this one stays above it and never returns.
+
+    Args:
+        life_fd: ends when the owner does, however that came about.
+        fds: what the child alone is to hold.
+    """
+    adopts = _prctl(_SET_SUBREAPER, 1)
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    for number in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, lambda *_: None)
+    signal.set_wakeup_fd(wake_write)
+    supervisor = os.getpid()
+    child = os.fork()
+    if child == 0:
+        os.setpgid(0, 0)  # a kill then reaches all that a point started, and Ctrl-C reaches none
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        for fd in (life_fd, wake_read, wake_write):
+            os.close(fd)
+        _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+        if os.getppid() != supervisor:
+            os._exit(1)
+        return
+    with contextlib.suppress(OSError):  # the child has done it
+        os.setpgid(child, child)
+    for fd in fds:
+        os.close(fd)
+    _end_as(_watch(child, life_fd, wake_read, adopts=adopts))
+
+
+def _watch(child: int, life_fd: int, wake_fd: int, *, adopts: bool) -> int:
+    """Wait for the child's end, or bring it about; its wait status once nothing of it is left."""
+    poll = select.poll()
+    poll.register(life_fd, select.POLLIN)
+    poll.register(wake_fd, select.POLLIN)
+    below: set[int] = set()
+    while True:
+        woken = [fd for fd, _ in poll.poll()]
+        # SIGTERM is how the owner asks for the end. The other signal is a process's end, ours or an orphan's.
+        if life_fd in woken or signal.SIGTERM in os.read(wake_fd, 4096):
+            below = set() if adopts else _below(child)
+            os.kill(child, signal.SIGKILL)
+            poll.unregister(life_fd)
+            _wait_for(child)
+        if _reap_others(child):
+            # Its group's number cannot have been given to anybody else before it is waited for.
+            for kill, pid in ((os.killpg, child), *((os.kill, each) for each in below)):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    kill(pid, signal.SIGKILL)
+            _, status = os.waitpid(child, 0)
+            _end_orphans()
+            return status
+
+
+def _wait_for(child: int) -> None:
+    end_s = time.monotonic() + LEAVE_S
+    while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None and time.monotonic() < end_s:
+        time.sleep(_LOOK_S)
+
+
+def _reap_others(child: int) -> bool:
+    """Take note of every orphan that has ended; whether the child has, too."""
+    while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
+        if ended.si_pid == child:
+            return True
+        os.waitpid(ended.si_pid, 0)
+    return False
+
+
+def _end_orphans() -> None:
+    """Kill what has come to us, and what then comes, until nothing is left."""
+    end_s = time.monotonic() + LEAVE_S
+    while time.monotonic() < end_s:
+        for pid in _children():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        try:
+            ended, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not ended:
+            time.sleep(_LOOK_S)
+
+
+def _children() -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+    import psutil  # which looks at every process that there is
+
+    return [process.pid for process in psutil.Process().children()]
+
+
+def _below(pid: int) -> set[int]:
+    import psutil
+
+    try:
+        return {process.pid for process in psutil.Process(pid).children(recursive=True)}
+    except psutil.NoSuchProcess:
+        return set()
+
+
+def _end_as(status: int) -> Never:
+    """End as the child did, for the owner to see."""
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # one dump is enough
+        if -code not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    os._exit(code & 0xFF)
+
+
+def _prctl(option: int, value: int) -> bool:
+    if sys.platform != "linux":
+        return False
+    with contextlib.suppress(OSError, AttributeError):
+        return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
+    return False
