@@ -69,6 +69,20 @@ def one_or_more(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def files(value: Any) -> Any:
+    """A list of files, also of one alone."""
+    return value if isinstance(value, list) else [value]
+
+
+def file(value: Any) -> Any:
+    """A file's name, or a map of what is known of the file."""
+    if isinstance(value, str):
+        return {"file": value}
+    if not isinstance(value, dict):
+        raise _refuse("a file's name, or a map of `file` and `types`")
+    return value
+
+
 def words(value: Any) -> Any:
     """A command's words; W&B takes plain numbers among them, too."""
     if not isinstance(value, list) or not value:

@@ -68,7 +68,7 @@ def loads(
         report.note(problem)
     note_words(document.odd, report)
     spec, broken = validate(document.data, report)
-    builder = Builder(spec, points=_points(spec, source, report), broken=broken, report=report)
+    builder = Builder(spec, points=_points(spec, source, broken, report), broken=broken, report=report)
     sweep = _sweep(spec, builder, document=document, source=source, name=name, report=report)
     if report.problems:
         raise GridError(str(source), report.problems)
@@ -127,7 +127,7 @@ def _sweep(
             max_cost_usd=execution.max_cost,
         ),
         metric=_metric(spec),
-        points_files=tuple(spec.points),
+        points_files=tuple(points.file for points in spec.points),
         warnings=tuple(report.warnings),
     )
 
@@ -178,15 +178,19 @@ def _check_target(spec: GridFile, broken: set[tuple[str | int, ...]], report: Re
         report.add(("run",), f"{show(spec.run)} is not module:function.", f"Write, for example, run: {example}.")
 
 
-def _points(spec: GridFile, source: Path, report: Report) -> list[dict[str, Value]]:
+def _points(
+    spec: GridFile, source: Path, broken: set[tuple[str | int, ...]], report: Report
+) -> list[dict[str, Value]]:
     rows: list[dict[str, Value]] = []
-    for number, file in enumerate(spec.points):
+    for number, points in enumerate(spec.points):
         path: tuple[str | int, ...] = ("points", number)
-        if file == "-" or "\0" in file:
-            report.add(path, f"{show(file)} is no path.", "Write, for example, points: extra.csv.")
+        if path in broken:
+            continue
+        if points.file == "-" or "\0" in points.file:
+            report.add(path, f"{show(points.file)} is no path.", "Write, for example, points: extra.csv.")
             continue
         try:
-            rows.extend(read_points(source.parent / file))
+            rows.extend(read_points(source.parent / points.file, points.types, warn=report.warn))
         except PointsError as error:
             report.add(path, error.message, error.remedy)
     return rows

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from grid import csv_cells
 from grid.plan import Value
-from grid.report import close
+from grid.report import close, nearest, show
 from grid.scalars import CORE
 
 MAX_ROWS = 1_000_000
 FORMATS = (".csv", ".json", ".jsonl", ".parquet")
 Row = dict[str, Value]
+ColumnType = Literal["text", "number", "integer", "boolean"]
+_LONGEST_NUMBER = 30  # characters
+_ALLOWED: dict[ColumnType, str] = {"number": "a number", "integer": "a whole number", "boolean": "true or false"}
 
 
 class PointsError(Exception):
@@ -28,18 +31,25 @@ class PointsError(Exception):
         super().__init__(f"{message} {remedy}")
 
 
-def read_points(path: Path) -> list[Row]:
+def read_points(
+    path: Path, types: Mapping[str, ColumnType] | None = None, *, warn: Callable[[str], object] = lambda _: None
+) -> list[Row]:
     """All rows of a file; a row does not have the parameters whose CSV cell is empty or whose Parquet cell is null.
 
-    Raises PointsError; rows count from 1.
+    `types` are those of CSV columns; `warn` is told what works, but not as its writer may think. Raises PointsError;
+    rows count from 1.
     """
     kind = path.suffix.lower()
     if kind not in FORMATS:
         raise PointsError(f"{path.name} is no points file.", f"Use one of {', '.join(FORMATS)}.")
-    readers = {".csv": _csv, ".json": _json, ".jsonl": _jsonl, ".parquet": _parquet}
+    if types and kind != ".csv":
+        raise PointsError(
+            f"{path.name}: `types` are for the cells of .csv.", f"Remove them: {kind} says itself what is text."
+        )
+    readers = {".json": _json, ".jsonl": _jsonl, ".parquet": _parquet}
     rows: list[Row] = []
     try:
-        for row in readers[kind](path):
+        for row in _csv(path, types or {}, warn) if kind == ".csv" else readers[kind](path):
             rows.append(row)
             if len(rows) > MAX_ROWS:
                 raise PointsError(f"{path.name} has more than {MAX_ROWS:,} rows.", "Split the sweep.")
@@ -58,35 +68,75 @@ def _other_file(path: Path) -> str:
     return f"Did you mean `{near}`?" if near else "Give its path relative to the grid file."
 
 
-def _csv(path: Path) -> Iterator[Row]:
-    """Cells typed as YAML 1.2 types unquoted words."""
+def _csv(path: Path, types: Mapping[str, ColumnType], warn: Callable[[str], object]) -> Iterator[Row]:
+    """Cells typed as YAML 1.2 types unquoted words; those in quotes are text, but where the column has a type."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
+        records = csv_cells.rows(file)
         try:
-            header = [cell.strip() for cell in next(reader, [])]
-            if not header or not all(header) or len(set(header)) != len(header):
-                seen = f"{path.name} has no header, or one with an empty or repeated name."
-                raise PointsError(seen, "Write the parameters' names into the first row.")
-            number = 0
-            for cells in reader:
-                if not cells:
-                    continue
-                number += 1
+            header = _header(path, next(records, (0, []))[1], types)
+            columns = [(name, types.get(name)) for name in header]
+            numbers = {name for name, kind in columns if kind is None}  # quoted, and every one a number
+            found: set[str] = set()
+            for number, (_, cells) in enumerate(records, 1):
                 if len(cells) != len(header):
                     seen = f"{path.name}, row {number}: {len(cells)} cells under {len(header)} names."
                     raise PointsError(seen, "Put a cell that has a comma in it into quotes.")
-                yield {
-                    name: _cell(cell, path, number) for name, cell in zip(header, cells, strict=True) if cell.strip()
-                }
-        except csv.Error as error:
-            raise PointsError(f"{path.name}, line {reader.line_num}: {error}.", "Check its quotes.") from None
+                row: Row = {}
+                for (name, kind), (text, quoted) in zip(columns, cells, strict=True):
+                    if not quoted and not text.strip():
+                        continue
+                    try:
+                        row[name] = text if quoted and kind is None else _typed(text, kind)
+                    except ValueError as error:
+                        seen = f"{path.name}, row {number}, column {name}: {error}"
+                        raise PointsError(seen, "Correct it there.") from None
+                    if name in numbers:
+                        found.add(name)
+                        if not (quoted and _is_number(text)):
+                            numbers.discard(name)
+                yield row
+        except csv_cells.CsvError as error:
+            raise PointsError(f"{path.name}, line {error.line}: {error.message}.", "Check its quotes.") from None
+    for name in header:
+        if name in numbers & found:
+            written = f"points: {{file: {path.name}, types: {{{name}: number}}}}"
+            warn(f"{path.name}: {name} is text, since its cells are in quotes. For numbers write {written}.")
 
 
-def _cell(text: str, path: Path, number: int) -> Value:
+def _header(path: Path, cells: Sequence[csv_cells.Cell], types: Mapping[str, ColumnType]) -> list[str]:
+    header = [text.strip() for text, _ in cells]
+    if not header or not all(header) or len(set(header)) != len(header):
+        seen = f"{path.name} has no header, or one with an empty or repeated name."
+        raise PointsError(seen, "Write the parameters' names into the first row.")
+    for name in types:
+        if name not in header:
+            seen = f"{path.name} has no column {show(name)}, which `types` names."
+            raise PointsError(seen, nearest(name, header, what="columns"))
+    return header
+
+
+def _typed(text: str, kind: ColumnType | None) -> Value:
+    """A cell's value. Raises ValueError with what it should be."""
+    if kind == "text":
+        return text
     try:
-        return CORE.value(text.strip())
+        value = CORE.value(text.strip())
     except ValueError:
-        raise PointsError(f"{path.name}, row {number}: a number has too many digits.", "Shorten it.") from None
+        raise ValueError("a number has too many digits.") from None
+    if kind is None:
+        return value
+    whole = type(value) is int
+    if whole if kind == "integer" else whole or type(value) is float if kind == "number" else type(value) is bool:
+        return value
+    raise ValueError(f"{show(text)} is not {_ALLOWED[kind]}.")
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text is what a number is written as: 0.1, and not 007 or 1.50."""
+    if not text or len(text) > _LONGEST_NUMBER:
+        return False
+    value = CORE.value(text)
+    return type(value) in {int, float} and str(value) == text
 
 
 def _json(path: Path) -> Iterator[Row]:

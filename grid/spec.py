@@ -152,6 +152,20 @@ class ExecutionSpec(_Optional):
         return data
 
 
+class PointsSpec(_Optional):
+    """A file of explicit points."""
+
+    file: str = Field(description="Relative to the grid file: .csv, .json, .jsonl, .parquet.", examples=["ids.csv"])
+    types: dict[str, Literal["text", "number", "integer", "boolean"]] = Field(
+        default_factory=dict, description="What the cells of a .csv column are.", examples=[{"id": "text"}]
+    )
+
+
+PointsFile = Annotated[PointsSpec, BeforeValidator(fields.file, json_schema_input_type=str | PointsSpec)]
+PointsFiles = Annotated[
+    list[PointsFile],
+    BeforeValidator(fields.files, json_schema_input_type=str | PointsSpec | list[str | PointsSpec]),
+]
 Method = Annotated[Literal["grid", "random", "sobol", "one_at_a_time", "list"], BeforeValidator(fields.method)]
 
 
@@ -209,7 +223,9 @@ class GridFile(BlockSpec):
         description="Several blocks; the sweep is their union.",
         examples=[[{"parameters": {"alpha": [0.1, 1]}}]],
     )
-    points: Condition = Field(default_factory=list, description="Files of explicit points.", examples=["points.csv"])
+    points: PointsFiles = Field(
+        default_factory=list, description="Files of explicit points.", examples=["points.csv"]
+    )
     metric: MetricSpec | None = Field(
         None, description="What decides which point is best.", examples=[{"name": "rmse", "goal": "minimize"}]
     )

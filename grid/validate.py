@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from grid.report import MOST_PROBLEMS, Report, choices, close, nearest, show
-from grid.spec import BlockSpec, ExecutionSpec, GridFile, MetricSpec, ParameterSpec, ResourcesSpec
+from grid.spec import BlockSpec, ExecutionSpec, GridFile, MetricSpec, ParameterSpec, PointsSpec, ResourcesSpec
 from grid.yamlfile import Path
 
 _INNER: dict[str, type[BaseModel]] = {
@@ -37,6 +37,9 @@ def model_at(path: tuple[str | int, ...]) -> tuple[type[BaseModel] | None, int |
             place += 2 if step == "parameters" else 3
             parameter = min(place, len(steps)) if place <= len(steps) else parameter
             model = ParameterSpec if place <= len(steps) else None
+            continue
+        if step == "points" and model is GridFile:
+            place, model = place + 2, PointsSpec if place + 2 <= len(steps) else None
             continue
         if step == "grids" and model is GridFile:
             place, model = place + 2, BlockSpec if place + 2 <= len(steps) else None
@@ -70,13 +73,18 @@ def validate(data: Any, report: Report) -> tuple[GridFile, set[Path]]:
     Uses `data` up. Every mistake is in the report.
     """
     broken: set[Path] = set()
+    if isinstance(data.get("points"), str | dict):
+        data["points"] = [data["points"]]
     while len(report.problems) < MOST_PROBLEMS:  # each round mends at least one mistake
         try:
             return GridFile.model_validate(data), broken
         except ValidationError as error:
-            for details in error.errors(include_url=False)[:MOST_PROBLEMS]:
+            found = error.errors(include_url=False)[:MOST_PROBLEMS]
+            for details in sorted(found, key=lambda details: details["type"] != "extra_forbidden"):
                 path = tuple(details["loc"])
-                if _find(data, path[:-1]) is not None:
+                place = _find(data, path[:-1])
+                renamed = details["type"] == "missing" and isinstance(place, dict) and path[-1] in place
+                if isinstance(place, dict | list) and not renamed:
                     _report(details["type"], details.get("ctx", {}), path, details["input"], data, report)
                     _mend(details["type"], path, data, report, broken)
     return GridFile(), broken

@@ -64,7 +64,8 @@ def _points_files(grid: Path) -> Iterator[Path]:
     except (YamlError, OSError, UnicodeDecodeError):
         return
     named = data.get("points") if isinstance(data, dict) else None
-    for name in named if isinstance(named, list) else [named]:
+    for points in named if isinstance(named, list) else [named]:
+        name = points.get("file") if isinstance(points, dict) else points
         if isinstance(name, str):
             yield Path(os.path.normpath(grid.parent / name))
 
