@@ -175,16 +175,18 @@ class Reading:
             return {}
         return {code: json.loads(files) for code, files in self._read("SELECT code, files FROM codes")}
 
-    def rows_by_code(self) -> dict[str | None, int]:
-        """How many of the plan's rows each code has computed; None: those of which it is not known."""
-        if self._version < CODE_SINCE:
-            return {None: sum(self.counts())} if sum(self.counts()) else {}
-        return dict(
-            self._read(
-                "SELECT sources.code, count(*) FROM points LEFT JOIN sources ON sources.number = points.source "
-                "GROUP BY sources.code"
-            )
+    def rows_by_code(self) -> dict[str | None, tuple[int, float]]:
+        """How many of the plan's rows each code has computed, and when it began the first of them (unix time).
+
+        None: those of which it is not known. Rows that nothing has computed, since their machines went away, are
+        left out.
+        """
+        code = "NULL" if self._version < CODE_SINCE else "sources.code"
+        rows = self._read(
+            f"SELECT {code}, count(*), min(started) FROM points JOIN sources ON sources.number = points.source "  # noqa: S608
+            "WHERE sources.worker != '' GROUP BY 1"
         )
+        return {each: (count, started) for each, count, started in rows}
 
     def index_of(self, point_id: str) -> int:
         """The index of an ended point. Raises KeyError when no row has this id."""
@@ -215,10 +217,3 @@ class Reading:
                 "SELECT id, error_type, error FROM points WHERE status = ? ORDER BY point_index",
                 (int(Status.FAILED),),
             )
-
-    def commits(self) -> list[str | None]:
-        """The distinct commits that the plan's rows come from."""
-        rows = self._read(
-            "SELECT DISTINCT git_commit FROM sources WHERE number IN (SELECT DISTINCT source FROM points)"
-        )
-        return [row[0] for row in rows]

@@ -11,12 +11,14 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from grid.sweep import Sweep
 from sweep.folder import RunFolder, read_json
+from sweep.ownership import target_file
 
 GIT_DEADLINE_S = 10
 
@@ -28,7 +30,7 @@ class Provenance:
     command_line: str
     started: float  # unix time
     git_commit: str | None
-    git_dirty: bool | None  # None outside a repository
+    git_dirty: bool | None  # whether code was other than committed; None outside a repository
     lock_hash: str
     python: str
     sweepfleet: str
@@ -44,18 +46,22 @@ class Provenance:
         return self.git_commit + ("-dirty" if self.git_dirty else "")
 
 
-def provenance(*, folder: Path, root: Path, command_line: str) -> Provenance:
+def provenance(sweep: Sweep, *, root: Path, command_line: str, runs: Path) -> Provenance:
     """Look it up; reads files and asks git, and changes nothing.
 
     Args:
-        folder: the grid file's; its repository is the code's.
-        root: the project's; the repository where `folder` is in none, and the environment.
+        sweep: the repository in which its target lies is the code's.
+        root: the project's, whose environment it is; a release says itself which commit it is.
         command_line: as typed.
+        runs: the folder of all runs.
     """
     commit, dirty = _pushed(root)
-    for place in (folder, root):
-        if commit is None:
-            commit, dirty = _git(place)
+    file = target_file(sweep.target, folder=sweep.folder, root=root)
+    if file is None and sweep.target.run is None:
+        file = sweep.source
+    if commit is None and file is not None:
+        data = [sweep.source, *(sweep.folder / name for name in sweep.points_files), runs]
+        commit, dirty = _git(file.parent, ignored=data)
     return Provenance(
         command_line=command_line,
         started=time.time(),
@@ -84,22 +90,33 @@ def _pushed(root: Path) -> tuple[str | None, bool | None]:
     return note.get("commit"), note.get("dirty")
 
 
-def _git(root: Path) -> tuple[str | None, bool | None]:
+def _git(place: Path, *, ignored: Sequence[Path]) -> tuple[str | None, bool | None]:
+    """The commit that is checked out at a place, and whether its files are other than committed.
+
+    Args:
+        place: in the repository.
+        ignored: files and folders that say what to run, or hold what came of it, and are no code.
+    """
+
     def ask(*words: str) -> str | None:
         try:
             answer = subprocess.run(
-                ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=GIT_DEADLINE_S, check=True
+                ["git", "-C", str(place), *words], capture_output=True, text=True, timeout=GIT_DEADLINE_S, check=True
             )
         except (OSError, subprocess.SubprocessError):
             return None
         return answer.stdout.strip()
 
     commit = ask("rev-parse", "HEAD")
-    if commit is None:
+    top = ask("rev-parse", "--show-toplevel")
+    if commit is None or top is None:
         return None, None
-    changed = ask("status", "--porcelain", "--untracked-files=no")
+    inside = [path.resolve().relative_to(top).as_posix() for path in ignored if path.resolve().is_relative_to(top)]
+    without = [f":(top,exclude,literal){name}" for name in inside if name != "."]
+    changed = ask("status", "--porcelain", "--untracked-files=no", "--", ":(top)", *without)
     # A target that was never added is not in the commit. What Python itself writes there is not the user's.
-    added = ask("status", "--porcelain", "--untracked-files=all", "--", ".", ":(exclude,glob)**/__pycache__/**")
+    without.append(":(exclude,glob)**/__pycache__/**")
+    added = ask("status", "--porcelain", "--untracked-files=all", "--", ".", *without)
     if changed or added:
         return commit, True
     return commit, None if changed is None or added is None else False

@@ -14,6 +14,7 @@ import polars as pl
 import psutil
 
 from grid.space import Space
+from sweep.codes import labels
 from sweep.columns import Seen, column, metadata
 from sweep.folder import RunFolder
 from sweep.ledger import Ledger
@@ -76,6 +77,7 @@ class Table:
         self._space = space
         self._schemas = ledger.schemas_in_use()
         self._sources = ledger.sources()
+        self._codes: dict[str | None, str] = labels(ledger.codes())
         self._seen = _metrics_seen(self._schemas, ledger)
         self._metrics = {name: seen.kind for name, seen in self._seen.items()}
 
@@ -107,6 +109,7 @@ class Table:
             pl.Series("duration_s", durations, pl.Float64),
             _named("worker", source, {number: each.worker for number, each in self._sources.items()}),
             _named("git_commit", source, {number: each.git_commit for number, each in self._sources.items()}),
+            _named("code", source, {number: self._codes.get(each.code) for number, each in self._sources.items()}),
             _named("env_hash", source, {number: each.env_hash for number, each in self._sources.items()}),
         ]
         return pl.DataFrame(series)

@@ -17,10 +17,12 @@ from grid.space import Space
 from grid.sweep import Sweep
 from sweep.bundles import Pending
 from sweep.driver import Driver, Port, Progress, Stop
-from sweep.folder import RunFolder, read_json, write_whole
+from sweep.folder import RunFolder, write_whole
 from sweep.ledger import Ledger
+from sweep.ownership import META as OWNER
+from sweep.ownership import check_owner
 from sweep.progress import Observer
-from sweep.provenance import Provenance, grid_label, manifest, provenance
+from sweep.provenance import Provenance, manifest, provenance
 from sweep.publish import publish_apart
 from sweep.summary import Facts, Summary, peak_rss_mb
 from worker.context import Context
@@ -98,9 +100,8 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
     stop: Stop | None = None
     progress: Progress | None = None
     with folder.locked():
-        others = _other_grids(folder, sweep, root=request.root)
         with observer.waiting("looking for what is left to run"):
-            left = _anything_left(folder, space, request)
+            left = _anything_left(folder, sweep, space, request)
         if left:
             # A cluster's workers do not share this disk.
             artifacts = folder.artifacts.absolute() if request.address is None else request.artifacts
@@ -108,12 +109,12 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
             with _engine(sweep, request, context, observer) as engine:
                 stop, progress = _drive(sweep, space, folder, engine=engine, request=request, observer=observer)
         else:
-            ran = provenance(folder=sweep.folder, root=request.root, command_line=request.command_line)
+            ran = provenance(sweep, root=request.root, command_line=request.command_line, runs=request.runs)
             _note(folder, sweep, ran, root=request.root)
             observer.say("Nothing is left to run: every point has ended.")
         facts = Facts(
             metric=sweep.metric,
-            warnings=(*sweep.warnings, *others),
+            warnings=sweep.warnings,
             progress=progress,
             stop=stop,
             born_s=request.born_s,
@@ -126,26 +127,15 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
     return summary, EXIT_FAILED if summary.failed or stop else EXIT_DONE
 
 
-def _anything_left(folder: RunFolder, space: Space, request: Request) -> bool:
+def _anything_left(folder: RunFolder, sweep: Sweep, space: Space, request: Request) -> bool:
     if not folder.ledger.exists():
         return True
     with contextlib.closing(Ledger(folder.ledger)) as ledger:
+        check_owner(folder, ledger, sweep, root=request.root)
         if not ledger.is_of(space.plan):
             return True
         pending = Pending(space, ledger, shuffle=None, failed_too=not request.retry_failed)
         return bool(pending.take(1))
-
-
-def _other_grids(folder: RunFolder, sweep: Sweep, *, root: Path) -> tuple[str, ...]:
-    """A note when this run was begun from another grid file: its code may be other code under the same name."""
-    before = read_json(folder.manifest).get("grid")
-    if folder.ledger.exists() and before not in (None, str(sweep.source), grid_label(sweep, root=root)):
-        note = (
-            f"This run was begun from {before}; points that were done there were not run again, though the code here "
-            "may be another's. To compute them anew, give the run another --name."
-        )
-        return (note,)
-    return ()
 
 
 def _note(folder: RunFolder, sweep: Sweep, ran: Provenance, *, root: Path) -> None:
@@ -178,8 +168,11 @@ def _engine(sweep: Sweep, request: Request, context: Context, observer: Observer
 def _drive(
     sweep: Sweep, space: Space, folder: RunFolder, *, engine: Port, request: Request, observer: Observer
 ) -> tuple[Stop | None, Progress]:
-    ran = provenance(folder=sweep.folder, root=request.root, command_line=request.command_line)
+    ran = provenance(sweep, root=request.root, command_line=request.command_line, runs=request.runs)
     with contextlib.closing(Ledger(folder.ledger)) as ledger, _interruptible() as interrupted:
+        owner = check_owner(folder, ledger, sweep, root=request.root).to_json()
+        if ledger.meta(OWNER) != owner:
+            ledger.set_meta(OWNER, owner)
         ledger.adopt(space)
         _note(folder, sweep, ran, root=request.root)
         done, failed = ledger.counts()

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from grid.space import Space
 from grid.sweep import Metric
 from sweep.causes import failure_groups
+from sweep.codes import codes_note
 from sweep.driver import Progress, Stop
 from sweep.ledger import Ledger
 from sweep.text import duration_each, years
@@ -169,13 +170,9 @@ def _notes(facts: Facts, ledger: Ledger, *, best: bool) -> list[str]:
             f"take {years(progress.left_s)} on {progress.slots} slots. So the sweep stopped. To run them, give "
             "the same command with --yes."
         )
-    commits = ledger.commits()
-    if len(commits) > 1:
-        shown = ", ".join("no commit" if commit is None else commit[:12] + commit[40:] for commit in commits)
-        notes.append(
-            f"The rows were computed by code of {len(commits)} commits ({shown}); column git_commit says which. "
-            "To compute all of them anew, give the run another --name."
-        )
+    codes = codes_note(ledger)
+    if codes:
+        notes.append(codes)
     former = ledger.former()
     if former:
         notes.append(

@@ -146,10 +146,13 @@ def batches(
     attempts: Mapping[int, int] | None = None,
     losses: Mapping[int, int] | None = None,
     again: Iterable[int] = (),
+    code: Mapping[str, str] | None = None,
     **times: float,
 ) -> list[Any]:
     """What `Ledger.record` takes, for one segment with these outcomes."""
-    packet = Packet(worker, segments=[written(outcomes, **times)])
+    segment = written(outcomes, **times)
+    segment.code = dict(code or {})
+    packet = Packet(worker, segments=[segment])
     return [(rows, attempts or {}, losses or {}, set(again)) for rows in rows_of(packet)]
 
 

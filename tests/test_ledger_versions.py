@@ -79,7 +79,7 @@ def test_an_older_ledger_is_read_as_it_is(path: Path) -> None:
     with contextlib.closing(Ledger(path, readonly=True)) as ledger:
         assert (ledger.counts(), ledger.former()) == (Counts(1, 1), 1)
         assert ledger.sources()[1] == Source("host/0", "c0ffee-dirty", "env", None)
-        assert (ledger.codes(), ledger.rows_by_code()) == ({}, {None: 2})
+        assert (ledger.codes(), ledger.rows_by_code()) == ({}, {None: (2, 7.0)})
         assert ledger.redo_left() == Counts(0, 0)
         assert ledger.ended_from(0, limit=9) == [0, 1]
         assert ledger.has_ended(1)
@@ -94,7 +94,7 @@ def test_an_older_ledger_is_upgraded_with_all_its_rows(path: Path) -> None:
         before = content(ledger)
     with contextlib.closing(Ledger(path)) as ledger:
         assert content(ledger) == before
-        assert ledger.rows_by_code() == {None: 2}
+        assert ledger.rows_by_code() == {None: (2, 7.0)}
         ledger.record(batches([(Space(PLAN).point(2), {"x": 2.5})]), git_commit="d00d", env_hash="env")
         assert ledger.counts() == Counts(2, 1)
         ledger.adopt(Space(grid({"a": [9, 1]})))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from grid.load import load
 from sweep.folder import RunFolder, read_json
 from sweep.ledger import Ledger
 from sweep.provenance import provenance
@@ -117,17 +118,19 @@ def git(folder: Path, *words: str) -> None:
 
 
 def test_a_target_that_was_never_added_makes_the_commit_a_dirty_one(tmp_path: Path) -> None:
-    """New files beside the grid count, and changes anywhere; what Python writes, or lies elsewhere, does not."""
+    """New files beside the target count, changes anywhere too; not the grid, runs, or what Python writes."""
     folder = tmp_path / "grids"
     folder.mkdir()
     git(tmp_path, "init")
-    (folder / "grid.yaml").write_text(GRID)
+    (folder / "grid.yaml").write_text("run: fit:fit\nparameters: {a: [1]}\n")
+    (folder / "fit.py").write_text(CODE)
     (tmp_path / "shared.py").write_text("")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-m", "first")
 
     def mark() -> bool:
-        ran = provenance(folder=folder, root=tmp_path, command_line="inv sweep")
+        sweep = load(folder / "grid.yaml")
+        ran = provenance(sweep, root=tmp_path, command_line="inv sweep", runs=folder / "runs")
         assert ran.commit_mark is not None
         assert ran.commit_mark.endswith("-dirty") == ran.git_dirty
         return bool(ran.git_dirty)
@@ -135,12 +138,25 @@ def test_a_target_that_was_never_added_makes_the_commit_a_dirty_one(tmp_path: Pa
     assert not mark()
     (folder / "__pycache__").mkdir()
     (folder / "__pycache__" / "fit.pyc").write_text("")
+    (folder / "runs" / "exp").mkdir(parents=True)
+    (folder / "runs" / "exp" / "results.csv").write_text("")
+    (folder / "grid.yaml").write_text("run: fit:fit\nparameters: {a: [1, 2]}\n")
     (tmp_path / "notes.txt").write_text("")
     assert not mark()
-    (folder / "fit.py").write_text(CODE)
+    (folder / "helper.py").write_text(CODE)
     assert mark()
-    git(tmp_path, "add", "grids/fit.py")
+    git(tmp_path, "add", "grids/helper.py")
     git(tmp_path, "commit", "-m", "second")
     assert not mark()
     (tmp_path / "shared.py").write_text("x = 1")
     assert mark()
+
+
+def test_a_target_in_no_repository_has_no_commit(tmp_path: Path) -> None:
+    """Not that of the grid's folder, when it is an installed module."""
+    git(tmp_path, "init")
+    (tmp_path / "grid.yaml").write_text("run: json:dumps\nparameters: {obj: [1]}\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "first")
+    ran = provenance(load(tmp_path / "grid.yaml"), root=tmp_path, command_line="", runs=tmp_path / "runs")
+    assert (ran.git_commit, ran.git_dirty, ran.commit_mark) == (None, None, None)

@@ -23,13 +23,14 @@ from hypothesis import strategies as st
 from grid.plan import Block, Plan
 from grid.space import Space
 from sweep import results
+from sweep.codes import label
 from sweep.folder import RunFolder
 from sweep.ledger import Ledger
 from sweep.results import write_results
 from tests.support import batches, dimension, grid, space
 
 AFTER = ["status", "attempts", "infra_losses", "error_type", "error", "started", "duration_s"]
-AFTER += ["worker", "git_commit", "env_hash"]
+AFTER += ["worker", "git_commit", "code", "env_hash"]
 NAN = struct.unpack("<d", bytes.fromhex("efbeadde0000f87f"))[0]
 
 
@@ -70,6 +71,7 @@ def test_the_columns_are_these_in_this_order_and_of_these_types(folder: RunFolde
         {1: {"m": 0.5, "n": 3}, 6: ValueError("no")},
         attempts={1: 1},
         losses={6: 2},
+        code={"fit.py": "1"},
         started=12.5,
         duration_s=0.25,
     )
@@ -87,10 +89,11 @@ def test_the_columns_are_these_in_this_order_and_of_these_types(folder: RunFolde
             pl.String,
             pl.String,
             pl.String,
+            pl.String,
         ),
     ]
     one, six = here.point(1), here.point(6)
-    end = (12.5, 0.25, "host/0", "c0ffee", "env")
+    end = (12.5, 0.25, "host/0", "c0ffee", label({"fit.py": "1"}), "env")
     assert found.rows() == [
         (one.id, 1, one.seed, 1, "x", 0.5, 3, "done", 2, 0, None, None, *end),
         (six.id, 0, six.seed, 2, "y", None, None, "failed", 1, 2, "ValueError", "ValueError: no", *end),

@@ -61,7 +61,7 @@ def test_a_sweep_leaves_every_file_that_is_promised(project: Project) -> None:
         *("point_id", "replicate", "seed", "param.a", "param.b"),
         *("metric.loss", "metric.wave", "metric.n", "metric.ok"),
         *("status", "attempts", "infra_losses", "error_type", "error", "started", "duration_s"),
-        *("worker", "git_commit", "env_hash"),
+        *("worker", "git_commit", "code", "env_hash"),
     ]
     assert pl.read_csv(folder / "results.csv").height == 40
     summary = json.loads((folder / "summary.json").read_text())
@@ -124,24 +124,64 @@ def test_metrics_are_bit_equal_on_one_worker_on_two_shuffled_and_resumed(project
         assert metrics(project.table(name)).equals(one), name
 
 
-def test_changed_code_marks_nothing_stale_but_is_said(project: Project) -> None:
+def test_rows_of_different_code_are_told_apart_and_said(project: Project) -> None:
+    """Nothing runs again by itself; the summary says how many rows each code has computed, and where they differ."""
+    project.write("name: edit\nrun: fit:fit\nparameters: {x: [1, 2]}\n", "def fit(x): return {'y': x, 'ver': 1}\n")
+    assert json.loads(project.sweep("--json").stdout)["notes"] == []
+    project.write(project.grid.read_text(), "def fit(x): return {'y': x, 'ver': 2}\n")
+    summary = json.loads(project.sweep("--json", "--set", "x=1,2,3").stdout)
+    assert summary["computed"] == 1
+    (note,) = summary["notes"]
+    table = project.table("edit").sort("param.x")
+    old, same, new = table["code"]
+    assert old == same != new
+    assert f"2 rows by {old}, 1 row by {new}; they differ in fit.py" in note
+    assert table["metric.ver"].to_list() == [1, 1, 2]
+    assert table["git_commit"].to_list() == [None] * 3, (
+        "the project is in no repository: nobody else's commit is shown"
+    )
+
+
+def test_an_edited_grid_is_no_change_of_code(project: Project) -> None:
+    """Tracked or not, points files too: the commit stays clean, and the summary says nothing."""
+
     def git(*words: str) -> None:
         who = ["-c", "user.name=t", "-c", "user.email=t@t"]
         subprocess.run(["git", "-C", str(project.path), *who, *words], check=True)
 
     git("init", "-q")
-    git("add", "fit.py")
+    git("add", "fit.py", "grid.yaml")
     git("commit", "-qm", "one")
     project.sweep()
-    (project.path / "fit.py").write_text(CODE + "\n# changed\n")
-    git("commit", "-qam", "two")
-    project.grid.write_text(GRID.replace("[1, 2, 3, 4]", "[1, 2, 3, 4, 5]"))
+    (project.path / "more.csv").write_text("a,b\n9,9.5\n")
+    project.grid.write_text(GRID.replace("[1, 2, 3, 4]", "[1, 2, 3, 4, 5]") + "points: more.csv\n")
     summary = json.loads(project.sweep("--json").stdout)
-    assert summary["computed"] == 10
-    assert any("2 commits" in note for note in summary["notes"])
-    assert project.table("waves")["git_commit"].n_unique() == 2
-    manifest = json.loads((project.runs / "waves" / "manifest.json").read_text())
-    assert manifest["git_commit"] != manifest["history"][0]["git_commit"]
+    assert summary["computed"] == 12
+    assert not any("code" in note for note in summary["notes"])
+    assert project.table("waves")["code"].n_unique() == 1
+    (commit,) = set(project.table("waves")["git_commit"])
+    assert commit is not None
+    assert "-dirty" not in commit
+    (project.path / "fit.py").write_text(CODE + "\n# changed\n")
+    project.sweep("--set", "replicates=3")
+    assert set(project.table("waves")["git_commit"]) == {commit, f"{commit}-dirty"}
+
+
+def test_a_grid_whose_folder_has_the_name_of_anothers_does_not_take_its_rows(project: Project) -> None:
+    """The second one is refused, with a name that it can have; under that it has its own numbers."""
+    grid = "run: fit:fit\nparameters:\n  x: [1, 2, 3]\n"
+    for place, factor in (("a", 1), ("b", 100)):
+        folder = project.path / place / "exp"
+        folder.mkdir(parents=True)
+        (folder / "grid.yaml").write_text(grid)
+        (folder / "fit.py").write_text(f"def fit(x): return {{'y': x * {factor}}}\n")
+    project.inv("sweep", "--grid", "a/exp/grid.yaml")
+    said = project.inv("sweep", "--grid", "b/exp/grid.yaml", code=2).stderr
+    assert "another target" in said
+    assert "--name exp-2" in said
+    assert sorted(project.table("exp")["metric.y"]) == [1, 2, 3]
+    project.inv("sweep", "--grid", "b/exp/grid.yaml", "--name", "exp-2")
+    assert sorted(project.table("exp-2")["metric.y"]) == [100, 200, 300]
 
 
 def test_preview_runs_nothing_and_writes_nothing(project: Project) -> None:
@@ -391,15 +431,6 @@ def test_best_is_the_best_number_where_another_point_said_a_word(project: Projec
         "def fit(a, b, seed):\n    return {'loss': 'diverged' if a == 1 else a + b}\n"
     )
     assert json.loads(project.sweep("--json").stdout)["best"]["mean"] == 2.0
-
-
-def test_a_run_that_was_begun_from_another_file_says_so(project: Project, tmp_path: Path) -> None:
-    project.sweep()
-    copy = Project(tmp_path / "copy")
-    copy.path.mkdir()
-    copy.write(GRID, CODE.replace("(a - 2)", "(a - 3)"))
-    answer = project.inv("sweep", "--grid", str(copy.grid), "--json")
-    assert any(str(project.grid) in note for note in json.loads(answer.stdout)["notes"])
 
 
 def test_points_that_end_the_process_or_return_nothing_are_told_as_in_a_sweep(project: Project) -> None:

@@ -25,6 +25,7 @@ from typing import Any
 from grid.errors import UsageError
 from grid.permutation import Permutation
 from grid.space import Point, Space
+from worker.code import Code, code_of
 from worker.context import Context
 from worker.modules import put_aside
 from worker.output import Output
@@ -58,6 +59,7 @@ def main(arguments: list[str]) -> None:
         os.chdir(start_folder(context.folder, context.root))
         if context.target.run is not None:
             put_aside()
+        code = code_of(context)
         try:
             compute = find(context, space)
         except UsageError as refusal:
@@ -67,16 +69,28 @@ def main(arguments: list[str]) -> None:
         def announce(number: int, schema: Schema) -> None:
             reply(schema=number, names=schema.names, kinds=schema.kinds)
 
+        def tell_code() -> None:
+            files = code.news()
+            if files is not None:
+                reply(code=files)
+
         writer = Writer(memory, metric=context.metric, announce=announce)
         os.register_at_fork(after_in_child=lambda: _become_a_copy(writer, jobs_fd, replies_fd))
         surroundings = Surroundings(fault_log=output.fd)
+        tell_code()
         reply(ready=True)
         output.prepare()
         for line in jobs:
             writer.restart()
             job = json.loads(line)
             end_s = time.perf_counter() + job["limit_s"]
-            _run(_points(space, job), compute, writer, output=output, surroundings=surroundings, end_s=end_s)
+            if context.target.run is not None:
+                _run(_points(space, job), compute, writer, output=output, surroundings=surroundings, end_s=end_s)
+                tell_code()  # of what the points imported
+            else:
+                tell_code()  # of what was written since the last job
+                points = _points(space, job)
+                _run(points, compute, writer, output=output, surroundings=surroundings, end_s=end_s, code=code)
             reply(ended=True)
 
 
@@ -99,8 +113,12 @@ def _run(
     output: Output,
     surroundings: Surroundings,
     end_s: float,
+    code: Code | None = None,
 ) -> None:
-    """Compute points until they are through, `end_s` has passed, or there is no room for more results."""
+    """Compute points until they are through, `end_s` has passed, there is no room for more, or `code` changes.
+
+    Without `code` it is what this process has imported, and stays that.
+    """
     number, failed, marked = 0, False, True
     for number, point in enumerate(points):
         failed = False
@@ -125,7 +143,7 @@ def _run(
         marked = output.printed or failed or now_s > output.due_s
         if marked:
             output.mark(number, failed=failed)
-        if writer.full or now_s > end_s:
+        if writer.full or now_s > end_s or (code is not None and code.changed()):
             break
     if not marked:  # what a short point has printed past our streams would be nobody's
         output.mark(number, failed=failed)

@@ -55,6 +55,7 @@ class Child:
         """Start the process and send it the context; it imports the target while the caller goes on."""
         self.context = context
         self.schemas: dict[int, Schema] = {}
+        self.code: dict[str, str] = {}  # the source files that it has said to compute with
         self._unread = b""
         self._killed = False
         self._started = False
@@ -137,6 +138,8 @@ class Child:
         message: dict[str, Any] = json.loads(line)
         if "schema" in message:
             self.schemas[message["schema"]] = Schema(tuple(message["names"]), message["kinds"])
+        if "code" in message:
+            self.code = message["code"]
         return message
 
     def running(self) -> Running:
@@ -153,6 +156,7 @@ class Child:
             records=self._memory[HEADER_BYTES:end],
             heap=self._memory[HEAP_START : HEAP_START + at.heap],
             schemas=dict(self.schemas),
+            code=self.code,
         )
 
     def outputs(self, segment: Segment, *, culprit: bool) -> dict[str, bytes]:

@@ -24,7 +24,7 @@ DISTINCT_MESSAGES_MAX = 20_000  # failures beyond which numbers in a message no 
 LEADING, TRAILING = (
     ("point_id",),
     ("status", "replicate", "seed", "attempts", "infra_losses", "duration_s", "started", "worker",
-     "git_commit", "env_hash", "error_type", "error"),
+     "git_commit", "code", "env_hash", "error_type", "error"),
 )  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def table(results: Results, metric: Metric | None, *, fixed: Sequence[str]) -> d
     limit = max(100, min(ROWS_MAX, CELLS_MAX // len(names)))
     rows = _choose(results, metric, limit) if results.rows else []
     frame = gather(results, names, rows)
-    dull = ("infra_losses", "attempts", "replicate", "git_commit", "env_hash", "error_type", "error")
+    dull = ("infra_losses", "attempts", "replicate", "git_commit", "code", "env_hash", "error_type", "error")
     names = [name for name in names if name not in dull or frame[name].n_unique() > 1]
     short = Counter(map(_short, names))
     return {
