@@ -14,7 +14,7 @@ from grid.errors import UsageError
 from grid.space import Space
 from sweep import ledger_file
 from sweep.ledger import Counts, Ledger, Source
-from sweep.results import frames
+from sweep.results import Table, frames
 from tests.support import batches, grid
 
 # As version 1 made it. Not from today's code, which must read what was written then.
@@ -83,7 +83,7 @@ def test_an_older_ledger_is_read_as_it_is(path: Path) -> None:
         assert ledger.redo_left() == Counts(0, 0)
         assert ledger.ended_from(0, limit=9) == [0, 1]
         assert ledger.has_ended(1)
-        table = next(frames(ledger, Space(PLAN)))
+        table = next(frames(ledger, Table(ledger, Space(PLAN))))
         assert table["metric.x"].to_list() == [1.5, None]
     assert version(path) == 1
 
