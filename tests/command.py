@@ -40,7 +40,8 @@ class Project:
     def start(self, *words: str, **kwargs: Any) -> subprocess.Popen[str]:
         here = ["--local"] if words[0] == "sweep" else []  # never on a cluster that the developer has up
         return subprocess.Popen(
-            [sys.executable, "-m", "invoke", "--search-root", str(ROOT), *words, *here],
+            # -P, as in the command `inv`: the current folder is not on its module path.
+            [sys.executable, "-P", "-m", "invoke", "--search-root", str(ROOT), *words, *here],
             env=os.environ | {"INVOKE_RUNS": str(self.runs)},
             cwd=self.path,
             stdout=subprocess.PIPE,
