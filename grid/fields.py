@@ -5,8 +5,10 @@ A refusal says what is allowed, as `allowed` in the error's context, and at time
 
 from __future__ import annotations
 
+import json
 import math
 import re
+import shlex
 from typing import Any
 
 from pydantic_core import PydanticCustomError
@@ -15,10 +17,11 @@ _UNITS_S = {"d": 86_400, "h": 3_600, "m": 60, "s": 1, "ms": 0.001}
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(d|h|ms|m|s))", re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMGT]i?)?B?", re.ASCII)
 _POWERS = "KMGT"
+_PLAIN_WORD = re.compile(r"[A-Za-z_./][\w./-]*")  # that needs no quotes in YAML's flow style
 
 
-def _refuse(allowed: str) -> PydanticCustomError:
-    return PydanticCustomError("not_allowed", "{allowed}", {"allowed": allowed})
+def _refuse(allowed: str, **remedy: str) -> PydanticCustomError:
+    return PydanticCustomError("not_allowed", "{allowed}", {"allowed": allowed, **remedy})
 
 
 def number(value: Any) -> Any:
@@ -85,9 +88,30 @@ def file(value: Any) -> Any:
 
 def words(value: Any) -> Any:
     """A command's words; W&B takes plain numbers among them, too."""
+    if isinstance(value, str) and value.strip():
+        try:
+            split = shlex.split(value)
+        except ValueError:  # a quote that is not closed
+            split = value.split()
+        flow = ", ".join(
+            word if _PLAIN_WORD.fullmatch(word) else json.dumps(word, ensure_ascii=False) for word in split
+        )
+        raise _refuse("a list of words", remedy=f"Write command: [{flow}].")
     if not isinstance(value, list) or not value:
         raise _refuse("a list of words")
     return [str(word) if type(word) in {int, float} else word for word in value]
+
+
+def word(value: Any) -> Any:
+    """One word of a command."""
+    if isinstance(value, dict) and len(value) == 1:
+        (name,) = value
+        if value[name] is None:
+            remedy = f'YAML reads {{{name}}} without quotes as a map. Put it in quotes: "{{{name}}}".'
+            raise _refuse("text", remedy=remedy)
+    if isinstance(value, bool | list | dict) or value is None:
+        raise _refuse("text", remedy="Put it in quotes.")
+    return value
 
 
 def bundle(value: Any) -> Any:

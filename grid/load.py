@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import keyword
 import os
 import re
 import unicodedata
@@ -15,6 +14,8 @@ from grid.blocks import Builder
 from grid.command import is_known, near_misses, placeholders
 from grid.document import Document, read
 from grid.errors import GridError, Problem, UsageError
+from grid.module_names import is_target
+from grid.module_names import remedy as remedy_for
 from grid.plan import Block, Plan, Value
 from grid.points_file import PointsError, read_points
 from grid.report import Report, nearest, show
@@ -83,7 +84,7 @@ def _sweep(
     """The sweep without its text; to be used only when the report stays empty."""
     note_unused(spec, report)
     command = command_of(spec, report)
-    _check_target(spec, builder.broken, report)
+    _check_target(spec, source, builder.broken, report)
     blocks = builder.blocks()
     for number, word in enumerate(command if spec.command is not None else ()):
         for seen, near in near_misses(word, builder.names):
@@ -160,22 +161,15 @@ def _target(spec: GridFile, command: tuple[str, ...], *, wandb: bool) -> Target:
     return Target(run=spec.run, command=command, wandb=wandb, keys=keys)
 
 
-def _check_target(spec: GridFile, broken: set[tuple[str | int, ...]], report: Report) -> None:
+def _check_target(spec: GridFile, source: Path, broken: set[tuple[str | int, ...]], report: Report) -> None:
     given = [key for key in ("run", "command", "program") if getattr(spec, key) is not None]
     if "run" in given and len(given) > 1:
         report.add((given[1],), f"`run` and `{given[1]}` are given together.", "Keep one of them.")
     if not given and not broken & {("run",), ("command",), ("program",)}:
         remedy = "Write run: module:function, or command: [a, list, of, words]."
         report.add((), "Nothing says what to run.", remedy)
-    if spec.run is None:
-        return
-    module, colon, function = spec.run.partition(":")
-    parts = [*module.split("."), *function.split(".")]
-    if not colon or not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts):
-        example = "examples.diabetes.fit:fit"
-        if module.endswith(".py") or "/" in module:
-            example = f"{module.removesuffix('.py').strip('./').replace('/', '.')}:{function or 'fit'}"
-        report.add(("run",), f"{show(spec.run)} is not module:function.", f"Write, for example, run: {example}.")
+    if spec.run is not None and not is_target(spec.run, source.parent):
+        report.add(("run",), f"{show(spec.run)} is not module:function.", remedy_for(spec.run, source.parent))
 
 
 def _points(

@@ -209,7 +209,8 @@ class GridFile(BlockSpec):
     description: str | None = Field(None, description="For readers.", examples=["Which penalty fits best?"])
     run: str | None = Field(None, description="module:function to call.", examples=["examples.diabetes.fit:fit"])
     command: Annotated[
-        list[str] | None, BeforeValidator(fields.words, json_schema_input_type=list[str | int | float])
+        list[Annotated[str, BeforeValidator(fields.word)]] | None,
+        BeforeValidator(fields.words, json_schema_input_type=list[str | int | float]),
     ] = Field(None, description="The command to start, word by word.", examples=[["Rscript", "fit.R", "{alpha}"]])
     program: str | None = Field(
         None, description="W&B's: the script that ${program} stands for.", examples=["fit.py"]

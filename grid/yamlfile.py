@@ -103,6 +103,8 @@ def _not_yaml(error: MarkedYAMLError) -> Problem:
         reason, remedy = f"it is nested more than {MAX_DEPTH} deep", "Write it flatter."
     elif "\\t" in reason:
         remedy = "Indent with spaces, not with tabs."
+    elif "got '{'" in reason:
+        remedy = 'Put a word that has { in it into quotes, such as "--alpha={alpha}".'
     elif "'`'" in reason:
         remedy = "Put text that starts with a backtick into double quotes."
     elif "mapping values" in reason:

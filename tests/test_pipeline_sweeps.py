@@ -154,7 +154,14 @@ def test_what_is_not_committed_counts(checkout: Path) -> None:
     assert found == ["as-it-was.yaml", "untracked.yaml"]
 
 
-@pytest.mark.parametrize("grid_text", [grid(points="rows.csv", parameters={"a": {"vals": []}}), "points: rows.csv\n"])
+@pytest.mark.parametrize(
+    "grid_text",
+    [
+        grid(points="rows.csv", parameters={"a": {"vals": []}}),
+        "points: rows.csv\n",
+        "points: [{file: rows.csv, types: {a: text}}]\n",
+    ],
+)
 def test_a_grid_that_cannot_be_loaded_is_changed_by_its_rows_all_the_same(checkout: Path, grid_text: str) -> None:
     """Also by rows that are there no more, since they are what it cannot be loaded for."""
     write(checkout, {"sweeps/broken.yaml": grid_text, "sweeps/rows.csv": "a\n1\n", "sweeps/not.yaml": "a: [b"})

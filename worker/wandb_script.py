@@ -20,7 +20,7 @@ from typing import Any
 from grid.plan import Value
 from grid.space import Point
 from grid.sweep import Target
-from worker import wandb_log
+from worker import values, wandb_log
 
 _LATE_S = 10  # for the end of a log, once the script has ended: its writer is another process
 _MTIME_S = 5  # how much older than the script a folder may look
@@ -56,7 +56,7 @@ class Handover:
         with contextlib.suppress(Exception):  # nothing printed is a result beside it
             value = printed()
             if isinstance(value, dict):
-                return value | metrics
+                return values.metrics(value) | metrics
         return metrics
 
     def _logs(self) -> Iterator[Path]:
