@@ -14,12 +14,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from grid.errors import SweepfleetError, UsageError
 from grid.space import Space
-from sweep.folder import RunFolder, read_json, storing, write_whole
+from sweep.folder import RunFolder, read_json, storage_error, storing, write_whole
 from sweep.ledger import Ledger
 from sweep.summary import Facts, Summary, summarize
 
@@ -72,7 +73,7 @@ def publish_from(
     from sweep.report import write_report
     from sweep.results import write_results
 
-    with storing(folder.path):
+    with storing(folder.path), _storing_tables(folder):
         write_results(folder, ledger, space)
         summary = before or summarize(folder.name, space, ledger, folder.parquet, facts)
         write_report(
@@ -86,6 +87,20 @@ def publish_from(
         summary = replace(summary, total_s=time.time() - facts.born_s)
     write_whole(folder.summary, json.dumps(summary.to_dict(), indent=2) + "\n")
     return summary
+
+
+@contextlib.contextmanager
+def _storing_tables(folder: RunFolder) -> Iterator[None]:
+    """Around what polars writes: of a full disk it says ComputeError, where the system says OSError."""
+    import polars as pl
+
+    try:
+        yield
+    except pl.exceptions.ComputeError as error:
+        if "IO error" not in str(error) and "transport error" not in str(error):
+            raise
+        reason = str(error).rpartition("IO error: ")[2] if "IO error" in str(error) else "the disk may be full"
+        raise storage_error(folder.path, reason) from error
 
 
 def publish_apart(folder: RunFolder, facts: Facts) -> Summary:
@@ -106,7 +121,7 @@ def publish_apart(folder: RunFolder, facts: Facts) -> Summary:
     if child.returncode:
         raise PublishError(
             f"All that was computed is in {folder.ledger}, but the tables and the report could not be made from it:\n"
-            f"{child.stderr.strip()}\nOnce that is mended: inv report --name {folder.name}"
+            f"{child.stderr.strip()}\nOnce that is fixed: inv report --name {folder.name}"
         )
     return Summary(**json.loads(child.stdout))
 
