@@ -200,7 +200,7 @@ class Bar:
         first.add_row(bar, f"{share:.0%}", of, self._words.rate(progress))
         second = Text(" · ").join(Text(text, style=style) for text, style in self._words.counts(progress))
         if progress.stopping:
-            second = Text("stopping; what is done is kept · ", style="yellow") + second
+            second = Text("stopping; finished points are kept · ", style="yellow") + second
         drawn = Table.grid(expand=True)
         drawn.add_row(first)
         drawn.add_row(second)

@@ -71,7 +71,7 @@ def context_of(sweep: Sweep, *, root: Path, artifacts: Path | None, artifacts_ur
 def slots_here(sweep: Sweep, *, workers: int | None) -> int:
     """How many points this machine runs at once: its cores and memory, shared out as the grid says."""
     if workers is not None and workers < 1:
-        raise UsageError(f"--workers {workers}: one at least.")
+        raise UsageError(f"--workers {workers}: at least 1.")
     execution = sweep.execution
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     slots = workers if workers is not None else max(1, cores // execution.cpus)

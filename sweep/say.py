@@ -14,8 +14,8 @@ KINDS = 5  # of failures that are told apart
 STATES = {
     "done": "Done",
     "failed": "Done, but some points failed",
-    "stopped": "Stopped at a limit; what is done is kept",
-    "interrupted": "Stopped; what is done is kept, and the same command goes on",
+    "stopped": "Stopped at a limit; finished points are kept",
+    "interrupted": "Stopped; finished points are kept, and the same command resumes",
 }
 
 

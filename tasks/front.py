@@ -51,7 +51,8 @@ def speaking(body: Callable[..., None]) -> Callable[..., None]:
                 raise Exit(f"error: {printable(str(error))}", error.exit_code) from None
             print(printable(str(error)))
         except KeyboardInterrupt:
-            raise Exit("Stopped. What was done is kept; the same command goes on.", 130) from None
+            kept = " Finished points are kept; the same command resumes." if body.__name__ == "sweep" else ""
+            raise Exit(f"Stopped.{kept}", 130) from None
 
     return wrapped
 

@@ -19,6 +19,13 @@ from invoke.parser.parser import ParseMachine, Parser
 
 ALL_TASKS = "All tasks: inv --list"
 GRIDS = (".yaml", ".yml")
+# What other tools call it.
+SYNONYMS = dict.fromkeys(
+    ("--jobs", "--n-jobs", "--num-workers", "--cores", "--cpus", "--parallel", "--processes", "--max-parallel"),
+    "--workers",
+) | {"--dry-run": "--preview", "--dryrun": "--preview", "--filter": "--where", "--out": "--name"}
+RESUMING = ("--resume", "--continue")
+HELP = ("help", "list", "ls", "tasks", "commands")
 
 
 class MistypedError(ParseError, Exit):
@@ -81,13 +88,21 @@ class _Machine(ParseMachine):
         if flag is None or flag not in self.context.args:
             return False
         argument = self.context.args[flag]
-        if f"--{token}" in self.context.flags and not Path(token).exists():
+        if f"--{token}" in {*self.context.flags, *self.initial.flags} and not Path(token).exists():
             self.error(f"{token!r} is not a {flag}. Did you mean --{token}?")
+        if self.flag and not self.flag.takes_value and not Path(token).exists():
+            self.error(f"--{self.flag.names[0]} takes no value, and {token!r} stands behind it. {_see(self.context)}")
         if argument.kind is not list and argument.got_value and not _same(argument.value, token):
             self.error(f"{self.context.name} takes one {flag}, and was given two: {argument.value} and {token}.")
         if argument.kind is list or not argument.got_value:
             argument.value = token
         return True
+
+    def see_value(self, value: Any) -> None:
+        """Take a flag's value."""
+        if value == "" and self.flag and self.flag.names[0] in self.positional.values():
+            self.error(f"--{self.flag.names[0]} is empty. Is a variable of the shell not set?")
+        super().see_value(value)
 
     def switch_to_flag(self, flag: str, inverse: bool = False) -> None:  # noqa: FBT001, FBT002 - invoke's signature
         """Begin a flag."""
@@ -138,6 +153,10 @@ def _unknown(token: str, context: Any, *, tasks: Iterable[str]) -> str:
     if context.name is None:
         return unknown_task(token, tasks=tasks)
     if token.startswith("-"):
+        if (meant := SYNONYMS.get(token)) in context.flags:
+            return f"{context.name} has no flag {token}. Here it is {meant}. {_see(context)}"
+        if context.name == "sweep" and token in RESUMING:
+            return f"sweep has no flag {token}: it resumes by itself, and runs what is not done. {_see(context)}"
         near = nearest(token, [flag for flag in context.flags if flag.startswith("--")])
         return f"{context.name} has no flag {token}.{near} {_see(context)}"
     near = nearest(f"--{token}", [flag for flag in context.flags if flag.startswith("--")]) or nearest(token, tasks)
@@ -148,6 +167,8 @@ def unknown_task(token: str, *, tasks: Iterable[str]) -> str:
     """What a first word may have been meant to be, that is no task."""
     if token.endswith(GRIDS):
         return f"{token!r} is not a task. Did you mean: inv sweep {token}?"
+    if token in HELP:
+        return f"There is no task {token!r}. {ALL_TASKS} · flags of one: inv sweep --help"
     if token.startswith("-"):
         return f"inv has no flag {token}. Flags stand behind a task: inv sweep --grid ... {ALL_TASKS}"
     return f"There is no task {token!r}.{nearest(token, tasks)} {ALL_TASKS}"
@@ -155,9 +176,9 @@ def unknown_task(token: str, *, tasks: Iterable[str]) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """A proposal, with a space before it; empty when nothing is near."""
-    lowered = word.lower().replace("_", "-")
-    found = difflib.get_close_matches(lowered, sorted(set(known)), n=1, cutoff=0.6)
-    return f" Did you mean {found[0]}?" if found else ""
+    names = {name.lstrip("-"): name for name in sorted(set(known))}
+    found = difflib.get_close_matches(word.lower().replace("_", "-").lstrip("-"), names, n=1, cutoff=0.7)
+    return f" Did you mean {names[found[0]]}?" if found else ""
 
 
 def install(tasks: Iterable[str], *, positional: Mapping[str, str]) -> None:

@@ -14,11 +14,11 @@ from tasks.front import integer, open_fleet, runs_folder, shown, speaking
 
 @task(
     help={
-        "name": "of the run; by default the one whose command was given last",
-        "where": "only rows for which this holds: --where 'rmse < 55 and model == \"lasso\"'",
+        "name": "the run; by default the one whose command was given last",
+        "where": "only rows where this is true: --where 'rmse < 55 and model == \"lasso\"'",
         "best": "only this many, the best by the grid's metric first",
         "json": "rows as JSON lines",
-        "fetch": "bring the run here from the cluster first: what it has so far, when it goes on",
+        "fetch": "bring the run here from the cluster first: while it runs, what it has so far",
         "stack": "with --fetch: from this stack's cluster",
     }
 )
@@ -62,7 +62,7 @@ def _fetch(c: Context, *, stack: str, name: str) -> str:
     return bring(open_fleet(stack), name, runs_folder=runs_folder(c), say=say)
 
 
-@task(help={"name": "of the run; by default the one whose command was given last"})
+@task(help={"name": "the run; by default the one whose command was given last"})
 @speaking
 def report(c: Context, name: str = "") -> None:
     """Make a run's report and tables anew from its ledger."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import sys
 
 HANDLER = "sweepfleet"
@@ -16,6 +17,9 @@ SPINNERS = range(0x2800, 0x2900)  # braille
 def speak_any_encoding() -> None:
     """Have both streams write what their encoding lacks in ASCII, rather than end a command for one character."""
     codecs.register_error(HANDLER, _in_ascii)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by `>&-`
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123 - until the process ends
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=HANDLER)

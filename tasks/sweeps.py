@@ -15,6 +15,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from tasks.front import BORN_S, ROOT, ask_to_go_on, integer, open_fleet, runs_folder, shown, speaking
+from tasks.grids import grid_file
 
 SEE_FIRST = "To see how many, how long and how dear first: --preview"
 NO_SUMMARY = "--json prints the summary of a run; --preview and --test-point run none. Leave one out."
@@ -24,18 +25,18 @@ NO_SUMMARY = "--json prints the summary of a run; --preview and --test-point run
     iterable=["set_", "where"],
     help={
         "grid": "the grid file; --grid may be left out: inv sweep examples/diabetes/grid.yaml",
-        "preview": "say how many points there are, the first of them and the time; run nothing",
+        "preview": "show the number of points, the first of them and the time; run nothing",
         "set_": "override a parameter or a setting: --set alpha=0.1,1 --set execution.retries=2 (repeatable)",
-        "where": "run only points for which this holds: --where 'alpha < 1' (repeatable)",
-        "test_point": "run this one point here, with its traceback, and keep nothing",
+        "where": "run only points where this is true: --where 'alpha < 1' (repeatable)",
+        "test_point": "run this one point in this process, show its traceback, and record nothing",
         "retry_failed": "run failed points again, too",
-        "name": "of the run's folder, runs/<name>; by default the grid's own",
-        "workers": "points to run at once, by default one a core; on a cluster, how many machines",
-        "json": "print nothing on standard output but one JSON object: the summary, and the folder",
-        "local": "on this machine, though a cluster is up",
-        "stack": "on this stack's cluster; by default the one that is up, or this machine",
-        "detach": "on a cluster: do not wait for the end; inv attach watches it",
-        "yes": "do not ask whether more than 10^8 points, or more than a year of them, are meant",
+        "name": "the run: its folder is runs/<name>; by default the grid's own name",
+        "workers": "points to run at once, by default one a core; on a cluster, the number of machines",
+        "json": "print one JSON object and nothing else on standard output: the summary and the folder",
+        "local": "run on this machine, even when a cluster is up",
+        "stack": "run on this stack's cluster; by default the stack that is up, else this machine",
+        "detach": "on a cluster: submit and return; inv attach watches it",
+        "yes": "run more than 10^8 points, or more than a year of them, without being asked",
     },
 )
 @speaking
@@ -56,7 +57,7 @@ def sweep(
     detach: bool = False,
     yes: bool = False,
 ) -> None:
-    """Run a grid's points, on the cluster that is up or on this machine's cores; what is done is not run again."""
+    """Run a grid's points on the cluster that is up, or on this machine's cores; finished points are skipped."""
     from fleet.folder import stacks_up
     from grid.errors import UsageError, printable
     from grid.load import load
@@ -67,9 +68,7 @@ def sweep(
     from sweep.say import ending
     from sweep.text import YEAR_S, terminal_width
 
-    if not grid:
-        raise UsageError("Which sweep? Name its grid file, e.g. inv sweep examples/diabetes/grid.yaml")
-    checked = load(Path(grid).absolute(), overrides=set_, where=where, name=name or None)
+    checked = load(grid_file(grid, root=ROOT), overrides=set_, where=where, name=name or None)
     if not (local or test_point) and (stack or stacks_up(ROOT)):
         if preview:
             _preview_on_stack(c, checked, stack=stack, workers=workers, json=json)
@@ -81,6 +80,8 @@ def sweep(
         raise UsageError("--detach and --stack are for a cluster; --local and --test-point run here.")
     slots = slots_here(checked, workers=integer(workers, "--workers"))
     one = integer(test_point, "--test-point")
+    if preview and one is not None:
+        raise UsageError("--preview runs nothing, --test-point runs one. Leave one out.")
     if json and (preview or one is not None):
         raise UsageError(NO_SUMMARY)
     if preview:
@@ -135,7 +136,7 @@ def _most(workers: str) -> int | None:
 
     most = integer(workers, "--workers")
     if most is not None and most < 1:
-        raise UsageError(f"--workers {most}: one at least.")
+        raise UsageError(f"--workers {most}: at least 1.")
     return most
 
 
@@ -181,7 +182,7 @@ def _on_stack(
 
     most = _most(workers)
     if json and detach:
-        raise UsageError("--json prints the summary of a run, and --detach does not wait for it. Leave one out.")
+        raise UsageError("--json prints the summary of a run; --detach does not wait for it. Leave one out.")
     fleet = open_fleet(stack)
     check_place(RunFolder(runs_folder(c) / checked.name), fleet.outputs)
     say = functools.partial(print, flush=True, file=sys.stderr if json else sys.stdout)
@@ -193,7 +194,7 @@ def _on_stack(
         hand_over(fleet, checked, command_line=command_line, retry_failed=retry_failed, workers=most, say=say)
     except KeyboardInterrupt:
         raise Exit(
-            "Stopped while the sweep was handed over. Whether the cluster has it: inv status · stop it: inv cancel "
+            "Stopped while the sweep was submitted. Does the cluster have it? inv status · Cancel: inv cancel "
             f"--name {checked.name}",
             130,
         ) from None
@@ -217,7 +218,7 @@ def watch_and_finish(c: Context, fleet: Any, name: str, *, json: bool) -> None:
         last = watch(fleet, name, quiet=json)
     except KeyboardInterrupt:
         raise Exit(
-            f"The sweep goes on without you. Watch it: inv attach --name {name} · stop it: inv cancel --name {name}",
+            f"Detached; the sweep is running. Watch: inv attach --name {name} · Cancel: inv cancel --name {name}",
             130,
         ) from None
     try:
@@ -234,6 +235,6 @@ def watch_and_finish(c: Context, fleet: Any, name: str, *, json: bool) -> None:
         print(json_.dumps(ended.summary.to_dict() | more))
     else:
         print(printable("\n".join(ending(ended.summary, folder=shown(ended.folder), width=terminal_width()))))
-        print(f"Cost: {cost or 'not known, since the head does not answer'}")
+        print(f"Cost: {cost or 'unknown: the head does not answer'}")
     if ended.exit_code:
         raise Exit(code=ended.exit_code)

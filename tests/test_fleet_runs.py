@@ -239,7 +239,7 @@ def test_a_run_is_looked_at_stopped_and_taken_up_again(laptop: Laptop, second: L
     assert group["DesiredCapacity"] == 3
     assert "Stopped stopped. What is done is kept" in laptop.inv("cancel").stdout
     seen = second.inv("attach", "--name", "stopped", code=130).stdout
-    assert "Stopped; what is done is kept, and the same command goes on" in seen
+    assert "Stopped; finished points are kept, and the same command resumes" in seen
     before = table(second, "stopped")
     assert before.height == 20
     assert "The run stopped has ended already" in laptop.inv("cancel", "--name", "stopped", code=2).stderr
@@ -294,7 +294,7 @@ def test_ctrl_c_leaves_the_run_going(laptop: Laptop) -> None:
         process.send_signal(signal.SIGINT)
         said = rest(process)
     assert process.returncode == 130
-    assert "The sweep goes on without you. Watch it: inv attach --name watched" in said
+    assert "Detached; the sweep is running. Watch: inv attach --name watched" in said
     assert "Traceback" not in said
     assert f"Done: {POINTS} of {POINTS} points done" in laptop.inv("attach", "--name", "watched").stdout
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from invoke.program import Program
 
+from grid.errors import UsageError
+from tasks.grids import grid_file
 from tests.command import ROOT, Project
 
 GRID = "name: small\nrun: fit:fit\nparameters:\n  a: [1, 2]\n"
@@ -26,6 +31,7 @@ def inv(*words: str) -> int:
     return int(end.value.code or 0)
 
 
+EXAMPLE = "examples/diabetes/grid.yaml"
 ALL = "All flags: inv sweep --help"
 DASHES = "has too few dashes. Did you mean --grid?"
 PREVIEW = "inv has no flag --preview. Flags stand behind a task: inv sweep --grid ... All tasks: inv --list"
@@ -42,6 +48,22 @@ MISTYPED = [
     ("sweep -Z", f"sweep has no flag -Z. {ALL}"),
     ("sweep -grid x", f"'-grid' {DASHES}"),
     ("sweep \u2013grid x", f"'\u2013grid' {DASHES}"),
+    ("sweep help", "'help' is not a grid. Did you mean --help?"),
+    ("help", "There is no task 'help'. All tasks: inv --list · flags of one: inv sweep --help"),
+    ("sweep x --dry-run", f"sweep has no flag --dry-run. Here it is --preview. {ALL}"),
+    ("sweep x --n-jobs 4", f"sweep has no flag --n-jobs. Here it is --workers. {ALL}"),
+    ("sweep x -j 4", f"--json takes no value, and '4' stands behind it. {ALL}"),
+    ("sweep x --yes=1", f"--yes takes no value, and '1' stands behind it. {ALL}"),
+    ("sweep x --resume", f"sweep has no flag --resume: it resumes by itself, and runs what is not done. {ALL}"),
+    ("sweep x --force", f"sweep has no flag --force. {ALL}"),
+    ("sweep x --name=", "--name is empty. Is a variable of the shell not set?"),
+    ("sweep docs", "docs is a folder. There is no grid file in it."),
+    (
+        "sweep examples/diabetes",
+        "examples/diabetes is a folder. Name the grid file in it: inv sweep examples/diabetes/grid.yaml",
+    ),
+    ("sweep ftp://x/g", "ftp://x/g is an address. Download the grid, and the code that it runs, then name the file."),
+    (f"sweep {EXAMPLE} --preview --test-point 0", "--preview runs nothing, --test-point runs one. Leave one out."),
     ("sweep preview", "'preview' is not a grid. Did you mean --preview?"),
     ("sweep x.yaml --grid y.yaml", "--grid is given twice: x.yaml and y.yaml. Give it once."),
     ("sweep --grid y.yaml x.yaml", "sweep takes one grid, and was given two: y.yaml and x.yaml."),
@@ -61,6 +83,32 @@ def test_a_wrong_word_gets_one_line_with_the_right_one_and_exit_code_2(
 ) -> None:
     assert inv(*words.split()) == 2
     assert tuple(capsys.readouterr()) == ("", f"error: {said}\n")
+
+
+def test_a_file_that_is_not_there_is_met_with_the_one_that_is(tmp_path: Path) -> None:
+    named = tmp_path / "grid.yaml"
+    named.touch()
+    (tmp_path / "fit.py").touch()
+    for wrong, said in (
+        ("gird.yaml", f"There is no file {tmp_path}/gird.yaml. Did you mean {named}?"),
+        ("other", f"There is no file {tmp_path}/other. The folder has grid.yaml."),
+        ("not/grid.yaml", f"There is no file {tmp_path}/not/grid.yaml. Nor is there a folder {tmp_path}/not."),
+        ("fit.py", f"{tmp_path}/fit.py is code. Name the grid file whose `run:` names it"),
+    ):
+        with pytest.raises(UsageError) as refusal:
+            grid_file(str(tmp_path / wrong), root=tmp_path)
+        assert str(refusal.value).startswith(said), wrong
+    assert grid_file(str(named), root=tmp_path) == named
+
+
+def test_a_grid_named_from_the_projects_root_is_found_when_the_command_is_given_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "grid.yaml").touch()
+    monkeypatch.chdir(tmp_path / "below")
+    with pytest.raises(UsageError, match=f"from the project's root: {tmp_path}/below/grid.yaml"):
+        grid_file("below/grid.yaml", root=tmp_path)
 
 
 def test_the_grid_may_be_given_without_its_flag_anywhere_and_with_it(project: Project) -> None:
@@ -87,3 +135,12 @@ def test_inv_alone_lists_the_tasks_as_inv_list_does(capsys: pytest.CaptureFixtur
     listed = capsys.readouterr().out
     assert alone.startswith(listed.rstrip("\n"))
     assert "sweep" in listed
+
+
+def test_a_command_whose_output_is_closed_says_nothing_and_ends_well(project: Project) -> None:
+    command = f"exec {sys.executable} -m invoke --search-root {ROOT} sweep grid.yaml --local >&-"
+    env = os.environ | {"INVOKE_RUNS": str(project.runs)}
+    done = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, check=False, cwd=project.path, env=env
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -310,7 +310,7 @@ def test_a_second_sweep_into_one_folder_is_refused_with_the_holder(project: Proj
     finally:
         out, _ = interrupt(first)
     assert first.returncode == 130
-    assert "the same command goes on" in out
+    assert "the same command resumes" in out
     done = project.ledger("slow")[0][0]
     assert 0 < done < 2000
     assert json.loads((project.runs / "slow" / "summary.json").read_text())["state"] == "interrupted"
