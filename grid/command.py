@@ -41,9 +41,16 @@ class PointLike(Protocol):
 
 
 def render(
-    command: Sequence[str], point: PointLike, *, env: Mapping[str, str], names: Sequence[str] = ()
+    command: Sequence[str],
+    point: PointLike,
+    *,
+    env: Mapping[str, str],
+    names: Sequence[str] = (),
+    keys: Iterable[tuple[str, ...]] = (),
 ) -> list[str]:
     """The words to start for a point; `env` gives ${envvar:NAME}, `names` are the parameters of all points.
+
+    `keys` are as in `grid.plan.nest`.
 
     A parameter that the point does not have is an empty text within a longer word; a word that is nothing but
     its placeholder is left out. Raises UsageError for a variable that is not set.
@@ -52,7 +59,7 @@ def render(
     token = _token(tuple(names))
     for word in command:
         if word.startswith("${") and word[2:-1] in POINT_MACROS:
-            words.extend(_arguments(word[2:-1], point.params))
+            words.extend(_arguments(word[2:-1], point.params, keys))
             continue
         alone = token.fullmatch(word)
         if alone is None or alone[4] is None or _lookup(alone[4], point) is not None:
@@ -129,7 +136,7 @@ def _text(value: Value) -> str:
     return repr(value) if isinstance(value, float) else json.dumps(value)
 
 
-def _arguments(macro: str, params: Mapping[str, Value]) -> list[str]:
+def _arguments(macro: str, params: Mapping[str, Value], keys: Iterable[tuple[str, ...]]) -> list[str]:
     """W&B's macros, with values as its agent writes them: Python's str, so True, None and ['a', 'b']."""
     match macro:
         case "args":
@@ -144,4 +151,8 @@ def _arguments(macro: str, params: Mapping[str, Value]) -> list[str]:
                 for name, value in params.items()
                 if value is not False
             ]
-    return [json.dumps(nest(params))]
+        case "args_append_hydra":
+            return [f"+{name}={value}" for name, value in params.items()]
+        case "args_override_hydra":
+            return [f"++{name}={value}" for name, value in params.items()]
+    return [json.dumps(nest(params, keys))]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -88,11 +88,15 @@ class Plan:
         return hashlib.blake2b(self.to_json().encode(), digest_size=8).hexdigest()
 
 
-def nest(params: Mapping[str, Value]) -> dict[str, Value]:
-    """Flat dotted names as nested dicts: {"net.depth": 2} is {"net": {"depth": 2}}."""
+def nest(params: Mapping[str, Value], keys: Iterable[tuple[str, ...]] = ()) -> dict[str, Value]:
+    """Flat dotted names as nested dicts: {"net.depth": 2} is {"net": {"depth": 2}}.
+
+    `keys` are the paths of parameters whose keys have dots in them, which nest nothing.
+    """
+    paths = {".".join(path): path for path in keys}
     nested: dict[str, Value] = {}
     for name, value in params.items():
-        *outer, last = name.split(".")
+        *outer, last = paths.get(name) or name.split(".")
         inner = nested
         for part in outer:
             inner = inner.setdefault(part, {})

@@ -18,7 +18,15 @@ from grid.yamlfile import Path
 
 DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
 # Macros that depend on the point: they stay in the command until it is rendered.
-POINT_MACROS = ("args", "args_no_equals", "args_no_hyphens", "args_no_boolean_flags", "args_json")
+POINT_MACROS = (
+    "args",
+    "args_no_equals",
+    "args_no_hyphens",
+    "args_no_boolean_flags",
+    "args_json",
+    "args_append_hydra",
+    "args_override_hydra",
+)
 ENVIRONMENT_VARIABLE = re.compile(r"\$\{envvar:([A-Za-z_][A-Za-z0-9_]*)\}")
 _MOST_WORDS = 8  # in one note
 _MACRO = re.compile(r"\$\{([^{}]*)\}")

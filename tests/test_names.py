@@ -13,6 +13,8 @@ from grid.expressions import Expression, ExpressionError
 from grid.load import loads
 from grid.space import Space
 from sweep.query import select
+from worker.context import Context
+from worker.target import find
 
 NAMES = [
     "learning-rate",
@@ -179,3 +181,35 @@ def test_rows_are_chosen_by_names_with_signs(tmp_path):
 def test_a_backtick_that_yaml_cannot_start_with_has_its_remedy():
     with pytest.raises(GridError, match="double quotes"):
         read("parameters: {a-b: [1]}\nwhere: `a-b` > 0")
+
+
+CASE = """
+name: hyphen
+run: fit:fit
+parameters: {learning-rate: [0.1, 0.2], a: [1], b: [3], a-b: [5, 0], mom: [0.9, 0.99]}
+metric: {name: val/loss, goal: minimize}
+"""
+
+
+@pytest.mark.parametrize(
+    ("condition", "points"),
+    [
+        ('when: {mom: "learning-rate > 0.15"}', None),
+        ('when: {mom: "`learning-rate` > 0.15"}', 2 + 4),
+        ('where: "a-b > 0"', None),
+        ('where: "`a-b` > 0"', 4),
+        ('where: "a - b > 0"', 0),
+    ],
+)
+def test_a_function_takes_names_with_signs_and_a_condition_asks_in_backticks(tmp_path, condition, points):
+    (tmp_path / "fit.py").write_text('def fit(**k): return {"val/loss": k["learning-rate"], "f1-score": 0.5}')
+    if points is None:
+        with pytest.raises(GridError, match=r"line 6: .* would be read as arithmetic.*`"):
+            loads(f"{CASE[1:]}\n{condition}", source=tmp_path / "grid.yaml")
+        return
+    sweep = loads(f"{CASE[1:]}{condition}", source=tmp_path / "grid.yaml")
+    space = Space(sweep.plan)
+    compute = find(Context(sweep.plan.to_json(), sweep.target, str(tmp_path), str(tmp_path), "x"), space)
+    found = [compute(point)["val/loss"] for point in space.points(0, 99)]
+    assert len(found) == points
+    assert set(found) <= {0.1, 0.2}

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from grid.command import render
 from grid.errors import GridError
@@ -16,6 +17,7 @@ from grid.load import loads
 from grid.plan import Dimension, Distribution
 from grid.space import Space
 from grid.sweep import Metric
+from grid.wandb import POINT_MACROS
 
 GRID = """\
 # as in W&B's own examples
@@ -180,6 +182,20 @@ def test_a_program_macro_needs_a_program():
 def test_a_shell_s_own_variables_stay():
     command = ("sh", "-c", "echo ${HOME} ${x:-{a}}", "${envvar:HOME}")
     assert read(f"command: {json.dumps(command)}\nparameters: {{a: [1]}}").target.command == command
+
+
+def test_macros_have_the_words_that_wandb_s_own_agent_makes():
+    """Asked of the package itself, with keys that have dots in them, which nest nothing at W&B."""
+    text = (
+        "parameters: {+trainer.lr: {value: 0.1}, f: {value: no}, t: {value: yes}, l: {value: [1, x]}, n: {value: ~}}"
+    )
+    macros = [f"${{{name}}}" for name in POINT_MACROS]
+    sweep = read(f"project: p\ncommand: {json.dumps(macros)}\nmethod: grid\n{text}")
+    point = Space(sweep.plan).point(0)
+    made = create_sweep_command_args({"args": {name: {"value": value} for name, value in point.params.items()}})
+    for name, macro in zip(POINT_MACROS, macros, strict=True):
+        words = render([macro], point, env={}, names=list(point.params), keys=sweep.target.keys)
+        assert words == made[name], name
 
 
 def test_bayes_is_refused_with_what_to_use():

@@ -198,7 +198,7 @@ def _command(context: Context, names: Sequence[str]) -> Compute:
             "SWEEPFLEET_ARTIFACT_DIR": str(artifacts),
         }
         env |= script.env
-        words = render(context.target.command, point, env=env, names=names)
+        words = render(context.target.command, point, env=env, names=names, keys=context.target.keys)
         env.setdefault("PYTHONUNBUFFERED", "1")  # a script that is ended by its timeout has said what it had to say
         to = None if context.log_bytes is None else sys.stderr.buffer
         try:

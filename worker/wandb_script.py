@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from grid.plan import Value
+from grid.plan import Value, nest
 from grid.space import Point
 from grid.sweep import Target
 from worker import values, wandb_log
@@ -84,7 +84,7 @@ def handed(target: Target, point: Point, *, cwd: str, artifacts: Path) -> Iterat
         env = os.environ
         place = Path(temporary)
         config = place / "config.yaml"
-        config.write_text(_config_file(nested(point.params, target.keys)), encoding="ascii")
+        config.write_text(_config_file(nest(point.params, target.keys)), encoding="ascii")
         folder = place
         if env.get("WANDB_DIR"):
             folder = Path(cwd, env["WANDB_DIR"], point.id)
@@ -97,19 +97,6 @@ def handed(target: Target, point: Point, *, cwd: str, artifacts: Path) -> Iterat
             more |= {"WANDB_ERROR_REPORTING": env.get("WANDB_ERROR_REPORTING", "false")}
         elsewhere = tuple(dict.fromkeys(Path(other) for other in (cwd, artifacts)))
         yield Handover(more, folder=folder, elsewhere=elsewhere)
-
-
-def nested(params: Mapping[str, Value], keys: tuple[tuple[str, ...], ...]) -> dict[str, Value]:
-    """Parameters as they are nested in the file; `keys` are the paths of those whose keys have dots in them."""
-    paths = {".".join(path): path for path in keys}
-    made: dict[str, Value] = {}
-    for name, value in params.items():
-        *outer, last = paths.get(name) or name.split(".")
-        inner = made
-        for key in outer:
-            inner = inner.setdefault(key, {})
-        inner[last] = value
-    return made
 
 
 def _config_file(config: Mapping[str, Value]) -> str:
