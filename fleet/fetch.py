@@ -102,6 +102,8 @@ def fetch(cloud: Cloud, outputs: Outputs, name: str, *, runs: Path, say: Callabl
             with _downloaded(s3, outputs, one, folder.path / PARTS) as beside:
                 if one["name"] == folder.ledger.name:
                     _expect(folder, beside, mark)
+                elif one["name"] == folder.output.name:
+                    _remove_log(folder.output)
                 (folder.path / one["name"]).parent.mkdir(parents=True, exist_ok=True)
                 beside.replace(folder.path / one["name"])
             return one
@@ -181,5 +183,10 @@ def _expect(folder: RunFolder, new: Path, mark: Mark) -> None:
     before = [_state(folder.ledger)] if folder.ledger.exists() else []
     mark.ledgers = [*before, _state(new)]  # which of the two it is, a kill decides
     mark.write(folder)
+    _remove_log(folder.ledger)
+
+
+def _remove_log(database: Path) -> None:
+    """Remove what SQLite keeps beside a file that is to be replaced: it would be applied to the new one."""
     for log in ("-wal", "-shm"):
-        folder.ledger.with_name(f"{folder.ledger.name}{log}").unlink(missing_ok=True)
+        database.with_name(f"{database.name}{log}").unlink(missing_ok=True)

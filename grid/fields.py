@@ -18,6 +18,7 @@ _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(d|h|ms|m|s))", re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKMGT]i?)?B?", re.ASCII)
 _POWERS = "KMGT"
 _PLAIN_WORD = re.compile(r"[A-Za-z_./][\w./-]*")  # that needs no quotes in YAML's flow style
+LOG_MIN, LOG_MAX = 1000, 16_000_000
 
 
 def _refuse(allowed: str, **remedy: str) -> PydanticCustomError:
@@ -58,6 +59,20 @@ def size(value: Any) -> Any:
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise _refuse("a size (2GB, 512MiB, or a number of bytes)")
     return size
+
+
+def log(value: Any) -> Any:
+    """How much is kept of what one point prints: bytes; 0 for none."""
+    allowed = _refuse("none, or a size from 1kB to 16MB (64kB, 1MB, or a number of bytes)")
+    if value == "none":
+        return 0
+    try:
+        count = size(value)
+    except PydanticCustomError:
+        raise allowed from None
+    if not LOG_MIN <= count <= LOG_MAX:
+        raise allowed
+    return count
 
 
 def usd(value: Any) -> Any:

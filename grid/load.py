@@ -126,6 +126,7 @@ def _sweep(
             bundle=execution.bundle,
             order=execution.order,
             max_cost_usd=execution.max_cost,
+            log_bytes=execution.log or None,
         ),
         metric=_metric(spec),
         points_files=tuple(points.file for points in spec.points),

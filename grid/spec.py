@@ -125,6 +125,10 @@ class ExecutionSpec(_Optional):
     max_cost: Annotated[
         float | None, BeforeValidator(fields.usd, json_schema_input_type=Annotated[float, Field(gt=0)])
     ] = Field(None, description="US dollars that it may cost on a cluster; then it stops.", examples=[12.5])
+    log: Annotated[
+        int,
+        BeforeValidator(fields.log, json_schema_input_type=str | Annotated[int, Field(ge=1000, le=16_000_000)]),
+    ] = Field(65536, description="Kept of what one point prints: 1MB, bytes, none.", examples=["1MB"])
 
     model_config = ConfigDict(
         json_schema_extra=lambda schema: schema["properties"].update(

@@ -63,6 +63,7 @@ class Execution:
     bundle: int | None = None  # points sent to a slot at once; None: measured
     order: Literal["given", "shuffled"] = "given"
     max_cost_usd: float | None = None  # on a cluster; then it stops
+    log_bytes: int | None = 65536  # kept of what one point prints; None: nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,7 @@ class Driver:
     show: Callable[[Progress], None]
     stopped: Callable[[], Stop | None]  # why somebody else wants it to stop
     longest_s: float | None = None  # that what is left may take at the first points' time; None: any time
+    printed: Callable[[list[Packet]], None] = lambda _: None  # keeps what points printed; called before they count
     _judged: bool = False
     _retries: Retries = field(default_factory=Retries)
     _attempts: dict[int, int] = field(default_factory=dict)  # failed attempts of points that are tried again
@@ -294,6 +295,7 @@ class Driver:
             for rows in rows_of(packet):
                 again = self._judge(rows, news)
                 batches.append((rows, self._attempts, self._losses, again))
+        self.printed(packets)
         self.ledger.record(batches, git_commit=self.git_commit, env_hash=self.env_hash)
         self._count(news)
         if self._attempts or self._losses or any(again for *_, again in batches):

@@ -74,6 +74,11 @@ class RunFolder:
         return self.path / "artifacts"
 
     @property
+    def output(self) -> Path:
+        """What points printed."""
+        return self.path / "output.sqlite"
+
+    @property
     def lock_file(self) -> Path:
         """Held by the one process that writes here."""
         return self.path / ".lock"

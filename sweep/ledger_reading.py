@@ -217,3 +217,14 @@ class Reading:
                 "SELECT id, error_type, error FROM points WHERE status = ? ORDER BY point_index",
                 (int(Status.FAILED),),
             )
+
+    def lookup(
+        self, condition: str, values: Sequence[Any], *, limit: int = -1
+    ) -> Iterator[tuple[int, str, int, float, str | None, str | None]]:
+        """Index, id, status, start, error's type and error of the rows for which a condition in SQL holds."""
+        with self._storing():
+            yield from self._db.execute(
+                f"SELECT point_index, id, status, started, error_type, error FROM points WHERE {condition} "  # noqa: S608
+                "ORDER BY point_index LIMIT ?",
+                (*values, limit),
+            )

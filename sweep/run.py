@@ -19,6 +19,7 @@ from sweep.bundles import Pending
 from sweep.driver import Driver, Port, Progress, Stop
 from sweep.folder import RunFolder, write_whole
 from sweep.ledger import Ledger
+from sweep.outputs import Recorder
 from sweep.ownership import META as OWNER
 from sweep.ownership import check_owner
 from sweep.progress import Observer
@@ -65,6 +66,7 @@ def context_of(sweep: Sweep, *, root: Path, artifacts: Path | None, artifacts_ur
         memory_bytes=execution.memory_bytes,
         infra_retries=execution.infra_retries,
         cpus=execution.cpus,
+        log_bytes=execution.log_bytes,
     )
 
 
@@ -99,7 +101,8 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
     folder = RunFolder(request.runs / sweep.name)
     stop: Stop | None = None
     progress: Progress | None = None
-    with folder.locked():
+    recorder = Recorder(folder.output)
+    with folder.locked(), contextlib.closing(recorder):
         with observer.waiting("looking for what is left to run"):
             left = _anything_left(folder, sweep, space, request)
         if left:
@@ -107,14 +110,16 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
             artifacts = folder.artifacts.absolute() if request.address is None else request.artifacts
             context = context_of(sweep, root=request.root, artifacts=artifacts, artifacts_url=request.artifacts_url)
             with _engine(sweep, request, context, observer) as engine:
-                stop, progress = _drive(sweep, space, folder, engine=engine, request=request, observer=observer)
+                stop, progress = _drive(
+                    sweep, space, folder, engine=engine, request=request, observer=observer, recorder=recorder
+                )
         else:
             ran = provenance(sweep, root=request.root, command_line=request.command_line, runs=request.runs)
             _note(folder, sweep, ran, root=request.root)
             observer.say("Nothing is left to run: every point has ended.")
         facts = Facts(
             metric=sweep.metric,
-            warnings=sweep.warnings,
+            warnings=(*sweep.warnings, *recorder.notes()),
             progress=progress,
             stop=stop,
             born_s=request.born_s,
@@ -166,7 +171,14 @@ def _engine(sweep: Sweep, request: Request, context: Context, observer: Observer
 
 
 def _drive(
-    sweep: Sweep, space: Space, folder: RunFolder, *, engine: Port, request: Request, observer: Observer
+    sweep: Sweep,
+    space: Space,
+    folder: RunFolder,
+    *,
+    engine: Port,
+    request: Request,
+    observer: Observer,
+    recorder: Recorder,
 ) -> tuple[Stop | None, Progress]:
     ran = provenance(sweep, root=request.root, command_line=request.command_line, runs=request.runs)
     with contextlib.closing(Ledger(folder.ledger)) as ledger, _interruptible() as interrupted:
@@ -204,6 +216,7 @@ def _drive(
             show=observer.update,
             stopped=stopped,
             longest_s=request.longest_s,
+            printed=recorder.record,
         )
         with observer.running():
             stop = driver.run()

@@ -69,4 +69,7 @@ def failures(summary: Summary, *, width: int | None) -> Iterator[str]:
     if more := summary.failure_kinds - len(shown):
         rest = summary.failed - sum(group["count"] for group in shown)
         yield f"  {rest:,}  in {more:,} more {'kind' if more == 1 else 'kinds'}"
-    yield f"Their rows: inv results {summary.name} --where \"status == 'failed'\" · retry them: --retry-failed"
+    yield (
+        f"Their rows: inv results {summary.name} --where \"status == 'failed'\" · what they printed: "
+        f"inv output {summary.name} --failed · retry them: --retry-failed"
+    )

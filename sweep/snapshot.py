@@ -17,8 +17,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from grid.errors import SweepfleetError, UsageError
-from sweep.folder import RunFolder, read_json
+from sweep.folder import RunFolder, StorageError, read_json
 from sweep.ledger import Ledger
+from sweep.outputs import Outputs
 from sweep.runs import refresh
 from worker.machine.aws import Aws, AwsError
 from worker.machine.facts import KEYS, Data, Facts
@@ -52,6 +53,12 @@ def copy(run: RunFolder, target: RunFolder) -> None:
             shutil.copy2(file, target.path / file.name)
     with contextlib.closing(Ledger(run.ledger, readonly=True)) as ledger:
         ledger.copy_to(target.ledger)
+    if run.output.exists():
+        with (
+            contextlib.suppress(UsageError, StorageError),  # results matter more
+            contextlib.closing(Outputs(run.output, readonly=True)) as outputs,
+        ):
+            outputs.copy_to(target.output)
     refresh(target, always=True)
 
 

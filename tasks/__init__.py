@@ -20,6 +20,7 @@ from tasks.operations import (
     status,
     stop,
 )
+from tasks.output import output
 from tasks.parser import install
 from tasks.project import bench, check, rehearsal
 from tasks.results import report, results, runs
@@ -29,11 +30,11 @@ from tasks.version import version
 
 speak_any_encoding()
 ns = Collection(
-    *(sweep, results, report, runs),
+    *(sweep, results, report, output, runs),
     *(up, preview_, down, outputs, doctor, audit, allow_me),
     *(push, releases, start, scale, stop, status, attach, cancel, logs, ssh, run, dashboard),
     *(check, bench, rehearsal, version),
     ci=ci.ns,
 )
 ns.configure({"runs": "runs", "checkip": "https://checkip.amazonaws.com"})
-install(ns.task_names, positional={"sweep": "grid", "results": "name", "report": "name"})
+install(ns.task_names, positional={"sweep": "grid", "results": "name", "report": "name", "output": "name"})

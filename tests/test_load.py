@@ -34,7 +34,7 @@ include: [{model: ols}]
 replicates: 5
 metric: {name: rmse, goal: minimize}
 execution: {timeout: 1h30m, retries: 2, max_fails: 50, max_parallel: 64,
-            resources: {cpus: 2, memory: 512MiB}, bundle: auto, order: shuffled, max_cost: 12}
+            resources: {cpus: 2, memory: 512MiB}, bundle: auto, order: shuffled, max_cost: 12, log: 1MB}
 """
 
 
@@ -71,6 +71,7 @@ def test_a_full_file_becomes_the_plan_that_it_describes():
         max_parallel=64,
         cpus=2,
         memory_bytes=512 * 2**20,
+        log_bytes=1_000_000,
         order="shuffled",
         max_cost_usd=12.0,
     )
@@ -172,6 +173,10 @@ execution: {timeout: soon}
         ("run: a:b\nexecution: {max_cost: 0}", 2, "execution.max_cost", "US dollars above 0", "12.5"),
         ("run: a:b\nexecution: {max_cost: .inf}", 2, "execution.max_cost", "US dollars above 0", "12.5"),
         ("run: a:b\nexecution: {max_cost: $5}", 2, "execution.max_cost", "US dollars above 0", "12.5"),
+        ("run: a:b\nexecution: {log: off}", 2, "execution.log", "none, or a size from 1kB to 16MB", "1MB"),
+        ("run: a:b\nexecution: {log: 10}", 2, "execution.log", "none, or a size from 1kB to 16MB", "1MB"),
+        ("run: a:b\nexecution: {log: 1GB}", 2, "execution.log", "none, or a size from 1kB to 16MB", "1MB"),
+        ("run: a:b\nexecution: {log: true}", 2, "execution.log", "none, or a size from 1kB to 16MB", "1MB"),
         ("run: a:b\nmax_cost: 5", 2, "max_cost", "no key here", "under `execution`"),
         ("run: a:b\nmetric: {goal: maximize}", 2, "metric", "`name` is missing", "rmse"),
         ("run: a:b\nmetric: {name: x, goal: max}", 2, "metric.goal", "minimize or maximize", "goal"),
@@ -611,3 +616,19 @@ def test_a_mean_over_a_part_of_a_zip_is_warned_of() -> None:
     assert len(found) == 1
     assert "does not name file" in found[0]
     assert loads(text.replace("OVER", "[fold, file]"), source=Path("grid.yaml")).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("log", "kept"),
+    [
+        ("none", None),
+        ("1MB", 10**6),
+        ("64KiB", 65536),
+        ("1000", 1000),
+        ("16MB", 16 * 10**6),
+        ("", 65536),
+        ("null", 65536),
+    ],
+)
+def test_how_much_is_kept_of_what_a_point_prints(log, kept):
+    assert read(f"run: a:b\nexecution: {{log: {log}}}").execution.log_bytes == kept

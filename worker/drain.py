@@ -173,9 +173,8 @@ class Log:
             self._current.clear()
 
     def _pack(self, *, failed: bool) -> bytes:
-        printed = self._current.printed()
-        packed = printed.pack()
-        return packed if self._budget.grants(len(packed), failed=failed) else printed.not_kept().pack()
+        packed = self._current.printed().pack()
+        return packed if self._budget.grants(len(packed), failed=failed) else Printed.without_text(packed)
 
     def outputs(self, count: int, *, culprit: bool) -> dict[int, bytes]:
         """What the points of the job printed, packed, by place among its records.

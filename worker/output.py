@@ -24,7 +24,7 @@ MARK = struct.Struct(f"<{TOKEN_BYTES}sIB")  # token, the point's place among the
 QUIET_S = 0.001  # after which a mark is written though no stream of ours was: what was not may be C code or a program
 HIGH_FD = 200  # where a point that closes files it does not know, and opens its own, hardly ever comes to
 PLAIN_BYTES = 256  # less is not worth compressing: most points print a line or nothing
-_PACKED = struct.Struct("<BQI")  # whether the text is compressed, bytes left out, bytes of the head
+_PACKED = struct.Struct("<BQII")  # whether the text is compressed; bytes left out, of the head, of the text
 _IOLBF = 1  # C's line buffering, as glibc, musl and macOS number it
 
 
@@ -56,24 +56,30 @@ class Printed(NamedTuple):
         tail = _whole_characters(self.tail, end=False).decode(errors="backslashreplace")
         return f"{head}\n... {self.dropped:,} bytes left out ...\n{tail}"
 
-    def not_kept(self) -> Printed:
-        """The same without the text."""
-        return Printed(b"", b"", self.size)
-
     def pack(self) -> bytes:
         """As bytes, compressed where that is worth it."""
         text = self.head + self.tail
         small = len(text) < PLAIN_BYTES
-        return _PACKED.pack(not small, self.dropped, len(self.head)) + (text if small else zlib.compress(text, 3))
+        return _PACKED.pack(not small, self.dropped, len(self.head), len(text)) + (
+            text if small else zlib.compress(text, 3)
+        )
+
+    @staticmethod
+    def without_text(packed: bytes) -> bytes:
+        """What `pack` wrote, without the text."""
+        _, dropped, _, size = _PACKED.unpack_from(packed)
+        return _PACKED.pack(False, dropped + size, 0, 0)
 
     @classmethod
     def unpack(cls, data: bytes) -> Printed:
         """What `pack` wrote. Raises ValueError when it is damaged."""
         try:
-            compressed, dropped, head = _PACKED.unpack_from(data)
+            compressed, dropped, head, size = _PACKED.unpack_from(data)
             text = zlib.decompress(data[_PACKED.size :]) if compressed else data[_PACKED.size :]
         except (struct.error, zlib.error) as error:
             raise ValueError(f"What was printed is damaged: {error}.") from error
+        if len(text) != size:
+            raise ValueError(f"What was printed is damaged: {len(text):,} bytes in place of {size:,}.")
         return cls(text[:head], text[head:], dropped)
 
 
