@@ -17,7 +17,7 @@ from grid.wandb import ENVIRONMENT_VARIABLE, POINT_MACROS
 _NAME = r"[^\W\d][\w\-/]*(?:\.\w[\w\-/]*)*"
 _PLAIN = re.compile(_NAME)
 _ANY = re.compile(r"(?<![${])\{([^{}\s]+)\}(?!\})")
-_POINT_WORDS = ("id", "seed", "replicate")
+_POINT_WORDS = ("id", "seed", "replicate", "artifact_dir", "project_dir")
 
 
 class PointLike(Protocol):
@@ -38,6 +38,14 @@ class PointLike(Protocol):
     @property
     def replicate(self) -> int:
         """Which replicate this is, from 0."""
+
+    @property
+    def artifact_dir(self) -> str:
+        """The folder for the point's own files."""
+
+    @property
+    def project_dir(self) -> str:
+        """The project's root."""
 
 
 def render(
@@ -65,6 +73,13 @@ def render(
         if alone is None or alone[4] is None or _lookup(alone[4], point) is not None:
             words.append(token.sub(lambda found: _fill(found, point, env), word))
     return words
+
+
+def fixed(word: str, *, env: Mapping[str, str], names: Sequence[str] = ()) -> str | None:
+    """A word that is the same for every point, or None. Raises UsageError for a variable that is not set."""
+    if (word.startswith("${") and word[2:-1] in POINT_MACROS) or any(placeholders(word, names)):
+        return None
+    return _token(tuple(names)).sub(lambda found: _variable(found[1], env) if found[1] else f"{{{found[3]}}}", word)
 
 
 def placeholders(word: str, names: Sequence[str] = ()) -> Iterator[str]:

@@ -159,7 +159,7 @@ def _check_over(spec: GridFile, names: Sequence[str], plan: Plan, report: Report
 
 def _target(spec: GridFile, command: tuple[str, ...], *, wandb: bool) -> Target:
     keys = tuple(path for path in paths(spec.parameters) if any("." in key for key in path)) if wandb else ()
-    return Target(run=spec.run, command=command, wandb=wandb, keys=keys)
+    return Target(run=spec.run, command=command, wandb=wandb, program=spec.program, keys=keys)
 
 
 def _check_target(spec: GridFile, source: Path, broken: set[tuple[str | int, ...]], report: Report) -> None:

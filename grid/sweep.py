@@ -16,6 +16,7 @@ class Target:
     run: str | None = None  # "module:function"
     command: tuple[str, ...] = ()  # words with {parameter} and ${args}-like placeholders
     wandb: bool = False  # the command of one of W&B's sweep files: its script may use `wandb`
+    program: str | None = None  # W&B's: the word of the command that names the script
     keys: tuple[tuple[str, ...], ...] = ()  # W&B's: the paths of parameters whose keys have dots in them
 
     @property

@@ -106,7 +106,7 @@ def sweep_of(folder: JobFolder, job: Job) -> Sweep:
     """
     sweep = load(folder.grid / job.grid, name=job.name)
     sweep = dataclasses.replace(sweep, source=HOME.release(job.release) / job.grid)
-    if sweep.target.command and not sweep.folder.is_dir():
+    if sweep.target.command and not sweep.target.wandb and not sweep.folder.is_dir():
         raise UsageError(
             f"The command is to run in {Path(job.grid).parent}, the grid's folder, which the cluster's release does "
             "not have. Commit it, then: inv push"

@@ -23,6 +23,7 @@ from sweep.outputs import Recorder
 from sweep.ownership import META as OWNER
 from sweep.ownership import check_owner
 from sweep.progress import Observer
+from sweep.project import project_of
 from sweep.provenance import Provenance, manifest, provenance
 from sweep.publish import publish_apart
 from sweep.summary import Facts, Summary, peak_rss_mb
@@ -58,7 +59,7 @@ def context_of(sweep: Sweep, *, root: Path, artifacts: Path | None, artifacts_ur
         plan_json=sweep.plan.to_json(),
         target=sweep.target,
         folder=str(sweep.folder),
-        root=str(root),
+        root=str(project_of(sweep, home=root)),
         metric=sweep.metric.name if sweep.metric else "value",
         artifacts=str(artifacts) if artifacts else None,
         artifacts_url=artifacts_url,

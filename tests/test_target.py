@@ -205,7 +205,6 @@ def test_a_command_gets_its_point_and_gives_its_last_line(tmp_path: Path) -> Non
     [
         (("sh", "-c", "echo trouble >&2; exit 3"), r"sh exited with 3\ntrouble"),
         (("sh", "-c", "kill -9 $$"), "sh was killed by signal 9"),
-        (("/no/such/program",), "cannot start '/no/such/program': No such file"),
         (("sh", "-c", "echo no result"), r"printed no result(.|\n)*no result"),
         (("true",), r"stdout ended with: \(nothing\)"),
     ],
@@ -213,6 +212,113 @@ def test_a_command_gets_its_point_and_gives_its_last_line(tmp_path: Path) -> Non
 def test_a_command_that_fails_says_why(tmp_path: Path, words: tuple[str, ...], says: str) -> None:
     with pytest.raises(CommandFailedError, match=says):
         command(tmp_path, *words)
+
+
+def test_a_command_is_told_where_things_are(tmp_path: Path) -> None:
+    """In variables, and as placeholders; the file of parameters is gone when the point has ended."""
+    code = (
+        "import json, os, sys\n"
+        "env = {name: os.environ['SWEEPFLEET_' + name] for name in ('ARTIFACT_DIR', 'PROJECT', 'PARAMS_FILE')}\n"
+        "given = json.load(open(env['PARAMS_FILE'])) == json.loads(os.environ['SWEEPFLEET_PARAMS'])\n"
+        "print(json.dumps({'words': ' '.join(sys.argv[1:]), 'given': given} | env))\n"
+    )
+    found = command(tmp_path, sys.executable, "-c", code, "{artifact_dir}/x", "{project_dir}", a=1.5)
+    assert found["words"] == f"{found['ARTIFACT_DIR']}/x {tmp_path}"
+    assert (found["PROJECT"], found["given"]) == (str(tmp_path), True)
+    assert Path(found["ARTIFACT_DIR"]).parent == tmp_path / "artifacts"
+    assert not Path(found["PARAMS_FILE"]).exists()
+
+
+LARGE = "x" * 3_000_000
+
+
+def test_a_large_parameter_does_not_break_a_command_that_does_not_use_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the file; the variable is left out, also where this process was given one of its own."""
+    monkeypatch.setenv("SWEEPFLEET_PARAMS", "another sweep's")
+    code = (
+        "import json, os\nall = json.load(open(os.environ['SWEEPFLEET_PARAMS_FILE']))\n"
+        "print(json.dumps({'size': len(all['data']), 'there': 'SWEEPFLEET_PARAMS' in os.environ}))"
+    )
+    assert command(tmp_path, sys.executable, "-c", code, data=LARGE) == {"size": 3_000_000, "there": False}
+    small = command(tmp_path, sys.executable, "-c", code, data="x" * 60_000)
+    assert small == {"size": 60_000, "there": True}
+
+
+@pytest.mark.parametrize(
+    ("words", "value", "says"),
+    [
+        (("echo", "{data}"), LARGE, r"The parameter data has 3,000,000 characters: have the program read data from"),
+        (("echo", "${args}"), LARGE, r"The parameter data has 3,000,000 characters"),
+        (("echo", "{data}"), "a\0b", r"the parameter data has a NUL in it"),
+    ],
+)
+def test_what_no_command_line_carries_fails_with_the_parameters_name(
+    tmp_path: Path, words: tuple[str, ...], value: str, says: str
+) -> None:
+    with pytest.raises(CommandFailedError, match=says):
+        command(tmp_path, *words, data=value, small=1)
+
+
+SCRIPT = "#!/bin/sh\necho 1\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("/no/such/program",), "there is no program /no/such/program"),
+        (("./none.sh", "{a}"), "there is no program ./none.sh (that is "),
+        (("no-such-program",), "there is no program 'no-such-program' on the PATH. Install it"),
+        (("runs.sh",), "'runs.sh' is not on the PATH; there is one in "),
+        (("./plain.sh",), "./plain.sh is not executable. Make it so: chmod +x "),
+        (("./folder",), "./folder is a folder"),
+        (("./windows.sh",), "has Windows line ends"),
+        (("./interpreted.sh",), "is to be run by /no/such/interpreter, which is not here"),
+        (("",), "its first word is empty"),
+        (("/usr/bin/env", "no-such-program"), "there is no program 'no-such-program' on the PATH"),
+        (("${envvar:NO_SUCH_VARIABLE}",), "NO_SUCH_VARIABLE is not set"),
+    ],
+)
+def test_a_command_that_cannot_be_started_is_refused(tmp_path: Path, words: tuple[str, ...], says: str) -> None:
+    """Before any point runs, with what to do."""
+    (tmp_path / "folder").mkdir()
+    for name, text in {
+        "runs.sh": SCRIPT,
+        "plain.sh": SCRIPT,
+        "windows.sh": SCRIPT.replace("\n", "\r\n"),
+        "interpreted.sh": "#! /no/such/interpreter -x\n",
+    }.items():
+        (tmp_path / name).write_bytes(text.encode())
+        (tmp_path / name).chmod(0o644 if name == "plain.sh" else 0o755)
+    with pytest.raises(UsageError) as refused:
+        command(tmp_path, *words)
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("./runs.sh",),
+        ("{a}",),
+        ("env", "A=1", "./runs.sh"),
+        ("env", "-i", "/bin/sh", "runs.sh"),
+        ("${envvar:SH}", "runs.sh"),
+    ],
+)
+def test_a_command_that_can_be_started_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """From the grid's folder, by the PATH, by a variable; a program that is a parameter is found out when it runs."""
+    monkeypatch.setenv("SH", "sh")
+    (tmp_path / "runs.sh").write_text(SCRIPT)
+    (tmp_path / "runs.sh").chmod(0o755)
+    assert command(tmp_path, *words, a="./runs.sh") == 1
+
+
+def test_a_program_that_is_a_parameter_fails_its_own_point(tmp_path: Path) -> None:
+    with pytest.raises(CommandFailedError, match=r"cannot start '\./none\.sh': No such file"):
+        command(tmp_path, "{a}", a="./none.sh")
 
 
 def test_a_command_may_print_a_great_deal(tmp_path: Path) -> None:

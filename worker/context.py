@@ -18,8 +18,8 @@ class Context:
 
     plan_json: str
     target: Target
-    folder: str  # the grid file's folder: commands run there, modules are looked for there first
-    root: str  # the project's root: modules are looked for there next
+    folder: str  # the grid file's folder: targets start there, modules are looked for there first
+    root: str  # the project's root: modules are looked for there next; W&B's files start there
     metric: str  # the name a target's single number is filed under
     artifacts: str | None = None  # each point may write below <artifacts>/<point id>
     artifacts_url: str | None = None  # where a cluster's worker brings that, as s3://bucket/prefix; None: it stays
@@ -43,6 +43,7 @@ class Context:
                 run=target["run"],
                 command=tuple(target["command"]),
                 wandb=target["wandb"],
+                program=target["program"],
                 keys=tuple(map(tuple, target["keys"])),
             ),
             **raw,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
-import json
 import os
 import sys
 import tempfile
@@ -18,7 +17,9 @@ from grid.plan import nest
 from grid.space import Point, Space
 from worker import piped
 from worker.context import Context
+from worker.handed import Placed, environment, placed_point, why_not_started
 from worker.modules import put_first
+from worker.program import check, placed
 from worker.records import MAX_PAYLOAD_BYTES
 from worker.wandb_script import Handover, handed
 
@@ -180,33 +181,27 @@ def artifact_folder(artifacts: str | None, point_id: str) -> Iterator[Path]:
 
 
 def _command(context: Context, names: Sequence[str]) -> Compute:
-    from grid.command import render  # which brings the YAML reader: a function's child starts faster without
+    from grid.command import fixed, render  # which brings the YAML reader: a function's child starts faster without
+
+    cwd, command = placed(context)
+    check([fixed(word, env=os.environ, names=names) for word in command[:2]], cwd=cwd, env=os.environ)
 
     def compute(point: Point) -> Any:
         with (
             artifact_folder(context.artifacts, point.id) as artifacts,
-            handed(context.target, point, cwd=context.folder, artifacts=artifacts) as script,
+            handed(context.target, point, cwd=cwd, artifacts=artifacts) as script,
+            environment(placed_point(point, context, artifacts)) as env,
         ):
-            return run(point, artifacts, script)
+            return run(placed_point(point, context, artifacts), env | dict(script.env), script)
 
-    def run(point: Point, artifacts: Path, script: Handover) -> Any:
-        env = os.environ | {
-            "SWEEPFLEET_PARAMS": json.dumps(nest(point.params)),
-            "SWEEPFLEET_POINT_ID": point.id,
-            "SWEEPFLEET_SEED": str(point.seed),
-            "SWEEPFLEET_REPLICATE": str(point.replicate),
-            "SWEEPFLEET_ARTIFACT_DIR": str(artifacts),
-        }
-        env |= script.env
-        words = render(context.target.command, point, env=env, names=names, keys=context.target.keys)
+    def run(point: Placed, env: dict[str, str], script: Handover) -> Any:
+        words = render(command, point, env=env, names=names, keys=context.target.keys)
         env.setdefault("PYTHONUNBUFFERED", "1")  # a script that is ended by its timeout has said what it had to say
         to = None if context.log_bytes is None else sys.stderr.buffer
         try:
-            ended = piped.run(
-                words, cwd=context.folder, env=env, out_bytes=OUT_BYTES + 1, err_bytes=TAIL_BYTES, to=to
-            )
-        except OSError as error:
-            raise CommandFailedError(f"cannot start {words[0]!r}: {error.strerror}") from None
+            ended = piped.run(words, cwd=cwd, env=env, out_bytes=OUT_BYTES + 1, err_bytes=TAIL_BYTES, to=to)
+        except (OSError, ValueError) as error:
+            raise CommandFailedError(why_not_started(error, words[0], point)) from None
         stderr = ended.stderr.decode(errors="replace")
         if ended.code != 0:
             how = f"exited with {ended.code}" if ended.code > 0 else f"was killed by signal {-ended.code}"
