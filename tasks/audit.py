@@ -15,7 +15,7 @@ from tasks.front import ROOT, STACK_HELP, speaking
 @task(help={"stack": STACK_HELP, "json": "every resource with the stack's tag, as JSON lines"})
 @speaking
 def audit(c: Context, stack: str = "", *, json: bool = False) -> None:
-    """Look for what carries the stack's tag and is not in its state. Exit code 1 when there is any."""
+    """List resources that carry the stack's tag and are not in its state. Exit code 1 when there are any."""
     from fleet.audit import audit_stack, lines
     from fleet.cluster import open_cluster
     from grid.errors import printable

@@ -26,7 +26,7 @@ def _base() -> str:
 @task(name="preview", help={"stack": STACK_HELP, "base": "what this goes into; by default origin/main"})
 @speaking
 def preview_(c: Context, stack: str = "", base: str = "") -> None:
-    """Review a pull request: its plan by the policy, its cost, its sweeps; one comment. Keeps the plan."""
+    """Review a pull request: check its plan against the policy, estimate cost and sweeps, post one comment."""
     from grid.errors import printable
     from pipeline import github
     from pipeline.review import review
@@ -46,7 +46,7 @@ def preview_(c: Context, stack: str = "", base: str = "") -> None:
 @task(help={"stack": STACK_HELP})
 @speaking
 def deploy(c: Context, stack: str = "") -> None:
-    """After a merge: apply the plan that was reviewed, and push this commit."""
+    """After a merge: apply the reviewed plan and push this commit."""
     from pipeline.deploy import deploy, push
 
     cluster = open_cluster(stack)
@@ -58,7 +58,7 @@ def deploy(c: Context, stack: str = "") -> None:
 @task(help={"stack": STACK_HELP})
 @speaking
 def drift(c: Context, stack: str = "") -> None:
-    """Look whether somebody has changed the stack by hand; one issue while it is so. Exit code 1 then."""
+    """Check whether somebody has changed the stack by hand; keeps one issue open while so. Exit code 1 then."""
     from grid.errors import printable
     from pipeline import github
     from pipeline.comment import drift_part
@@ -82,7 +82,7 @@ def drift(c: Context, stack: str = "") -> None:
 @task(help={"stack": STACK_HELP})
 @speaking
 def audit(c: Context, stack: str = "") -> None:
-    """Look for what the stack has left behind in the account; one issue while there is any. Exit code 1 then."""
+    """Check for resources that the stack has left behind; keeps one issue open while so. Exit code 1 then."""
     from fleet.audit import audit_stack, lines
     from grid.errors import printable
     from pipeline import github

@@ -24,7 +24,7 @@ def cluster_of(stack: str) -> Any:
 @task(help={"stack": STACK_HELP})
 @speaking
 def sweeps(c: Context, stack: str = "") -> None:
-    """Hand over every sweep under sweeps/ that is not as it was handed over last; each then runs by itself."""
+    """Submit every sweep under sweeps/ that has changed since it was submitted last."""
     from grid.errors import printable
     from pipeline.submit import submit_changed
 
@@ -41,7 +41,7 @@ def sweeps(c: Context, stack: str = "") -> None:
 )
 @speaking
 def results(c: Context, stack: str = "", into: str = COLLECTED) -> None:
-    """Tell what came of the sweeps that have ended since the last time, and bring their reports here."""
+    """Report on the sweeps that have ended since the last time, and bring their reports here."""
     from pipeline import github
     from pipeline.collect import collect, summary_part, told_of
 

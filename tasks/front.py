@@ -73,9 +73,11 @@ def ask_to_go_on(concern: str | None, *, yes: bool, instead: str) -> None:
 
     if concern is None or yes:
         return
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(f"{concern} To run them, add --yes. {instead}")
-    if input(f"{concern} Run them? [y/N] ").strip().lower() not in {"y", "yes"}:
+    print(f"{concern} Run them? [y/N] ", end="", flush=True, file=sys.stderr)  # standard output may be JSON's
+    answer = sys.stdin.readline()  # empty at Ctrl-D
+    if answer.strip().lower() not in {"y", "yes"}:
         raise Exit(f"Nothing was run. {instead}", 2)
 
 

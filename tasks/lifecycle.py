@@ -29,7 +29,7 @@ def _show_outputs(outputs: Any) -> None:
 )
 @speaking
 def up(c: Context, stack: str = "", *, yes: bool = False, renew_head: bool = False) -> None:
-    """Make the cluster, or bring it to its settings: shows what it will do, asks, does it."""
+    """Create the cluster or apply changed settings: shows the plan, asks, applies it."""
     cluster = open_cluster(stack, renew_head=renew_head)
     outputs = cluster.up(yes=yes, address_url=c.config.checkip)
     print(f"The stack {outputs.stack} is up in {outputs.region}; no workers run.")
@@ -53,7 +53,7 @@ def preview_(c: Context, stack: str = "") -> None:
 )
 @speaking
 def down(c: Context, stack: str = "", *, yes: bool = False, purge: bool = False) -> None:
-    """Destroy the cluster: says what is lost, and asks. The bucket with results is kept."""
+    """Destroy the cluster: shows what is lost, and asks. The bucket with results is kept."""
     from fleet.cluster import confirm
 
     cluster = open_cluster(stack)
@@ -65,7 +65,7 @@ def down(c: Context, stack: str = "", *, yes: bool = False, purge: bool = False)
 @task(help={"stack": STACK_HELP, "refresh": "ask Pulumi, not the file in .sweepfleet/", "json": "as JSON"})
 @speaking
 def outputs(c: Context, stack: str = "", *, refresh: bool = False, json: bool = False) -> None:
-    """Show what the stack is made of: addresses, names, ids."""
+    """Show the stack's outputs: addresses, names, ids."""
     cluster = open_cluster(stack)
     found = cluster.refresh() if refresh else cluster.outputs()
     if json:
@@ -77,7 +77,7 @@ def outputs(c: Context, stack: str = "", *, refresh: bool = False, json: bool = 
 @task(help={"stack": STACK_HELP})
 @speaking
 def doctor(c: Context, stack: str = "") -> None:
-    """Look for what would keep the cluster from coming up, each with its remedy."""
+    """Check for what would keep the cluster from coming up, and say how to fix it."""
     from fleet.doctor import examine
     from grid.errors import printable
 

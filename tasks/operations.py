@@ -17,16 +17,16 @@ from tasks.front import ROOT, STACK_HELP, integer, number, open_fleet, quiet_int
 say = functools.partial(print, flush=True)
 NEW_HEAD_S = 300  # in which a head that was just made answers
 WORKER_HELP = "a worker, by the beginning of its instance id; by default the head"
-RUN_HELP = "the run; by default the one that goes on, or the last one"
+RUN_HELP = "the run; by default the active one, or the last one"
 
 
 @task(
     help={
         "stack": STACK_HELP,
         "dirty": "ship tracked files as they are, changed ones too; results will say so",
-        "rollback": "take up the release before this one again; with --to another one",
+        "rollback": "go back to the release before this one; with --to to another",
         "to": "with --rollback: the beginning of a release's commit, or of its hash",
-        "timeout": f"give up on a new head that does not answer after so many seconds; by default {NEW_HEAD_S}",
+        "timeout": f"seconds after which a new head that does not answer is given up; by default {NEW_HEAD_S}",
     }
 )
 @speaking
@@ -48,7 +48,7 @@ def push(
     if to and not rollback:
         raise UsageError("--to goes with --rollback.")
     if rollback and dirty:
-        raise UsageError("--dirty ships files, --rollback none: give one of them.")
+        raise UsageError("--dirty ships files, --rollback none. Leave one out.")
     fleet = open_fleet(stack)
     if rollback:
         with fleet.head() as head:
@@ -59,7 +59,7 @@ def push(
         try:
             push(head, release, say=say)
         except KeyboardInterrupt:
-            say("The head goes on with what it has begun; whether it has taken the release over: inv releases")
+            say("The head finishes what it has begun. Has it taken the release over? inv releases")
             raise
 
 
@@ -79,13 +79,13 @@ def releases(c: Context, stack: str = "") -> None:
 @task(
     help={
         "stack": STACK_HELP,
-        "workers": "so many; by default one",
-        "timeout": "give up after so many seconds; by default 900",
+        "workers": "the number of workers; by default one",
+        "timeout": "seconds after which to give up; by default 900",
     }
 )
 @speaking
 def start(c: Context, stack: str = "", workers: str = "1", timeout: str = "900") -> None:
-    """Start workers, and wait until they have joined; they leave when no sweep comes."""
+    """Start workers and wait until they have joined. Without a sweep they shut down again."""
     from fleet.joining import STAYS, wait_for_workers
     from fleet.workers import HOLD_S, scale
 
@@ -99,31 +99,31 @@ def start(c: Context, stack: str = "", workers: str = "1", timeout: str = "900")
         except KeyboardInterrupt:
             say(STAYS)
             raise
-    print(f"They wait {HOLD_S // 60} minutes for a sweep. Send them home: inv stop")
+    print(f"They shut down when no sweep comes within {HOLD_S // 60} minutes. Shut them down now: inv stop")
 
 
-@task(positional=["workers"], help={"stack": STACK_HELP, "workers": "so many"})
+@task(positional=["workers"], help={"stack": STACK_HELP, "workers": "the number of workers"})
 @speaking
 def scale(c: Context, workers: str, stack: str = "") -> None:
-    """Have so many workers, or as many as the runs that go on want, and do not wait for them."""
+    """Set the number of workers (at least what active runs need). Returns at once."""
     from fleet.workers import scale
 
     count = number(workers, "workers", least=0)
     fleet = open_fleet(stack)
     with fleet.head() as head:
         asked = scale(head, fleet.cloud, fleet.outputs, count)
-    why = ", which the runs that go on want" if asked > count else ""
+    why = ", which the active runs need" if asked > count else ""
     print(f"{asked} workers asked for{why}: inv status")
 
 
-@task(help={"stack": STACK_HELP, "yes": "also when runs go on: they stop, and the same command goes on with them"})
+@task(help={"stack": STACK_HELP, "yes": "also when runs are active: they stop, and the same command resumes them"})
 @speaking
 def stop(c: Context, stack: str = "", *, yes: bool = False) -> None:
-    """Send all workers home; what is done is kept."""
+    """Shut down all workers. Finished points are kept."""
     from fleet.stopping import stop
 
     stop(open_fleet(stack), yes=yes)
-    print("The workers go.")
+    print("The workers shut down.")
 
 
 @task(help={"stack": STACK_HELP})
@@ -140,10 +140,10 @@ def status(c: Context, stack: str = "") -> None:
     help={
         "stack": STACK_HELP,
         "worker": WORKER_HELP,
-        "workers": "of all workers, each line with its worker's id before it",
-        "name": "of this run alone",
-        "follow": "go on printing what comes, until Ctrl-C",
-        "lines": "how many of the last ones; by default 200",
+        "workers": "of all workers; each line begins with its worker's id",
+        "name": "of this run only",
+        "follow": "keep printing new lines until Ctrl-C",
+        "lines": "the number of last lines; by default 200",
     }
 )
 @speaking
@@ -230,12 +230,12 @@ def dashboard(c: Context, stack: str = "", port: str = "") -> None:
     help={
         "stack": STACK_HELP,
         "name": RUN_HELP,
-        "json": "print nothing on standard output but one JSON object: the summary, and the folder",
+        "json": "print one JSON object and nothing else on standard output: the summary and the folder",
     }
 )
 @speaking
 def attach(c: Context, stack: str = "", name: str = "", *, json: bool = False) -> None:
-    """Watch a run on the cluster to its end, and fetch its results; Ctrl-C leaves it running."""
+    """Watch a run on the cluster to its end and fetch its results. Ctrl-C leaves it running."""
     from fleet import runs
     from tasks.sweeps import watch_and_finish
 
@@ -248,7 +248,7 @@ def attach(c: Context, stack: str = "", name: str = "", *, json: bool = False) -
 @task(help={"stack": STACK_HELP, "name": RUN_HELP})
 @speaking
 def cancel(c: Context, stack: str = "", name: str = "") -> None:
-    """Stop a run on the cluster; what is done is kept, and the same inv sweep goes on with it."""
+    """Cancel a run on the cluster. Finished points are kept, and the same inv sweep resumes it."""
     from fleet import runs
     from grid.errors import UsageError
 
@@ -258,7 +258,7 @@ def cancel(c: Context, stack: str = "", name: str = "") -> None:
         if name not in runs.names(head, going_on=True):
             raise UsageError(f"The run {name} has ended already: inv results --fetch --name {name}")
         missing = runs.cancel(head, name)
-    print(f"Stopped {name}. {missing or f'What is done is kept: inv results --fetch --name {name}'}")
+    print(f"Stopped {name}. {missing or f'Finished points are kept: inv results --fetch --name {name}'}")
 
 
 @task(
@@ -271,7 +271,7 @@ def cancel(c: Context, stack: str = "", name: str = "") -> None:
 )
 @speaking
 def allow_me(c: Context, stack: str = "", replace: str = "", *, yes: bool = False) -> None:
-    """Let this machine's address reach the head, in the place of the one before."""
+    """Allow this machine's address to reach the head, in place of the one before."""
     from fleet.allow import allow_me
     from fleet.cluster import open_cluster
 

@@ -24,7 +24,7 @@ ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
 
 @task
 def check(c: Context) -> None:
-    """Do what CI does: lint, format, types, the arrows between the rooms, the workflows, and the tests."""
+    """Run what CI runs: lint, format, types, import rules, workflows, tests."""
     tools = Path(sys.executable).parent
     steps = [f"{tools}/{step}" for step in ("ruff check", "ruff format --check", "mypy", "lint-imports", ZIZMOR)]
     if command := actionlint():
@@ -63,7 +63,7 @@ def bench(c: Context, *, quick: bool = False) -> None:
     help={"what": "up, shell (on the laptop in it), status or down", "name": "of the cloud, where there are more"},
 )
 def rehearsal(c: Context, what: str, name: str = "") -> None:
-    """Try the cluster without AWS: a cloud on this machine, which must be Debian or Ubuntu, as root."""
+    """Try the cluster without AWS, in a cloud on this machine (root on Debian or Ubuntu)."""
     command = [sys.executable, "-m", "tests.cloud.rehearsal", what, *([name] if name else [])]
     if code := subprocess.run(command, cwd=ROOT, check=False).returncode:
         raise Exit(code=code)

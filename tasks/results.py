@@ -65,7 +65,7 @@ def _fetch(c: Context, *, stack: str, name: str) -> str:
 @task(help={"name": "the run; by default the one whose command was given last"})
 @speaking
 def report(c: Context, name: str = "") -> None:
-    """Make a run's report and tables anew from its ledger."""
+    """Make a run's report and tables again from its ledger."""
     from sweep.runs import find, refresh
 
     folder = find(runs_folder(c), name or None)

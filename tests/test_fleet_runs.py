@@ -234,10 +234,10 @@ def test_a_run_is_looked_at_stopped_and_taken_up_again(laptop: Laptop, second: L
     assert sofar.height == 20
     refused = laptop.inv(*command, code=2)
     assert "The run stopped goes on already" in refused.stderr
-    assert "3 workers asked for, which the runs that go on want" in laptop.inv("scale", "1").stdout
+    assert "3 workers asked for, which the active runs need" in laptop.inv("scale", "1").stdout
     [group] = laptop.cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
     assert group["DesiredCapacity"] == 3
-    assert "Stopped stopped. What is done is kept" in laptop.inv("cancel").stdout
+    assert "Stopped stopped. Finished points are kept" in laptop.inv("cancel").stdout
     seen = second.inv("attach", "--name", "stopped", code=130).stdout
     assert "Stopped; finished points are kept, and the same command resumes" in seen
     before = table(second, "stopped")
