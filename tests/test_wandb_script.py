@@ -15,8 +15,11 @@ import yaml
 
 from grid.load import loads
 from grid.space import Space
+from tests.support import outcomes_of
 from worker import wandb_log, wandb_script
 from worker.context import Context
+from worker.records import Packet
+from worker.runner import Runner
 from worker.target import CommandFailedError, find
 
 PARAMETERS = """
@@ -186,3 +189,20 @@ def test_what_is_no_log_of_wandb_is_an_error_and_never_a_result(tmp_path: Path, 
     path.write_bytes(damage)
     with pytest.raises(wandb_log.LogError):
         wandb_log.read(path)
+
+
+def test_nothing_is_left_of_a_script_that_is_killed(tmp_path: Path) -> None:
+    """A timeout takes the child with it, which can remove nothing any more."""
+    (tmp_path / "train.py").write_text(
+        "import os, time\nopen(os.environ['WANDB_DIR'] + '/x', 'w').close()\ntime.sleep(99)"
+    )
+    text = f"project: p\ncommand: [{sys.executable}, train.py]\nmethod: grid\nparameters: {{a: {{value: 1}}}}"
+    sweep = loads(text, source=tmp_path / "sweep.yaml")
+    where = str(tmp_path)
+    runner = Runner(Context(sweep.plan.to_json(), sweep.target, where, where, "x", timeout_s=1.0), name="host/0")
+    try:
+        ((_, outcome),) = outcomes_of(Packet.from_bytes(runner.run([(0, 1)])))
+        assert "timeout" in str(outcome)
+    finally:
+        runner.close()
+    assert not list(tmp_path.glob("*wandb*"))

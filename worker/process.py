@@ -8,6 +8,7 @@ import mmap
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from worker.context import Context
 from worker.drain import Budget, Log
 from worker.memory import Meter, Usage
 from worker.records import HEADER, HEADER_BYTES, HEAP_START, IDLE, PID, PID_AT, RECORD, SHARED_BYTES, Schema, Segment
+from worker.wandb_script import WANDB_SCRATCH
 
 STARTS_S = 0.005  # between two looks whether a child has started
 TRACE_S = 0.2  # for a hanging child to write where it hangs
@@ -62,6 +64,7 @@ class Child:
         self.used = False  # whether it had a job before its present one
         self._oom_kills = _oom_kills()
         self._log = Log(context.log_bytes)
+        self._scratch = tempfile.mkdtemp(prefix="sweepfleet-wandb-") if context.target.wandb else None
         shared_fd = _shared_file()
         self._memory = mmap.mmap(shared_fd, SHARED_BYTES)
         self._forget()
@@ -78,7 +81,9 @@ class Child:
                 stderr=self._log.write_fd,
                 pass_fds=inherited,
                 process_group=0,  # Ctrl-C does not reach it
-                env=os.environ | dict.fromkeys(THREAD_VARIABLES, str(context.cpus)),
+                env=os.environ
+                | dict.fromkeys(THREAD_VARIABLES, str(context.cpus))
+                | ({WANDB_SCRATCH: self._scratch} if self._scratch else {}),
             )
         finally:
             self._log.close_write()
@@ -212,6 +217,8 @@ class Child:
         self.kill()
         self._memory.close()
         self._log.close()
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
         for fd in (self._jobs_fd, self._replies_fd, self._life_fd):
             os.close(fd)
 

@@ -22,6 +22,9 @@ from grid.space import Point
 from grid.sweep import Target
 from worker import values, wandb_log
 
+WANDB_SCRATCH = (
+    "SWEEPFLEET_WANDB_FOLDER"  # for these files: the child's owner removes it, when the child is killed, too
+)
 _LATE_S = 10  # for the end of a log, once the script has ended: its writer is another process
 _MTIME_S = 5  # how much older than the script a folder may look
 
@@ -80,8 +83,9 @@ def handed(target: Target, point: Point, *, cwd: str, artifacts: Path) -> Iterat
     if not target.wandb:
         yield Handover({})
         return
-    with tempfile.TemporaryDirectory(prefix=f"wandb-{point.id}-", ignore_cleanup_errors=True) as temporary:
-        env = os.environ
+    env = os.environ
+    parent = env.get(WANDB_SCRATCH)
+    with tempfile.TemporaryDirectory(prefix="wandb-", dir=parent, ignore_cleanup_errors=True) as temporary:
         place = Path(temporary)
         config = place / "config.yaml"
         config.write_text(_config_file(nest(point.params, target.keys)), encoding="ascii")
