@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from grid.errors import SweepfleetError, UsageError
 
+NAME_CHARS = 120  # of other runs' names in a file's name
 LOCK_TRIES = 100  # each one lost to a writer that was leaving: more means that something else is wrong
 
 
@@ -67,6 +69,13 @@ class RunFolder:
     def report(self) -> Path:
         """The run as a page."""
         return self.path / "report.html"
+
+    def comparison(self, others: Sequence[str]) -> Path:
+        """This run beside others, by their names, as a page."""
+        name = "-".join(others)
+        if len(name) > NAME_CHARS:
+            name = f"{name[:NAME_CHARS]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        return self.path / f"compare-{name}.html"
 
     @property
     def artifacts(self) -> Path:

@@ -82,6 +82,7 @@ def publish_from(
             summary=summary.to_dict(),
             manifest=read_json(folder.manifest),
             metric=facts.metric,
+            space=space,
         )
     if before is None:
         summary = replace(summary, total_s=time.time() - facts.born_s)

@@ -62,15 +62,22 @@ def _fetch(c: Context, *, stack: str, name: str) -> str:
     return bring(open_fleet(stack), name, runs_folder=runs_folder(c), say=say)
 
 
-@task(help={"name": "the run; by default the one whose command was given last"})
+@task(
+    iterable=["name"],
+    help={"name": "the run; by default the one whose command was given last; several are compared on one page"},
+)
 @speaking
-def report(c: Context, name: str = "") -> None:
-    """Make a run's report and tables again from its ledger."""
+def report(c: Context, name: list[str]) -> None:
+    """Make a run's report and tables again from its ledger, or compare runs: --name A --name B."""
+    from sweep.comparison import compare
     from sweep.runs import find, refresh
 
-    folder = find(runs_folder(c), name or None)
-    refresh(folder, always=True)
-    print(folder.report.as_uri())
+    folders = [find(runs_folder(c), each) for each in name] or [find(runs_folder(c), None)]
+    if len(folders) > 1:
+        print(compare(folders).as_uri())
+        return
+    refresh(folders[0], always=True)
+    print(folders[0].report.as_uri())
 
 
 @task

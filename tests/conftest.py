@@ -74,3 +74,46 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("not tested here")
         for reason, count in sorted(reasons.items()):
             terminalreporter.write_line(f"{count} skipped: {reason}")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from browsing import ARGUMENTS, CHROMIUM
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens a report; when the test ends, nothing was asked of the network and nothing went wrong."""
+    from browsing import draw
+
+    contexts = []
+    requests, errors = [], []
+
+    def open_page(path, **options):
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("console", lambda message: errors.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("dialog", lambda dialog: (errors.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.goto(path.as_uri())
+        page.wait_for_selector("html[data-ready=yes]")
+        draw(page)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert errors == []
+    assert [
+        url for url in requests if not url.startswith("file:///") and not url.startswith(("data:", "blob:"))
+    ] == []
+    assert len([url for url in requests if url.startswith("file:")]) == len(contexts)

@@ -17,15 +17,18 @@ import polars as pl
 import pytest
 
 from grid.sweep import Metric
-from sweep.report import charts, picks, utilisation, write_report
+from sweep.report import crosses, distributions, picks, sample, utilisation, write_report
+from sweep.report.assemble import embed
 from sweep.report.axes import profile
-from sweep.report.page import embed
+from sweep.report.failures import EXAMPLES_MAX, failures
 from sweep.report.scan import open_results
 
 HOSTILE = '</script><img src=x onerror="window.hacked=1">&lt;<b>bold</b>\''
 
 
-def make_rows(folder, *, params, metrics, failed=(), errors=None, started=None, duration=None):
+def make_rows(
+    folder, *, params, metrics, failed=(), errors=None, started=None, duration=None, replicate=None, code=None
+):
     """Write a results file with these columns (lists of equal length) and return its path."""
     count = len(next(iter({**params, **metrics, "_": failed or [0]}.values()))) if params or metrics else 1
     bad = set(failed)
@@ -33,7 +36,7 @@ def make_rows(folder, *, params, metrics, failed=(), errors=None, started=None, 
     frame = pl.DataFrame(
         {
             "point_id": [f"{i:016x}" for i in range(count)],
-            "replicate": pl.Series([0] * count, dtype=pl.Int64),
+            "replicate": pl.Series(replicate or [0] * count, dtype=pl.Int64),
             "seed": pl.Series([2**62 + i for i in range(count)], dtype=pl.Int64),
             **{f"param.{name}": pl.Series(values, strict=False) for name, values in params.items()},
             **{f"metric.{name}": pl.Series(values, strict=False) for name, values in metrics.items()},
@@ -52,8 +55,10 @@ def make_rows(folder, *, params, metrics, failed=(), errors=None, started=None, 
             "worker": [f"host/{i % 2}" for i in range(count)],
             "git_commit": pl.Series([None] * count, dtype=pl.String),
             "env_hash": pl.Series(["ab12"] * count, dtype=pl.String),
+            **({"code": pl.Series(code, dtype=pl.String)} if code else {}),
         }
     )
+    folder.mkdir(exist_ok=True)
     path = folder / "results.parquet"
     frame.write_parquet(path)
     return path
@@ -124,7 +129,7 @@ def test_cells_hold_the_statistics_of_all_their_finite_rows(tmp_path):
     values = [draw.choice([draw.gauss(0, 1), draw.gauss(5, 1), math.nan, math.inf, None]) for _ in range(count)]
     results = open_results(make_rows(tmp_path, params=params, metrics={"m": values}))
     axes = profile(results).axes
-    found = charts.crosses(results, axes, ("m",))
+    found = crosses.crosses(results.frame, axes, ("m",))
 
     checked = 0
     for first, second in ((0, 1), (0, 2), (1, 2)):
@@ -145,7 +150,7 @@ def test_cells_hold_the_statistics_of_all_their_finite_rows(tmp_path):
                 )
                 checked += 1
     assert checked == 3 * 3 + 3 * 2 + 3 * 2
-    assert sum(found["singles"][0][0]["n"]) == sum(value is not None and math.isfinite(value) for value in values)
+    assert sum(found["singles"]["0"][0]["n"]) == sum(value is not None and math.isfinite(value) for value in values)
 
 
 @pytest.mark.parametrize("scale", ["linear", "log"])
@@ -156,7 +161,7 @@ def test_a_continuous_parameter_is_put_into_bins_that_hold_every_row(tmp_path, s
     results = open_results(make_rows(tmp_path, params={"x": values.tolist()}, metrics={"m": [1.0] * 500}))
     (axis,) = profile(results).axes
     assert axis.log == (scale == "log")
-    table = charts.crosses(results, (axis,), ("m",))["singles"][0][0]
+    table = crosses.crosses(results.frame, (axis,), ("m",))["singles"]["0"][0]
     expected, _ = np.histogram(
         values, bins=np.array(axis.edges) * [1 - 1e-12, *[1] * (len(axis.edges) - 2), 1 + 1e-12]
     )
@@ -191,13 +196,15 @@ def test_one_value_all_over_is_fixed_and_too_many_texts_are_no_axis(tmp_path):
 
 
 def test_the_page_stays_small_with_many_wide_parameters(tmp_path):
-    """Axes are taken while their cells fit the budget, and at least two are kept."""
+    """Pairs are taken while their cells fit the budget, those of the first axes first; every axis has its own."""
     params = {f"p{k}": [(i * (k + 1)) % 59 for i in range(3000)] for k in range(12)}
     results = open_results(make_rows(tmp_path, params=params, metrics={"m": [float(i) for i in range(3000)]}))
-    found = charts.crosses(results, profile(results).axes, ("m",))
+    axes = profile(results).axes
+    found = crosses.crosses(results.frame, axes, ("m",))
     cells = sum(len(tables[0]["n"]) for tables in found["pairs"].values())
-    assert len(found["axes"]) >= 2
-    assert cells <= charts.CELLS_MAX
+    assert len(found["singles"]) == len(axes) == 12
+    assert list(found["pairs"])[:3] == ["0,1", "0,2", "1,2"]
+    assert 0.8 * crosses.CELLS_MAX < cells <= crosses.CELLS_MAX
 
 
 def test_histograms_count_every_finite_row_once(tmp_path):
@@ -207,7 +214,8 @@ def test_histograms_count_every_finite_row_once(tmp_path):
     decades = [10 ** draw.uniform(-6, 3) for _ in range(1000)]
     path = make_rows(tmp_path, params={}, metrics={"plain": plain, "decades": decades, "flat": [2.0] * 1000})
     entries = {
-        entry["name"]: entry for entry in charts.distributions(open_results(path), ("plain", "decades", "flat"))
+        entry["name"]: entry
+        for entry in distributions.distributions(open_results(path), ("plain", "decades", "flat"))
     }
     assert sum(entries["plain"]["counts"]) + entries["plain"]["outside"] == 997
     assert entries["plain"]["outside"] >= 1
@@ -220,21 +228,41 @@ def test_histograms_count_every_finite_row_once(tmp_path):
 
 def test_text_metrics_are_counted_by_value(tmp_path):
     path = make_rows(tmp_path, params={}, metrics={"label": ["cat", "dog", "cat", None]})
-    (entry,) = charts.distributions(open_results(path), ())
+    (entry,) = distributions.distributions(open_results(path), ())
     assert list(zip(entry["labels"], entry["counts"], strict=True)) == [("cat", 2), ("dog", 1)]
 
 
-def test_parallel_coordinates_do_not_fall_in_step_with_the_grid(tmp_path):
+def test_a_sample_does_not_fall_in_step_with_the_grid(tmp_path):
     """20,000 rows of a grid whose period divides the sampling stride: still every value is there, evenly."""
     count = 20_000
     params = {"k": [i % 10 for i in range(count)], "block": [i * 4 // count for i in range(count)]}
     results = open_results(make_rows(tmp_path, params=params, metrics={"m": [float(i) for i in range(count)]}))
-    found = charts.parallel(results, profile(results).axes, ("m",))
-    by_label = {dimension["label"]: dimension["values"] for dimension in found["dimensions"]}
-    assert found["shown"] == len(by_label["m"]) == charts.SAMPLE_MAX
-    assert len(set(by_label["m"])) == charts.SAMPLE_MAX
-    assert set(by_label["k"]) == set(range(10))
-    assert {by_label["block"].count(k) for k in range(4)} == {500}
+    axes = profile(results).axes
+    found = sample.sample(results, axes, ("m",), clock=None, complete=None)
+    values = dict(zip((axis.name for axis in axes), found["params"], strict=True))
+    assert (found["shown"], found["total"]) == (sample.ROWS_MAX, count)
+    assert len(set(found["metrics"][0])) == sample.ROWS_MAX
+    assert set(values["k"]) == set(range(10))
+    assert {values["block"].count(k) for k in range(4)} == {500}
+
+
+def test_a_sample_holds_every_finished_row_while_it_can(tmp_path):
+    """Levels by their place, bins by their value, what is missing or not finite as nothing."""
+    count = 100
+    params = {
+        "kind": [("b", "a", None)[i % 3] for i in range(count)],
+        "x": [None if i == 7 else i / 7 for i in range(count)],
+    }
+    metrics = {"m": [math.inf if i == 3 else float(i) for i in range(count)]}
+    results = open_results(make_rows(tmp_path, params=params, metrics=metrics, failed=[4]))
+    axes = sorted(profile(results).axes, key=lambda axis: axis.name)
+    found = sample.sample(results, axes, ("m",), clock=None, complete=None)
+    rows = [i for i in range(count) if i != 4]
+    assert axes[0].levels == ("a", "b", None)
+    assert found["params"][0] == [(1, 0, 2)[i % 3] for i in rows]
+    assert found["params"][1] == [None if i == 7 else pytest.approx(i / 7, rel=1e-6) for i in rows]
+    assert found["metrics"] == [[None if i == 3 else i for i in rows]]
+    assert found["shown"] == found["total"] == 99
 
 
 def test_utilisation_is_the_exact_overlap_of_rows_and_bins(tmp_path):
@@ -246,7 +274,7 @@ def test_utilisation_is_the_exact_overlap_of_rows_and_bins(tmp_path):
     path = make_rows(
         tmp_path, params={}, metrics={"m": [1.0] * 400}, failed=failed, started=started, duration=duration
     )
-    found = utilisation.utilisation(open_results(path), slots=8)
+    found, _ = utilisation.utilisation(open_results(path), slots=8)
     origin = min(started)
     edges = found["edges"]
     for low, high, busy in zip(edges, edges[1:], found["busy"], strict=False):
@@ -264,7 +292,7 @@ def test_a_pause_between_two_commands_is_cut_out_and_told(tmp_path):
     """Resuming after three days leaves two busy stretches side by side, and says where and how long the pause was."""
     started = [float(i) for i in range(100)] + [259_200.0 + i for i in range(100)]
     path = make_rows(tmp_path, params={}, metrics={"m": [1.0] * 200}, started=started, duration=[1.0] * 200)
-    found = utilisation.utilisation(open_results(path), slots=1)
+    found, _ = utilisation.utilisation(open_results(path), slots=1)
     assert found["active_s"] == pytest.approx(200.0)
     (cut,) = found["cuts"]
     assert (cut["at"], cut["pause_s"]) == pytest.approx((100.0, 259_100.0))
@@ -309,6 +337,13 @@ def test_thousands_of_failures_leave_room_for_the_best(tmp_path):
     assert (status.count("failed"), status.count("done")) == (1000, 1000)
 
 
+@pytest.mark.parametrize(("code", "there"), [(["aa"] * 3, False), (["aa", "aa", "bb"], True)])
+def test_the_code_of_rows_is_a_column_when_it_varies(tmp_path, code, there):
+    path = make_rows(tmp_path, params={"a": [1, 2, 3]}, metrics={"m": [1.0, 2.0, 3.0]}, code=code)
+    names = [column["name"] for column in picks.table(open_results(path), None, fixed=())["columns"]]
+    assert ("code" in names) == there
+
+
 def test_numbers_that_json_would_lose_travel_as_text(tmp_path):
     """Seeds past 2^53, NaN and infinities reach the table as they are."""
     path = make_rows(tmp_path, params={}, metrics={"m": [math.nan, -math.inf, 1.5]})
@@ -324,38 +359,49 @@ def test_a_metric_called_like_a_parameter_keeps_its_whole_name(tmp_path):
     assert labels[1:3] == ["param.size", "metric.size"]
 
 
-def test_failures_are_grouped_by_type_and_last_line(tmp_path):
-    """Tracebacks that differ above the last line are one kind; the most frequent kind comes first."""
-    errors = {i: ("ValueError", f"Traceback\n  line {i}\nValueError: negative\n") for i in range(6)}
+def test_failures_are_grouped_by_their_cause(tmp_path):
+    """Texts that differ above the error's own line, or in its numbers, are one; the most frequent comes first."""
+    errors = {
+        i: ("ValueError", f"Traceback (most recent call last):\n  line {i}\nValueError: {i} is negative\n")
+        for i in range(6)
+    }
     errors |= {
-        6: ("ValueError", "Traceback\nValueError: other"),
+        6: ("ValueError", "Traceback (most recent call last):\n  x\nValueError: other"),
         7: ("Timeout", "took 10 s"),
-        8: ("Timeout", "took 10 s"),
+        8: ("Timeout", "took 11 s"),
     }
     path = make_rows(tmp_path, params={}, metrics={"m": [None] * 9 + [1.0]}, failed=range(9), errors=errors)
-    groups, more = picks.failures(open_results(path))
-    assert [(g.error_type, g.message, g.count) for g in groups] == [
-        ("ValueError", "ValueError: negative", 6),
-        ("Timeout", "took 10 s", 2),
+    groups, more = failures(open_results(path))
+    assert [(g.error_type, g.line, g.count) for g in groups] == [
+        ("ValueError", "ValueError: 0 is negative", 6),
+        ("Timeout", "Timeout: took 10 s", 2),
         ("ValueError", "ValueError: other", 1),
     ]
-    assert len(groups[0].point_ids) == picks.EXAMPLES_MAX
-    assert groups[0].text.startswith("Traceback\n  line ")
+    assert groups[0].point_ids == tuple(f"{i:016x}" for i in range(EXAMPLES_MAX))
+    assert groups[0].text.startswith("Traceback (most recent call last):\n  line 0")
     assert more == 0
 
 
-def test_many_kinds_that_differ_in_their_numbers_are_one(tmp_path):
-    errors = {i: ("ValueError", f"x = {i / 7} is too small") for i in range(200)}
-    path = make_rows(tmp_path, params={}, metrics={"m": [None] * 200}, failed=range(200), errors=errors)
-    groups, more = picks.failures(open_results(path))
-    assert [(group.count, more) for group in groups] == [(200, 0)]
-    assert groups[0].message in {text for _, text in errors.values()}
+def test_a_command_that_failed_is_known_by_its_own_words(tmp_path):
+    """What R says last, "Execution halted", says nothing; the line of the error does."""
+    said = "CommandFailedError: Rscript exited with 1\n"
+    errors = {
+        0: ("CommandFailedError", f"{said}Error in fit(0.1) : singular matrix\nCalls: fit\nExecution halted"),
+        1: ("CommandFailedError", f"{said}Error in fit(7.5) : singular matrix\nExecution halted"),
+        2: ("CommandFailedError", f"{said}Error: no such file\nExecution halted"),
+    }
+    path = make_rows(tmp_path, params={}, metrics={"m": [None] * 3}, failed=range(3), errors=errors)
+    groups, _ = failures(open_results(path))
+    assert [(group.line, group.count) for group in groups] == [
+        ("Error in fit(0.1) : singular matrix (Rscript exited with 1)", 2),
+        ("Error: no such file (Rscript exited with 1)", 1),
+    ]
 
 
-def test_a_failure_without_a_text_is_a_kind_too(tmp_path):
+def test_a_failure_without_a_text_is_a_cause_too(tmp_path):
     path = make_rows(tmp_path, params={}, metrics={"m": [None]}, failed=[0], errors={0: (None, None)})
-    (group,), _ = picks.failures(open_results(path))
-    assert (group.error_type, group.message, group.text) == ("unknown error", "", "")
+    (group,), _ = failures(open_results(path))
+    assert (group.error_type, group.line, group.text) == ("Error", "Error", "")
 
 
 # The file
@@ -369,7 +415,7 @@ def test_the_page_says_what_matters_without_a_script(tmp_path):
     for words in (
         "<h1>sweep</h1>", "finished, some points failed", "of 300", "295", "98.4 %", "41.25", "9f2c1ab7d0",
         "with uncommitted changes", "Rows from two commits.", "Best points", "same = 7", "inv sweep --grid grid.yaml",
-        "5 failed, in 1 kind by error and last line.", "1 min 01 s",
+        "5 failed, for 1 cause", "1 min 01 s",
     ):  # fmt: skip
         assert words in static
 

@@ -3,87 +3,17 @@
 from __future__ import annotations
 
 import math
-import os
 import random
-import shutil
 
 import polars as pl
 import pytest
+from browsing import marks, traces, until
 from test_report import HOSTILE, MANIFEST, make_rows, ordinary, page_of
 
 from grid.sweep import Metric
 
-CHROMIUM = os.environ.get("SWEEPFLEET_CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None
-)
 DASH = "\N{EN DASH}"
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        CHROMIUM is None,
-        reason="no Chromium found; `apt-get install chromium`, or name one in $SWEEPFLEET_CHROMIUM",
-    ),
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def visit(browser):
-    """Opens a report; when the test ends, nothing was asked of the network and nothing went wrong."""
-    contexts = []
-    requests, errors = [], []
-
-    def open_page(path, **options):
-        context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(20_000)
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("console", lambda message: errors.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("dialog", lambda dialog: (errors.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.goto(path.as_uri())
-        page.wait_for_selector("html[data-ready=yes]")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert errors == []
-    assert [
-        url for url in requests if not url.startswith("file:///") and not url.startswith(("data:", "blob:"))
-    ] == []
-    assert len([url for url in requests if url.startswith("file:")]) == len(contexts)
-
-
-def traces(page, name):
-    """How many traces with at least one drawn mark a chart of the library's has."""
-    return page.locator(f".plot.{name}").evaluate(
-        """host => [...host.querySelectorAll(".trace path, .bars path, .hm image, .hm rect")]
-            .filter(mark => mark.getBoundingClientRect().width > 0).length"""
-    )
-
-
-def until(page, condition):
-    """Wait for a condition in the page; its policy forbids the eval that Playwright's own waiting needs."""
-    for _ in range(200):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(condition)
+pytestmark = marks
 
 
 def column(page, label):
@@ -141,10 +71,10 @@ def test_a_click_on_a_header_sorts_numerically_and_another_turns_it_round(tmp_pa
     assert head.get_attribute("aria-sort") == "none"
     button.click()
     assert head.get_attribute("aria-sort") == "ascending"
-    assert column(page, "m") == ["-1", "1e-9", "2", "10", "33.5", DASH, "NaN"]
+    assert column(page, "m") == ["-1", "1e-09", "2", "10", "33.5", DASH, "NaN"]
     button.press("Enter")
     assert head.get_attribute("aria-sort") == "descending"
-    assert column(page, "m") == ["33.5", "10", "2", "1e-9", "-1", DASH, "NaN"]
+    assert column(page, "m") == ["33.5", "10", "2", "1e-09", "-1", DASH, "NaN"]
     button.click()
     assert head.get_attribute("aria-sort") == "ascending"
     assert page.locator("#rows th[aria-sort=none]").count() == page.locator("#rows th").count() - 1
@@ -283,7 +213,7 @@ def unusual():
         "one point": ({"params": {"a": [1], "b": ["x"]}, "metrics": {"m": [0.5]}}, {"metric": Metric("m")}),
         "all failed": (
             {"params": {"a": [1, 2, 3]}, "metrics": {"m": [None] * 3}, "failed": [0, 1, 2]},
-            {"metric": ("m", "maximize")},
+            {"metric": Metric("m", "maximize")},
         ),
         "a metric nobody returned": ({"params": {"a": [1, 2]}, "metrics": {}}, {"metric": Metric("m")}),
         "all nan": ({"params": {"a": [1, 2]}, "metrics": {"m": [math.nan] * 2}}, {"metric": Metric("m")}),
@@ -298,7 +228,7 @@ def unusual():
         "text metric": ({"params": {"a": [1, 2]}, "metrics": {"m": ["x", "y"]}}, {"metric": Metric("m")}),
         "true or false": (
             {"params": {"a": [True, False]}, "metrics": {"m": [True, False]}},
-            {"metric": ("m", "maximize")},
+            {"metric": Metric("m", "maximize")},
         ),
         "no parameters": ({"params": {}, "metrics": {"m": [1.0, 1.0, 2.0]}}, {"metric": Metric("m")}),
         "200 parameters": (

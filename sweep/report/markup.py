@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import polars as pl
-
-from grid.sweep import Metric
-from sweep.report.picks import FailureGroup
-from sweep.report.scan import METRIC, PARAM
-
-BEST_PARAMS_MAX = 12  # columns of parameters in the table of best points
 FIXED_SHOWN = 12
 DASH = "\N{EN DASH}"
 STATES = {
@@ -114,8 +107,7 @@ def _tiles(summary: Mapping[str, Any], *, done: int, failed: int, points: int) -
     tiles.append(_tile("Failed", count, share, kind="bad" if failed else "", markup=True))
     best = summary.get("best")
     if best:
-        aside = ["lower is better" if best.get("goal") == "minimize" else "higher is better"]
-        tiles.append(_tile(f"Best {best.get('metric')}", number(best.get("mean")), aside[0]))
+        tiles.append(_tile(f"Best {best.get('metric')}", number(best.get("mean")), _basis(best)))
     if summary.get("efficiency") is not None:
         slots = summary.get("slots")
         aside = ["1 slot" if slots == 1 else f"{slots:,} slots"] if slots else []
@@ -125,6 +117,16 @@ def _tiles(summary: Mapping[str, Any], *, done: int, failed: int, points: int) -
         aside = [f"{float(f'{rate:.3g}'):,g} points/s"] if rate else []
         tiles.append(_tile("Wall time", duration(summary["wall_s"]), *aside))
     return "".join(tiles)
+
+
+def _basis(best: Mapping[str, Any]) -> str:
+    """What a best value is: a mean of how many points, with their spread, and which way is better."""
+    n, of, sd = best.get("n") or 1, best.get("of") or 1, best.get("sd")
+    goal = "lower is better" if best.get("goal") == "minimize" else "higher is better"
+    if n == of == 1:
+        return goal
+    points = f"{n:,}" if n == of else f"{n:,} of {of:,} points"
+    return f"mean of {points}{'' if sd is None else f', sd {sd:.3g}'} · {goal}"
 
 
 def _tile(label: str, value: str, sub: str = "", *, kind: str = "", markup: bool = False) -> str:
@@ -137,56 +139,6 @@ def notes(lines: Iterable[str]) -> str:
     """What the reader must not overlook, one box a note."""
     boxes = "".join(f'<p class="note" role="note">{text(str(line))}</p>' for line in lines)
     return f'<div class="notes">{boxes}</div>' if boxes else ""
-
-
-def best_table(frame: pl.DataFrame, *, metric: Metric, params: Sequence[str], left_out: int) -> str:
-    """The best points, best first; `params` are the columns to show of those that vary."""
-    others = [name for name in frame.columns if name.startswith(METRIC) and name != METRIC + metric.name][:3]
-    columns = [METRIC + metric.name, *(PARAM + name for name in params), *others, "replicate", "point_id"]
-    if frame["replicate"].n_unique() == 1:
-        columns.remove("replicate")
-    head = "".join(
-        f'<th scope="col"{_num(frame, name)}>{text(name.removeprefix(PARAM).removeprefix(METRIC))}</th>'
-        for name in columns
-    )
-    rows = []
-    for place, row in enumerate(frame.select(columns).iter_rows(), start=1):
-        cells = "".join(_cell(frame, name, value) for name, value in zip(columns, row, strict=True))
-        rows.append(f'<tr><td class="num place">{place}</td>{cells}</tr>')
-    goal = "lowest" if metric.goal == "minimize" else "highest"
-    more = f" {left_out:,} more parameters are in the table of rows." if left_out else ""
-    return (
-        f'<p class="lead">The {len(rows)} rows with the {goal} <strong>{text(metric.name)}</strong>.{more}</p>'
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Best points"><table><thead><tr>'
-        f'<th scope="col" class="num place">#</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-    )
-
-
-def _num(frame: pl.DataFrame, name: str) -> str:
-    return ' class="num"' if frame[name].dtype.is_numeric() else ""
-
-
-def _cell(frame: pl.DataFrame, name: str, value: Any) -> str:
-    kinds = ["num"] if frame[name].dtype.is_numeric() else ["text"]
-    kinds += ["none"] if value is None else ["id"] if name == "point_id" else []
-    return f'<td class="{" ".join(kinds)}" title="{text(value)}">{text(value)}</td>'
-
-
-def failure_list(groups: Sequence[FailureGroup], *, more: int) -> str:
-    """Each kind of failure behind its one line: how often, what, where, and one of them in full."""
-    blocks = []
-    for group in groups:
-        ids = ", ".join(f'<span class="id">{text(name)}</span>' for name in group.point_ids)
-        message = group.message.removeprefix(f"{group.error_type}: ")
-        others = ", …" if group.count > len(group.point_ids) else ""
-        blocks.append(
-            f'<details><summary><span class="count">{group.count:,}</span><span class="kind">'
-            f'{text(group.error_type)}</span><span class="message">{text(message)}</span></summary>'
-            f'<div class="evidence"><p>Points {ids}{others}</p>'
-            f'<pre tabindex="0">{text(group.text)}</pre></div></details>'
-        )
-    rest = f'<p class="lead">{more:,} rarer kinds are in results.parquet.</p>' if more else ""
-    return f'<div class="failures">{"".join(blocks)}</div>{rest}'
 
 
 def run_details(*, summary: Mapping[str, Any], manifest: Mapping[str, Any], fixed: Mapping[str, Any]) -> str:

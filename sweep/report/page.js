@@ -47,14 +47,17 @@ function fade(hex, opacity) {
   return `rgba(${channels(hex).join(",")},${opacity})`;
 }
 
-// A value for reading. A text in a column of numbers is one that JSON has no number for: NaN, a huge integer.
-function show(value, digits = 6) {
+// A value for reading, as Python's %.6g writes it everywhere else: 1e-05, 1.5e+06; true, false; whole numbers in full.
+// A text in a column of numbers is one that JSON has no number for: NaN, a huge integer.
+function show(value, digits = 6, whole = true) {
   if (value === null || value === undefined) return MISSING;
   if (typeof value !== "number") return String(value);
-  if (Number.isInteger(value) && Math.abs(value) < 1e15) return String(value);
-  const size = Math.abs(value);
-  if (size >= 1e-4 && size < 10 ** digits) return String(Number(value.toPrecision(digits)));
-  return value.toExponential(digits - 1).replace(/\.?0+e/, "e").replace("e+", "e");
+  if (whole && Number.isInteger(value) && Math.abs(value) < 10 ** Math.max(digits, 6)) return String(value);
+  const [digitsShown, exponent] = value.toExponential(digits - 1).split("e");
+  const power = Number(exponent);
+  if (value === 0 || (power >= -4 && power < digits)) return String(Number(value.toPrecision(digits)));
+  const shown = digitsShown.includes(".") ? digitsShown.replace(/\.?0+$/, "") : digitsShown;
+  return `${shown}e${power < 0 ? "-" : "+"}${String(Math.abs(power)).padStart(2, "0")}`;
 }
 
 function level(value) {
@@ -80,4 +83,22 @@ function choose(label, options, selected, onChange) {
   list.value = selected;
   list.addEventListener("change", () => onChange(list.value));
   return element("label", {}, label, list);
+}
+
+// A region that scrolls sideways, with a shadow at each edge beyond which there is more.
+function edged(scroll) {
+  const frame = element("div", { className: "edged" }, scroll);
+  watchEdges(scroll);
+  return frame;
+}
+
+function watchEdges(scroll) {
+  const look = () => {
+    const frame = scroll.parentElement;
+    if (!frame) return;
+    frame.toggleAttribute("data-left", scroll.scrollLeft > 1);
+    frame.toggleAttribute("data-right", scroll.scrollLeft + scroll.clientWidth < scroll.scrollWidth - 1);
+  };
+  scroll.addEventListener("scroll", look, { passive: true });
+  new ResizeObserver(look).observe(scroll);
 }

@@ -1,42 +1,27 @@
-"""Which rows the page shows, and the failures put together by what went wrong."""
+"""Which rows the page shows."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from grid.sweep import Metric
+from sweep.causes import failure_line
 from sweep.report.scan import INDEX, METRIC, PARAM, Results, gather, plain, query
 
 ROWS_MAX = 2000
 CELLS_MAX = 120_000  # a sweep of 200 parameters embeds fewer rows, and says so
 FAILED_SHARE = 0.5  # of the embedded rows, when there are too many failures for all of them
 TEXT_MAX = 300  # characters in one cell of the table
-GROUPS_MAX = 50
-EXAMPLES_MAX = 5
-ERROR_TEXT_MAX = 20_000  # characters of one error's text; its end says the most
-DISTINCT_MESSAGES_MAX = 20_000  # failures beyond which numbers in a message no longer tell groups apart
 
 LEADING, TRAILING = (
     ("point_id",),
     ("status", "replicate", "seed", "attempts", "infra_losses", "duration_s", "started", "worker",
      "git_commit", "code", "env_hash", "error_type", "error"),
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class FailureGroup:
-    """Failures of one kind: how many, a few of them by id, and one of them in full."""
-
-    error_type: str
-    message: str  # the last line of the first one's text
-    count: int
-    point_ids: tuple[str, ...]
-    text: str
 
 
 def best_rows(results: Results, metric: Metric | None, count: int) -> list[int]:
@@ -72,6 +57,10 @@ def table(results: Results, metric: Metric | None, *, fixed: Sequence[str]) -> d
     dull = ("infra_losses", "attempts", "replicate", "git_commit", "code", "env_hash", "error_type", "error")
     names = [name for name in names if name not in dull or frame[name].n_unique() > 1]
     short = Counter(map(_short, names))
+    lines = pl.Series(
+        "error", [failure_line(*each) if each[1] else None for each in frame["error_type", "error"].iter_rows()]
+    )
+    frame = frame.with_columns(lines.cast(pl.String))
     return {
         "columns": [
             # a metric called like a parameter keeps its whole name
@@ -108,60 +97,13 @@ def _column(name: str, values: pl.Series) -> dict[str, Any]:
     kind = "number" if values.dtype.is_numeric() else "text"
     if name == "started":
         kind = "time"
-    if name == "error":
-        values = _last_line(values)
     if values.dtype == pl.String:
         values = values.str.slice(0, TEXT_MAX)
     group = "param" if name.startswith(PARAM) else "metric" if name.startswith(METRIC) else "run"
     return {
         "name": name,
         "kind": kind,
+        "float": values.dtype.is_float(),
         "group": group,
         "values": [plain(value) for value in values.to_list()],
     }
-
-
-def _last_line(text: Any) -> Any:
-    """The last line of an expression's or a series' text, without the space around it."""
-    return text.str.strip_chars().str.split("\n").list.last().str.strip_chars()
-
-
-def failures(results: Results) -> tuple[list[FailureGroup], int]:
-    """The failures by error type and last line, most frequent first, and how many kinds were left out.
-
-    With very many failures, or kinds, messages that differ only in their numbers count as one kind.
-    """
-    failed = (
-        results.frame.select("status", "error_type", "error")
-        .with_row_index(INDEX)
-        .filter(pl.col("status") == "failed")
-        .select(
-            INDEX,
-            kind=pl.col("error_type").fill_null("unknown error"),
-            line=_last_line(pl.col("error").fill_null("")).str.slice(0, TEXT_MAX),
-        )
-    )
-    total = int(query(failed.select(pl.len())).item())
-    groups = _group(failed, masked=total > DISTINCT_MESSAGES_MAX)
-    if len(groups) > GROUPS_MAX and total <= DISTINCT_MESSAGES_MAX:
-        groups = _group(failed, masked=True)
-    shown = groups.head(GROUPS_MAX)
-    found = []
-    for kind, count, rows in shown.select("kind", "count", "rows").iter_rows():
-        ids = gather(results, ["point_id"], rows)["point_id"].to_list()
-        text = gather(results, ["error"], rows[:1])["error"][0] or ""
-        message = (text.strip().splitlines() or [""])[-1].strip()[:TEXT_MAX]
-        if len(text) > ERROR_TEXT_MAX:
-            cut = f"[the first {len(text) - ERROR_TEXT_MAX:,} characters are in results.parquet]"
-            text = f"{cut}\n{text[-ERROR_TEXT_MAX:]}"
-        found.append(FailureGroup(error_type=kind, message=message, count=count, point_ids=tuple(ids), text=text))
-    return found, len(groups) - len(shown)
-
-
-def _group(failed: pl.LazyFrame, *, masked: bool) -> pl.DataFrame:
-    line = pl.col("line").str.replace_all(r"\d+(\.\d+)?([eE][-+]?\d+)?", "#") if masked else pl.col("line")
-    return query(
-        failed.group_by("kind", line.alias("line"))
-        .agg(count=pl.len(), rows=pl.col(INDEX).head(EXAMPLES_MAX), first=pl.col(INDEX).min())
-        .sort(["count", "first"], descending=[True, False])
-    )

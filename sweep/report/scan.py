@@ -60,7 +60,7 @@ def gather(results: Results, columns: Sequence[str], rows: Sequence[int]) -> pl.
 
 def finite(column: str) -> pl.Expr:
     """A metric as a float, null wherever there is no number to average or to draw: NaN, infinities, past 1e300."""
-    value = pl.col(column).cast(pl.Float64)
+    value = pl.col(column).cast(pl.Float64, strict=False)
     return pl.when(value.abs() <= SIZE_MAX).then(value)
 
 

@@ -6,7 +6,8 @@ const EXPRESSION = /("[^"]*"|'[^']*'|[^\s<>=!"']+)\s*(<=|>=|!=|==|=|<|>)\s*("[^"
 function cellText(column, value) {
   if (value === null) return MISSING;
   if (column.kind === "time") return new Date(value * 1000).toISOString().slice(0, 19).replace("T", " ");
-  return show(value);
+  if (typeof value === "number" && !column.float) return String(value); // whole numbers in full
+  return show(value, 6, !column.float);
 }
 
 function unquote(word) {
@@ -87,7 +88,7 @@ function drawTable(host, table) {
     return head;
   });
   const grid = element("table", {}, element("thead", {}, element("tr", {}, ...heads)), body);
-  const scroll = element("div", { className: "scroll", tabIndex: 0 }, grid);
+  const scroll = element("div", { className: "scroll tall", tabIndex: 0 }, grid);
   scroll.setAttribute("role", "region");
   scroll.setAttribute("aria-label", "Rows");
 
@@ -109,6 +110,7 @@ function drawTable(host, table) {
   }
 
   function render(problems = []) {
+    scroll.scrollTop = 0;
     const { rows } = state;
     const pages = Math.max(1, Math.ceil(rows.length / PAGE));
     state.page = Math.min(state.page, pages - 1);
@@ -135,7 +137,7 @@ function drawTable(host, table) {
   input.addEventListener("input", () => { state.page = 0; update(); });
   back.addEventListener("click", () => { state.page -= 1; render(); });
   next.addEventListener("click", () => { state.page += 1; render(); });
-  host.append(element("div", { className: "controls" }, filter), scroll, element("div", { className: "pager" }, status, back, next));
+  host.append(element("div", { className: "controls" }, filter), edged(scroll), element("div", { className: "pager" }, status, back, next));
   const initial = columns.find((column) => column.name === table.sort);
   if (initial) sort(initial, table.descending);
   else update();

@@ -7,50 +7,35 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from sweep.report.scan import Results, query
+from sweep.report.clock import Clock, clock_of, spans
+from sweep.report.scan import Results
 
 BINS_MAX = 160
-IDLE_MIN_S = 60.0  # shorter pauses are drawn as they were
-IDLE_SHARE = 0.1  # of the active time; shorter pauses are drawn as they were
 
 
-def utilisation(results: Results, *, slots: int | None) -> dict[str, Any] | None:
-    """Busy slots (a mean over each bin) and points finished, over the time in which anything ran.
+def utilisation(results: Results, *, slots: int | None) -> tuple[dict[str, Any], Clock] | None:
+    """Busy slots (a mean over each bin) and points finished, over the run's clock, and that clock.
 
-    A resumed run may span days: pauses longer than a minute and a tenth of the active time are left out,
-    and `cuts` says where and how long each was. Nothing is sampled. None when no row says when it ran.
+    `cuts` says where long pauses were cut out, and how long each was. Nothing is sampled. None when no row
+    says when it ran, or all took no time.
 
     Times are seconds since the first start. With C and S the count and sum of the starts (or ends) before
     an edge t, the work done before t is t*C_start - S_start - (t*C_end - S_end): two histograms suffice.
     """
-    spans = query(
-        results.frame.select(
-            start=pl.col("started").cast(pl.Float64),
-            end=(pl.col("started") + pl.col("duration_s")).cast(pl.Float64),
-            failed=pl.col("status") == "failed",
-        ).filter(pl.col("start").is_finite() & pl.col("end").is_finite() & (pl.col("end") >= pl.col("start")))
-    )
-    if spans.is_empty():
+    found = spans(results, (pl.col("status") == "failed").alias("failed"))
+    if found.is_empty():
         return None
-    start, end, failed = (spans[name].to_numpy() for name in ("start", "end", "failed"))
-    del spans
+    start, end, failed = (found[name].to_numpy() for name in ("start", "end", "failed"))
+    del found
     order = np.argsort(start, kind="stable")
-    origin = float(start[order[0]])
-    start, end, failed = start[order] - origin, end[order] - origin, failed[order]
+    start, end, failed = start[order], end[order], failed[order]
     del order
-
-    pauses = np.maximum(start[1:] - np.maximum.accumulate(end)[:-1], 0.0)
-    active_s = float(end.max() - pauses.sum())
-    cut = pauses > max(IDLE_MIN_S, IDLE_SHARE * active_s)
-    cuts = []
-    removed_s = 0.0
-    for position in np.flatnonzero(cut):
-        pause_s = float(pauses[position])
-        removed_s += pause_s
-        first = int(position) + 1
-        cuts.append({"at": float(start[first]) - pause_s, "pause_s": pause_s})
-        start[first:] -= pause_s
-        end[first:] -= pause_s
+    clock = clock_of(start, end)
+    length = end - start
+    start = clock.at(start)
+    end = start + length
+    busy_s = float(length.sum())
+    del length
     total_s = float(end.max())
     if total_s <= 0:
         return None
@@ -63,16 +48,17 @@ def utilisation(results: Results, *, slots: int | None) -> dict[str, Any] | None
     place = _bin(end, total_s, bins)
     all_ended = np.bincount(place, minlength=bins)
     bad_ended = np.bincount(place[failed], minlength=bins)
-    return {
+    shown = {
         "edges": [round(float(edge), 6) for edge in edges],
         "busy": [round(max(float(value), 0.0), 4) for value in busy],
         "done": (all_ended - bad_ended).tolist(),
         "failed": bad_ended.tolist(),
         "slots": slots,
-        "busy_s": float((end - start).sum()),
+        "busy_s": busy_s,
         "active_s": total_s,
-        "cuts": cuts,
+        "cuts": clock.cuts(),
     }
+    return shown, clock
 
 
 def _bin(times: np.ndarray[Any, Any], total_s: float, bins: int) -> np.ndarray[Any, Any]:
