@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from grid.block import Block, Keep, Kind, common_kind
@@ -138,6 +138,23 @@ class Space:
             if found is not None:
                 return (offset + found) * self.plan.replicates + replicate
         return None
+
+    def steps(self, names: Collection[str]) -> tuple[tuple[int, int], ...] | None:
+        """How indexes without replicates go through the values of these parameters: (stride, count) a dimension.
+
+        None where that is not the same everywhere: only in one exact product, with whole zips, it is.
+        """
+        block = self._blocks[0]
+        if len(self._blocks) > 1 or not isinstance(block, Product) or not block.exact or block.added:
+            return None
+        found = []
+        for axis, stride in zip(block.axes, block.strides, strict=True):
+            named = [name for name in axis.names if name in names]
+            if named and len(named) < len(axis.names):
+                return None
+            if named:
+                found.append((stride, axis.size))
+        return tuple(found)
 
     def place(self, index: int) -> int:
         """Where in its block an index is, replicates aside: what a draw keeps when other blocks grow or come in."""

@@ -94,7 +94,7 @@ class Pending:
         """
         self._space = space
         self._ledger = ledger
-        self._failed_too = failed_too
+        self.failed_too = failed_too
         self.shuffle = shuffle
         self._permutation = Permutation(space.size, 0 if shuffle is None else shuffle)
         self._spans = self._in_order() if shuffle is None else self._shuffled()
@@ -127,7 +127,7 @@ class Pending:
         size, start = self._space.size, 0
         while start < size:
             # Rows that this command writes lie behind `start`: only what was there before is met here.
-            ended = self._ledger.ended_from(start, limit=PAGE, failed_too=self._failed_too)
+            ended = self._ledger.ended_from(start, limit=PAGE, failed_too=self.failed_too)
             stop = ended[-1] + 1 if len(ended) == PAGE else size
             for index in itertools.chain(ended, [stop] if len(ended) < PAGE else []):
                 if start < index:
@@ -140,7 +140,7 @@ class Pending:
         start = stop = 0  # of the run of positions that is being joined
         for position in range(self._space.size):
             index = self._permutation(position)
-            ended = resumed and self._ledger.has_ended(index, failed_too=self._failed_too)
+            ended = resumed and self._ledger.has_ended(index, failed_too=self.failed_too)
             if ended or not self._space.exists(index):
                 continue
             if position != stop or stop - start >= PAGE:

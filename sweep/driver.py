@@ -9,10 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import numpy as np
+
 from grid.space import Space
 from grid.sweep import Execution, Metric
 from sweep.bundles import Bundle, Ended, Lost, Pending, Retries, Sizer, Span
+from sweep.early_stop import MissingMetric, OneCause
 from sweep.ledger import Ledger
+from sweep.live_best import LiveBest
 from sweep.rows import Rows, rows_of
 from worker.records import RECORD, TEXT_SCHEMA, Packet, Segment, Status, drop, error_payload
 
@@ -26,8 +30,11 @@ GRACE_S = 3.0  # for what is in flight when the user stops the sweep
 
 JUDGED_S = 60.0  # after which the first points' time is known, when they are long
 JUDGED_POINTS = 10  # a slot, when they are short: the first ones load and compile things
+MOST_BEFORE = 200_000  # rows of earlier commands that are read for the best so far: half a second
 
-Stop = Literal["interrupted", "failed", "budget", "too long"]
+# Why it stopped early: the user, a limit of theirs, money, years of work, a metric that nothing returns, one cause of
+# all failures.
+Stop = Literal["interrupted", "failed", "budget", "too long", "metric", "cause"]
 
 
 class Port(Protocol):
@@ -60,8 +67,10 @@ class Progress:
     first_submit_s: float | None = None  # unix time, as the next two
     first_result_s: float | None = None
     last_result_s: float | None = None
-    best: tuple[float, int] | None = None  # sign * metric, and the point's index
+    best: tuple[float, int, int] | None = None  # sign * mean, its first point's index, and how many points it is of
+    best_of_all: bool = True  # whether all that has ended was looked at for it
     stopping: bool = False
+    why: str = ""  # it stops early, where that is not the user's own limit
 
     @property
     def wall_s(self) -> float:
@@ -124,12 +133,23 @@ class Driver:
 
     def run(self) -> Stop | None:
         """Run until nothing is left, or the user or a limit stops it; why, when it stopped early."""
+        self._live = LiveBest(self.space, self.metric) if self.metric else None
+        self._missing = (
+            MissingMetric(self.metric.name, seen=self.metric.name in self.ledger.metric_names())
+            if self.metric
+            else None
+        )
+        self._one_cause = OneCause(enabled=self.execution.max_fails is None and not self.progress.done)
         slots = self._allowed_slots()
         self._sizer = Sizer(slots=slots, fixed=self.execution.bundle)
         self.progress.slots = slots
         stop: Stop | None = None
+        looked = False
         while stop is None:
             self._fill()
+            if not looked:  # while the first points run
+                self._look_back()
+                looked = True
             if self._ended():
                 break
             self._take(self.engine.wait(self._patience_s()))
@@ -140,6 +160,25 @@ class Driver:
             if self._ended(look=True):
                 return None  # the last points ended meanwhile: nothing was cut short
         return stop
+
+    def _look_back(self) -> None:
+        """Take what earlier commands have computed into the best so far, where it can be read in a moment."""
+        before = self.ledger.counts()
+        if self._live is None or self.metric is None or not sum(before):
+            return
+        if sum(before) > MOST_BEFORE:
+            self.progress.best_of_all = False
+            return
+        for indexes, values in self.ledger.measured(self.metric.name, failed_too=self.pending.failed_too):
+            self._live.add(indexes, values)
+        self._show_best(self._live)
+
+    def _show_best(self, live: LiveBest) -> None:
+        self.progress.best_of_all = self.progress.best_of_all and live.whole
+        if live.best is not None:
+            self.progress.best = live.best.value, live.best.first, live.best.points
+        else:
+            self.progress.best = None
 
     def _ended(self, *, look: bool = False) -> bool:
         """Whether nothing is left; `look` asks for more points than were asked for yet."""
@@ -171,6 +210,17 @@ class Driver:
         failed, limit = self.progress.failed_now, self.execution.max_fails
         if failed and (self.execution.fail_fast or (limit is not None and failed >= limit)):
             return "failed"
+        if (hopeless := self._one_cause.reason()) is not None:
+            index, said = hopeless
+            self.progress.why = (
+                f"{said} (point {self.space.point(index).id}; alone, with its traceback: --test-point {index}). When "
+                "it is fixed, give the same command with --retry-failed. To run the other points nonetheless, set a "
+                "limit of your own: --set execution.max_fails=100"
+            )
+            return "cause"
+        if self._missing is not None and (missing := self._missing.reason()) is not None:
+            self.progress.why = missing
+            return "metric"
         return "too long" if self._too_long() else None
 
     def _too_long(self) -> bool:
@@ -206,7 +256,7 @@ class Driver:
         single = self._singles.popleft() if self._singles else self._retries.take(time.monotonic())
         if single is not None:
             return self._bundle(((single, single + 1),), None)
-        if self._exhausted or len(self._retries) >= MAX_RETRYING:
+        if self._exhausted or len(self._retries) >= MAX_RETRYING or (self._one_cause.holds and self._retries):
             return None
         spans = self.pending.take(self._sizer.next(self._remaining()))
         if not spans:
@@ -298,27 +348,41 @@ class Driver:
         self.printed(packets)
         self.ledger.record(batches, git_commit=self.git_commit, env_hash=self.env_hash)
         self._count(news)
+        self._follow(batches)
         if self._attempts or self._losses or any(again for *_, again in batches):
             self._forget(batches)
 
     def _judge(self, rows: Rows, news: Progress) -> set[int]:
         """Which rows are to be tried again; counts the others."""
         again: set[int] = set()
-        failures = 0
+        failures = []
         for place, failure in rows.failures():
-            failures += 1
             tries = self._attempts.get(failure.index, 0) + 1
             if tries <= self.execution.retries and failure.error_type not in ("MachineLost", "ProcessLost"):
                 again.add(place)
+            failures.append((failure, place in again))
+        self._one_cause.saw(failures)
+        if len(rows) > len(failures):
+            self._one_cause.succeeded()
         news.computed += len(rows) - len(again)
-        news.failed_now += failures - len(again)
+        news.failed_now += len(failures) - len(again)
         news.retried += len(again)
         news.busy_s += rows.busy_s
-        if self.metric is not None:
-            best = rows.best(self.metric.name, sign=self.metric.sign)
-            if best is not None and (news.best is None or best[0] < news.best[0]):
-                news.best = best
         return again
+
+    def _follow(self, batches: list[tuple[Rows, dict[int, int], dict[int, int], set[int]]]) -> None:
+        """Look for the metric in what has been recorded."""
+        if self.metric is None or self._live is None or self._missing is None:
+            return
+        for rows, _, _, again in batches:
+            indexes, values = rows.table["index"].astype(np.int64), rows.measured(self.metric.name)
+            if again:
+                ended = np.array([place not in again for place in range(len(rows))])
+                indexes, values = indexes[ended], values[ended]
+            self._live.add(indexes, values)
+            if not self._missing.seen:
+                self._missing.saw(rows.returned(), points=rows.finished, spent_s=rows.busy_s)
+        self._show_best(self._live)
 
     def _count(self, news: Progress) -> None:
         progress = self.progress
@@ -331,8 +395,6 @@ class Driver:
         progress.retried += news.retried
         progress.losses += news.losses
         progress.busy_s += news.busy_s
-        if news.best is not None and (progress.best is None or news.best[0] < progress.best[0]):
-            progress.best = news.best
         progress.failed += news.failed_now
         progress.done += news.computed - news.failed_now
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -10,12 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from grid.errors import UsageError
 from grid.plan import Plan
 from sweep.folder import StorageError
 from sweep.ledger_file import FIELDS, REMEDY
+from sweep.rows import as_number, column
 from worker.records import Schema, Status
 
+MOST_TEXTS = 10_000  # rows that are read to find a metric's name
 CODE_SINCE = REDO_SINCE = 2  # the ledger's version that has them
 
 
@@ -209,6 +214,42 @@ class Reading:
             found = self._db.execute("SELECT metrics FROM points WHERE schema = ?", (schema,))
             while rows := found.fetchmany(chunk):
                 yield [row[0] for row in rows]
+
+    def measured(
+        self, metric: str, *, failed_too: bool, chunk: int = 20_000
+    ) -> Iterator[tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.float64]]]]:
+        """Index and metric of points that have ended and stay as they are, in the plan's order, a chunk at a time.
+
+        NaN stands where a point has no number; failed points have none, and are left out unless `failed_too`.
+        """
+        schemas = self.schemas()
+        which = "" if failed_too else f"AND status = {int(Status.DONE)}"
+        if self._redoes():
+            which += " AND id NOT IN (SELECT id FROM redo)"
+        query = f"SELECT point_index, schema, metrics FROM points WHERE point_index > ? {which} ORDER BY point_index"  # noqa: S608
+        start = -1
+        while rows := self._read(f"{query} LIMIT ?", (start, chunk)):
+            values = np.full(len(rows), np.nan)
+            packed: dict[int, list[int]] = {}
+            for place, (_, schema, metrics) in enumerate(rows):
+                if schema is not None:
+                    packed.setdefault(schema, []).append(place)
+                elif metrics is not None:
+                    values[place] = as_number(json.loads(metrics).get(metric))
+            for number, places in packed.items():
+                found = column(schemas[number], metric, b"".join(rows[place][2] for place in places))
+                values[places] = np.nan if found is None else found
+            yield np.array([row[0] for row in rows], np.int64), values
+            start = rows[-1][0]
+
+    def metric_names(self) -> dict[str, None]:
+        """The names of what finished points returned; of those kept as JSON, the first `MOST_TEXTS` are read."""
+        names: dict[str, None] = {}
+        for schema in self.schemas_in_use().values():
+            names |= dict.fromkeys(schema.names)
+        for payload in itertools.islice(self.text_metrics(), MOST_TEXTS):
+            names |= dict.fromkeys(json.loads(payload))
+        return names
 
     def failures(self) -> Iterator[tuple[str, str | None, str | None]]:
         """Every failed point's id, and its error's type and text, in the grid's order."""

@@ -18,6 +18,7 @@ from rich.text import Text
 from grid.space import Space
 from grid.sweep import Metric
 from sweep.driver import Progress
+from sweep.live_best import shown_params
 from sweep.text import params_text
 
 REFRESH_S = 0.5
@@ -81,16 +82,19 @@ class Words:
         return f"{number(rate)} points/s{eta}"
 
     def best(self, progress: Progress) -> str:
-        """The best point so far."""
+        """The best configuration so far, of those that have all of their points."""
         if progress.best is None or self._metric is None:
             return ""
-        value, index = progress.best
+        value, index, points = progress.best
         if self._shown is None or self._shown[0] != index:
-            params = self._space.point(index).params
+            params = shown_params(self._space.point(index).params, self._metric)
             self._shown = index, params_text(params, digits=4)
-        signed = value * self._metric.sign
-        so_far = "best of this command:" if progress.resumed else "best"
-        return f"{so_far} {self._metric.name} {signed:.6g} at {self._shown[1]}"
+        so_far = (
+            "best" if progress.best_of_all else "best of this command:" if progress.resumed else "best of a part:"
+        )
+        mean = f" (mean of {points:,})" if points > 1 else ""
+        params_said = f" at {self._shown[1]}" if self._shown[1] else ""
+        return f"{so_far} {self._metric.name} {value * self._metric.sign:.6g}{mean}{params_said}"
 
     def counts(self, progress: Progress) -> list[tuple[str, str]]:
         """Words and their styles."""

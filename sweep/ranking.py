@@ -41,7 +41,7 @@ def rank(
 
     Args:
         table: as results.parquet has it, in the grid's order.
-        metric: what decides. Where its column is text, the numbers in it count.
+        metric: what decides. Where its column is text, the numbers in it count, and `true` and `false` as 1 and 0.
         space: the plan's points, where some may have no row yet; without it, all are taken to have one.
         kept: one boolean a row: rows whose value counts. The others count as points without one.
         top: no more than this many.
@@ -53,11 +53,11 @@ def rank(
         `MOST_PLANNED` planned points that nobody can count in a moment, `of` is what the configuration with the most
         rows has.
     """
-    columns = table.collect_schema().names()
-    params = configured(columns, metric)
+    schema = table.collect_schema()
+    params = configured(schema.names(), metric)
     if kept is not None:
         table = pl.concat([table, kept.alias(KEPT).to_frame().lazy()], how="horizontal")
-    value = _value(columns, metric, kept=kept is not None)
+    value = _value(schema, metric, kept=kept is not None)
     rows = table.with_row_index(PLACE).select(PLACE, *params, value=value)
     replicates = _query(table.select(pl.col("replicate").max())).item() or 0
     if not metric.over and not replicates and (space is None or space.plan.replicates == 1):
@@ -73,11 +73,14 @@ def rank(
     return pl.concat([found, ranked.select(MEASURES), ids], how="horizontal")
 
 
-def _value(columns: list[str], metric: Metric, *, kept: bool) -> pl.Expr:
+def _value(schema: pl.Schema, metric: Metric, *, kept: bool) -> pl.Expr:
     name = f"metric.{metric.name}"
-    if name not in columns:
+    if name not in schema:
         return NOTHING
     number = pl.col(name).cast(pl.Float64, strict=False)
+    if schema[name] == pl.String:  # of text, numbers and booleans
+        flag = pl.when(pl.col(name) == "true").then(1.0).when(pl.col(name) == "false").then(0.0)
+        number = pl.coalesce(number, flag)
     return pl.when(number.is_finite() & pl.col(KEPT) if kept else number.is_finite()).then(number)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +28,7 @@ RECORD_TYPE = np.dtype(
         ("schema", "u1"),
     ]
 )
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 assert RECORD_TYPE.itemsize == RECORD.size  # noqa: S101 - two spellings of one layout
 
 
@@ -55,6 +59,11 @@ class Rows:
         """The time that these attempts took, added up."""
         return float(self.table["duration_s"].sum())
 
+    @property
+    def finished(self) -> int:
+        """How many of them did not fail."""
+        return int(np.count_nonzero(self.table["status"] == Status.DONE))
+
     def ids(self) -> list[str]:
         """Point ids as 16 hex digits each."""
         text = self.table["id"].tobytes().hex()
@@ -74,41 +83,71 @@ class Rows:
             said = json.loads(self.heap[at : at + int(row["length"])])
             yield place, Failure(int(row["index"]), said["type"], said["error"])
 
-    def best(self, metric: str, *, sign: float) -> tuple[float, int] | None:
-        """The lowest finite `sign * metric` and the index of its point; None when no row has one."""
-        best: tuple[float, int] | None = None
+    def measured(self, metric: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """The metric of each row; NaN where it has none or no number, as failed ones do."""
+        found = np.full(len(self.table), np.nan)
+        finished = self.table["status"] == Status.DONE
+        for number in np.unique(self.table["schema"][finished]).tolist():
+            places = np.flatnonzero(finished & (self.table["schema"] == number))
+            values = self._values(self.table[places], number, metric)
+            if values is not None:
+                found[places] = values
+        return found
+
+    def returned(self) -> dict[str, None]:
+        """The names of all metrics that finished rows have."""
         done = self.table[self.table["status"] == Status.DONE]
+        names: dict[str, None] = {}
         for number in np.unique(done["schema"]).tolist():
-            of_schema = done[done["schema"] == number]
-            values = self._values(of_schema, number, metric)
-            if values is None:
+            if number != TEXT_SCHEMA:
+                names |= dict.fromkeys(self.schemas[number].names)
                 continue
-            values = np.where(np.isfinite(values), values * sign, np.inf)
-            place = int(values.argmin())
-            if np.isfinite(values[place]) and (best is None or values[place] < best[0]):
-                best = float(values[place]), int(of_schema[place]["index"])
-        return best
+            for row in done[done["schema"] == TEXT_SCHEMA]:
+                at = int(row["offset"])
+                names |= dict.fromkeys(json.loads(self.heap[at : at + int(row["length"])]))
+        return names
 
     def _values(self, table: Any, number: int, metric: str) -> np.ndarray[Any, np.dtype[np.float64]] | None:
         if number == TEXT_SCHEMA:
             found = []
             for row in table:
                 at = int(row["offset"])
-                value = json.loads(self.heap[at : at + int(row["length"])]).get(metric)
-                found.append(_as_float(value))
+                found.append(as_number(json.loads(self.heap[at : at + int(row["length"])]).get(metric)))
             return np.array(found)
         schema = self.schemas[number]
         if metric not in schema.names:
             return None
-        column = schema.names.index(metric)
-        kind = schema.kinds[column]
-        at = table["offset"].astype(np.int64)[:, None] + (8 * column + np.arange(8))
-        cells = np.frombuffer(self.heap, np.uint8)[at]
-        if kind == "?":
-            flags: np.ndarray[Any, Any] = cells[:, 0]
-            return flags.astype(np.float64)
-        numbers: np.ndarray[Any, Any] = np.ascontiguousarray(cells).view("<f8" if kind == "d" else "<i8")
-        return numbers[:, 0].astype(np.float64)
+        place = schema.names.index(metric)
+        at = table["offset"].astype(np.int64)[:, None] + (8 * place + np.arange(8))
+        return _numbers(np.frombuffer(self.heap, np.uint8)[at], schema.kinds[place])
+
+
+def column(schema: Schema, metric: str, payloads: bytes) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+    """A metric of payloads that stand end to end; None where the schema does not have it."""
+    if metric not in schema.names:
+        return None
+    place = schema.names.index(metric)
+    cells = np.frombuffer(payloads, np.uint8).reshape(-1, 8 * len(schema.names))
+    return _numbers(cells[:, 8 * place : 8 * place + 8], schema.kinds[place])
+
+
+def _numbers(cells: np.ndarray[Any, Any], kind: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Numbers from the eight bytes of each."""
+    if kind == "?":
+        flags: np.ndarray[Any, Any] = cells[:, 0]
+        return flags.astype(np.float64)
+    numbers: np.ndarray[Any, Any] = np.ascontiguousarray(cells).view("<f8" if kind == "d" else "<i8")
+    return numbers[:, 0].astype(np.float64)
+
+
+def as_number(value: Any) -> float:
+    """A metric's value as a float, also when it is text that is a number or a boolean, as in the tables; else NaN."""
+    if value in ("true", "false"):
+        return float(value == "true")
+    if isinstance(value, int | float) or (isinstance(value, str) and NUMBER.fullmatch(value)):
+        with contextlib.suppress(OverflowError):
+            return float(value)
+    return math.nan
 
 
 def rows_of(packet: Packet) -> Iterator[Rows]:
@@ -119,12 +158,3 @@ def rows_of(packet: Packet) -> Iterator[Rows]:
 
 def _table(segment: Segment) -> np.ndarray[Any, np.dtype[np.void]]:
     return np.frombuffer(segment.records, RECORD_TYPE)
-
-
-def _as_float(value: Any) -> float:
-    if not isinstance(value, int | float):
-        return np.nan
-    try:
-        return float(value)
-    except OverflowError:  # an integer of hundreds of digits
-        return np.inf if value > 0 else -np.inf

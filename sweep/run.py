@@ -91,7 +91,7 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
 
     Raises:
         UsageError: nothing was run: there are no points, the target is refused, the ledger cannot be read, another
-            process writes.
+            process writes. Or the run's first points do not return the metric; what they returned is kept.
         StorageError: the ledger could not be written any more; what was committed is kept. Or it was removed.
         ClusterError: the cluster went away; likewise.
     """
@@ -128,6 +128,8 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
         )
         with observer.waiting("writing tables and report"):
             summary = publish_apart(folder, facts)
+    if stop == "metric" and progress is not None and progress.done + progress.failed == progress.computed:
+        raise UsageError(f"{progress.why}\nReport: {folder.report}")
     if stop == "interrupted":
         return summary, EXIT_INTERRUPTED
     return summary, EXIT_FAILED if summary.failed or stop else EXIT_DONE

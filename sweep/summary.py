@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from grid.report import choices, close
 from grid.space import Space
 from grid.sweep import Metric
 from sweep.causes import failure_groups
@@ -170,6 +171,8 @@ def _notes(facts: Facts, ledger: Ledger, *, best: bool) -> list[str]:
             f"take {years(progress.left_s)} on {progress.slots} slots. So the sweep stopped. To run them, give "
             "the same command with --yes."
         )
+    if facts.progress is not None and facts.progress.why:
+        notes.append(facts.progress.why)
     codes = codes_note(ledger)
     if codes:
         notes.append(codes)
@@ -185,8 +188,19 @@ def _notes(facts: Facts, ledger: Ledger, *, best: bool) -> list[str]:
             "on it, so they were not run again; column seed says what each was given."
         )
     if facts.metric is not None and not best and ledger.counts().done:
-        notes.append(f"No finished point has a finite metric {facts.metric.name!r}, so there is no best one.")
+        notes.append(_no_best(facts.metric.name, list(ledger.metric_names())))
     return notes
+
+
+def _no_best(name: str, names: list[str]) -> str:
+    if name in names or not names:
+        return f"No finished point has a finite metric {name!r}, so there is no best one."
+    meant = close(name, names)
+    hint = f" Did you mean `{meant}`?" if meant else ""
+    return (
+        f"No finished point returns the metric {name!r}, so there is no best one. They return {choices(names)}."
+        f"{hint} Correct metric.name in the grid and give the same command: nothing is run again."
+    )
 
 
 def peak_rss_mb() -> float:

@@ -492,7 +492,7 @@ def test_the_best_point_is_the_best_of_this_command() -> None:
     """Lowest or highest as the goal says, finite, the first among equals."""
     here = space({"a": range(8)})
     found = [3.0, float("nan"), -1.0, float("-inf"), -1.0, 7.0, float("inf"), 7.0]
-    for goal, best in (("minimize", (-1.0, 2)), ("maximize", (-7.0, 5))):
+    for goal, best in (("minimize", (-1.0, 2, 1)), ("maximize", (-7.0, 5, 1))):
         with ledger_of(here) as ledger:
             engine = FakeEngine(here, lambda point, _: {"x": found[point.index]})
             _, progress, _ = drive(engine, ledger, Execution(bundle=1), metric=Metric("x", goal))  # type: ignore[arg-type]

@@ -84,13 +84,13 @@ def test_a_sweep_that_stops_says_so_and_promises_no_end() -> None:
 def test_the_best_point_is_named_with_its_parameters(goal: str, value: str) -> None:
     """The value as it was returned, whatever the goal, and the parameters in the grid's order."""
     metric = Metric("rmse", goal)  # type: ignore[arg-type]
-    found = words(metric).best(at(best=(0.25, 1)))
+    found = words(metric).best(at(best=(0.25, 1, 1)))
     assert found == f"best rmse {value} at model=ridge alpha=0.3333"
     assert words(metric).best(at()) == ""
-    assert words().best(at(best=(0.25, 1))) == ""
+    assert words().best(at(best=(0.25, 1, 1))) == ""
     changing = words(metric)
-    assert "alpha=0.1" in changing.best(at(best=(0.25, 0)))
-    assert "model=lasso" in changing.best(at(best=(0.2, 2)))
+    assert "alpha=0.1" in changing.best(at(best=(0.25, 0, 1)))
+    assert "model=lasso" in changing.best(at(best=(0.2, 2, 1)))
 
 
 def test_parameters_are_shown_as_they_are() -> None:
@@ -99,7 +99,7 @@ def test_parameters_are_shown_as_they_are() -> None:
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
     bar = Bar(Words(long, Metric("m")), console)
     for index in (0, 1):
-        console.print(bar._draw(at(best=(1.0, index))))
+        console.print(bar._draw(at(best=(1.0, index, 1))))
     bar.say("[bold]said[/bold]")
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
@@ -117,7 +117,7 @@ def test_the_bar_fits_its_terminal(width: int) -> None:
 def test_lines_come_now_and_then_and_say_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     """A thousand updates are one line, not a thousand; with time gone by there is another."""
     lines = Lines(words(Metric("rmse")))
-    progress = at(done=320, failed=5, computed=325, best=(0.25, 1))
+    progress = at(done=320, failed=5, computed=325, best=(0.25, 1, 1))
     for _ in range(1000):
         lines.update(progress)
     out = capsys.readouterr().out
