@@ -77,7 +77,7 @@ def test_an_estimated_total_is_marked_and_cannot_be_overrun() -> None:
 def test_a_sweep_that_stops_says_so_and_promises_no_end() -> None:
     stopping = at(done=5, computed=5, stopping=True)
     assert "left" not in words().rate(stopping)
-    assert "stopping; what is done is kept" in text_of(stopping)
+    assert "stopping; finished points are kept" in text_of(stopping)
 
 
 @pytest.mark.parametrize(("goal", "value"), [("minimize", "0.25"), ("maximize", "-0.25")])
