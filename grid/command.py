@@ -15,6 +15,7 @@ from grid.wandb import ENVIRONMENT_VARIABLE, POINT_MACROS
 
 # {{{name}}} is the value in braces, {{name}} is the text {name}, {name} the value; ${name} is the shell's.
 _NAME = r"[^\W\d][\w\-/]*(?:\.\w[\w\-/]*)*"
+PARAMS_FILE = "SWEEPFLEET_PARAMS_FILE"  # the variable that names a file of the parameters as JSON
 _PLAIN = re.compile(_NAME)
 _ANY = re.compile(r"(?<![${])\{([^{}\s]+)\}(?!\})")
 _POINT_WORDS = ("id", "seed", "replicate", "artifact_dir", "project_dir")
@@ -67,7 +68,7 @@ def render(
     token = _token(tuple(names))
     for word in command:
         if word.startswith("${") and word[2:-1] in POINT_MACROS:
-            words.extend(_arguments(word[2:-1], point.params, keys))
+            words.extend(_arguments(word[2:-1], point.params, keys, env))
             continue
         alone = token.fullmatch(word)
         if alone is None or alone[4] is None or _lookup(alone[4], point) is not None:
@@ -151,7 +152,9 @@ def _text(value: Value) -> str:
     return repr(value) if isinstance(value, float) else json.dumps(value)
 
 
-def _arguments(macro: str, params: Mapping[str, Value], keys: Iterable[tuple[str, ...]]) -> list[str]:
+def _arguments(
+    macro: str, params: Mapping[str, Value], keys: Iterable[tuple[str, ...]], env: Mapping[str, str]
+) -> list[str]:
     """W&B's macros, with values as its agent writes them: Python's str, so True, None and ['a', 'b']."""
     match macro:
         case "args":
@@ -166,6 +169,8 @@ def _arguments(macro: str, params: Mapping[str, Value], keys: Iterable[tuple[str
                 for name, value in params.items()
                 if value is not False
             ]
+        case "args_json_file":
+            return [_variable(PARAMS_FILE, env)]
         case "args_append_hydra":
             return [f"+{name}={value}" for name, value in params.items()]
         case "args_override_hydra":

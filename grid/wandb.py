@@ -26,6 +26,7 @@ POINT_MACROS = (
     "args_json",
     "args_append_hydra",
     "args_override_hydra",
+    "args_json_file",
 )
 ENVIRONMENT_VARIABLE = re.compile(r"\$\{envvar:([A-Za-z_][A-Za-z0-9_]*)\}")
 _MOST_WORDS = 8  # in one note
@@ -160,10 +161,7 @@ def _check_macros(word: str, path: Path, report: Report) -> None:
     known = ("env", "interpreter", "program", *POINT_MACROS)
     for macro in _MACRO.finditer(word):
         name = macro[1]
-        if name == "args_json_file":
-            remedy = "Use `${args_json}`, or read the parameters from $SWEEPFLEET_PARAMS."
-            report.add(path, "`${args_json_file}` is not supported.", remedy)
-        elif name == "program" and whole is not None:
+        if name == "program" and whole is not None:
             report.add(
                 path, "`${program}` is used, but no `program` is given.", "Add, for example, program: train.py."
             )

@@ -206,3 +206,9 @@ def test_nothing_is_left_of_a_script_that_is_killed(tmp_path: Path) -> None:
     finally:
         runner.close()
     assert not list(tmp_path.glob("*wandb*"))
+
+
+def test_a_file_has_the_parameters_as_wandb_nests_them(tmp_path: Path) -> None:
+    words = (sys.executable, "train.py", "${args_json_file}")
+    found = computed(tmp_path, "import sys, json; print(json.dumps({'a': open(sys.argv[1]).read()}))", words=words)
+    assert json.loads(found["a"]) == CONFIG

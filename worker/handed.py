@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,9 +37,12 @@ def placed_point(point: Point, context: Context, artifacts: Path) -> Placed:
 
 
 @contextlib.contextmanager
-def environment(point: Placed) -> Iterator[dict[str, str]]:
-    """This process's environment and what a command is told besides; its file is gone afterwards."""
-    text = json.dumps(nest(point.params))
+def environment(point: Placed, keys: Iterable[tuple[str, ...]] = ()) -> Iterator[dict[str, str]]:
+    """This process's environment and what a command is told besides; its file is gone afterwards.
+
+    `keys` are as in `grid.plan.nest`.
+    """
+    text = json.dumps(nest(point.params, keys))
     with tempfile.NamedTemporaryFile("w", prefix=f"params-{point.id}-", suffix=".json") as file:
         file.write(text)
         file.flush()

@@ -190,7 +190,7 @@ def _command(context: Context, names: Sequence[str]) -> Compute:
         with (
             artifact_folder(context.artifacts, point.id) as artifacts,
             handed(context.target, point, cwd=cwd, artifacts=artifacts) as script,
-            environment(placed_point(point, context, artifacts)) as env,
+            environment(placed_point(point, context, artifacts), context.target.keys) as env,
         ):
             return run(placed_point(point, context, artifacts), env | dict(script.env), script)
 

@@ -22,9 +22,8 @@ from grid.space import Point
 from grid.sweep import Target
 from worker import values, wandb_log
 
-WANDB_SCRATCH = (
-    "SWEEPFLEET_WANDB_FOLDER"  # for these files: the child's owner removes it, when the child is killed, too
-)
+# A folder for these files, which the child's owner removes: a child that is killed can remove nothing.
+WANDB_SCRATCH = "_SWEEPFLEET_WANDB_FOLDER"
 _LATE_S = 10  # for the end of a log, once the script has ended: its writer is another process
 _MTIME_S = 5  # how much older than the script a folder may look
 
