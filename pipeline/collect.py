@@ -109,7 +109,7 @@ def _end(fleet: Fleet, mark: Mark, said: dict[str, Any], *, into: Path) -> End:
 def _brought(fleet: Fleet, prefix: str, folder: RunFolder) -> tuple[Summary | None, pl.DataFrame | None]:
     """A run's summary and its best rows; its files are in `folder` then, but for those that are too large."""
     folder.path.mkdir(parents=True, exist_ok=True)
-    for file in (folder.report, folder.summary, folder.csv, folder.parquet):
+    for file in (folder.report, folder.summary, folder.csv, folder.parquet, folder.long):
         _fetch(fleet, f"{prefix}{file.name}", file)
     summary = Summary.of(read_json(folder.summary))
     best = summary.best if summary else None

@@ -61,6 +61,11 @@ class RunFolder:
         return self.path / "results.csv"
 
     @property
+    def long(self) -> Path:
+        """Several rows a point, where points returned them."""
+        return self.path / "results_long.parquet"
+
+    @property
     def summary(self) -> Path:
         """The run in numbers."""
         return self.path / "summary.json"

@@ -26,7 +26,7 @@ from sweep.ledger_reading import Counts as Counts  # noqa: PLC0414
 from sweep.ledger_reading import Reading
 from sweep.ledger_reading import Source as Source  # noqa: PLC0414
 from sweep.rows import Rows
-from worker.records import TEXT_SCHEMA, Schema, Status
+from worker.records import ROWS_SCHEMA, TEXT_SCHEMA, Schema, Status
 
 # A finished point stays as it is; a failed one that was run again is replaced, and its attempts add up.
 INSERT = f"""
@@ -169,6 +169,9 @@ class Ledger(Reading):
                 self._db.execute(
                     "DELETE FROM redo WHERE id = (SELECT id FROM points WHERE point_index = ?)", (index,)
                 )
+                self._db.execute(
+                    "DELETE FROM tables WHERE id = (SELECT id FROM points WHERE point_index = ?)", (index,)
+                )
                 self._db.execute("DELETE FROM points WHERE point_index = ?", (index,))
 
     def record(
@@ -197,12 +200,31 @@ class Ledger(Reading):
                     self._db.executemany(MAKE_ROOM, ((row[0],) for row in found))
                     self._db.executemany("DELETE FROM redo WHERE id = ?", ((row[1],) for row in found))
                 self._db.executemany(INSERT, found)
+                self._keep_tables(rows, again)
+
+    def _keep_tables(self, rows: Rows, again: set[int]) -> None:
+        """Keep what points returned of several rows, where these attempts are the points' rows now."""
+        tables = rows.tables()
+        if not tables and not self._has_tables():
+            return
+        cells = zip(rows.table["index"].tolist(), rows.ids(), rows.table["started"].tolist(), strict=True)
+        for place, (index, id_, started) in enumerate(cells):
+            if place in again:
+                continue
+            now = "SELECT id FROM points WHERE point_index = ? AND id = ? AND started = ?"
+            self._db.execute(f"DELETE FROM tables WHERE id IN ({now})", (index, id_, started))  # noqa: S608
+            if place in tables:
+                self._db.execute(
+                    f"INSERT OR IGNORE INTO tables SELECT id, ? FROM ({now})",  # noqa: S608
+                    (tables[place], index, id_, started),
+                )
 
     def _tuples(
         self, rows: Rows, attempts: Mapping[int, int], losses: Mapping[int, int], again: set[int], source: int
     ) -> Iterator[tuple[Any, ...]]:
         table = rows.table
-        numbers = {number: self._schema(schema) for number, schema in rows.schemas.items()} | {TEXT_SCHEMA: None}
+        numbers: dict[int, int | None] = {TEXT_SCHEMA: None, ROWS_SCHEMA: None}
+        numbers |= {number: self._schema(schema) for number, schema in rows.schemas.items()}
         failures = dict(rows.failures())
         columns = zip(
             table["index"].tolist(),

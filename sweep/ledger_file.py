@@ -32,10 +32,11 @@ SOURCES = """
         UNIQUE (worker, git_commit, env_hash, code)
     )
 """
-# What version 2 added: the code of each row, and the points that are to be computed again.
+# What version 2 added: the code of each row, the points that are to be computed again, and several rows a point.
 ADDED = """
     CREATE TABLE codes (code TEXT PRIMARY KEY, files TEXT NOT NULL) WITHOUT ROWID;
-    CREATE TABLE redo (id TEXT PRIMARY KEY) WITHOUT ROWID
+    CREATE TABLE redo (id TEXT PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE tables (id TEXT PRIMARY KEY, rows BLOB NOT NULL)
 """
 TABLES = f"""
     CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);

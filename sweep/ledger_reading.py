@@ -21,7 +21,7 @@ from sweep.rows import as_number, column
 from worker.records import Schema, Status
 
 MOST_TEXTS = 10_000  # rows that are read to find a metric's name
-CODE_SINCE = REDO_SINCE = 2  # the ledger's version that has them
+CODE_SINCE = REDO_SINCE = TABLES_SINCE = 2  # the ledger's version that has them
 
 
 class Counts(NamedTuple):
@@ -207,6 +207,20 @@ class Reading:
                 "SELECT metrics FROM points WHERE schema IS NULL AND metrics IS NOT NULL"
             ):
                 yield metrics
+
+    def tables(self) -> Iterator[tuple[str, bytes]]:
+        """The ids of the finished points that returned several rows, in the plan's order, each with its rows."""
+        if not self._has_tables():
+            return
+        with self._storing():
+            yield from self._db.execute(
+                "SELECT points.id, rows FROM points JOIN tables ON tables.id = points.id "
+                "WHERE status = ? ORDER BY point_index",
+                (int(Status.DONE),),
+            )
+
+    def _has_tables(self) -> bool:
+        return self._version >= TABLES_SINCE and bool(self._read("SELECT 1 FROM tables LIMIT 1"))
 
     def packed_metrics(self, schema: int, *, chunk: int) -> Iterator[list[bytes]]:
         """The metrics that are packed in this way, `chunk` rows at a time."""

@@ -19,6 +19,7 @@ from sweep.text import YEAR_S, duration_each, params_text, years
 from worker.context import Context
 from worker.modules import aside
 from worker.surroundings import start_folder, starting_in
+from worker.tables import split
 from worker.target import find
 from worker.writer import describe, metrics_of
 
@@ -151,10 +152,13 @@ def run_one(sweep: Sweep, context: Context, *, index: int) -> Iterator[str]:
         yield f"point {point.index}  {point.id}  seed {point.seed}  {_params(point)}"
         begin_s = time.perf_counter()
         try:
-            metrics = metrics_of(compute(point), metric=context.metric)
+            value = compute(point)
+            metrics, rows = metrics_of(value, metric=context.metric), split(value)[1]
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             raise PointFailedError(describe(error)) from error  # sys.exit() too, as in a sweep
         spent_s = time.perf_counter() - begin_s
     yield f"result {json.dumps(metrics)}  in {duration_each(spent_s)}"
+    if rows is not None:
+        yield f"rows   {len(next(iter(rows.values()), ())):,}, with {', '.join(rows) or 'no columns'}"

@@ -18,6 +18,7 @@ from sweep.codes import labels
 from sweep.columns import Seen, column, metadata
 from sweep.folder import RunFolder
 from sweep.ledger import Ledger
+from sweep.long import write_long
 from worker.records import Schema, Status
 
 CHUNK = 1 << 16
@@ -27,7 +28,10 @@ SCHEMA_KINDS = {"d": "float", "q": "int", "?": "bool"}
 
 
 def write_results(folder: RunFolder, ledger: Ledger, space: Space) -> None:
-    """Write results.parquet and results.csv, each whole, in memory that does not grow with the rows."""
+    """Write results.parquet, results.csv and, where points returned rows, results_long.parquet.
+
+    Each appears whole. Memory does not grow with the rows.
+    """
     _clear(folder)
     aside = folder.path / f"{ASIDE}{os.getpid()}"
     aside.mkdir()
@@ -46,6 +50,7 @@ def write_results(folder: RunFolder, ledger: Ledger, space: Space) -> None:
             whole = aside / path.name
             write(whole)
             whole.replace(path)
+        write_long(folder.long, ledger, aside=aside)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

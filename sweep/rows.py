@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from worker.records import RECORD, TEXT_SCHEMA, Packet, Schema, Segment, Status
+from worker.records import RECORD, ROWS_SCHEMA, TEXT_SCHEMA, Packet, Schema, Segment, Status
+from worker.tables import unpacked
 
 # worker.records.RECORD, field by field.
 RECORD_TYPE = np.dtype(
@@ -70,10 +71,25 @@ class Rows:
         return [text[at : at + 16] for at in range(0, len(text), 16)]
 
     def payloads(self) -> list[bytes]:
-        """The payloads as written."""
+        """The payloads as written, without the several rows that a point may have returned."""
         heap = self.heap
         offsets, lengths = self.table["offset"].tolist(), self.table["length"].tolist()
-        return [heap[at : at + size] for at, size in zip(offsets, lengths, strict=True)]
+        found = [heap[at : at + size] for at, size in zip(offsets, lengths, strict=True)]
+        for place in self._with_tables():
+            found[place] = unpacked(found[place])[0]
+        return found
+
+    def tables(self) -> dict[int, bytes]:
+        """By its place, the several rows that a point returned, compressed."""
+        offsets, lengths = self.table["offset"], self.table["length"]
+        return {
+            place: unpacked(self.heap[int(offsets[place]) : int(offsets[place]) + int(lengths[place])])[1]
+            for place in self._with_tables()
+        }
+
+    def _with_tables(self) -> list[int]:
+        found: list[int] = np.flatnonzero(self.table["schema"] == ROWS_SCHEMA).tolist()
+        return found
 
     def failures(self) -> Iterator[tuple[int, Failure]]:
         """The failed attempts, each with its place among the rows."""
@@ -99,21 +115,23 @@ class Rows:
         done = self.table[self.table["status"] == Status.DONE]
         names: dict[str, None] = {}
         for number in np.unique(done["schema"]).tolist():
-            if number != TEXT_SCHEMA:
+            if number not in (TEXT_SCHEMA, ROWS_SCHEMA):
                 names |= dict.fromkeys(self.schemas[number].names)
                 continue
-            for row in done[done["schema"] == TEXT_SCHEMA]:
-                at = int(row["offset"])
-                names |= dict.fromkeys(json.loads(self.heap[at : at + int(row["length"])]))
+            for row in done[done["schema"] == number]:
+                names |= dict.fromkeys(self._said(row))
         return names
 
+    def _said(self, row: Any) -> dict[str, Any]:
+        """The metrics of a row that has them as JSON."""
+        at = int(row["offset"])
+        payload = self.heap[at : at + int(row["length"])]
+        found: dict[str, Any] = json.loads(unpacked(payload)[0] if row["schema"] == ROWS_SCHEMA else payload)
+        return found
+
     def _values(self, table: Any, number: int, metric: str) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-        if number == TEXT_SCHEMA:
-            found = []
-            for row in table:
-                at = int(row["offset"])
-                found.append(as_number(json.loads(self.heap[at : at + int(row["length"])]).get(metric)))
-            return np.array(found)
+        if number in (TEXT_SCHEMA, ROWS_SCHEMA):
+            return np.array([as_number(self._said(row).get(metric)) for row in table])
         schema = self.schemas[number]
         if metric not in schema.names:
             return None

@@ -52,6 +52,8 @@ def results(
         return
     print("\n".join(results_table(rows, width=terminal_width())))
     print(f"All rows, all columns: {shown(folder.parquet)} and {folder.csv.name}")
+    if folder.long.exists():
+        print(f"Several rows a point: {shown(folder.long)}, joined by point_id")
 
 
 def _fetch(c: Context, *, stack: str, name: str) -> str:

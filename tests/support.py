@@ -23,6 +23,7 @@ from worker.records import (
     HEADER_BYTES,
     HEAP_START,
     RECORD,
+    ROWS_SCHEMA,
     SHARED_BYTES,
     TEXT_SCHEMA,
     Packet,
@@ -32,6 +33,7 @@ from worker.records import (
     drop,
 )
 from worker.runner import Runner
+from worker.tables import unpacked
 from worker.writer import Writer
 
 DEADLINE_S = 120  # for a broken program to give up, not a measure of a good one
@@ -121,6 +123,8 @@ def outcomes_of(packet: Packet) -> list[tuple[int, Any]]:
             if record.status == Status.FAILED:
                 said = json.loads(payload)
                 found.append((record.point_index, (said["type"], said["error"])))
+            elif record.schema == ROWS_SCHEMA:
+                found.append((record.point_index, json.loads(unpacked(payload)[0])))
             elif record.schema == TEXT_SCHEMA:
                 found.append((record.point_index, json.loads(payload)))
             else:

@@ -83,6 +83,7 @@ def test_an_older_ledger_is_read_as_it_is(path: Path) -> None:
         assert ledger.redo_left() == Counts(0, 0)
         assert ledger.ended_from(0, limit=9) == [0, 1]
         assert ledger.has_ended(1)
+        assert list(ledger.tables()) == []
         table = next(frames(ledger, Table(ledger, Space(PLAN))))
         assert table["metric.x"].to_list() == [1.5, None]
     assert version(path) == 1
@@ -95,7 +96,9 @@ def test_an_older_ledger_is_upgraded_with_all_its_rows(path: Path) -> None:
     with contextlib.closing(Ledger(path)) as ledger:
         assert content(ledger) == before
         assert ledger.rows_by_code() == {None: (2, 7.0)}
-        ledger.record(batches([(Space(PLAN).point(2), {"x": 2.5})]), git_commit="d00d", env_hash="env")
+        outcome = ({"x": 2.5}, [{"fold": 1}])
+        ledger.record(batches([(Space(PLAN).point(2), outcome)]), git_commit="d00d", env_hash="env")
+        assert len(list(ledger.tables())) == 1
         assert ledger.counts() == Counts(2, 1)
         ledger.adopt(Space(grid({"a": [9, 1]})))
         assert (ledger.counts(), ledger.former()) == (Counts(2, 0), 2)

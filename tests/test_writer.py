@@ -24,8 +24,8 @@ from worker.records import (
     IDLE,
     MAX_PAYLOAD_BYTES,
     RECORD,
+    ROWS_SCHEMA,
     SHARED_BYTES,
-    TEXT_SCHEMA,
     Packet,
     Segment,
 )
@@ -172,9 +172,9 @@ def test_more_shapes_than_numbers_for_them_still_come_back(memory: Memory) -> No
     """The 256th shape of result and all later ones are kept as JSON, and cost no memory for ever."""
     for number in range(400):
         assert done(memory, {f"m{number}": 0.5, "n": number}) == {f"m{number}": 0.5, "n": number}
-    assert sorted(memory.schemas) == list(range(TEXT_SCHEMA))
+    assert sorted(memory.schemas) == list(range(ROWS_SCHEMA))
     assert done(memory, {"m0": 0.25, "n": 1}) == {"m0": 0.25, "n": 1}
-    assert len(memory.writer._schemas) <= TEXT_SCHEMA
+    assert len(memory.writer._schemas) <= ROWS_SCHEMA
 
 
 def test_one_shape_with_other_types_is_another_shape(memory: Memory) -> None:

@@ -20,10 +20,18 @@ class Ended(NamedTuple):
     code: int  # negative: the signal that ended it
     stdout: bytes
     stderr: bytes
+    watched: bool = False  # whether what was watched for was printed before `stdout`
 
 
 def run(
-    words: Sequence[str], *, cwd: str, env: Mapping[str, str], out_bytes: int, err_bytes: int, to: IO[bytes] | None
+    words: Sequence[str],
+    *,
+    cwd: str,
+    env: Mapping[str, str],
+    out_bytes: int,
+    err_bytes: int,
+    to: IO[bytes] | None,
+    watch: bytes = b"",
 ) -> Ended:
     """Run a program to its end; memory is bounded and no file is written, however much it prints.
 
@@ -36,6 +44,7 @@ def run(
         out_bytes: how much of the end of standard output is returned.
         err_bytes: how much of that of standard error.
         to: where both streams are passed on to, as they come; None: nowhere.
+        watch: what to look for in the beginning of standard output, which is not returned; `watched` tells.
 
     Raises:
         OSError: it cannot be started.
@@ -52,14 +61,14 @@ def run(
         )
         assert process.stdout is not None  # noqa: S101 - for mypy: both are pipes
         assert process.stderr is not None  # noqa: S101
-        out, err = _Tail(out_bytes), _Tail(err_bytes)
+        out, err = _Tail(out_bytes, watch), _Tail(err_bytes)
         tails = {}
         for pipe, tail in ((process.stdout, out), (process.stderr, err)):
             tails[stack.enter_context(pipe).fileno()] = tail
             os.set_blocking(pipe.fileno(), False)
         try:
             _follow(process, tails, to)
-            return Ended(process.wait(), out.bytes(), err.bytes())
+            return Ended(process.wait(), out.bytes(), err.bytes(), out.watched)
         except BaseException:  # as when the user stops `--test-point`
             process.kill()
             process.wait()
@@ -107,14 +116,24 @@ def _read(fd: int) -> bytes | None:
 class _Tail:
     """The last bytes of what is added."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, watch: bytes = b"") -> None:
         self._limit = limit
+        self._watch = watch
         self._data = bytearray()
+        self.watched = False  # whether `watch` began before what is kept
 
     def add(self, data: bytes) -> None:
         self._data += data
         if len(self._data) > 2 * self._limit:
-            del self._data[: -self._limit]
+            self._drop()
 
     def bytes(self) -> bytes:
-        return bytes(self._data[-self._limit :])
+        if len(self._data) > self._limit:
+            self._drop()
+        return bytes(self._data)
+
+    def _drop(self) -> None:
+        dropped = len(self._data) - self._limit
+        if self._watch and self._data.find(self._watch, 0, dropped + len(self._watch) - 1) >= 0:
+            self.watched = True
+        del self._data[:dropped]

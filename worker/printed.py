@@ -12,6 +12,7 @@ import math
 import re
 from typing import Any, Literal, NamedTuple
 
+ROWS, END_ROWS = "::rows::", "::endrows::"  # lines between which, or to the end, each line is a row
 # What a terminal would not show: colours and cursor moves (CSI), titles and links (OSC), other escapes.
 _INVISIBLE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
 _TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*"|[{}\[\]]')
@@ -22,6 +23,8 @@ _MAP_LIKE = re.compile(r"""\{\s*['"\w][^{}\n]*[:=]""")  # of any language
 _MAP_BEGINS = re.compile(r"""\{\s*(?:"|\}|'|\w+ *[:=])""")
 _LIST_BEGINS = re.compile(r"""\[\s*(?:\]|[{\["']|-?\d[\d.eE+-]*\s*[,\]]|(?:true|false|null|NaN)\s*[,\]])""")
 _GLANCE = 1000  # characters
+_ROWS_LINE = re.compile(rf"(?m)^[ \t]*{ROWS}[ \t]*$")
+_END_LINE = re.compile(rf"(?m)^[ \t]*{END_ROWS}[ \t]*$")
 _MAX_DIGITS = 4000  # of an integer; Python itself reads no more than 4,300
 EXAMPLE = '{"loss": 0.93}'
 Place = Literal["alone", "after", "within"]  # on lines of its own, after other text, or within it
@@ -48,15 +51,54 @@ def clean(text: str) -> str:
     return re.sub(r"(?m)^\ufeff+", "", text) if "\ufeff" in text else text
 
 
-def result(text: str, *, cut: bool = False) -> Any:
+def read(text: str, *, cut: bool = False, end: int | None = None) -> Any:
+    """What a command printed: its `result`, or (its result or None, its rows) where it printed `ROWS`.
+
+    Args:
+        text: standard output; its end, if it is very long.
+        cut: whether `text` is only the end.
+        end: how much of the end of what is no row is looked through for the result; None: all of it.
+
+    Raises:
+        NoResultError: says what was found instead.
+    """
+    text = clean(text)
+    marked = list(_ROWS_LINE.finditer(text)) if ROWS in text else []
+    if len(marked) > 1:
+        raise NoResultError(f"there are {len(marked)} lines {ROWS}; one is allowed")
+    rest, rows = text, None
+    if marked:
+        below = text[marked[0].end() :]
+        ended = _END_LINE.search(below)
+        lines = (below[: ended.start()] if ended else below).split("\n")
+        rows = [_row(number, line) for number, line in enumerate(lines) if line.strip()]
+        rest = f"{text[: marked[0].start()]}\n{below[ended.end() :] if ended else ''}"
+    if end is not None and len(rest) > end:
+        rest, cut = rest[-end:], True
+    found = result(rest, cut=cut, optional=rows is not None)
+    return found if rows is None else (found, rows)
+
+
+def _row(number: int, line: str) -> dict[str, Any]:
+    value, problem = _decoded(line, 0, len(line))
+    if not isinstance(value, dict):
+        raise NoResultError(
+            f"line {number} below {ROWS} is not a JSON object, as each row is: {problem or _cut(line)}. A line "
+            f"{END_ROWS} ends the rows"
+        )
+    return value
+
+
+def result(text: str, *, cut: bool = False, optional: bool = False) -> Any:
     """The object of metrics, or the one number, that a command printed.
 
     Args:
         text: standard output; its end, if it is very long.
         cut: whether `text` is only the end.
+        optional: whether there may be none, which is None then.
 
     Raises:
-        NoResultError: says what was found instead, and what to print.
+        NoResultError: says what was found instead.
     """
     text = clean(text)
     pieces, floor = _pieces(text, cut=cut)
@@ -83,6 +125,8 @@ def result(text: str, *, cut: bool = False) -> Any:
         if holder is not None:
             raise NoResultError(f"the list {_short(text, holder)} and the number {number} could be the result")
         return number
+    if optional and number is None and not any(isinstance(piece.value, list) for piece in pieces):
+        return None
     raise NoResultError(_nothing(text, pieces, number, cut=cut))
 
 

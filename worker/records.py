@@ -32,6 +32,7 @@ MAX_POINTS = 1 << 16  # records in one segment, and so points in one bundle
 HEAP_START = HEADER_BYTES + MAX_POINTS * RECORD.size
 SHARED_BYTES = 1 << 26  # of which only the pages that are written take memory
 MAX_PAYLOAD_BYTES = 1 << 20
+ROWS_SCHEMA = 254  # the payload is a JSON object and several rows: see `worker.tables`
 TEXT_SCHEMA = 255  # the payload is a JSON object: some metric is text or null, or schemas ran out
 IDLE = -1
 

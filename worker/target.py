@@ -19,14 +19,17 @@ from worker import piped
 from worker.context import Context
 from worker.handed import Placed, environment, placed_point, why_not_started
 from worker.modules import put_first
+from worker.printed import EXAMPLE, ROWS, NoResultError, read
 from worker.program import check, placed
 from worker.records import MAX_PAYLOAD_BYTES
+from worker.tables import MAX_ROWS_BYTES
 from worker.wandb_script import Handover, handed
 
 Compute = Callable[[Point], Any]
 GIVEN = ("seed", "artifact_dir", "project_dir")  # passed to a function that names them
 TAIL_BYTES = 4096
 OUT_BYTES = 2 * MAX_PAYLOAD_BYTES  # of standard output, in which the result is looked for
+ROWS_BYTES = 2 * MAX_ROWS_BYTES  # of standard output, in which a point's rows are
 
 
 class CommandFailedError(Exception):
@@ -199,34 +202,42 @@ def _command(context: Context, names: Sequence[str]) -> Compute:
         env.setdefault("PYTHONUNBUFFERED", "1")  # a script that is ended by its timeout has said what it had to say
         to = None if context.log_bytes is None else sys.stderr.buffer
         try:
-            ended = piped.run(words, cwd=cwd, env=env, out_bytes=OUT_BYTES + 1, err_bytes=TAIL_BYTES, to=to)
+            ended = piped.run(
+                words,
+                cwd=cwd,
+                env=env,
+                out_bytes=ROWS_BYTES + 1,
+                err_bytes=TAIL_BYTES,
+                to=to,
+                watch=ROWS.encode(),
+            )
         except (OSError, ValueError) as error:
             raise CommandFailedError(why_not_started(error, words[0], point)) from None
         stderr = ended.stderr.decode(errors="replace")
         if ended.code != 0:
             how = f"exited with {ended.code}" if ended.code > 0 else f"was killed by signal {-ended.code}"
             raise CommandFailedError(f"{words[0]} {how}\n{stderr}".rstrip())
-        return script.result(lambda: result_of(ended.stdout, stderr=stderr))
+        return script.result(lambda: result_of(ended, stderr=stderr))
 
     return compute
 
 
-def result_of(output: bytes, *, stderr: str = "") -> Any:
-    """The result that a command printed, from the last `OUT_BYTES` of it and one more where it printed more.
+def result_of(ended: piped.Ended, *, stderr: str = "") -> Any:
+    """The result that a command printed: metrics, a number, or (metrics, rows).
 
     Raises CommandFailedError, with the last lines of both streams.
     """
-    from worker.printed import NoResultError, result
-
-    cut = len(output) > OUT_BYTES
-    stdout = output.decode(errors="replace")
-
+    stdout = ended.stdout.decode(errors="replace")
+    if ended.watched:
+        raise CommandFailedError(
+            f"printed more than {ROWS_BYTES:,} bytes from {ROWS} on, which is the most for a point's rows. "
+            "Write them into $SWEEPFLEET_ARTIFACT_DIR."
+        )
     try:
-        return result(stdout, cut=cut)
+        return read(stdout, cut=len(ended.stdout) > ROWS_BYTES, end=OUT_BYTES)
     except NoResultError as error:
         seen = "\n".join(stdout[-TAIL_BYTES:].splitlines()[-5:])
         raise CommandFailedError(
-            f"printed no result: {error}.\nPrint one JSON object on a line of its own, such as "
-            f'{{"loss": 0.93}}; for one metric, a number as the last line.\n'
-            f"stdout ended with: {seen or '(nothing)'}\n{stderr}".rstrip()
+            f"printed no result: {error}.\nPrint one JSON object on a line of its own, such as {EXAMPLE}; for one "
+            f"metric, a number as the last line.\nstdout ended with: {seen or '(nothing)'}\n{stderr}".rstrip()
         ) from None

@@ -37,7 +37,7 @@ def as_map(value: Any, *, metric: str) -> dict[Any, Any]:
     Raises:
         BadResultError: it is neither a map nor a number.
     """
-    found = _fields(value)
+    found = fields_of(value)
     if found is not None:
         return found
     number = scalar("", value) if _may_be_number(value) else None
@@ -63,7 +63,7 @@ def metrics(found: Mapping[Any, Any]) -> dict[str, Any]:
 def _flatten(prefix: str, found: Mapping[Any, Any], flat: dict[str, Any]) -> None:
     for key, value in found.items():
         name = prefix + name_of(key)
-        inner = _fields(value)
+        inner = fields_of(value)
         if inner is not None:
             _flatten(f"{name}.", inner, flat)
             continue
@@ -162,7 +162,7 @@ def _list(name: str, value: Any) -> list[Any]:
 
 def _inside(name: str, value: Any) -> Any:
     """An item of a list, where maps stay maps."""
-    found = _fields(value)
+    found = fields_of(value)
     if found is None:
         return scalar(name, value)
     plain = {name_of(key): _inside(name, each) for key, each in found.items()}
@@ -194,7 +194,7 @@ def _foreign(name: str, value: Any) -> Any:
         if dtype.startswith(("datetime64", "timedelta64")):
             return [scalar(name, each) for each in value]
         return scalar(name, value.tolist())
-    if hasattr(value, "to_list") and not _is_frame(value):
+    if hasattr(value, "to_list") and not is_frame(value):
         return scalar(name, value.to_list())
     return NotImplemented
 
@@ -211,7 +211,7 @@ def _numpy_time(value: Any) -> Any:
         return str(value)
 
 
-def _fields(value: Any) -> dict[Any, Any] | None:
+def fields_of(value: Any) -> dict[Any, Any] | None:
     """A map's items, or the fields of what has names for its parts; None for anything else."""
     if isinstance(value, Mapping):
         return dict(value)
@@ -233,8 +233,10 @@ def _may_be_number(value: Any) -> bool:
     )
 
 
-def _is_frame(value: Any) -> bool:
-    return hasattr(value, "columns") and (hasattr(value, "to_dicts") or hasattr(value, "to_dict"))
+def is_frame(value: Any) -> bool:
+    """Whether this is a frame of polars or pandas, or an Arrow table."""
+    module = type(value).__module__.partition(".")[0]
+    return module in ("polars", "pandas", "pyarrow") and type(value).__name__ in ("DataFrame", "Table")
 
 
 def _instead(value: Any) -> str:
@@ -256,7 +258,7 @@ def _instead(value: Any) -> str:
         return "Write `return` instead of `yield`."
     if isinstance(value, list | tuple):
         return "Return a dict of metrics, a list of dicts (rows), or one number."
-    if _is_frame(value):
+    if is_frame(value):
         return "Return a frame alone, or (metrics, frame)."
     if getattr(value, "ndim", None):
         return "Return one number (`.item()`, `float(...)`), or a dict of metrics."

@@ -59,6 +59,8 @@ class Handover:
             value = printed()
             if isinstance(value, dict):
                 return values.metrics(value) | metrics
+            if isinstance(value, tuple):  # rows too
+                return (values.metrics(value[0]) if isinstance(value[0], dict) else {}) | metrics, value[1]
         return metrics
 
     def _logs(self) -> Iterator[Path]:

@@ -20,17 +20,20 @@ from worker.records import (
     MAX_PAYLOAD_BYTES,
     MAX_POINTS,
     RECORD,
+    ROWS_SCHEMA,
     SHARED_BYTES,
     TEXT_SCHEMA,
     Schema,
     Status,
     error_payload,
 )
+from worker.tables import MAX_ROWS_BYTES, packed, split
 from worker.values import BadResultError, as_map, metrics, name_of
 
 ERROR_CHARS = 8000
 MAX_NAME_CHARS = 200  # of an exception's type
 _NO_ID = bytes(8)
+_MOST_BYTES = MAX_ROWS_BYTES + 3 * MAX_PAYLOAD_BYTES  # of one point's payload, and some room
 _ROOMS = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - as code objects write it
 _OURS = tuple(os.path.join(_ROOMS, room, "") for room in ("grid", "worker", "sweep"))  # noqa: PTH118
 
@@ -59,7 +62,7 @@ class Writer:
     @property
     def full(self) -> bool:
         """Whether another point might not fit."""
-        return self._count == MAX_POINTS or HEAP_START + self._heap + 2 * MAX_PAYLOAD_BYTES > SHARED_BYTES
+        return self._count == MAX_POINTS or HEAP_START + self._heap + _MOST_BYTES > SHARED_BYTES
 
     def begin(self, point: Point, raw_id: bytes) -> None:
         """Commit what came before, and say which point runs now: its timeout counts from here."""
@@ -99,7 +102,10 @@ class Writer:
 
     def _pack(self, value: Any) -> tuple[int, bytes]:
         if value.__class__ is not dict:
+            value, rows = split(value)
             value = as_map(value, metric=self._metric)
+            if rows is not None:
+                return ROWS_SCHEMA, packed(_as_json(value), rows)
         items = value.values()
         key = (*value, *map(type, items))
         known = self._schemas.get(key)
@@ -117,13 +123,13 @@ class Writer:
         metrics(value)  # refuses what has no form, and says why
         kinds = "".join(_kind(item) for item in value.values())
         number = len(self._schemas)
-        if len(kinds) != len(keys) or number >= TEXT_SCHEMA:
+        if len(kinds) != len(keys) or number >= ROWS_SCHEMA:
 
             def as_text(*values: Any) -> bytes:
                 return _as_json(dict(zip(keys, values, strict=True)))
 
             known = (TEXT_SCHEMA, as_text)
-            if number < TEXT_SCHEMA:  # names that are different for every point would fill the memory
+            if number < ROWS_SCHEMA:  # names that are different for every point would fill the memory
                 self._schemas[key] = known
         else:
             schema = Schema(tuple(map(name_of, keys)), kinds)
@@ -134,7 +140,11 @@ class Writer:
 
 def metrics_of(value: Any, *, metric: str) -> dict[str, Any]:
     """The metrics that a target's result stands for, as JSON can say them. Raises BadResultError."""
-    found: dict[str, Any] = json.loads(_as_json(as_map(value, metric=metric)))
+    value, rows = split(value)
+    data = _as_json(as_map(value, metric=metric))
+    if rows is not None:
+        packed(data, rows)  # refuses too many
+    found: dict[str, Any] = json.loads(data)
     return found
 
 
