@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from grid.plan import Value
 
+SEED_BITS = 31
 _MASK64 = (1 << 64) - 1
 
 # Nothing in a grid contains itself, so that check is off.
@@ -65,10 +66,10 @@ def seed_key(seed: int) -> int:
 
 
 def point_seed(seed: int, point_id: str) -> int:
-    """A point's own seed from the sweep's and its id, 0 <= s < 2**32 (numpy's and scikit-learn's limit)."""
+    """A point's own seed from the sweep's and its id, 0 <= s < 2**31: R, Java, Fortran and C's int take it, too."""
     return digest_seed(bytes.fromhex(point_id), seed_key(seed))
 
 
 def digest_seed(digest: bytes, key: int) -> int:
     """As `point_seed`, from the id's bytes and the sweep's `seed_key`: for whoever has them at hand."""
-    return mix64(int.from_bytes(digest, "big") ^ key) >> 32
+    return mix64(int.from_bytes(digest, "big") ^ key) >> (64 - SEED_BITS)

@@ -31,7 +31,7 @@ class Point(NamedTuple):
 
     index: int  # type: ignore[assignment]  # tuple's own method of this name is of no use here
     id: str  # 16 hex digits: target, parameters and replicate, hashed
-    seed: int  # 0 <= seed < 2**32
+    seed: int  # 0 <= seed < 2**31
     replicate: int
     params: Params  # flat, dotted names, in the order of the dimensions; the caller's own copy
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from grid.errors import UsageError
+from grid.identity import SEED_BITS
 from grid.plan import Plan
 from sweep.folder import StorageError
 from sweep.ledger_file import FIELDS, REMEDY
@@ -106,6 +107,10 @@ class Reading:
         """What was noted of the whole run under this name."""
         found = self._read("SELECT value FROM meta WHERE key = ?", (key,))
         return str(found[0][0]) if found else None
+
+    def has_long_seeds(self) -> bool:
+        """Whether a row has a seed of more than 31 bits, as versions before this one gave every other point."""
+        return bool(self._read(f"SELECT 1 FROM points WHERE seed >= {1 << SEED_BITS} LIMIT 1"))  # noqa: S608
 
     def seed_changed(self) -> str | None:
         """How `seed:` changed under finished rows, as `adopt` found; None when it did not."""

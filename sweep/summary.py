@@ -187,6 +187,11 @@ def _notes(facts: Facts, ledger: Ledger, *, best: bool) -> list[str]:
             f"`seed:` was changed ({seeds}) after some points had been computed. A point's identity does not depend "
             "on it, so they were not run again; column seed says what each was given."
         )
+    if facts.progress is not None and facts.progress.computed and ledger.has_long_seeds():
+        notes.append(
+            "Rows that an earlier version of sweepfleet computed have seeds of 32 bits; since then a point's seed "
+            "has 31, and is another one. No finished point was run again; column seed says what each was given."
+        )
     if facts.metric is not None and not best and ledger.counts().done:
         notes.append(_no_best(facts.metric.name, list(ledger.metric_names())))
     return notes

@@ -19,7 +19,7 @@ NEEDS_R = pytest.mark.skipif(
 @pytest.mark.parametrize(
     ("grid", "points", "best"),
     [
-        ("diabetes/grid.yaml", 915, {"model": "lasso", "fold": 4}),
+        ("diabetes/grid.yaml", 915, {"model": "lasso", "alpha": 0.6309573444801936}),
         ("digits/grid.yaml", 135, {"max_depth": 16}),
         ("digits/random.yaml", 180, {}),
         ("montecarlo/grid.yaml", 100_000, {"reorder_at": 30.0, "order": 80.0}),

@@ -59,20 +59,20 @@ def test_target_replicate_and_parameters_each_change_the_id():
 def test_ids_and_seeds_are_the_same_in_every_release():
     """A ledger of an earlier release stays valid: changing these numbers would re-run everybody's sweeps."""
     name = point_id("examples.diabetes.fit:fit", {"model": "ridge", "alpha": 0.1, "fold": 3}, 0)
-    assert (name, point_seed(42, name)) == ("dbf9c35d8c5f90f9", 636811177)
+    assert (name, point_seed(42, name)) == ("dbf9c35d8c5f90f9", 318405588)
 
 
 @moderate
 @given(st.integers(), params, st.integers(0, 9))
 def test_a_seed_fits_numpy_and_depends_on_the_sweeps_seed(seed, point, replicate):
     name = point_id("m:f", point, replicate)
-    assert 0 <= point_seed(seed, name) < 2**32
+    assert 0 <= point_seed(seed, name) < 2**31
     assert point_seed(seed, name) != point_seed(seed + 1, name)
 
 
 def test_seeds_of_neighbouring_points_are_spread_evenly():
     seeds = [point_seed(0, point_id("m:f", {"x": x}, 0)) for x in range(4000)]
-    counts = [sum(1 for seed in seeds if seed >> 28 == part) for part in range(16)]
+    counts = [sum(1 for seed in seeds if seed >> 27 == part) for part in range(16)]
     assert sum((count - 250) ** 2 / 250 for count in counts) < 38  # chi-square, 15 degrees of freedom, 0.1 %
     assert len(set(seeds)) == 4000
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -328,6 +329,21 @@ def test_interrupted_sweeps_go_on_where_they_stopped(project: Project) -> None:
     assert summary["computed"] == 60 - len(rows)
     after = dict(project.ledger("slow", "SELECT id, started FROM points"))
     assert {id_: after[id_] for id_ in rows} == rows
+
+
+def test_rows_of_a_version_with_other_seeds_stay_and_are_owned_up_to(project: Project) -> None:
+    """Seeds had 32 bits: such a run goes on, no row is computed again, and the command that mixes them says so."""
+    project.sweep("--where", "a == 1")
+    with sqlite3.connect(project.runs / "waves" / "ledger.sqlite") as ledger:
+        ledger.execute("UPDATE points SET seed = seed + 2147483648")
+    ledger.close()
+    before = dict(project.ledger("waves", "SELECT id, seed FROM points"))
+    summary = json.loads(project.sweep("--json").stdout)
+    after = dict(project.ledger("waves", "SELECT id, seed FROM points"))
+    assert {id_: after[id_] for id_ in before} == before
+    assert all(seed < 2**31 for id_, seed in after.items() if id_ not in before)
+    assert [note for note in summary["notes"] if "32 bits" in note]
+    assert not [note for note in json.loads(project.sweep("--json").stdout)["notes"] if "32 bits" in note]
 
 
 def test_results_are_asked_for_by_condition_and_rank(project: Project) -> None:
