@@ -90,6 +90,8 @@ class _Machine(ParseMachine):
         argument = self.context.args[flag]
         if f"--{token}" in {*self.context.flags, *self.initial.flags} and not Path(token).exists():
             self.error(f"{token!r} is not a {flag}. Did you mean --{token}?")
+        if "=" in token and "--set" in self.context.flags and not Path(token).exists():
+            self.error(f"{token!r} is not a {flag}. Did you mean --set {token}?")
         if self.flag and not self.flag.takes_value and not Path(token).exists():
             self.error(f"--{self.flag.names[0]} takes no value, and {token!r} stands behind it. {_see(self.context)}")
         if argument.kind is not list and argument.got_value and not _same(argument.value, token):
@@ -158,6 +160,8 @@ def _unknown(token: str, context: Any, *, tasks: Iterable[str]) -> str:
         if context.name == "sweep" and token in RESUMING:
             return f"sweep has no flag {token}: it resumes by itself, and runs what is not done. {_see(context)}"
         near = nearest(token, [flag for flag in context.flags if flag.startswith("--")])
+        if not near and token.startswith("--") and "--set" in context.flags:
+            near = f" To override a parameter or a key: --set {token.lstrip('-')}=..."
         return f"{context.name} has no flag {token}.{near} {_see(context)}"
     near = nearest(f"--{token}", [flag for flag in context.flags if flag.startswith("--")]) or nearest(token, tasks)
     return f"{context.name} cannot use {token!r}.{near} {_see(context)}"

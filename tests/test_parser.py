@@ -45,7 +45,7 @@ MISTYPED = [
     ("sweep --gird x", f"sweep has no flag --gird. Did you mean --grid? {ALL}"),
     ("sweep --grid x --retry-faild", f"sweep has no flag --retry-faild. Did you mean --retry-failed? {ALL}"),
     ("sweep --retry_failed", f"sweep has no flag --retry_failed. Did you mean --retry-failed? {ALL}"),
-    ("sweep -Z", f"sweep has no flag -Z. {ALL}"),
+    ("runs -Z", "runs has no flag -Z. All flags: inv runs --help"),
     ("sweep -grid x", f"'-grid' {DASHES}"),
     ("sweep \u2013grid x", f"'\u2013grid' {DASHES}"),
     ("sweep help", "'help' is not a grid. Did you mean --help?"),
@@ -55,7 +55,8 @@ MISTYPED = [
     ("sweep x -j 4", f"--json takes no value, and '4' stands behind it. {ALL}"),
     ("sweep x --yes=1", f"--yes takes no value, and '1' stands behind it. {ALL}"),
     ("sweep x --resume", f"sweep has no flag --resume: it resumes by itself, and runs what is not done. {ALL}"),
-    ("sweep x --force", f"sweep has no flag --force. {ALL}"),
+    ("sweep x --alpha 3", f"sweep has no flag --alpha. To override a parameter or a key: --set alpha=... {ALL}"),
+    ("sweep x alpha=3", "'alpha=3' is not a grid. Did you mean --set alpha=3?"),
     ("sweep x --name=", "--name is empty. Is a variable of the shell not set?"),
     ("sweep docs", "docs is a folder. There is no grid file in it."),
     (
