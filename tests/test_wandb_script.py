@@ -119,8 +119,10 @@ def test_any_interpreter_several_runs_and_a_folder_that_the_script_names(tmp_pat
 
 
 def test_wandb_s_files_are_kept_where_the_user_wants_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second attempt is not told what the first one logged."""
     monkeypatch.setenv("WANDB_DIR", "kept")
     assert computed(tmp_path, "import wandb\nwandb.init().log({'a': 1})") == {"a": 1}
+    assert computed(tmp_path, "print('{\"b\": 2}')") == {"b": 2}
     (log,) = (tmp_path / "kept").glob("*/wandb/offline-run-*/run-*.wandb")
     assert wandb_log.read(log).metrics() == {"a": 1}
 

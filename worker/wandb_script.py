@@ -79,7 +79,8 @@ class Handover:
 def handed(target: Target, point: Point, *, cwd: str, artifacts: Path) -> Iterator[Handover]:
     """Hand a point to the script of a W&B sweep file; every other target is given nothing.
 
-    wandb's files go to a folder that is removed at the end, or to `<WANDB_DIR>/<point id>` where the user set that.
+    wandb's files go to a folder that is removed at the end, or to `<WANDB_DIR>/<point id>-<attempt>` where
+    the user set that.
     """
     if not target.wandb:
         yield Handover({})
@@ -90,15 +91,16 @@ def handed(target: Target, point: Point, *, cwd: str, artifacts: Path) -> Iterat
         place = Path(temporary)
         config = place / "config.yaml"
         config.write_text(_config_file(nest(point.params, target.keys)), encoding="ascii")
+        attempt = f"{point.id}-{os.urandom(4).hex()}"
         folder = place
         if env.get("WANDB_DIR"):
-            folder = Path(cwd, env["WANDB_DIR"], point.id)
+            folder = Path(cwd, env["WANDB_DIR"], attempt)
             folder.mkdir(parents=True, exist_ok=True)
         more = {"WANDB_DIR": str(folder), "WANDB_SWEEP_PARAM_PATH": str(config)}
         mode = env.get("WANDB_MODE") or "offline"
         if mode in {"offline", "dryrun"}:
-            # Another for each attempt: it tells which logs are this one's. Online, W&B would not know it.
-            more |= {"WANDB_MODE": mode, "WANDB_SWEEP_ID": f"{point.id}-{os.urandom(4).hex()}"}
+            # It tells which logs are this attempt's. Online, W&B would not know such a sweep.
+            more |= {"WANDB_MODE": mode, "WANDB_SWEEP_ID": attempt}
             more |= {"WANDB_ERROR_REPORTING": env.get("WANDB_ERROR_REPORTING", "false")}
         elsewhere = tuple(dict.fromkeys(Path(other) for other in (cwd, artifacts)))
         yield Handover(more, folder=folder, elsewhere=elsewhere)
