@@ -83,6 +83,7 @@ def publish_from(
             manifest=read_json(folder.manifest),
             metric=facts.metric,
             space=space,
+            output=folder.output,
         )
     if before is None:
         summary = replace(summary, total_s=time.time() - facts.born_s)

@@ -2,7 +2,9 @@
 
 function heatmapChart(plot, controls, caption) {
   const { axes, metrics } = DATA;
-  const state = { x: 0, y: 1, metric: 0 };
+  // The two that matter most, a number with several values across where there is one.
+  const turned = axes[1].numeric && axes[1].levels.length > 2 && !(axes[0].numeric && axes[0].levels.length > 2);
+  const state = { x: turned ? 1 : 0, y: turned ? 0 : 1, metric: 0 };
 
   function refresh() {
     const pick = (key) => (value) => {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from sweep.report import crosses, distributions, markup, picks
 from sweep.report.assemble import PLOTLY, assemble, write_page
 from sweep.report.axes import Axis, profile
 from sweep.report.configurations import configurations
+from sweep.report.failures import Failures, failures
 from sweep.report.history import history
 from sweep.report.importance import Importance, importance
+from sweep.report.printed import Texts, printed
 from sweep.report.sample import sample
 from sweep.report.scan import Results, open_results, query
 from sweep.report.sections import Found, paired, sections_of
@@ -35,15 +37,18 @@ def write_report(
     manifest: Mapping[str, Any],
     metric: Metric | None,
     space: Space | None = None,
+    output: Path | None = None,
 ) -> Path:
     """Write `report.html` into a run's folder, whole or not at all, and return its path.
 
     `results` is the run's Parquet file, `summary` and `manifest` are the contents of the JSON files beside it, and
-    `space` are the plan's points, where some may have no row yet. Statistics are over all rows; single rows are
-    drawn for up to 2,000, and the table embeds as many. Raises OSError when the results cannot be read or the
-    folder cannot be written.
+    `space` are the plan's points, where some may have no row yet; `output` is the file of what points printed.
+    Statistics are over all rows; single rows are drawn for up to 2,000, and the table embeds as many. Raises
+    OSError when the results cannot be read or the folder cannot be written.
     """
-    pieces = _page(open_results(results), summary=summary, manifest=manifest, metric=metric, space=space)
+    pieces = _page(
+        open_results(results), summary=summary, manifest=manifest, metric=metric, space=space, output=output
+    )
     return write_page(folder_path / "report.html", pieces)
 
 
@@ -54,6 +59,7 @@ def _page(
     manifest: Mapping[str, Any],
     metric: Metric | None,
     space: Space | None,
+    output: Path | None,
 ) -> list[str]:
     counts = dict(query(results.frame.group_by("status").agg(n=pl.len())).iter_rows())
     done, failed = int(counts.get("done", 0)), int(counts.get("failed", 0))
@@ -76,7 +82,7 @@ def _page(
         rows = results.frame if complete is None else pl.concat([results.frame, _column(complete)], how="horizontal")
         embedded = crosses.crosses(rows if complete is None else rows.filter("complete"), axes, metrics)
     own_metric = bool(metric and metric.name in metrics)
-    data = {
+    data: dict[str, Any] = {
         "metric": {"name": metric.name, "goal": metric.goal, "over": list(metric.over)} if metric else None,
         "axes": [axis.to_json() for axis in axes],
         "metrics": list(metrics),
@@ -88,9 +94,15 @@ def _page(
         "utilisation": busy,
         "table": picks.table(results, metric, fixed=tuple(known.fixed)) if results.rows else None,
     }
+    groups, more = failures(results) if failed else ([], 0)
+    words = printed(output, _asked(groups, data["table"]))
+    if data["table"]:
+        data["table"]["printed"] = _by_row(data["table"], words)
+        data["table"]["run"] = str(summary.get("name") or manifest.get("name") or "")
     found = Found(
         results=results, data=data, axes=axes, known=known, compared=compared, shares=shares, metric=metric,
-        failed=failed, metrics_left_out=len(found_metrics) - len(metrics),
+        failed=failed, groups=groups, groups_left_out=more, printed=words,
+        metrics_left_out=len(found_metrics) - len(metrics),
     )  # fmt: skip
     sections = sections_of(found, summary=summary, manifest=manifest)
     left = int(summary.get("points") or 0) - done - failed
@@ -106,6 +118,25 @@ def _page(
     libraries = [PLOTLY] if any(data[key] for key in ("sample", "distributions", "utilisation")) else []
     body_text = "\n".join(filter(None, body))
     return assemble(title=f"{name} · sweepfleet", body=body_text, data=data, scripts=SCRIPTS, libraries=libraries)
+
+
+def _asked(groups: Sequence[Failures], table: Mapping[str, Any] | None) -> Iterator[str]:
+    """Whose printed output the page carries, the most wanted first: of each cause one, failed points, then others."""
+    yield from (group.point_ids[0] for group in groups if group.point_ids)
+    if table:
+        ids, status = _values(table, "point_id"), _values(table, "status")
+        for failed in (True, False):
+            yield from (id_ for id_, each in zip(ids, status, strict=True) if (each == "failed") == failed)
+
+
+def _by_row(table: Mapping[str, Any], words: Texts) -> dict[str, str]:
+    """What rows of the table printed, by their number."""
+    return {str(row): words.texts[id_] for row, id_ in enumerate(_values(table, "point_id")) if id_ in words.texts}
+
+
+def _values(table: Mapping[str, Any], name: str) -> list[Any]:
+    found: list[Any] = next(column["values"] for column in table["columns"] if column["name"] == name)
+    return found
 
 
 def _column(values: pl.Series) -> pl.LazyFrame:

@@ -12,8 +12,9 @@ from grid.sweep import Metric
 from sweep.report import markup, tables
 from sweep.report.axes import LEVELS_MAX, Axis, Profile
 from sweep.report.configurations import TOP, Configurations
-from sweep.report.failures import failures
+from sweep.report.failures import Failures
 from sweep.report.importance import Importance
+from sweep.report.printed import Texts
 from sweep.report.scan import METRIC, PARAM, Results, finite, query
 
 OTHERS = 3  # further metrics in the table of the best
@@ -40,6 +41,9 @@ class Found:
     shares: Importance | None
     metric: Metric | None
     failed: int
+    groups: Sequence[Failures]
+    groups_left_out: int
+    printed: Texts
     metrics_left_out: int
 
 
@@ -172,10 +176,13 @@ def _utilisation(found: Found, summary: Mapping[str, Any]) -> Section | None:
 def _failures(found: Found) -> Section | None:
     if not found.failed:
         return None
-    groups, more = failures(found.results)
-    causes = len(groups) + more
+    causes = len(found.groups) + found.groups_left_out
     lead = f'<p class="lead">{found.failed:,} failed, for {causes:,} cause{"s" * (causes != 1)}.</p>'
-    return section("failures", "Failures", lead + tables.failure_list(groups, more=more))
+    name = str(found.data["table"]["run"]) if found.data["table"] else ""
+    content = tables.failure_list(found.groups, more=found.groups_left_out, printed=found.printed.texts, run=name)
+    if found.printed.problem:
+        content += f'<p class="lead">{markup.text(found.printed.problem)}</p>'
+    return section("failures", "Failures", lead + content)
 
 
 def _rows(found: Found, *, best: bool) -> Section | None:

@@ -68,6 +68,8 @@ function drawTable(host, table) {
   const { columns } = table;
   const all = columns.length ? columns[0].values.map((_, row) => row) : [];
   const texts = all.map((row) => columns.map((c) => cellText(c, c.values[row])).join("\n").toLowerCase());
+  const printed = table.printed || {};
+  const open = new Set(); // rows whose printed output is shown
   const state = { sort: null, descending: false, page: 0, rows: all };
 
   const status = element("span", { className: "status" });
@@ -115,7 +117,7 @@ function drawTable(host, table) {
     const pages = Math.max(1, Math.ceil(rows.length / PAGE));
     state.page = Math.min(state.page, pages - 1);
     const first = state.page * PAGE;
-    body.replaceChildren(...rows.slice(first, first + PAGE).map((row) => element("tr", {}, ...columns.map((column) => cell(column, row)))));
+    body.replaceChildren(...rows.slice(first, first + PAGE).map((row) => line(row)).flat());
     const filtered = rows.length < all.length ? ` (filtered from ${count(all.length)})` : "";
     status.className = problems.length ? "status problem" : "status";
     status.textContent = problems.length ? problems.join(" ")
@@ -123,6 +125,32 @@ function drawTable(host, table) {
         : `No row matches${filtered}`;
     back.disabled = state.page === 0;
     next.disabled = state.page >= pages - 1;
+  }
+
+  function line(row) {
+    const cells = columns.map((column) => cell(column, row));
+    if (!(row in printed)) return [element("tr", {}, ...cells)];
+    const button = element("button", { type: "button", className: "more", textContent: "output", title: "what this point printed" });
+    button.setAttribute("aria-expanded", String(open.has(row)));
+    button.addEventListener("click", () => {
+      if (open.has(row)) open.delete(row);
+      else open.add(row);
+      const at = scroll.scrollTop;
+      render();
+      scroll.scrollTop = at;
+      body.querySelector(`button[data-row="${row}"]`).focus({ preventScroll: true });
+    });
+    button.dataset.row = row;
+    cells[0].append(" ", button);
+    return [element("tr", {}, ...cells), ...(open.has(row) ? [output(row)] : [])];
+  }
+
+  function output(row) {
+    const id = columns.find((column) => column.name === "point_id").values[row];
+    const command = `inv output --name ${table.run} --point ${id}`;
+    const words = element("p", {}, printed[row] ? "All of it: " : "There is no room for it in this page. ", element("code", { textContent: command }));
+    const inside = element("div", { className: "printed" }, words, ...(printed[row] ? [element("pre", { tabIndex: 0, textContent: printed[row] })] : []));
+    return element("tr", { className: "detail" }, element("td", { colSpan: columns.length }, inside));
   }
 
   function cell(column, row) {

@@ -119,21 +119,30 @@ def importance_bars(found: Importance) -> str:
     return f'<div class="importance">{"".join(bars)}</div>'
 
 
-def failure_list(groups: Sequence[Failures], *, more: int) -> str:
-    """Each cause behind its one line: how often, what, where, and one of them in full."""
+def failure_list(groups: Sequence[Failures], *, more: int, printed: Mapping[str, str], run: str) -> str:
+    """Each cause behind its one line: how often, what, where, one of them in full, and what it printed."""
     blocks = []
     for group in groups:
         ids = ", ".join(f'<span class="id">{text(name)}</span>' for name in group.point_ids)
         kind, message = _parts(group)
         others = ", …" if group.count > len(group.point_ids) else ""
+        first = group.point_ids[0] if group.point_ids else ""
         blocks.append(
             f'<details><summary><span class="count">{group.count:,}</span><span class="kind">'
             f'{text(kind)}</span><span class="message">{text(message)}</span></summary>'
             f'<div class="evidence"><p>Points {ids}{others}</p>'
-            f'<pre tabindex="0">{text(group.text)}</pre></div></details>'
+            f'<pre tabindex="0">{text(group.text)}</pre>{_printed(first, printed, run)}</div></details>'
         )
     rest = f'<p class="lead">{more:,} rarer causes are in results.parquet.</p>' if more else ""
     return f'<div class="failures">{"".join(blocks)}</div>{rest}'
+
+
+def _printed(point_id: str, printed: Mapping[str, str], run: str) -> str:
+    if point_id not in printed:
+        return ""
+    command = f"inv output --name {run} --point {point_id}"
+    shown = f'<pre tabindex="0">{text(printed[point_id])}</pre>' if printed[point_id] else ""
+    return f"<p>Point <span class=id>{text(point_id)}</span> printed (<code>{text(command)}</code>):</p>{shown}"
 
 
 def _parts(group: Failures) -> tuple[str, str]:
