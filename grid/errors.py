@@ -15,6 +15,7 @@ class SweepfleetError(Exception):
     """Something a user can act on; the message says what was seen, what it means and what to type next."""
 
     exit_code = 1
+    at_once = False  # whether threads that could not all start may keep the process from ending by itself
 
 
 class UsageError(SweepfleetError):

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import math
 import queue
+import threading
 import time
 import uuid
 from collections import Counter
@@ -17,6 +18,7 @@ import dask.config
 from distributed import Client, Future, LocalCluster
 from distributed.client import ClosedClientError
 from distributed.exceptions import WorkerStartTimeoutError
+from distributed.threadpoolexecutor import ThreadPoolExecutor
 
 from grid.errors import SweepfleetError, UsageError
 from sweep.bundles import Bundle, Ended, Lost
@@ -197,6 +199,7 @@ def local_engine(context: Context, *, slots: int) -> Iterator[Engine]:
                     n_workers=1,
                     # Two threads for each runner: one waits with the next bundle, so that no runner waits for dask.
                     threads_per_worker=2 * slots,
+                    executor=_started(2 * slots),
                     processes=False,
                     protocol="inproc://",
                     scheduler_kwargs={"dashboard": False, "dashboard_address": LOOPBACK},
@@ -212,6 +215,19 @@ def local_engine(context: Context, *, slots: int) -> Iterator[Engine]:
                     dismiss(context)  # first, so that no thread of dask's waits for a point
         finally:
             dismiss(context)
+
+
+def _started(threads: int) -> ThreadPoolExecutor:
+    """Threads for a worker's tasks, all started. Raises RuntimeError when one cannot be: dask would wait for it."""
+    executor = ThreadPoolExecutor(threads)
+    begun = threading.Barrier(threads)
+    try:
+        for task in [executor.submit(begun.wait) for _ in range(threads)]:
+            task.result()
+    except BaseException:
+        begun.abort()
+        raise
+    return executor
 
 
 @contextlib.contextmanager

@@ -31,6 +31,8 @@ ALLOCATOR = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0"}
 class PublishError(SweepfleetError):
     """The results are in the ledger, but the files could not be made from it."""
 
+    at_once = True  # it may have been for want of memory
+
 
 def publish(folder: RunFolder, facts: Facts) -> Summary:
     """Write results.parquet, results.csv, report.html and summary.json, each whole.

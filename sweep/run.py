@@ -26,6 +26,7 @@ from sweep.progress import Observer
 from sweep.project import project_of
 from sweep.provenance import Provenance, manifest, provenance
 from sweep.publish import publish_apart
+from sweep.shortage import shortages_told
 from sweep.summary import Facts, Summary, peak_rss_mb
 from worker.context import Context
 from worker.pool import dismiss, prepare
@@ -83,6 +84,7 @@ def slots_here(sweep: Sweep, *, workers: int | None) -> int:
     return min(slots, execution.max_parallel or slots)
 
 
+@shortages_told()
 def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summary, int]:
     """Run what has not ended yet, and write the run's files.
 
@@ -94,6 +96,7 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
             process writes. Or the run's first points do not return the metric; what they returned is kept.
         StorageError: the ledger could not be written any more; what was committed is kept. Or it was removed.
         ClusterError: the cluster went away; likewise.
+        ShortageError: there is too little memory to run it.
     """
     space = Space(sweep.plan)
     count = space.count()

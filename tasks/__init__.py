@@ -2,6 +2,7 @@
 
 from invoke.collection import Collection
 
+from tasks import first as first  # isort: skip # before all else
 from tasks import ci
 from tasks.audit import audit
 from tasks.lifecycle import doctor, down, outputs, preview_, up

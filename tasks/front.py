@@ -47,6 +47,9 @@ def speaking(body: Callable[..., None]) -> Callable[..., None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
             raise Exit(code=141) from None  # as a shell says of a process that SIGPIPE ended
         except SweepfleetError as error:
+            if error.at_once:
+                print(f"error: {printable(str(error))}", file=sys.stderr, flush=True)
+                os._exit(error.exit_code)
             if error.exit_code:
                 raise Exit(f"error: {printable(str(error))}", error.exit_code) from None
             print(printable(str(error)))

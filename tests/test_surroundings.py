@@ -240,3 +240,14 @@ def test_a_space_of_points_is_no_part_of_what_is_put_aside(tmp_path: Path) -> No
     assert [outcome["value"] for _, outcome in outcomes_of(packet_of(wanted))] == [
         point.params["a"] for point in Space(sweep.plan).points(0, 4)
     ]
+
+
+def test_a_helper_with_a_name_of_ours_in_the_current_folder_misleads_no_command(tmp_path: Path) -> None:
+    """`python -m invoke` looks there first."""
+    for name in ("grid", "sweep", "worker"):
+        (tmp_path / f"{name}.py").write_text("def build(x): return x * 10\n")
+    project = Project(tmp_path).write("name: shadow\nrun: fit:fit\nparameters: {x: [1, 2]}\n")
+    (tmp_path / "fit.py").write_text("from grid import build\ndef fit(x): return build(x)\n")
+    project.sweep()
+    assert sorted(project.table("shadow")["metric.value"]) == [10, 20]
+    assert '{"value": 20}' in project.sweep("--test-point", "1").stdout

@@ -1,0 +1,62 @@
+"""Too little memory, or too few threads and files, to start or to end a run with: said in one line, and no wait."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import resource
+from collections.abc import Iterator
+
+from grid.errors import SweepfleetError
+
+_SHORT = (errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
+# What libraries and Python itself say where no number tells.
+_SAID = ("can't start new thread", "cannot allocate memory", "failed to map segment", "out of memory")
+
+
+class ShortageError(SweepfleetError):
+    """The system gives this process no more memory, threads or files."""
+
+    at_once = True
+
+
+@contextlib.contextmanager
+def shortages_told() -> Iterator[None]:
+    """Raise ShortageError for what is, in so many ways, want of memory, threads or files."""
+    try:
+        yield
+    except (MemoryError, OSError, RuntimeError, ImportError) as error:
+        found = next((one for one in _chain(error) if _is_shortage(one)), None)
+        if found is None:
+            raise
+        said = str(found) or type(found).__name__
+        raise ShortageError(
+            f"The system gives this process too little to run a sweep: {said[:200]}.{_limits()} Raise the limits, "
+            "free memory, or run fewer points at once: --workers 1. Finished points are kept; the same command "
+            "resumes."
+        ) from error
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+def _is_shortage(error: BaseException) -> bool:
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SHORT):
+        return True
+    return isinstance(error, RuntimeError | ImportError | OSError) and any(
+        words in str(error).lower() for words in _SAID
+    )
+
+
+def _limits() -> str:
+    """The limits of this process that there are, as a shell shows and sets them."""
+    found = []
+    for name, limit, unit in (("-v", resource.RLIMIT_AS, 1024), ("-n", resource.RLIMIT_NOFILE, 1)):
+        soft, _ = resource.getrlimit(limit)
+        if soft != resource.RLIM_INFINITY:
+            found.append(f"ulimit {name} {soft // unit}")
+    return f" Its limits: {', '.join(found)}." if found else ""
