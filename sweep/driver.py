@@ -30,6 +30,7 @@ GRACE_S = 3.0  # for what is in flight when the user stops the sweep
 
 JUDGED_S = 60.0  # after which the first points' time is known, when they are long
 JUDGED_POINTS = 10  # a slot, when they are short: the first ones load and compile things
+QUIET_S = 5.0  # without a result, after which it is shown what runs
 MOST_BEFORE = 200_000  # rows of earlier commands that are read for the best so far: half a second
 
 # Why it stopped early: the user, a limit of theirs, money, years of work, a metric that nothing returns, one cause of
@@ -44,6 +45,8 @@ class Port(Protocol):
     def slots(self) -> int: ...  # noqa: D102
     @property
     def flying(self) -> int: ...  # noqa: D102
+    @property
+    def running(self) -> tuple[int, float]: ...  # noqa: D102
     def submit(self, bundle: Bundle) -> None: ...  # noqa: D102
     def wait(self, timeout_s: float) -> list[Ended | Lost]: ...  # noqa: D102
     def cancel(self, bundle: Bundle) -> None: ...  # noqa: D102
@@ -69,6 +72,8 @@ class Progress:
     last_result_s: float | None = None
     best: tuple[float, int, int] | None = None  # sign * mean, its first point's index, and how many points it is of
     best_of_all: bool = True  # whether all that has ended was looked at for it
+    running: int = 0  # bundles that have a slot, while no result comes; 0 while results come
+    longest_s: float = 0.0  # that one of them has had it
     stopping: bool = False
     why: str = ""  # it stops early, where that is not the user's own limit
 
@@ -153,6 +158,7 @@ class Driver:
             if self._ended():
                 break
             self._take(self.engine.wait(self._patience_s()))
+            self._note_silence()
             self.show(self.progress)
             stop = self._stop()
         else:
@@ -160,6 +166,13 @@ class Driver:
             if self._ended(look=True):
                 return None  # the last points ended meanwhile: nothing was cut short
         return stop
+
+    def _note_silence(self) -> None:
+        """When no result has come for a while, note what runs."""
+        progress = self.progress
+        heard_s = progress.last_result_s or progress.first_submit_s
+        quiet = heard_s is not None and time.time() - heard_s >= QUIET_S
+        progress.running, progress.longest_s = self.engine.running if quiet else (0, 0.0)
 
     def _look_back(self) -> None:
         """Take what earlier commands have computed into the best so far, where it can be read in a moment."""

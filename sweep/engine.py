@@ -23,7 +23,7 @@ from distributed.threadpoolexecutor import ThreadPoolExecutor
 from grid.errors import SweepfleetError, UsageError
 from sweep.bundles import Bundle, Ended, Lost
 from sweep.engine_errors import BrokenSweepError, ClusterError
-from sweep.slots import LOSS_TOPIC, NoSlotsError, Slots, ready, run_bundle
+from sweep.slots import STARTED_TOPIC, NoSlotsError, Slots, ready, run_bundle
 from worker.context import Context
 from worker.pool import dismiss, prepare
 from worker.runner import RunnerClosedError
@@ -74,6 +74,7 @@ class Engine:
         self._name = uuid.uuid4().hex
         self._flying: dict[int, tuple[Future, Bundle]] = {}
         self._starts: Counter[int] = Counter()
+        self._since: dict[int, float] = {}  # by bundle that has a runner: time.monotonic() when it got it
         self._failure: BaseException | None = None  # met beside results that had to be delivered first
         self._events: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
         self._slots = (-math.inf, 0) if slots is None else (math.inf, slots)
@@ -88,7 +89,7 @@ class Engine:
         for refusal in answers.values():
             if refusal is not None:
                 raise UsageError(refusal)
-        client.subscribe_topic(LOSS_TOPIC, self._started)
+        client.subscribe_topic(STARTED_TOPIC, self._started)
 
     @property
     def slots(self) -> int:
@@ -104,6 +105,12 @@ class Engine:
     def flying(self) -> int:
         """How many bundles are out."""
         return len(self._flying)
+
+    @property
+    def running(self) -> tuple[int, float]:
+        """How many bundles have a slot, and the seconds that the longest of them has had it."""
+        since = list(self._since.values())
+        return len(since), time.monotonic() - min(since) if since else 0.0
 
     def submit(self, bundle: Bundle) -> None:
         """Send a bundle out. Raises ClusterError when the scheduler is gone."""
@@ -156,6 +163,7 @@ class Engine:
             return Lost(bundle, self._starts[number] - 1)
         del self._flying[number]
         self._starts.pop(number, None)
+        self._since.pop(number, None)
         with _asking():
             if future.status == "finished":
                 return Ended(bundle, future.result())
@@ -170,6 +178,10 @@ class Engine:
         message = event[1]
         number = message["number"]
         if message["engine"] == self._name and isinstance(number, int) and number in self._starts:
+            if message.get("runs"):
+                self._since[number] = time.monotonic()
+                return
+            self._since.pop(number, None)
             self._starts[number] += 1
             if self._starts[number] > 1:
                 self._events.put(("lost", number))
@@ -177,6 +189,7 @@ class Engine:
     def cancel(self, bundle: Bundle) -> None:
         """Forget a bundle; what comes of it is dropped."""
         self._starts.pop(bundle.number, None)
+        self._since.pop(bundle.number, None)
         if bundle.number in self._flying:
             future, _ = self._flying.pop(bundle.number)
             future.cancel()

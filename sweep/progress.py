@@ -23,6 +23,7 @@ from sweep.text import params_text
 
 REFRESH_S = 0.5
 LINE_S = 5.0
+QUIET_LINE_S = 60.0  # while no point ends
 
 
 class Observer(Protocol):
@@ -74,7 +75,7 @@ class Words:
     def rate(self, progress: Progress) -> str:
         """Points a second in this command, and when it will have ended."""
         if not progress.computed or progress.first_submit_s is None:
-            return "starting"
+            return "" if progress.running else "starting"
         spent_s = max(1e-6, time.time() - progress.first_submit_s)
         rate = progress.computed / spent_s
         left = max(0, progress.total - progress.done - progress.failed)
@@ -109,6 +110,8 @@ class Words:
             parts.append((f"{progress.losses:,} lost and run again", "yellow"))
         if progress.efficiency is not None:
             parts.append((f"efficiency {progress.efficiency:.0%}", "dim"))
+        if progress.running:
+            parts.append((f"{progress.running:,} running, longest {duration(progress.longest_s)}", "cyan"))
         return parts
 
 
@@ -118,6 +121,8 @@ class Lines:
     def __init__(self, words: Words) -> None:
         self._words = words
         self._next_s = 0.0
+        self._said_s = -QUIET_LINE_S
+        self._ended = -1  # points, when the last line was written
         self._closed = False
 
     def say(self, text: str) -> None:
@@ -134,10 +139,11 @@ class Lines:
 
     def update(self, progress: Progress) -> None:
         """Print a line when it is time."""
-        if time.monotonic() < self._next_s:
+        now_s, ended, words = time.monotonic(), progress.done + progress.failed, self._words
+        # While points are long, what runs is all that changes: that is worth a line a minute.
+        if now_s < self._next_s or (ended == self._ended and now_s < self._said_s + QUIET_LINE_S):
             return
-        self._next_s = time.monotonic() + LINE_S
-        ended, words = progress.done + progress.failed, self._words
+        self._next_s, self._said_s, self._ended = now_s + LINE_S, now_s, ended
         about = "" if progress.exact else "about "
         parts = [f"{ended:,} of {about}{progress.total:,}", *(text for text, _ in words.counts(progress))]
         parts += [words.rate(progress), words.best(progress)]

@@ -15,7 +15,7 @@ from worker.machine.artifacts import keep_artifacts
 from worker.machine.bring import ask_for
 from worker.pool import dismiss, pool_of, prepare
 
-LOSS_TOPIC = "sweepfleet-bundle-started"
+STARTED_TOPIC = "sweepfleet-bundle-started"
 
 
 class NoSlotsError(Exception):
@@ -69,7 +69,12 @@ def run_bundle(digest: str, spans: list[Any], shuffle: int | None, name: tuple[s
         raise NoSlotsError from None
     # Counted by the driver: a bundle that starts twice was lost once.
     engine, number = name
-    get_worker().log_event(LOSS_TOPIC, {"engine": engine, "number": number})
-    packet = pool.run([(start, stop) for start, stop in spans], shuffle=shuffle)
+    worker = get_worker()
+    worker.log_event(STARTED_TOPIC, {"engine": engine, "number": number, "runs": False})
+
+    def begun() -> None:  # it may have waited behind another bundle
+        worker.log_event(STARTED_TOPIC, {"engine": engine, "number": number, "runs": True})
+
+    packet = pool.run([(start, stop) for start, stop in spans], shuffle=shuffle, begun=begun)
     keep_artifacts(pool.context, packet)
     return packet

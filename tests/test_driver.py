@@ -50,6 +50,10 @@ class FakeEngine:
     def flying(self) -> int:
         return len(self._flying)
 
+    @property
+    def running(self) -> tuple[int, float]:
+        return min(self.flying, self.slots), 99.0
+
     def submit(self, bundle: Bundle) -> None:
         assert bundle.number not in {each.number for each in self.sent}, "a number is used once"
         self._flying[bundle.number] = bundle
@@ -497,6 +501,20 @@ def test_the_best_point_is_the_best_of_this_command() -> None:
             engine = FakeEngine(here, lambda point, _: {"x": found[point.index]})
             _, progress, _ = drive(engine, ledger, Execution(bundle=1), metric=Metric("x", goal))  # type: ignore[arg-type]
             assert progress.best == best
+
+
+@pytest.mark.parametrize(("quiet_s", "running"), [(0.0, 2), (3600.0, 0)])
+def test_what_runs_is_told_while_no_result_comes(
+    monkeypatch: pytest.MonkeyPatch, quiet_s: float, running: int
+) -> None:
+    """How many slots are busy and for how long, as the engine knows; nothing of it while results come."""
+    monkeypatch.setattr(drivers, "QUIET_S", quiet_s)
+    here, shown = space({"a": range(8)}), []
+    with ledger_of(here) as ledger:
+        waits = itertools.count()
+        engine = FakeEngine(here, half, events=lambda flying: [("ended", flying[0])] if next(waits) % 3 == 2 else [])
+        drive(engine, ledger, Execution(bundle=1), show=lambda p: shown.append((p.running, p.longest_s)))
+    assert max(shown) == (running, 99.0 if running else 0.0)
 
 
 def test_an_empty_sweep_ends_at_once() -> None:

@@ -68,6 +68,33 @@ def test_a_target_that_is_refused_is_refused_before_any_bundle(tmp_path: Path) -
         pool_of(given.digest)
 
 
+def test_only_bundles_that_have_a_slot_are_running(tmp_path: Path) -> None:
+    """One that waits behind another is not: its time begins when it gets the slot; what has ended does not run."""
+    code = """
+        import time
+        from pathlib import Path
+
+        def fit(a):
+            while not Path(__file__).with_name(f"go{a}").exists():
+                time.sleep(0.01)
+            return 1.0
+    """
+    with local_engine(context(tmp_path, code), slots=1) as engine:
+        assert engine.running == (0, 0.0)
+        engine.submit(Bundle(1, ((0, 1),)))
+        engine.submit(Bundle(2, ((1, 2),)))
+        eventually(lambda: engine._starts == {1: 1, 2: 1}, "both bundles' start, of which one waits")
+        eventually(lambda: engine.running[0], "the first bundle's slot")
+        assert list(engine._since) == [1]
+        (tmp_path / "go0").touch()
+        assert eventually(lambda: engine.wait(0.1), "its end")[0].bundle.number == 1
+        eventually(lambda: list(engine._since) == [2], "the second one's slot")
+        assert engine.running[0] == 1
+        (tmp_path / "go1").touch()
+        eventually(lambda: engine.wait(0.1), "its end")
+        assert engine.running == (0, 0.0)
+
+
 def test_a_cancelled_bundle_is_forgotten(tmp_path: Path) -> None:
     given = context(tmp_path, "import time\n\ndef fit(a):\n    time.sleep(0.2)\n    return a * 1.0\n")
     with local_engine(given, slots=1) as engine:

@@ -56,6 +56,7 @@ def test_every_number_that_matters_is_told() -> None:
 
 def test_before_the_first_result_it_says_that_it_starts() -> None:
     assert words().rate(at()) == "starting"
+    assert words().rate(at(running=2)) == ""
     assert words().rate(Progress(total=5, exact=True, resumed=2, done=2)) == "starting"
     assert "0%" in text_of(at())
 
@@ -124,9 +125,26 @@ def test_lines_come_now_and_then_and_say_the_same(capsys: pytest.CaptureFixture[
     assert out.count("\n") == 1
     assert re.match(r"325 of 1,000 · 320 done · 5 failed · 32\.5 points/s · 21 s left · best rmse 0\.25 at ", out)
     lines._next_s = 0.0
-    progress.exact = False
+    progress.exact, progress.done = False, 321
     lines.update(progress)
-    assert capsys.readouterr().out.startswith("325 of about 1,000")
+    assert capsys.readouterr().out.startswith("326 of about 1,000")
+
+
+def test_while_no_point_ends_a_line_a_minute_says_what_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Long points: nothing new for minutes, but the points that run, and for how long."""
+    lines = Lines(words())
+    progress = at(done=1, computed=1)
+    lines.update(progress)
+    capsys.readouterr()
+    progress.running, progress.longest_s = 2, 192.0
+    lines._next_s = 0.0
+    lines.update(progress)
+    assert capsys.readouterr().out == ""
+    lines._said_s -= shown.QUIET_LINE_S
+    lines.update(progress)
+    assert "2 running, longest 3 min 12 s" in capsys.readouterr().out
+    assert "2 running, longest 3 min 12 s" in text_of(progress)
+    assert "running" not in text_of(at(done=1))
 
 
 def test_the_first_line_waits_a_moment(capsys: pytest.CaptureFixture[str]) -> None:

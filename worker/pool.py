@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from worker.context import Context
 from worker.runner import Runner, Span
@@ -26,10 +26,13 @@ class Pool:
         for runner in self._runners:
             runner.ready()
 
-    def run(self, spans: Sequence[Span], *, shuffle: int | None = None) -> bytes:
-        """Compute a bundle on a free runner; see `Runner.run`."""
+    def run(
+        self, spans: Sequence[Span], *, shuffle: int | None = None, begun: Callable[[], None] = lambda: None
+    ) -> bytes:
+        """Compute a bundle on a free runner, and call `begun` once there is one; see `Runner.run`."""
         runner = self._free.get()
         try:
+            begun()
             return runner.run(spans, shuffle=shuffle)
         finally:
             self._free.put(runner)
