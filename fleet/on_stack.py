@@ -55,7 +55,7 @@ class Order:
         ]
 
 
-def order(fleet: Fleet, sweep: Sweep, *, command_line: str, retry_failed: bool, workers: int | None) -> Order:
+def order(fleet: Fleet, sweep: Sweep, *, command_line: str, redo: str, workers: int | None) -> Order:
     """What to ask of the cluster for a sweep; asks AWS what the cluster runs, and for prices.
 
     Raises:
@@ -74,7 +74,7 @@ def order(fleet: Fleet, sweep: Sweep, *, command_line: str, retry_failed: bool, 
         release,
         root=fleet.root,
         command_line=command_line,
-        retry_failed=retry_failed,
+        redo=redo,
         workers=workers,
         max_workers=out.max_workers,
         usd_per_worker_hour=rate.usd_per_worker_hour,
@@ -97,12 +97,12 @@ def hand_over(
     sweep: Sweep,
     *,
     command_line: str,
-    retry_failed: bool,
+    redo: str,
     workers: int | None,
     say: Callable[[str], None],
 ) -> None:
     """Submit a sweep to the cluster."""
-    asked = order(fleet, sweep, command_line=command_line, retry_failed=retry_failed, workers=workers)
+    asked = order(fleet, sweep, command_line=command_line, redo=redo, workers=workers)
     with fleet.head() as head:
         runs.submit(head, sweep, asked.job, root=fleet.root)
     for line in asked.lines:

@@ -63,7 +63,7 @@ def folder_of(name: str) -> JobFolder:
 
 def workers_wanted(sweep: Sweep, *, workers: int | None, max_workers: int) -> int:
     """How many workers start for a sweep: at most as many as it can use, as the stack has and as was asked for."""
-    points = Space(sweep.plan).count().points
+    points = Space(sweep.plan.narrowed(sweep.chosen)).count().points
     return max(1, min(points, sweep.execution.max_parallel or points, max_workers, workers or max_workers))
 
 
@@ -73,7 +73,7 @@ def job_of(
     *,
     root: Path,
     command_line: str,
-    retry_failed: bool,
+    redo: str,
     workers: int | None,
     max_workers: int,
     usd_per_worker_hour: float | None = None,
@@ -86,7 +86,7 @@ def job_of(
         release: whose code it runs.
         root: of the checkout.
         command_line: as typed.
-        retry_failed: run failed points again, too.
+        redo: which ended points it computes again; empty: none.
         workers: at most so many; None: as many as it can use.
         max_workers: the stack's.
         usd_per_worker_hour: what a worker costs at most; None: not known, so no budget can be held.
@@ -104,7 +104,9 @@ def job_of(
         grid_sha256=travel.sha256_of(sweep),
         command_line=command_line,
         submitted=time.time(),
-        retry_failed=retry_failed,
+        retry_failed=redo == "failed",
+        redo=redo,
+        where=sweep.chosen,
         workers_wanted=workers_wanted(sweep, workers=workers, max_workers=max_workers),
         usd_per_worker_hour=usd_per_worker_hour,
         budget_usd=budget_usd,

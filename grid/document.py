@@ -37,13 +37,13 @@ class Document:
         return command_line.text_of(command_line.without(self.root, without), self.scalars)
 
 
-def read(text: str, *, overrides: Sequence[str] = (), where: Sequence[str] = ()) -> Document:
+def read(text: str, *, overrides: Sequence[str] = ()) -> Document:
     """The document of a text. Raises YamlError when it cannot be read, or is no map."""
     plain = _read(text, wandb=False)
     wandb = is_sweep_file(plain.data)
-    document = _changed(_read(text, wandb=True) if wandb else plain, overrides, where)
+    document = _changed(_read(text, wandb=True) if wandb else plain, overrides)
     if is_sweep_file(document.data) is not wandb:  # the command line made it one, or no longer one
-        document = _changed(_read(text, wandb=not wandb), overrides, where)
+        document = _changed(_read(text, wandb=not wandb), overrides)
     if document.wandb:
         numbers_in_laws(document.data, document.odd)
     return document
@@ -61,11 +61,11 @@ def _read(text: str, *, wandb: bool) -> Document:
     return Document(root, data, wandb, problems=reading.problems, odd=reading.odd)
 
 
-def _changed(document: Document, overrides: Sequence[str], where: Sequence[str]) -> Document:
-    if not (overrides or where):
+def _changed(document: Document, overrides: Sequence[str]) -> Document:
+    if not overrides:
         return document
     root, typed, problems = command_line.apply(
-        document.root, data=document.data, overrides=overrides, where=where, scalars=document.scalars
+        document.root, data=document.data, overrides=overrides, scalars=document.scalars
     )
     reading = Reading(document.scalars)
     data = reading.value(root)

@@ -14,6 +14,7 @@ from grid.blocks import Builder
 from grid.command import is_known, near_misses, placeholders
 from grid.document import Document, read
 from grid.errors import GridError, Problem, UsageError
+from grid.expressions import Expression, ExpressionError
 from grid.module_names import is_target
 from grid.module_names import remedy as remedy_for
 from grid.plan import Block, Plan, Value
@@ -34,7 +35,9 @@ MAX_INDEXES = 2**63 - 1  # an index is a signed 64-bit number in the ledger
 
 
 def load(path: Path, *, overrides: Sequence[str] = (), where: Sequence[str] = (), name: str | None = None) -> Sweep:
-    """The checked sweep of a grid file, with `--set` overrides, further conditions and another name applied.
+    """The checked sweep of a grid file, with `--set` overrides and another name applied.
+
+    `where` chooses what a command computes of its points, and leaves the grid as it is.
 
     Raises UsageError for a file that cannot be read, and GridError with every problem found in it.
     """
@@ -61,7 +64,7 @@ def loads(
     """As `load`, from a text; `source` is the file that it stands for. Raises GridError."""
     source = Path(os.path.abspath(source))  # noqa: PTH100  (a link to a grid file keeps its own folder)
     try:
-        document = read(text, overrides=overrides, where=where)
+        document = read(text, overrides=overrides)
     except YamlError as error:
         raise GridError(str(source), error.problems) from None
     report = Report(document.root, document.typed)
@@ -71,11 +74,20 @@ def loads(
     spec, broken = validate(document.data, report)
     builder = Builder(spec, points=_points(spec, source, broken, report), broken=broken, report=report)
     sweep = _sweep(spec, builder, document=document, source=source, name=name, report=report)
+    _check_chosen(where, builder, report)
     if report.problems:
         raise GridError(str(source), report.problems)
     if document.typed:
         text = document.text(without=builder.moot)
-    return replace(sweep, text=text)
+    return replace(sweep, text=text, chosen=tuple(where))
+
+
+def _check_chosen(conditions: Sequence[str], builder: Builder, report: Report) -> None:
+    for condition in conditions:
+        try:
+            Expression(condition, builder.names)
+        except ExpressionError as error:
+            report.note(Problem(f"--where {condition}", error.message, error.remedy))
 
 
 def _sweep(

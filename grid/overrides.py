@@ -1,4 +1,4 @@
-"""What the command line changes in a grid file: `--set alpha=0.1,1` and `--where`, applied to its tree of nodes.
+"""What the command line changes in a grid file: `--set alpha=0.1,1`, applied to its tree of nodes.
 
 Working on nodes keeps the file's comments, and its words exactly as they are written.
 """
@@ -28,7 +28,6 @@ def apply(
     *,
     data: dict[str, Value],
     overrides: Sequence[str],
-    where: Sequence[str],
     scalars: Scalars = CORE,
 ) -> tuple[Node, dict[Path, str], list[Problem]]:
     """The changed tree, each changed path with what was typed for it, and what cannot be done."""
@@ -59,12 +58,6 @@ def apply(
         for path in paths:
             tree = _set(tree, path, value)
             typed[path] = said
-    for condition in where:
-        written = data.get("where")
-        count = len(written) if isinstance(written, list) else 1 if written is not None else 0
-        count += sum(path[0] == "where" and len(path) == 2 for path in typed)
-        tree = _append_where(tree, _text(condition))
-        typed[("where", count)] = f"--where {condition}"
     return tree, typed, problems
 
 
@@ -188,18 +181,6 @@ def _set(node: Node | None, path: Path, value: Node) -> Node:
     if all(key.value != step for key, _ in inside.value):
         copied.value.append((_text(str(step)), new))
     return copied
-
-
-def _append_where(tree: Node, condition: Node) -> Node:
-    inside = pairs(tree) if isinstance(tree, MappingNode) else iter(())
-    old = next((item for key, item in inside if key.value == "where"), None)
-    if isinstance(old, SequenceNode):
-        new = copy.copy(old)
-        new.value = [*old.value, condition]
-    else:
-        empty = old is None or (isinstance(old, ScalarNode) and old.value in {"", "~", "null"})
-        new = _list([condition] if empty or old is None else [old, condition])
-    return _set(tree, ("where",), new)
 
 
 def _strip_comments(node: Any, seen: set[int]) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 # What YAML can say: None, bool, int, float (NaN and infinities too), str, list, dict with str keys.
@@ -82,6 +82,11 @@ class Plan:
             replicates=raw["replicates"],
             blocks=tuple(_block(block) for block in raw["blocks"]),
         )
+
+    def narrowed(self, conditions: Sequence[str]) -> Plan:
+        """The plan without the points that do not meet all of these; what is left keeps index, id and seed."""
+        blocks = (replace(block, where=(*block.where, *conditions)) for block in self.blocks)
+        return replace(self, blocks=tuple(blocks))
 
     def digest(self) -> str:
         """A name for exactly this plan: 16 hex digits of BLAKE2b over its canonical JSON."""

@@ -80,6 +80,7 @@ class Sweep:
     metric: Metric | None = None
     points_files: tuple[str, ...] = ()  # as the grid file names them, relative to its folder
     warnings: tuple[str, ...] = ()
+    chosen: tuple[str, ...] = ()  # conditions of the command line: what it computes of the plan's points
 
     @property
     def folder(self) -> Path:

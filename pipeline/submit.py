@@ -65,7 +65,7 @@ def _loaded(root: Path) -> tuple[list[Sweep], list[str]]:
 def _hand_over(fleet: Fleet, marks: Marks, sweep: Sweep, *, place: str, say: Callable[[str], None]) -> None:
     command_line = f"inv sweep --grid {place}"
     # Failed points, too: whoever merges a change of the sweep has mended something.
-    asked = order(fleet, sweep, command_line=command_line, retry_failed=True, workers=None)
+    asked = order(fleet, sweep, command_line=command_line, redo="failed", workers=None)
     mark = Mark(
         sweep.name,
         place,

@@ -81,20 +81,18 @@ class Sizer:
 
 
 class Pending:
-    """The points that have not ended, in the order in which they are to run; lazily, in constant memory."""
+    """The points that have not ended, or are to be computed again, in the order to run in; in constant memory."""
 
-    def __init__(self, space: Space, ledger: Ledger, *, shuffle: int | None, failed_too: bool) -> None:
+    def __init__(self, space: Space, ledger: Ledger, *, shuffle: int | None) -> None:
         """Start at the beginning.
 
         Args:
             space: the points.
             ledger: which of them have ended.
             shuffle: the key of a random order, or None for the grid's own.
-            failed_too: whether failed points count as ended.
         """
         self._space = space
         self._ledger = ledger
-        self.failed_too = failed_too
         self.shuffle = shuffle
         self._permutation = Permutation(space.size, 0 if shuffle is None else shuffle)
         self._spans = self._in_order() if shuffle is None else self._shuffled()
@@ -127,7 +125,7 @@ class Pending:
         size, start = self._space.size, 0
         while start < size:
             # Rows that this command writes lie behind `start`: only what was there before is met here.
-            ended = self._ledger.ended_from(start, limit=PAGE, failed_too=self.failed_too)
+            ended = self._ledger.ended_from(start, limit=PAGE)
             stop = ended[-1] + 1 if len(ended) == PAGE else size
             for index in itertools.chain(ended, [stop] if len(ended) < PAGE else []):
                 if start < index:
@@ -140,7 +138,7 @@ class Pending:
         start = stop = 0  # of the run of positions that is being joined
         for position in range(self._space.size):
             index = self._permutation(position)
-            ended = resumed and self._ledger.has_ended(index, failed_too=self.failed_too)
+            ended = resumed and self._ledger.has_ended(index)
             if ended or not self._space.exists(index):
                 continue
             if position != stop or stop - start >= PAGE:

@@ -182,7 +182,7 @@ class Driver:
         if sum(before) > MOST_BEFORE:
             self.progress.best_of_all = False
             return
-        for indexes, values in self.ledger.measured(self.metric.name, failed_too=self.pending.failed_too):
+        for indexes, values in self.ledger.measured(self.metric.name):
             self._live.add(indexes, values)
         self._show_best(self._live)
 

@@ -104,7 +104,7 @@ def sweep_of(folder: JobFolder, job: Job) -> Sweep:
     Raises:
         UsageError: it runs a command in a folder that the release does not have.
     """
-    sweep = load(folder.grid / job.grid, name=job.name)
+    sweep = load(folder.grid / job.grid, name=job.name, where=job.where)
     sweep = dataclasses.replace(sweep, source=HOME.release(job.release) / job.grid)
     if sweep.target.command and not sweep.target.wandb and not sweep.folder.is_dir():
         raise UsageError(
@@ -161,7 +161,8 @@ def run(folder: JobFolder, facts: Facts) -> int:
             root=HOME.release(job.release),
             command_line=job.command_line,
             born_s=time.time(),
-            retry_failed=job.retry_failed,
+            redo=job.redo or ("failed" if job.retry_failed else ""),
+            redo_request=repr(job.submitted),
             address=dask_command.address(facts.head_ip),
             artifacts=SCRATCH / "artifacts" / job.name,
             artifacts_url=f"s3://{facts.bucket}/runs/{job.name}/artifacts",

@@ -28,6 +28,7 @@ from sweep.ledger_reading import Source as Source  # noqa: PLC0414
 from sweep.rows import Rows
 from worker.records import ROWS_SCHEMA, TEXT_SCHEMA, Schema, Status
 
+REDO_REQUEST = "redo_request"  # the note of the command that last asked for points again
 # A finished point stays as it is; a failed one that was run again is replaced, and its attempts add up.
 INSERT = f"""
     INSERT INTO points (point_index, {FIELDS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -154,9 +155,9 @@ class Ledger(Reading):
         """
         with self._transaction():
             if request is not None:
-                if self.meta("redo_request") == request:
+                if self.meta(REDO_REQUEST) == request:
                     return
-                self._set("redo_request", request)
+                self._set(REDO_REQUEST, request)
             self._db.executemany(
                 "INSERT OR IGNORE INTO redo SELECT id FROM points WHERE point_index = ?",
                 ((index,) for index in indexes),

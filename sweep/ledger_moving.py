@@ -22,15 +22,15 @@ def move(db: sqlite3.Connection, old: Space, new: Space) -> None:
         point = old.point(index)
         same_draw = index // old.plan.replicates * new.plan.replicates + point.replicate
         near = (same_draw, *new.drawn_at(old.place(index), point.replicate))
-        home = _home(new, near, point.id, point.params, point.replicate)
-        if home is None:
+        place = home(new, near, point.id, point.params, point.replicate)
+        if place is None:
             homeless.append(index)
         else:
-            db.execute(f"{into} points WHERE point_index = ?", (home, index))
+            db.execute(f"{into} points WHERE point_index = ?", (place, index))
     for id_, params, replicate in db.execute("SELECT id, params, replicate FROM former").fetchall():
-        home = _home(new, (), id_, json.loads(params), replicate)
-        if home is not None:
-            db.execute(f"{into} former WHERE id = ?", (home, id_))
+        place = home(new, (), id_, json.loads(params), replicate)
+        if place is not None:
+            db.execute(f"{into} former WHERE id = ?", (place, id_))
             db.execute("DELETE FROM former WHERE id = ?", (id_,))
     for index in homeless:
         point = old.point(index)
@@ -60,7 +60,7 @@ def _bring_back_draws(db: sqlite3.Connection, new: Space) -> None:
         db.execute("DELETE FROM former WHERE id IN (SELECT id FROM moved)")
 
 
-def _home(space: Space, near: Iterable[int], id_: str, params: Mapping[str, Any], replicate: int) -> int | None:
+def home(space: Space, near: Iterable[int], id_: str, params: Mapping[str, Any], replicate: int) -> int | None:
     """The index of a point with this id: the first of `near` that holds it, or where its parameters are found.
 
     `near` is the old index, which holds where a grid grew at its end, and the old places of draws.

@@ -90,6 +90,11 @@ class Reading:
         """How many rows belong to points that the plan no longer has."""
         return int(self._read("SELECT count(*) FROM former")[0][0])
 
+    def former_points(self) -> Iterator[tuple[str, dict[str, Any], int]]:
+        """The points that the plan no longer has: id, parameters, replicate."""
+        for id_, params, replicate in self._read("SELECT id, params, replicate FROM former"):
+            yield id_, json.loads(params), replicate
+
     def redo_left(self) -> Counts:
         """How many of the plan's ended points are still to be computed again: finished ones, failed ones."""
         if not self._redoes():
@@ -125,11 +130,25 @@ class Reading:
         found = self._read("SELECT avg(duration_s) FROM points WHERE status = 0")[0][0]
         return None if found is None else float(found)
 
-    def ended_from(self, start: int, *, limit: int, failed_too: bool = True) -> list[int]:
+    def ended(self, *, chunk: int = 1 << 16) -> Iterator[list[tuple[int, int, int, bool]]]:
+        """Every ended point, ascending: index, status, source, and whether it is to be computed again."""
+        asked = "EXISTS (SELECT 1 FROM redo WHERE redo.id = points.id)" if self._redoes() else "0"
+        start = -1
+        while True:
+            rows = self._read(
+                f"SELECT point_index, status, source, {asked} FROM points WHERE point_index > ? "  # noqa: S608
+                "ORDER BY point_index LIMIT ?",
+                (start, chunk),
+            )
+            if not rows:
+                return
+            self._check_ascent(start, [rows[0][0], rows[-1][0]])
+            yield [(index, status, source, bool(again)) for index, status, source, again in rows]
+            start = rows[-1][0]
+
+    def ended_from(self, start: int, *, limit: int) -> list[int]:
         """Indexes of ended points that stay as they are, from `start` on, ascending, `limit` at the most."""
-        which = "" if failed_too else f"AND status = {int(Status.DONE)}"
-        if self._redoes():
-            which += " AND id NOT IN (SELECT id FROM redo)"
+        which = "AND id NOT IN (SELECT id FROM redo)" if self._redoes() else ""
         rows = self._read(
             f"SELECT point_index FROM points WHERE point_index >= ? {which} ORDER BY point_index LIMIT ?",  # noqa: S608
             (start, limit),
@@ -138,11 +157,11 @@ class Reading:
         self._check_ascent(start - 1, indexes)
         return indexes
 
-    def has_ended(self, index: int, *, failed_too: bool = True) -> bool:
+    def has_ended(self, index: int) -> bool:
         """Whether the point at `index` has ended, and is to stay as it is."""
         asked = "EXISTS (SELECT 1 FROM redo WHERE redo.id = points.id)" if self._redoes() else "0"
-        found = self._read(f"SELECT status, {asked} FROM points WHERE point_index = ?", (index,))  # noqa: S608
-        return bool(found) and not found[0][1] and (failed_too or found[0][0] == Status.DONE)
+        found = self._read(f"SELECT {asked} FROM points WHERE point_index = ?", (index,))  # noqa: S608
+        return bool(found) and not found[0][0]
 
     def scan(self, *, chunk: int) -> Iterator[list[tuple[Any, ...]]]:
         """All rows in the plan's order, `chunk` at a time: the point's index, then FIELDS."""
@@ -235,16 +254,14 @@ class Reading:
                 yield [row[0] for row in rows]
 
     def measured(
-        self, metric: str, *, failed_too: bool, chunk: int = 20_000
+        self, metric: str, *, chunk: int = 20_000
     ) -> Iterator[tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.float64]]]]:
         """Index and metric of points that have ended and stay as they are, in the plan's order, a chunk at a time.
 
-        NaN stands where a point has no number; failed points have none, and are left out unless `failed_too`.
+        NaN stands where a point has no number; failed points have none.
         """
         schemas = self.schemas()
-        which = "" if failed_too else f"AND status = {int(Status.DONE)}"
-        if self._redoes():
-            which += " AND id NOT IN (SELECT id FROM redo)"
+        which = "AND id NOT IN (SELECT id FROM redo)" if self._redoes() else ""
         query = f"SELECT point_index, schema, metrics FROM points WHERE point_index > ? {which} ORDER BY point_index"  # noqa: S608
         start = -1
         while rows := self._read(f"{query} LIMIT ?", (start, chunk)):

@@ -7,6 +7,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from grid.errors import SweepfleetError, UsageError
@@ -14,8 +15,12 @@ from grid.space import Point, Space
 from grid.sweep import Sweep
 from sweep.folder import RunFolder
 from sweep.ledger import Ledger
+from sweep.ledger_moving import home
+from sweep.ownership import check_owner
 from sweep.progress import duration
+from sweep.selection import Selection
 from sweep.text import YEAR_S, duration_each, params_text, years
+from worker.code import Names
 from worker.context import Context
 from worker.modules import aside
 from worker.surroundings import start_folder, starting_in
@@ -24,6 +29,7 @@ from worker.target import find
 from worker.writer import describe, metrics_of
 
 SHOWN = 5
+LOOKED_AT = 100_000  # rows of a run whose grid was edited, for those that it still has
 MANY_POINTS = 10**8  # more are seldom meant
 SEARCHED = 100_000  # indexes, replicates aside
 
@@ -33,7 +39,13 @@ class PointFailedError(SweepfleetError):
 
 
 def preview(
-    sweep: Sweep, *, runs: Path, slots: int, cost: Callable[[float, int], str] | None = None
+    sweep: Sweep,
+    *,
+    runs: Path,
+    root: Path,
+    slots: int,
+    redo: str = "",
+    cost: Callable[[float, int], str] | None = None,
 ) -> Iterator[str]:
     """Lines that say how many points there are, the first of them, how long they may take and what that costs.
 
@@ -42,10 +54,14 @@ def preview(
     Args:
         sweep: the grid.
         runs: the folder of all runs.
+        root: the project's root.
         slots: how many points run at once.
+        redo: which ended points are computed again.
         cost: says what it costs when so many points keep slots busy for so many seconds.
     """
-    space = Space(sweep.plan)
+    chosen = Selection(sweep)
+    chosen.check()
+    space = chosen.space
     count = space.count()
     if count.exact:
         yield f"{sweep.name}: {count.points:,} points of {sweep.target.label}"
@@ -55,8 +71,6 @@ def preview(
             f"(estimated from a sample; at most {count.upper:,}, before where, exclude and when)"
         )
     first = list(first_points(space))
-    if not first and count.exact and not count.points:
-        raise UsageError("The grid has no points: its constraints leave nothing. Loosen where, exclude or when.")
     for point in first:
         which = f"  replicate {point.replicate}" if sweep.plan.replicates > 1 else ""
         yield f"  {point.index}  {point.id}  {_params(point)}{which}"
@@ -64,11 +78,15 @@ def preview(
         yield f"  None is among the first {searched(space):,} of {space.size:,} indexes; no more were looked at."
     elif count.points > len(first):
         yield "  ..."
-    done, mean_s = known(RunFolder(runs / sweep.name), sweep)
-    left = max(0, count.points - done)
-    if done:
-        yield f"{done:,} have ended in {runs / sweep.name}; {left:,} are left."
-    if not left:
+    if chosen.conditions:
+        of = chosen.whole.count()
+        yield f"  Chosen by --where from {'' if of.exact else 'about '}{of.points:,} points of the grid."
+    has = known(RunFolder(runs / sweep.name), sweep, root=root, redo=redo)
+    left, mean_s = max(0, count.points - has.ended), has.mean_s
+    if has.ended:
+        about = "" if has.exact else "about "
+        yield f"{about.capitalize()}{has.ended:,} have ended in {runs / sweep.name}; {about}{left:,} are left."
+    if not left and count.exact and has.exact:
         yield "Nothing is left to run."
     elif mean_s is None:
         hint = f" Try one: --test-point {first[0].index}" if first else ""
@@ -84,18 +102,20 @@ def preview(
         yield f"Note: {warning}"
 
 
-def too_large(sweep: Sweep, *, runs: Path, slots: Callable[[], int]) -> str | None:
+def too_large(sweep: Sweep, *, runs: Path, root: Path, slots: Callable[[], int], redo: str = "") -> str | None:
     """Why this sweep may be larger than was meant: very many points, or years of them; None when it is not.
 
     Args:
         sweep: the grid.
         runs: the folder of all runs: how long a point takes is known from those that the run already has.
+        root: the project's root.
         slots: how many points run at once.
+        redo: which ended points are computed again.
     """
-    count = Space(sweep.plan).count()
-    done, mean_s = known(RunFolder(runs / sweep.name), sweep)
-    left = max(0, count.points - done)
-    about = "" if count.exact else "About "
+    count = Selection(sweep).space.count()
+    has = known(RunFolder(runs / sweep.name), sweep, root=root, redo=redo)
+    left, mean_s = max(0, count.points - has.ended), has.mean_s
+    about = "" if count.exact and has.exact else "About "
     if mean_s is not None and left * mean_s > YEAR_S and left * mean_s / slots() > YEAR_S:
         return (
             f"{about}{left:,} points are left, which take {years(left * mean_s / slots())} on {slots()} slots "
@@ -117,13 +137,54 @@ def searched(space: Space, start: int = 0) -> int:
     return min(space.size, start + SEARCHED * space.plan.replicates)
 
 
-def known(folder: RunFolder, sweep: Sweep) -> tuple[int, float | None]:
-    """How many of the sweep's points have ended, and the mean duration of those that finished."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a run has of the points that a command chooses."""
+
+    ended: int = 0  # that stay as they are
+    exact: bool = True  # whether that is counted, rather than estimated from some of the rows
+    mean_s: float | None = None  # of the points that finished
+
+
+def known(folder: RunFolder, sweep: Sweep, *, root: Path, redo: str = "") -> Known:
+    """What the run in a folder has of a sweep's points already, also when the grid was edited since; reads only.
+
+    Raises:
+        UsageError: the folder has another target's rows, or cannot be read.
+    """
     if not folder.ledger.exists():
-        return 0, None
+        return Known()
+    chosen = Selection(sweep)
     with contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:
-        same = ledger.is_of(sweep.plan)
-        return sum(ledger.counts()) if same else 0, ledger.mean_s()
+        check_owner(folder, ledger, sweep, root=root)
+        old, mean_s = ledger.plan(), ledger.mean_s()
+        if old is None:
+            return Known(mean_s=mean_s)
+        if ledger.is_of(sweep.plan):
+            ended, again = chosen.counts(ledger)
+            if not redo:
+                return Known(sum(ended) - sum(again), mean_s=mean_s)
+            names = Names(folder=str(sweep.folder), root=str(root))
+            asked = set(chosen.redone(ledger, redo, names))
+            return Known(sum(row[0] not in asked and not row[3] for row in chosen.rows(ledger)), mean_s=mean_s)
+        found, share = _found(ledger, Space(old), chosen)
+        return Known(round(found / share), exact=share == 1, mean_s=mean_s)
+
+
+def _found(ledger: Ledger, old: Space, chosen: Selection) -> tuple[int, float]:
+    """How many rows of an older plan are of chosen points, and which share of the rows was looked at."""
+    step = 1 + (sum(ledger.counts()) + ledger.former()) // LOOKED_AT
+    new, places = chosen.whole, []
+    for number, (index, *_) in enumerate(row for rows in ledger.ended() for row in rows):
+        if number % step == 0:
+            point = old.point(index)
+            same_draw = index // old.plan.replicates * new.plan.replicates + point.replicate
+            near = (same_draw, *new.drawn_at(old.place(index), point.replicate))
+            places.append(home(new, near, point.id, point.params, point.replicate))
+    for number, (id_, params, replicate) in enumerate(ledger.former_points()):
+        if number % step == 0:
+            places.append(home(new, (), id_, params, replicate))
+    return sum(place is not None and chosen.space.exists(place) for place in places), 1 / step
 
 
 def _params(point: Point) -> str:

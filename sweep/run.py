@@ -13,12 +13,11 @@ from pathlib import Path
 import psutil
 
 from grid.errors import UsageError
-from grid.space import Space
 from grid.sweep import Sweep
 from sweep.bundles import Pending
 from sweep.driver import Driver, Port, Progress, Stop
 from sweep.folder import RunFolder, write_whole
-from sweep.ledger import Ledger
+from sweep.ledger import REDO_REQUEST, Ledger
 from sweep.outputs import Recorder
 from sweep.ownership import META as OWNER
 from sweep.ownership import check_owner
@@ -26,8 +25,10 @@ from sweep.progress import Observer
 from sweep.project import project_of
 from sweep.provenance import Provenance, manifest, provenance
 from sweep.publish import publish_apart
+from sweep.selection import Selection, check_redo
 from sweep.shortage import shortages_told
 from sweep.summary import Facts, Summary, peak_rss_mb
+from worker.code import Names
 from worker.context import Context
 from worker.pool import dismiss, prepare
 
@@ -45,7 +46,8 @@ class Request:
     command_line: str
     born_s: float  # unix time at which the command began
     workers: int | None = None  # slots; None: as many as the machine's cores allow
-    retry_failed: bool = False
+    redo: str = ""  # which ended points to compute again: one of sweep.selection.REDO
+    redo_request: str | None = None  # names this command, where its driver may have to start again
     address: str | None = None  # a dask scheduler to use; None: this machine
     artifacts: Path | None = None  # where points write on the scheduler's workers; None: nothing of it is kept
     artifacts_url: str | None = None  # s3://bucket/prefix, to which the workers bring it
@@ -98,31 +100,31 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
         ClusterError: the cluster went away; likewise.
         ShortageError: there is too little memory to run it.
     """
-    space = Space(sweep.plan)
-    count = space.count()
-    if count.exact and not count.points:
-        raise UsageError("The grid has no points: its constraints leave nothing. Loosen where, exclude or when.")
+    check_redo(request.redo)
+    chosen = Selection(sweep)
+    chosen.check()
     folder = RunFolder(request.runs / sweep.name)
     stop: Stop | None = None
-    progress: Progress | None = None
     recorder = Recorder(folder.output)
     with folder.locked(), contextlib.closing(recorder):
         with observer.waiting("looking for what is left to run"):
-            left = _anything_left(folder, sweep, space, request)
+            left = _anything_left(folder, sweep, chosen, request)
         if left:
             # A cluster's workers do not share this disk.
             artifacts = folder.artifacts.absolute() if request.address is None else request.artifacts
             context = context_of(sweep, root=request.root, artifacts=artifacts, artifacts_url=request.artifacts_url)
             with _engine(sweep, request, context, observer) as engine:
                 stop, progress = _drive(
-                    sweep, space, folder, engine=engine, request=request, observer=observer, recorder=recorder
+                    sweep, chosen, folder, engine=engine, request=request, observer=observer, recorder=recorder
                 )
         else:
             ran = provenance(sweep, root=request.root, command_line=request.command_line, runs=request.runs)
             _note(folder, sweep, ran, root=request.root)
-            observer.say("Nothing is left to run: every point has ended.")
+            progress = _begun(folder, chosen)
+            observer.say(_nothing_left(chosen, request))
         facts = Facts(
             metric=sweep.metric,
+            chosen=chosen.conditions,
             warnings=(*sweep.warnings, *recorder.notes()),
             progress=progress,
             stop=stop,
@@ -131,22 +133,51 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
         )
         with observer.waiting("writing tables and report"):
             summary = publish_apart(folder, facts)
-    if stop == "metric" and progress is not None and progress.done + progress.failed == progress.computed:
+    if stop == "metric" and progress.done + progress.failed == progress.computed:
         raise UsageError(f"{progress.why}\nReport: {folder.report}")
     if stop == "interrupted":
         return summary, EXIT_INTERRUPTED
-    return summary, EXIT_FAILED if summary.failed or stop else EXIT_DONE
+    return summary, EXIT_FAILED if progress.failed or stop else EXIT_DONE
 
 
-def _anything_left(folder: RunFolder, sweep: Sweep, space: Space, request: Request) -> bool:
+def _anything_left(folder: RunFolder, sweep: Sweep, chosen: Selection, request: Request) -> bool:
     if not folder.ledger.exists():
         return True
     with contextlib.closing(Ledger(folder.ledger)) as ledger:
         check_owner(folder, ledger, sweep, root=request.root)
-        if not ledger.is_of(space.plan):
+        if not ledger.is_of(sweep.plan) or Pending(chosen.space, ledger, shuffle=None).take(1):
             return True
-        pending = Pending(space, ledger, shuffle=None, failed_too=not request.retry_failed)
-        return bool(pending.take(1))
+        return next(_asked_again(sweep, chosen, ledger, request), None) is not None
+
+
+def _asked_again(sweep: Sweep, chosen: Selection, ledger: Ledger, request: Request) -> Iterator[int]:
+    """The ended points that this command asks for, unless its driver has asked for them before."""
+    names = Names(folder=str(sweep.folder), root=str(request.root))
+    if not request.redo or (request.redo_request and ledger.meta(REDO_REQUEST) == request.redo_request):
+        return iter(())
+    return chosen.redone(ledger, request.redo, names)
+
+
+def _nothing_left(chosen: Selection, request: Request) -> str:
+    which = "every point that --where chose has ended" if chosen.conditions else "every point has ended"
+    return f"Nothing is left to run: {which}{f', and --redo {request.redo} finds none' if request.redo else ''}."
+
+
+def _begun(folder: RunFolder, chosen: Selection, ledger: Ledger | None = None) -> Progress:
+    """How far the command's points are before it runs any."""
+    if ledger is None:
+        with contextlib.closing(Ledger(folder.ledger, readonly=True)) as opened:
+            return _begun(folder, chosen, opened)
+    ended, again = chosen.counts(ledger)
+    count = chosen.space.count()
+    done = ended.done - again.done
+    return Progress(
+        total=max(count.points, sum(ended)),
+        exact=count.exact,
+        resumed=done,
+        done=done,
+        failed=ended.failed - again.failed,
+    )
 
 
 def _note(folder: RunFolder, sweep: Sweep, ran: Provenance, *, root: Path) -> None:
@@ -178,7 +209,7 @@ def _engine(sweep: Sweep, request: Request, context: Context, observer: Observer
 
 def _drive(
     sweep: Sweep,
-    space: Space,
+    chosen: Selection,
     folder: RunFolder,
     *,
     engine: Port,
@@ -191,18 +222,11 @@ def _drive(
         owner = check_owner(folder, ledger, sweep, root=request.root).to_json()
         if ledger.meta(OWNER) != owner:
             ledger.set_meta(OWNER, owner)
-        ledger.adopt(space)
+        ledger.adopt(chosen.whole)
         _note(folder, sweep, ran, root=request.root)
-        done, failed = ledger.counts()
-        count = space.count()
+        ledger.redo(_asked_again(sweep, chosen, ledger, request), request=request.redo_request)
         shuffle = SHUFFLE_KEY if sweep.execution.order == "shuffled" else None
-        progress = Progress(
-            total=max(count.points, done + failed),
-            exact=count.exact,
-            resumed=done,
-            done=done,
-            failed=0 if request.retry_failed else failed,
-        )
+        progress = _begun(folder, chosen, ledger)
         still_there = folder.watch()
 
         def stopped() -> Stop | None:
@@ -210,9 +234,9 @@ def _drive(
             return "interrupted" if interrupted else "budget" if request.spent() else None
 
         driver = Driver(
-            space=space,
+            space=chosen.whole,
             ledger=ledger,
-            pending=Pending(space, ledger, shuffle=shuffle, failed_too=not request.retry_failed),
+            pending=Pending(chosen.space, ledger, shuffle=shuffle),
             engine=engine,
             execution=sweep.execution,
             metric=sweep.metric,

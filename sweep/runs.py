@@ -62,6 +62,7 @@ def _look(folder: RunFolder) -> Listed:
     try:
         with contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:
             done, failed = ledger.counts()
+            again = sum(ledger.redo_left())
             plan = ledger.plan()
             count = Space(plan).count() if plan else None
     except (UsageError, StorageError) as error:
@@ -73,10 +74,14 @@ def _look(folder: RunFolder) -> Listed:
     holder = folder.running()
     if holder is not None:
         state = f"running (pid {holder['pid']} on {holder['host']})"
-    elif exact and done + failed >= points:
+    elif exact and done + failed >= points and not again:
         state = "failed" if failed else "done"
     else:
-        state = "interrupted"
+        summary = _summary(folder)
+        chosen = (
+            summary is not None and summary.state == "partial" and (summary.done, summary.failed) == (done, failed)
+        )
+        state = "partial" if chosen else "interrupted"
     return Listed(folder, state, done, failed, points, points_exact=exact, started=started)
 
 
@@ -146,6 +151,8 @@ def refresh(folder: RunFolder, *, always: bool = False) -> None:
 def _all_ended(folder: RunFolder, space: Space, ledger: Ledger, count: Count) -> bool:
     """Whether no point of the plan is left; where that would take too long to find out, no."""
     counts = ledger.counts()
+    if sum(ledger.redo_left()):
+        return False
     if count.exact:
         return sum(counts) >= count.points
     if _says_ended(_summary(folder), space.plan.digest(), counts):
@@ -192,5 +199,5 @@ def _is_of(summary: Summary, space: Space, counts: Counts, left: Progress | None
         summary.plan == space.plan.digest()
         and (summary.done, summary.failed) == counts
         and summary.points_exact == left.exact
-        and summary.state in ("stopped", "interrupted")
+        and summary.state != "done"
     )

@@ -14,6 +14,7 @@ KINDS = 5  # of failures that are told apart
 STATES = {
     "done": "Done",
     "failed": "Done, but some points failed",
+    "partial": "Done with what was chosen",
     "stopped": "Stopped at a limit; finished points are kept",
     "interrupted": "Stopped; finished points are kept, and the same command resumes",
 }

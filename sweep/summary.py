@@ -22,7 +22,7 @@ from sweep.ledger import Ledger
 from sweep.text import duration_each, years
 
 MAX_FAILURE_KINDS = 20  # told apart
-State = Literal["done", "failed", "stopped", "interrupted"]
+State = Literal["done", "failed", "partial", "stopped", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,7 @@ class Facts:
     """What the command knows of itself that the ledger does not."""
 
     metric: Metric | None
+    chosen: tuple[str, ...] = ()  # conditions: the command computes what meets them
     warnings: tuple[str, ...] = ()
     progress: Progress | None = None  # None: there was nothing to do
     stop: Stop | None = None  # why it stopped early
@@ -85,8 +86,9 @@ class Facts:
         """The facts that `to_json` wrote."""
         raw = json.loads(text)
         progress = Progress(**raw.pop("progress")) if raw["progress"] else raw.pop("progress")
-        metric, warnings = raw.pop("metric"), raw.pop("warnings")
-        return cls(metric=Metric.read(metric), warnings=tuple(warnings), progress=progress, **raw)
+        metric, warnings, chosen = raw.pop("metric"), raw.pop("warnings"), raw.pop("chosen")
+        metric = Metric.read(metric)
+        return cls(metric=metric, warnings=tuple(warnings), chosen=tuple(chosen), progress=progress, **raw)
 
 
 def summarize(name: str, space: Space, ledger: Ledger, table: Path, facts: Facts) -> Summary:
@@ -101,17 +103,23 @@ def summarize(name: str, space: Space, ledger: Ledger, table: Path, facts: Facts
     """
     done, failed = ledger.counts()
     progress = facts.progress or Progress(total=done + failed, exact=True, resumed=done)
-    ended_all = facts.stop is None
+    count = space.count() if facts.chosen else None
+    left = max(0, count.points - done - failed) if count else 0
+    again = sum(ledger.redo_left())
+    # An estimate that has been reached says nothing of what is left.
+    ended_all = facts.stop is None and not left and not again and (count is None or count.exact)
     best = None if facts.metric is None else _best(facts.metric, space, ledger, table)
-    state: State = "failed" if failed else "done"
+    state: State = "partial" if not ended_all else "done"
+    if progress.failed if facts.chosen else failed:
+        state = "failed"
     if facts.stop is not None:
         state = "interrupted" if facts.stop == "interrupted" else "stopped"
     groups = failure_groups(ledger.failures()) if failed else []
     return Summary(
         name=name,
         state=state,
-        points=done + failed if ended_all else max(progress.total, done + failed),
-        points_exact=ended_all or progress.exact,
+        points=done + failed if ended_all else max(count.points if count else progress.total, done + failed),
+        points_exact=ended_all or (count or progress).exact,
         done=done,
         failed=failed,
         computed=progress.computed,
@@ -127,7 +135,7 @@ def summarize(name: str, space: Space, ledger: Ledger, table: Path, facts: Facts
         total_s=time.time() - facts.born_s,
         peak_rss_mb=facts.driver_peak_rss_mb,
         best=best,
-        notes=_notes(facts, ledger, best=best is not None),
+        notes=_notes(facts, space, ledger, best=best is not None),
         plan=space.plan.digest(),
         failures=[asdict(group) for group in groups[:MAX_FAILURE_KINDS]],
         failure_kinds=len(groups),
@@ -157,7 +165,7 @@ def _best(metric: Metric, space: Space, ledger: Ledger, table: Path) -> dict[str
     }
 
 
-def _notes(facts: Facts, ledger: Ledger, *, best: bool) -> list[str]:
+def _notes(facts: Facts, space: Space, ledger: Ledger, *, best: bool) -> list[str]:
     notes = list(facts.warnings)
     if facts.stop == "budget":
         notes.append(
@@ -173,6 +181,20 @@ def _notes(facts: Facts, ledger: Ledger, *, best: bool) -> list[str]:
         )
     if facts.progress is not None and facts.progress.why:
         notes.append(facts.progress.why)
+    if facts.chosen and (progress := facts.progress):
+        count = space.count()
+        left, about = max(0, count.points - sum(ledger.counts())), "" if count.exact else "about "
+        if left:
+            notes.append(
+                f"--where chose {'' if progress.exact else 'about '}{progress.total:,} points; {about}{left:,} of "
+                "the grid have not run. To run them: the same command without --where"
+            )
+    again = sum(ledger.redo_left())
+    if again:
+        notes.append(
+            f"{again:,} points are still to be computed again, and have their old rows until then. To go on: the "
+            "same command without --redo"
+        )
     codes = codes_note(ledger)
     if codes:
         notes.append(codes)

@@ -27,9 +27,10 @@ NO_SUMMARY = "--json prints the summary of a run; --preview and --test-point run
         "grid": "the grid file; --grid may be left out: inv sweep examples/diabetes/grid.yaml",
         "preview": "show the number of points, the first of them and the time; run nothing",
         "set_": "override a parameter or a setting: --set alpha=0.1,1 --set execution.retries=2 (repeatable)",
-        "where": "run only points where this is true: --where 'alpha < 1' (repeatable)",
+        "where": "compute only points where this is true: --where 'alpha < 1' (repeatable)",
         "test_point": "run this one point in this process, show its traceback, and record nothing",
-        "retry_failed": "run failed points again, too",
+        "retry_failed": "the same as --redo failed",
+        "redo": "compute ended points again: done, failed, stale (computed by other code than today's) or all",
         "name": "the run: its folder is runs/<name>; by default the grid's own name",
         "workers": "points to run at once, by default one a core; on a cluster, the number of machines",
         "json": "print one JSON object and nothing else on standard output: the summary and the folder",
@@ -49,6 +50,7 @@ def sweep(
     preview: bool = False,
     test_point: str = "",
     retry_failed: bool = False,
+    redo: str = "",
     name: str = "",
     workers: str = "",
     json: bool = False,
@@ -66,14 +68,19 @@ def sweep(
     from sweep.progress import observer
     from sweep.run import Request, run_sweep, slots_here
     from sweep.say import ending
+    from sweep.selection import check_redo
     from sweep.text import YEAR_S, terminal_width
 
+    if retry_failed and redo not in ("", "failed"):
+        raise UsageError(f"--retry-failed is --redo failed, and --redo {redo} is given as well. Leave one out.")
+    redo = "failed" if retry_failed else redo
+    check_redo(redo)
     checked = load(grid_file(grid, root=ROOT), overrides=set_, where=where, name=name or None)
     if not (local or test_point) and (stack or stacks_up(ROOT)):
         if preview:
-            _preview_on_stack(c, checked, stack=stack, workers=workers, json=json)
+            _preview_on_stack(c, checked, stack=stack, workers=workers, redo=redo, json=json)
             return
-        wishes: Any = {"workers": workers, "retry_failed": retry_failed, "detach": detach, "json": json, "yes": yes}
+        wishes: Any = {"workers": workers, "redo": redo, "detach": detach, "json": json, "yes": yes}
         _on_stack(c, checked, stack=stack, **wishes)
         return
     if detach or stack:
@@ -86,13 +93,13 @@ def sweep(
         raise UsageError(NO_SUMMARY)
     if preview:
         print(f"Target: this machine, {slots} slots")
-        for line in previews.preview(checked, runs=runs_folder(c), slots=slots):
+        for line in previews.preview(checked, runs=runs_folder(c), root=ROOT, slots=slots, redo=redo):
             print(printable(line), flush=True)
         return
     if one is not None:
         _test_point(checked, one)
         return
-    concern = previews.too_large(checked, runs=runs_folder(c), slots=lambda: slots)
+    concern = previews.too_large(checked, runs=runs_folder(c), root=ROOT, slots=lambda: slots, redo=redo)
     ask_to_go_on(concern, yes=yes, instead=SEE_FIRST)
     request = Request(
         runs=runs_folder(c),
@@ -100,7 +107,7 @@ def sweep(
         command_line=shlex.join(["inv", *sys.argv[1:]]),
         born_s=BORN_S,
         workers=slots,
-        retry_failed=retry_failed,
+        redo=redo,
         longest_s=None if yes else YEAR_S,
     )
     show = observer(Space(checked.plan), checked.metric, quiet=json)
@@ -140,7 +147,7 @@ def _most(workers: str) -> int | None:
     return most
 
 
-def _preview_on_stack(c: Context, checked: Any, *, stack: str, workers: str, json: bool) -> None:
+def _preview_on_stack(c: Context, checked: Any, *, stack: str, workers: str, redo: str, json: bool) -> None:
     """What the sweep would take of a cluster."""
     from fleet.on_stack import target_line
     from grid.errors import UsageError, printable
@@ -152,7 +159,7 @@ def _preview_on_stack(c: Context, checked: Any, *, stack: str, workers: str, jso
     fleet = open_fleet(stack)
     print(target_line(fleet, checked.name), flush=True)
     its = _capacity(fleet, checked, most)
-    for line in preview(checked, runs=runs_folder(c), slots=its.slots, cost=its.line):
+    for line in preview(checked, runs=runs_folder(c), root=ROOT, slots=its.slots, redo=redo, cost=its.line):
         print(printable(line), flush=True)
 
 
@@ -171,7 +178,7 @@ def _capacity(fleet: Any, checked: Any, most: int | None) -> Any:
 
 
 def _on_stack(
-    c: Context, checked: Any, *, stack: str, workers: str, retry_failed: bool, detach: bool, json: bool, yes: bool
+    c: Context, checked: Any, *, stack: str, workers: str, redo: str, detach: bool, json: bool, yes: bool
 ) -> None:
     """The same on a cluster."""
     from fleet.fetch import check_place
@@ -187,11 +194,12 @@ def _on_stack(
     check_place(RunFolder(runs_folder(c) / checked.name), fleet.outputs)
     say = functools.partial(print, flush=True, file=sys.stderr if json else sys.stdout)
     say(target_line(fleet, checked.name))
-    concern = too_large(checked, runs=runs_folder(c), slots=lambda: _capacity(fleet, checked, most).slots)
+    slots = lambda: _capacity(fleet, checked, most).slots  # noqa: E731
+    concern = too_large(checked, runs=runs_folder(c), root=ROOT, slots=slots, redo=redo)
     ask_to_go_on(concern, yes=yes, instead=SEE_FIRST)
     command_line = shlex.join(["inv", *sys.argv[1:]])
     try:
-        hand_over(fleet, checked, command_line=command_line, retry_failed=retry_failed, workers=most, say=say)
+        hand_over(fleet, checked, command_line=command_line, redo=redo, workers=most, say=say)
     except KeyboardInterrupt:
         raise Exit(
             "Stopped while the sweep was submitted. Does the cluster have it? inv status · Cancel: inv cancel "

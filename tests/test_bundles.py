@@ -78,16 +78,18 @@ def test_exactly_the_points_that_have_not_ended_are_taken(
     space: Space,
     data: st.DataObject,
     sizes: list[int],
-    failed_too: bool,  # noqa: FBT001 - hypothesis draws it
+    redo: bool,  # noqa: FBT001 - hypothesis draws it
 ) -> None:
     """In order and shuffled, with holes, resumed anywhere, in bundles of any size: each once and no other."""
     indexes = [index for index in range(space.size) if space.exists(index)]
     ended = data.draw(st.sets(st.sampled_from(indexes))) if indexes else set()
     failed = {index for index in ended if data.draw(st.booleans())} if ended else set()
-    expected = [index for index in indexes if index not in (ended if failed_too else ended - failed)]
+    expected = [index for index in indexes if index not in (ended - failed if redo else ended)]
     with ledger_with(space, ended - failed, failed) as ledger:
         for shuffle in (None, 0x5EED):
-            found = taken(Pending(space, ledger, shuffle=shuffle, failed_too=failed_too), sizes)
+            if redo:
+                ledger.redo(failed)
+            found = taken(Pending(space, ledger, shuffle=shuffle), sizes)
             assert (found if shuffle is None else sorted(found)) == expected
 
 
@@ -98,7 +100,7 @@ def test_what_this_command_records_meanwhile_changes_nothing(shuffle: int | None
     expected = [index for index in range(500) if here.exists(index)]
     for before in (set(), {1, 7, 100}):
         with ledger_with(here, before) as ledger:
-            pending = Pending(here, ledger, shuffle=shuffle, failed_too=True)
+            pending = Pending(here, ledger, shuffle=shuffle)
             found: list[int] = []
             while spans := pending.take(7):
                 places = [place for start, stop in spans for place in range(start, stop)]
@@ -116,7 +118,7 @@ def test_more_ended_points_than_one_page_are_all_skipped(monkeypatch: pytest.Mon
     here = space({"a": range(100)})
     for ended in (set(range(100)), set(range(10)), set(range(90, 100)), set(range(0, 100, 2)), set(range(5, 35))):
         with ledger_with(here, ended) as ledger:
-            found = taken(Pending(here, ledger, shuffle=None, failed_too=True), [6])
+            found = taken(Pending(here, ledger, shuffle=None), [6])
             assert found == sorted(set(range(100)) - ended)
 
 
@@ -124,7 +126,7 @@ def test_a_shuffled_order_is_not_the_grids() -> None:
     """Shuffled means shuffled, and the same each time."""
     here = space({"a": range(200)})
     with ledger_with(here, set()) as ledger:
-        orders = [taken(Pending(here, ledger, shuffle=key, failed_too=True), [50]) for key in (5, 5, 6)]
+        orders = [taken(Pending(here, ledger, shuffle=key), [50]) for key in (5, 5, 6)]
     assert orders[0] == orders[1] != orders[2]
     assert orders[0] != sorted(orders[0]) == list(range(200))
 
@@ -136,7 +138,7 @@ def test_a_huge_grid_costs_no_memory(shuffle: int | None) -> None:
     with ledger_with(here, {5, 10**11}) as ledger:
         tracemalloc.start()
         try:
-            pending = Pending(here, ledger, shuffle=shuffle, failed_too=True)
+            pending = Pending(here, ledger, shuffle=shuffle)
             for _ in range(20):
                 count = sum(stop - start for start, stop in pending.take(1000))
                 assert count == 1000
@@ -149,7 +151,7 @@ def test_a_bundle_full_of_holes_stays_small() -> None:
     """However many points are asked for, a bundle has no more than MAX_SPANS spans."""
     here = space({"a": range(5000)}, where=("a % 2 == 0",))
     with ledger_with(here, set()) as ledger:
-        spans = Pending(here, ledger, shuffle=None, failed_too=True).take(5000)
+        spans = Pending(here, ledger, shuffle=None).take(5000)
     assert len(spans) == MAX_SPANS
     assert Bundle(1, spans).points == MAX_SPANS
 

@@ -118,6 +118,8 @@ def drive(
     retry_failed: bool = False,
     longest_s: float | None = None,
 ) -> tuple[Stop | None, Progress, Driver]:
+    if retry_failed:
+        ledger.redo([index for index, row in rows(ledger).items() if row[2] == Status.FAILED])
     done, failed = ledger.counts()
     progress = Progress(
         total=engine.space.size, exact=True, resumed=done, done=done, failed=0 if retry_failed else failed
@@ -125,7 +127,7 @@ def drive(
     driver = Driver(
         space=engine.space,
         ledger=ledger,
-        pending=Pending(engine.space, ledger, shuffle=shuffle, failed_too=not retry_failed),
+        pending=Pending(engine.space, ledger, shuffle=shuffle),
         engine=engine,
         execution=execution or Execution(),
         metric=metric,

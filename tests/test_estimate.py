@@ -132,7 +132,7 @@ def sweep(root: Path, execution: str = "{}", points: int = 100) -> Any:
 
 
 def ordered(fleet: Fleet, execution: str) -> Any:
-    return order(fleet, sweep(fleet.root, execution), command_line="inv sweep", retry_failed=False, workers=None)
+    return order(fleet, sweep(fleet.root, execution), command_line="inv sweep", redo="", workers=None)
 
 
 @pytest.mark.parametrize(

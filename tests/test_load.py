@@ -433,16 +433,22 @@ def test_set_reaches_every_key_and_keeps_comments_and_everything_else():
         "name=x",
         "metric.goal=maximize",
     ]
-    sweep = read(FULL, overrides=more, where=["fold > 0", "alpha < 1"])
+    sweep = read(FULL, overrides=more)
     before = read(FULL)
     assert sweep.execution == dataclasses.replace(before.execution, retries=3, fail_fast=True, max_cost_usd=0.5)
     assert (sweep.name, sweep.metric, sweep.plan.seed) == ("x", Metric("rmse", "maximize"), 7)
-    assert sweep.plan.blocks[0].where == ("net.depth * width <= 256", "fold > 0", "alpha < 1")
+    assert sweep.plan.blocks[0].where == ("net.depth * width <= 256",)
     assert sweep.plan.blocks[0].dimensions == before.plan.blocks[0].dimensions
     for comment in ("# what this is for", "# the target", "# only for some"):
         assert comment in sweep.text
     again = read(sweep.text)
     assert dataclasses.replace(again, text="") == dataclasses.replace(sweep, text="")
+
+
+def test_where_on_the_command_line_chooses_and_leaves_the_grid_as_it_is():
+    """The plan, and so every id and index, and the text that is stored are the file's."""
+    before, sweep = read(FULL), read(FULL, where=["fold > 0", "alpha < 1"])
+    assert sweep == dataclasses.replace(before, chosen=("fold > 0", "alpha < 1"))
 
 
 def test_set_reaches_a_parameter_in_every_block_that_has_it():

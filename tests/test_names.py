@@ -13,6 +13,7 @@ from grid.expressions import Expression, ExpressionError
 from grid.load import loads
 from grid.space import Space
 from sweep.query import select
+from sweep.selection import Selection
 from worker.context import Context
 from worker.target import find
 
@@ -61,8 +62,9 @@ metric: {{name: "{name}"}}
     fewer = read(
         text.replace("exclude", "# exclude"), folder=tmp_path, overrides=[f"{name}=1,2"], where=[f"`{name}` == 1"]
     )
-    assert params(fewer) == [{name: 1}]
-    assert params(loads(fewer.text, source=tmp_path / "grid.yaml")) == [{name: 1}]
+    assert [point.params for point in Selection(fewer).space.points(0, 10)] == [{name: 1}]
+    again = loads(fewer.text, source=tmp_path / "grid.yaml", where=[f"`{name}` == 1"])
+    assert again == fewer
 
 
 @pytest.mark.parametrize("name", NAMES)

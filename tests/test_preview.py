@@ -12,6 +12,7 @@ import pytest
 from grid.errors import UsageError
 from grid.load import loads
 from grid.space import Space
+from sweep import preview as previews
 from sweep.ledger import Ledger
 from sweep.preview import MANY_POINTS, SEARCHED, first_points, preview, run_one, searched, too_large
 from tests.support import batches, context, grid, space
@@ -22,8 +23,8 @@ DIMENSIONS = "parameters: {a: {min: 1, max: 1000}, b: {min: 1, max: 1000}, c: {m
 
 
 def said(text: str, folder: Path, **more: Any) -> list[str]:
-    sweep = loads(HEAD + text, source=folder / "grid.yaml")
-    return list(preview(sweep, runs=folder / "runs", slots=2, **more))
+    sweep = loads(HEAD + text, source=folder / "grid.yaml", where=more.pop("where", ()))
+    return list(preview(sweep, runs=folder / "runs", root=folder, slots=2, **more))
 
 
 def test_a_billion_indexes_with_hardly_a_point_are_previewed_in_flat_memory(tmp_path: Path) -> None:
@@ -69,6 +70,54 @@ def test_the_last_point_takes_its_time_however_many_slots_there_are(tmp_path: Pa
     assert lines[-1] == "10.0 s for 1"
 
 
+def begun(folder: Path, text: str, count: int) -> None:
+    """A run of this grid that has `count` points, a second each."""
+    ours = Space(loads(HEAD + text, source=folder / "grid.yaml").plan)
+    (folder / "runs" / "cube").mkdir(parents=True)
+    with contextlib.closing(Ledger(folder / "runs" / "cube" / "ledger.sqlite")) as ledger:
+        ledger.adopt(ours)
+        points = [(point, 1.0) for point in ours.points(0, count)]
+        ledger.record(batches(points, duration_s=1.0), git_commit=None, env_hash=None)
+
+
+DRAWS = "method: random\nsamples: {}\nparameters: {{x: {{min: 0.0, max: 1.0}}}}"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "more", "ended", "left"),
+    [
+        ("parameters: {a: [1, 2, 3]}", "parameters: {a: [1, 2, 3]}", {}, 3, 0),
+        ("parameters: {a: [1, 2, 3]}", "parameters: {a: [0, 3, 1, 7]}", {}, 2, 2),
+        ("parameters: {a: [1, 2, 3]}", "parameters: {a: [0, 3, 1, 7]}", {"where": ["a > 2"]}, 1, 1),
+        ("parameters: {a: [1, 2, 3, 4]}", "parameters: {a: [1, 2, 3, 4]}", {"where": ["a >= 2"]}, 2, 1),
+        ("parameters: {a: [1, 2, 3]}", "parameters: {a: [1, 2, 3]}", {"redo": "done"}, 0, 3),
+        ("parameters: {a: [1, 2, 3]}", "parameters: {a: [1, 2, 3]}", {"redo": "failed"}, 3, 0),
+        ("parameters: {a: [1, 2, 3]}", "parameters: {a: [1, 2, 3]}", {"redo": "all", "where": ["a == 1"]}, 0, 1),
+        (DRAWS.format(3), DRAWS.format(8), {}, 3, 5),
+        (DRAWS.format(3), f"replicates: 2\n{DRAWS.format(3)}", {}, 3, 3),
+    ],
+)
+def test_what_a_run_has_already_is_said_also_after_an_edit(
+    tmp_path: Path, before: str, after: str, more: dict[str, Any], ended: int, left: int
+) -> None:
+    """With the time of the rest; by --where of what it chooses, and without what --redo computes again."""
+    begun(tmp_path, before, 3)
+    lines = said(after, tmp_path, **more)
+    expected = f"{ended:,} have ended in {tmp_path / 'runs' / 'cube'}; {left} are left."
+    assert (expected in lines) == bool(ended), lines
+    if left:
+        assert any(line.startswith(f"Time: about {max(1, left / 2):.1f} s on 2 slots") for line in lines), lines
+    else:
+        assert "Nothing is left to run." in lines
+
+
+def test_of_very_many_rows_some_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(previews, "LOOKED_AT", 10)
+    begun(tmp_path, "parameters: {a: {min: 1, max: 60}}", 60)
+    lines = said("parameters: {a: {min: 0, max: 99}}", tmp_path)
+    assert any(line.startswith("About ") and "have ended" in line and "; about " in line for line in lines), lines
+
+
 def test_the_search_goes_on_through_all_replicates_of_its_indexes() -> None:
     few = space({"a": range(10)}, replicates=3)
     assert searched(few) == 30
@@ -97,7 +146,7 @@ def concern(text: str, folder: Path, *, mean_s: float | None = None, slots: int 
         with contextlib.closing(Ledger(folder / "runs" / "cube" / "ledger.sqlite")) as ledger:
             ledger.adopt(here)
             ledger.record(batches([(here.point(0), 1.0)], duration_s=mean_s), git_commit=None, env_hash=None)
-    return too_large(sweep, runs=folder / "runs", slots=lambda: slots)
+    return too_large(sweep, runs=folder / "runs", root=folder, slots=lambda: slots)
 
 
 MANY = "parameters: {a: {min: 1, max: 10000}, b: {min: 1, max: 10000}, c: [1, 2]}\n"

@@ -20,11 +20,13 @@ class Job:
     grid: str  # the grid file's path in the project, with /; the release need not have it
     command_line: str
     submitted: float  # unix time
-    retry_failed: bool
+    retry_failed: bool  # as redo "failed"
     workers_wanted: int
     usd_per_worker_hour: float | None = None  # at most; None: not known
     budget_usd: float | None = None
-    grid_sha256: str = ""  # of the grid file as it was, before --set and --where
+    grid_sha256: str = ""  # of the grid file as it was, before --set
+    where: tuple[str, ...] = ()  # conditions: it computes what meets them
+    redo: str = ""  # which ended points it computes again: done, failed, stale, all
 
     def to_json(self) -> str:
         """The job as job.json has it."""
@@ -33,7 +35,8 @@ class Job:
     @classmethod
     def from_json(cls, text: str) -> Job:
         """What `to_json` wrote; what a later version may have added is left aside."""
-        return cls(**{name: value for name, value in json.loads(text).items() if name in cls.__dataclass_fields__})
+        known = {name: value for name, value in json.loads(text).items() if name in cls.__dataclass_fields__}
+        return cls(**known | {"where": tuple(known.get("where", ()))})
 
 
 @dataclass(frozen=True, slots=True)
