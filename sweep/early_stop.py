@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from grid.report import choices, close
 from sweep.causes import cause, failure_line
 from sweep.rows import Failure
+from worker.printed import ROWS
+from worker.tables import COUNT
 
 FEW_POINTS, MANY_POINTS = 3, 10  # without the metric, before it is taken for a mistake
 LONG_S = 60.0  # a point that takes this long is waited for `FEW_POINTS` times only
@@ -49,6 +51,12 @@ class MissingMetric:
         names = list(self._returned)
         meant = close(self.name, names)
         hint = f" Did you mean `{meant}`?" if meant else ""
+        if names == [COUNT]:
+            return (
+                f"They return several rows each, which are a table of their own, and no metrics but {COUNT!r}, their "
+                f"number. Return ({{{self.name!r}: ...}}, rows), or print the metrics above {ROWS}; or leave out "
+                "metric.name."
+            )
         return (
             f"They return {choices(names) or 'nothing'}.{hint} Correct metric.name in the grid; what is computed is "
             "kept and not run again. If only later points return it, run some of those first: --where, or execution: "

@@ -157,12 +157,27 @@ def _best(metric: Metric, space: Space, ledger: Ledger, table: Path) -> dict[str
         "goal": metric.goal,
         "over": list(metric.over),
         "params": {name: value for name, value in point.params.items() if name not in metric.over},
-        "mean": found["mean"],
+        "mean": _exact(found, metric, table),
         "sd": found["sd"],
         "n": found["n"],  # rows that the mean is of
         "of": found["of"],  # points that the configuration has; more than n where some failed or have not run
         "point_id": point.id,  # of its first point
     }
+
+
+def _exact(found: Mapping[str, Any], metric: Metric, table: Path) -> float | int:
+    """The mean; of one value, that value with all its digits."""
+    import polars as pl
+
+    from sweep.columns import number
+
+    mean: float = found["mean"]
+    if found["of"] > 1 or abs(mean) < 1 << 53:
+        return mean
+    cell = pl.col(f"metric.{metric.name}")
+    value = pl.scan_parquet(table).filter(pl.col("point_id") == found["point_id"]).select(cell).collect().item()
+    value = number(value) if isinstance(value, str) else value
+    return value if isinstance(value, int) else mean
 
 
 def _notes(facts: Facts, space: Space, ledger: Ledger, *, best: bool) -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 from grid.plan import Plan
 from grid.space import Space
 from grid.sweep import Target
+from tests.command import Project
 from tests.support import context, grid
 from worker.printed import NoResultError, result
 from worker.target import OUT_BYTES, CommandFailedError, find
@@ -161,3 +162,15 @@ def test_an_object_larger_than_what_is_read_fails_its_point(tmp_path: Path, over
     with pytest.raises(CommandFailedError, match="no complete object begins in the end") as refusal:
         compute(space.point(0))
     assert "Print one JSON object" in str(refusal.value)
+
+
+def test_a_program_that_prints_pretty_gives_its_own_numbers(tmp_path: Path) -> None:
+    """As a user runs it: what a formatter makes of a result is the result, and not the last number in it."""
+    result = "{'loss': float(sys.argv[1]), 'per_fold': [0.91, 0.92, 0.93]}"
+    (tmp_path / "fit.py").write_text(f"import json, sys\nprint(json.dumps({result}, indent=4))\n")
+    words = f'[{sys.executable}, fit.py, "{{a}}"]'
+    project = Project(tmp_path).write(f"name: pretty\ncommand: {words}\nparameters: {{a: [0.1, 0.2, 0.3]}}\n")
+    project.sweep()
+    found = project.table("pretty")
+    assert found["metric.loss"].to_list() == [0.1, 0.2, 0.3]
+    assert found["metric.per_fold"].to_list() == ["[0.91, 0.92, 0.93]"] * 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from sweep.folder import RunFolder
 from sweep.ledger import Ledger
 from sweep.query import json_rows, select
 from sweep.results import write_results
+from sweep.summary import Facts, summarize
 from tests.support import batches, space
 
 NAN, INF = math.nan, math.inf
@@ -184,6 +186,28 @@ def test_the_best_of_numbers_kept_as_text_is_found(tmp_path: Path, goal: Any, ri
     folder = run_of(tmp_path, here, [{"n": n} for n in (2**64 + 1, 10, 2**70, 9.5)])
     found = select(folder.parquet, where=None, best=1, metric=Metric("n", goal))  # as text, 9.5 would be the greatest
     assert found["point_id"].to_list() == [here.point(index).id for index in right]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "replicates", "mean"),
+    [
+        ([2**53 + 1, 1], 1, 2**53 + 1),
+        ([2**64 + 1, 0.5], 1, 2**64 + 1),
+        ([2**64 + 1, "diverged"], 1, 2**64 + 1),
+        ([2**53 + 1, 2**53 + 1], 2, float(2**53)),
+        ([0.25, 0.125], 1, 0.25),
+        ([True, False], 1, 1.0),
+    ],
+)
+def test_the_summarys_best_has_every_digit(tmp_path: Path, outcomes: list[Any], replicates: int, mean: Any) -> None:
+    """Of one value that value, and not the nearest float; of several their mean."""
+    here = space({"a": range(2 // replicates)}, replicates=replicates)
+    folder = run_of(tmp_path, here, [{"n": n} for n in outcomes])
+    ledger = Ledger(folder.ledger, readonly=True)
+    best = summarize("run", here, ledger, folder.parquet, Facts(metric=Metric("n", "maximize"))).best
+    ledger.close()
+    assert best is not None
+    assert json.dumps(best["mean"]) == json.dumps(mean)
 
 
 def run_of(path: Path, here: Space, outcomes: list[Any]) -> RunFolder:

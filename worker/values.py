@@ -52,12 +52,22 @@ def metrics(found: Mapping[Any, Any]) -> dict[str, Any]:
     Raises:
         BadResultError: a value or name has no form as a metric, or two have one name.
     """
+    if len(found) <= MAX_METRICS and all(map(_is_plain, found, found.values())):
+        return dict(found)
     flat: dict[str, Any] = {}
     try:
         _flatten("", found, flat)
     except RecursionError:
         raise BadResultError("returned maps or lists that are nested too deeply, or contain themselves.") from None
     return flat
+
+
+def _is_plain(key: Any, value: Any) -> bool:
+    """Whether a metric is in its plain form already: most are, and told quickly."""
+    if key.__class__ is not str or not key.isascii():
+        return False
+    kind = value.__class__
+    return kind is float or kind is bool or value is None or (kind is str and value.isascii())
 
 
 def _flatten(prefix: str, found: Mapping[Any, Any], flat: dict[str, Any]) -> None:

@@ -101,7 +101,10 @@ class Writer:
         self._count += 1
 
     def _pack(self, value: Any) -> tuple[int, bytes]:
-        if value.__class__ is not dict:
+        kind = value.__class__
+        if kind is float or kind is int:
+            value = {self._metric: value}
+        elif kind is not dict:
             value, rows = split(value)
             value = as_map(value, metric=self._metric)
             if rows is not None:
