@@ -1,12 +1,13 @@
 """The runner child: a process that computes points one after the other for the slot that owns it.
 
-    python -m worker.child JOBS REPLIES SHARED LIFE
+    python -m worker.child JOBS REPLIES SHARED LIFE [CORE ...]
 
-The arguments are inherited file descriptors. Jobs come in as lines (the token of marks and the context first, then
-one line a job), replies go out as JSON lines, and finished points are written into the shared memory
-(`worker.records`). Standard output and error are a pipe of their own (`worker.output`), so nothing that a point
-prints can be taken for a reply. LIFE is never written to: it ends when the owner does, however that came about, and
-the process above this one, which watches it (`worker.supervisor`), ends all.
+The first arguments are inherited file descriptors, the others the cores that it may use. Jobs come in as lines (the
+token of marks and the context first, then one line a job), replies go out as JSON lines, and finished points are
+written into the shared memory (`worker.records`). Standard output and error are a pipe of their own
+(`worker.output`), so nothing that a point prints can be taken for a reply. LIFE is never written to: it ends when
+the owner does, however that came about, and the process above this one, which watches it (`worker.supervisor`),
+ends all.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from grid.permutation import Permutation
 from grid.space import Point, Space
 from worker.code import Code, code_of
 from worker.context import Context
+from worker.cores import stay_on
 from worker.modules import put_aside
 from worker.output import Output
 from worker.records import PID, PID_AT, SHARED_BYTES, Schema
@@ -38,7 +40,9 @@ from worker.writer import Writer
 
 def main(arguments: list[str]) -> None:
     """Serve jobs until the owner closes the pipe."""
-    jobs_fd, replies_fd, shared_fd, life_fd = fds = tuple(map(int, arguments))
+    numbers = list(map(int, arguments))
+    jobs_fd, replies_fd, shared_fd, life_fd = fds = numbers[:4]
+    stay_on(numbers[4:])  # before a library is loaded that counts the cores
     for fd in fds:
         os.set_inheritable(fd, False)  # what a point starts must not hold the protocol's pipes open
     supervise(life_fd, jobs_fd, replies_fd, shared_fd)

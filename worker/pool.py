@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Sequence
 
 from worker.context import Context
+from worker.cores import Cores
 from worker.runner import Runner, Span
 
 
@@ -16,7 +17,14 @@ class Pool:
     def __init__(self, context: Context, *, slots: int, name: str) -> None:
         """Start a child for each slot and return at once, while they import the target."""
         self.context = context
-        self._runners = [Runner(context, name=f"{name}/{slot}") for slot in range(slots)]
+        self._cores = Cores(slots=slots, cpus=context.cpus)
+        self._runners: list[Runner] = []
+        try:
+            for slot, cores in enumerate(self._cores.of):
+                self._runners.append(Runner(context, name=f"{name}/{slot}", cores=cores))
+        except BaseException:  # too little memory for another: those that are there go
+            self.close()
+            raise
         self._free: queue.LifoQueue[Runner] = queue.LifoQueue()
         for runner in reversed(self._runners):
             self._free.put(runner)
@@ -41,6 +49,7 @@ class Pool:
         """End every child and everything that they started, now."""
         for runner in self._runners:
             runner.close()
+        self._cores.close()
 
 
 _pools: dict[str, Pool] = {}

@@ -14,10 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from worker.context import Context
+from worker.cores import environment
 from worker.drain import Budget, Log
 from worker.memory import Meter, Usage
 from worker.records import HEADER, HEADER_BYTES, HEAP_START, IDLE, PID, PID_AT, RECORD, SHARED_BYTES, Schema, Segment
@@ -28,15 +30,6 @@ TRACE_S = 0.2  # for a hanging child to write where it hangs
 EXIT_S = 5.0  # for a child that has closed its pipe to end
 _HERE = re.escape(str(Path(__file__).parent))
 _OUR_FRAME = re.compile(rf'  File "(<frozen runpy>|{_HERE}/\w+\.py)", line \d+ in ')
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "POLARS_MAX_THREADS",
-    "RAYON_NUM_THREADS",
-)
 
 
 class Running(NamedTuple):
@@ -53,8 +46,13 @@ class Running(NamedTuple):
 class Child:
     """A runner child with its pipes and its shared memory; `worker.drain` reads what it prints."""
 
-    def __init__(self, context: Context) -> None:
-        """Start the process and send it the context; it imports the target while the caller goes on."""
+    def __init__(self, context: Context, *, cores: Sequence[int] = ()) -> None:
+        """Start the process and send it the context; it imports the target while the caller goes on.
+
+        Args:
+            context: of the sweep.
+            cores: that it is tied to; without any, to none.
+        """
         self.context = context
         self.schemas: dict[int, Schema] = {}
         self.code: dict[str, str] = {}  # the source files that it has said to compute with
@@ -75,14 +73,14 @@ class Child:
         try:
             self._process = subprocess.Popen(
                 # -P: a `worker` or `json.py` in the current folder must not come before ours and Python's.
-                [sys.executable, "-P", "-m", "worker.child", *map(str, inherited)],
+                [sys.executable, "-P", "-m", "worker.child", *map(str, (*inherited, *cores))],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log.write_fd,
                 stderr=self._log.write_fd,
                 pass_fds=inherited,
                 process_group=0,  # Ctrl-C does not reach it
                 env=os.environ
-                | dict.fromkeys(THREAD_VARIABLES, str(context.cpus))
+                | environment(context.cpus)
                 | ({WANDB_SCRATCH: self._scratch} if self._scratch else {}),
             )
         finally:

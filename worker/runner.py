@@ -48,11 +48,12 @@ class Runner:
     what the child had finished, records the culprit as failed, and goes on with the rest in a new child.
     """
 
-    def __init__(self, context: Context, *, name: str) -> None:
+    def __init__(self, context: Context, *, name: str, cores: Sequence[int] = ()) -> None:
         """Start a child and return at once, while it imports the target. Call `close` in the end."""
         self.context = context
         self.name = name
-        self._child = Child(context)
+        self._cores = cores
+        self._child = Child(context, cores=cores)
         self._ready = False
         self._closed = False
         self._busy = threading.RLock()
@@ -207,7 +208,7 @@ class Runner:
 
     def _restart(self) -> None:
         self._child.close()
-        self._child = Child(self.context)
+        self._child = Child(self.context, cores=self._cores)
         self._ready = False
         if self._closed:  # meanwhile: `close` has killed the one before
             self._child.kill()
