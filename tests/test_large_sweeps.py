@@ -33,7 +33,7 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def submit(folder: Path, *, yes: bool) -> None:
     checked = loads(HUGE, source=folder / "grid.yaml")
-    flags: dict[str, Any] = {"stack": "dev", "workers": "", "retry_failed": False, "json": False, "detach": True}
+    flags: dict[str, Any] = {"stack": "dev", "workers": "", "redo": "", "json": False, "detach": True}
     context = Context(Config(overrides={"runs": str(folder / "runs")}))
     sweeps._on_stack(context, checked, **flags, yes=yes)
 

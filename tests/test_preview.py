@@ -14,7 +14,16 @@ from grid.load import loads
 from grid.space import Space
 from sweep import preview as previews
 from sweep.ledger import Ledger
-from sweep.preview import MANY_POINTS, SEARCHED, first_points, preview, run_one, searched, too_large
+from sweep.preview import (
+    MANY_POINTS,
+    SEARCHED,
+    PointFailedError,
+    first_points,
+    preview,
+    run_one,
+    searched,
+    too_large,
+)
 from tests.support import batches, context, grid, space
 
 CUBE = {name: range(1000) for name in "abc"}
@@ -136,6 +145,20 @@ def test_a_point_that_is_left_out_names_the_next_only_where_it_is_near(tmp_path:
         with pytest.raises(UsageError) as caught:
             list(run_one(sweep, context(tmp_path, "def fit(a): return a"), index=3))
         assert str(caught.value) == f"--test-point 3: where, exclude or when leaves this one out.{hint}"
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_point_that_fails_here_shows_the_users_frames_alone(tmp_path: Path, kind: str) -> None:
+    sweep = loads(HEAD + "parameters: {a: [1]}", source=tmp_path / "grid.yaml")
+    given = context(tmp_path, f"{kind} fit(a):\n    raise ValueError('no')\n", sweep.plan)
+    with pytest.raises(PointFailedError) as failed:
+        list(run_one(sweep, given, index=0))
+    assert str(failed.value).splitlines() == [
+        "Traceback (most recent call last):",
+        f'  File "{tmp_path / "fit.py"}", line 2, in fit',
+        "    raise ValueError('no')",
+        "ValueError: no",
+    ]
 
 
 def concern(text: str, folder: Path, *, mean_s: float | None = None, slots: int = 2) -> str | None:
