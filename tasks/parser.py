@@ -20,10 +20,14 @@ from invoke.parser.parser import ParseMachine, Parser
 ALL_TASKS = "All tasks: inv --list"
 GRIDS = (".yaml", ".yml")
 # What other tools call it.
-SYNONYMS = dict.fromkeys(
-    ("--jobs", "--n-jobs", "--num-workers", "--cores", "--cpus", "--parallel", "--processes", "--max-parallel"),
-    "--workers",
-) | {"--dry-run": "--preview", "--dryrun": "--preview", "--filter": "--where", "--out": "--name"}
+SYNONYMS = (
+    dict.fromkeys(
+        ("--jobs", "--n-jobs", "--num-workers", "--cores", "--cpus", "--parallel", "--processes", "--max-parallel"),
+        "--workers",
+    )
+    | {"--dry-run": "--preview", "--dryrun": "--preview", "--filter": "--where", "--out": "--name"}
+    | {"--force": "--redo", "--rerun": "--redo"}
+)
 RESUMING = ("--resume", "--continue")
 HELP = ("help", "list", "ls", "tasks", "commands")
 

@@ -56,6 +56,7 @@ MISTYPED = [
     ("sweep x --yes=1", f"--yes takes no value, and '1' stands behind it. {ALL}"),
     ("sweep x --resume", f"sweep has no flag --resume: it resumes by itself, and runs what is not done. {ALL}"),
     ("sweep x --alpha 3", f"sweep has no flag --alpha. To override a parameter or a key: --set alpha=... {ALL}"),
+    ("sweep x --force", f"sweep has no flag --force. Here it is --redo. {ALL}"),
     ("sweep x alpha=3", "'alpha=3' is not a grid. Did you mean --set alpha=3?"),
     ("sweep x --name=", "--name is empty. Is a variable of the shell not set?"),
     ("sweep docs", "docs is a folder. There is no grid file in it."),
