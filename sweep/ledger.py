@@ -163,17 +163,14 @@ class Ledger(Reading):
                 ((index,) for index in indexes),
             )
 
-    def forget(self, indexes: Iterable[int]) -> None:
-        """Remove the rows of these points, as if they had never been computed."""
+    def forget(self, ids: Iterable[str]) -> None:
+        """Remove the rows of these points of the plan, as if they had never been computed."""
         with self._transaction():
-            for index in indexes:
-                self._db.execute(
-                    "DELETE FROM redo WHERE id = (SELECT id FROM points WHERE point_index = ?)", (index,)
-                )
-                self._db.execute(
-                    "DELETE FROM tables WHERE id = (SELECT id FROM points WHERE point_index = ?)", (index,)
-                )
-                self._db.execute("DELETE FROM points WHERE point_index = ?", (index,))
+            self._db.execute("CREATE TEMP TABLE forgotten (id TEXT PRIMARY KEY)")
+            self._db.executemany("INSERT OR IGNORE INTO forgotten VALUES (?)", ((id_,) for id_ in ids))
+            for table in ("redo", "tables", "points"):
+                self._db.execute(f"DELETE FROM {table} WHERE id IN (SELECT id FROM forgotten)")  # noqa: S608
+            self._db.execute("DROP TABLE forgotten")
 
     def record(
         self,

@@ -99,7 +99,7 @@ def test_a_request_that_was_made_is_not_made_again(ledger: Ledger) -> None:
 
 def test_forgotten_rows_are_as_if_never_computed(ledger: Ledger) -> None:
     ledger.redo([0, 1])
-    ledger.forget([0, 4])
+    ledger.forget([HERE.point(0).id, HERE.point(4).id])
     assert ledger.counts() == Counts(3, 0)
     assert ledger.redo_left() == Counts(1, 0)
     assert pending(ledger) == {0, 1, 4, 5}
