@@ -198,17 +198,15 @@ class Ledger(Reading):
                     self._db.executemany(MAKE_ROOM, ((row[0],) for row in found))
                     self._db.executemany("DELETE FROM redo WHERE id = ?", ((row[1],) for row in found))
                 self._db.executemany(INSERT, found)
-                self._keep_tables(rows, again)
+                self._keep_tables(rows)
 
-    def _keep_tables(self, rows: Rows, again: set[int]) -> None:
+    def _keep_tables(self, rows: Rows) -> None:
         """Keep what points returned of several rows, where these attempts are the points' rows now."""
         tables = rows.tables()
         if not tables and not self._has_tables():
             return
         cells = zip(rows.table["index"].tolist(), rows.ids(), rows.table["started"].tolist(), strict=True)
         for place, (index, id_, started) in enumerate(cells):
-            if place in again:
-                continue
             now = "SELECT id FROM points WHERE point_index = ? AND id = ? AND started = ?"
             self._db.execute(f"DELETE FROM tables WHERE id IN ({now})", (index, id_, started))  # noqa: S608
             if place in tables:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -50,6 +50,17 @@ class Color(str, enum.Enum):  # noqa: UP042 - whose str() is not its value
 
 class Level(enum.IntEnum):
     HIGH = 3
+
+
+class Named(int, enum.Enum):
+    """An integer whose value is another: the value counts."""
+
+    def __new__(cls, number: int, name: str) -> Self:
+        made = int.__new__(cls, number)
+        made._value_ = name
+        return made
+
+    TOP = (1, "top")
 
 
 class Plain(enum.Enum):
@@ -161,6 +172,7 @@ KINDS: list[tuple[str, Any, dict[str, Any]]] = [
     ("Fraction", {"x": Fraction(1, 3), "n": Fraction(2**53 + 1)}, {"x": 1 / 3, "n": 2**53 + 1}),
     ("str Enum", {"x": Color.RED, Color.RED: 1}, {"x": "red", "red": 1}),
     ("Enum", {"x": Plain.LOW, "y": Plain.MANY, "z": Level.HIGH}, {"x": 0.25, "y": "[1, 2]", "z": 3}),
+    ("int Enum with another value", {"x": Named.TOP}, {"x": "top"}),
     ("int past 64 bits", {"n": 2**64 + 1, "m": -(2**70)}, {"n": 2**64 + 1, "m": -(2**70)}),
     ("int of numpy past 63 bits", {"n": np.uint64(2**64 - 1)}, {"n": 2**64 - 1}),
     ("int of 4,000 digits", {"n": 10**3999}, {"n": 10**3999}),
