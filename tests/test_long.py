@@ -267,9 +267,9 @@ def test_a_points_rows_are_those_of_its_row(folder: RunFolder) -> None:
     assert ended(folder, here, {0: ValueError("no")}, redo=True) == [(2, 0, 3)]
     assert ended(folder, here, {0: rows(5)}) == [(1, 0, 5), (2, 0, 3)]
     with opened(folder, here) as ledger:
-        ledger.forget([1])
+        ledger.forget([here.point(1).id])
         assert table(folder, ledger, here) == [(1, 0, 5)]
-        ledger.forget([0])
+        ledger.forget([here.point(0).id])
         assert table(folder, ledger, here) == []
 
 
