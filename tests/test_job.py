@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 import sweep.job as driving
 from sweep.engine_errors import ClusterError
 from sweep.folder import RunFolder, StorageError
-from sweep.job import Reporter, run
+from sweep.job import Reporter, run, sweep_of
+from sweep.selection import Selection
 from worker.machine.aws import Aws, AwsError
 from worker.machine.facts import Facts, Home
 from worker.machine.job import Job, JobFolder
@@ -112,3 +114,18 @@ def test_a_run_that_broke_off_on_a_full_volume_ends_and_is_stored_however_often_
 
 def facts(data: Path) -> Facts:
     return Facts("head", "dev", "bucket", "role", "10.0.0.1", "", "us-east-1", "", data=str(data), group="group")
+
+
+def test_a_job_carries_what_the_command_chose_and_asked_for_again(tmp_path: Path) -> None:
+    """As JSON and back; a job of an older version has neither, and one with --retry-failed still means that."""
+    job = dataclasses.replace(JOB, where=("a < 2", "b > 1"), redo="stale")
+    assert Job.from_json(job.to_json()) == job
+    older = {name: value for name, value in json.loads(JOB.to_json()).items() if name not in ("where", "redo")}
+    assert Job.from_json(json.dumps(older | {"later": 1})) == JOB
+    folder = JobFolder(tmp_path)
+    grid = folder.grid / job.grid
+    grid.parent.mkdir(parents=True)
+    grid.write_text("run: fit:fit\nparameters: {a: [1, 2], b: [1, 2]}\n")
+    sweep = sweep_of(folder, job)
+    assert sweep.chosen == job.where
+    assert [point.params for point in Selection(sweep).space.points(0, 9)] == [{"a": 1, "b": 2}]

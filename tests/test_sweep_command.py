@@ -283,7 +283,7 @@ def test_a_target_that_cannot_run_is_refused_before_anything_runs(project: Proje
 
 
 def test_a_grid_without_points_is_refused(project: Project) -> None:
-    assert "no points" in project.sweep("--where", "a > 100", code=2).stderr
+    assert "No point of the grid meets 'a > 100'" in project.sweep("--where", "a > 100", code=2).stderr
     assert not project.runs.exists()
 
 
