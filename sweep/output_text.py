@@ -55,29 +55,6 @@ def last_lines(text: str, count: int = LAST_LINES) -> str:
     return "".join(text.splitlines(keepends=True)[-count:])
 
 
-def texts_of(folder: RunFolder, ids: Iterable[str], *, most_chars: int | None = None) -> dict[str, str]:
-    """What points printed in their last attempt, by id; those that printed nothing are left out.
-
-    Args:
-        folder: of the run.
-        ids: of points.
-        most_chars: of each text's end.
-
-    Raises:
-        UsageError: output.sqlite or the ledger is damaged.
-    """
-    found: dict[str, str] = {}
-    if not folder.output.exists():
-        return found
-    with _open(folder) as (ledger, outputs):
-        for id_ in ids:
-            for point in ledger_rows(ledger, id_):
-                text = readable(_last(outputs, point).text)
-                if text:
-                    found[point.id] = text if most_chars is None else text[-most_chars:]
-    return found
-
-
 def shown(folder: RunFolder, *, point: str = "", failed: bool = False, last: bool = False) -> Iterator[str]:
     """What `inv output` prints, in pieces that end with a line's end.
 

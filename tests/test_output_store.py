@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from fleet.fetch import _remove_log
+from grid.sweep import Execution
 from sweep import outputs as stores
-from sweep.driver import Driver
+from sweep.bundles import Bundle, Ended, Lost, Pending
+from sweep.driver import Driver, Progress
 from sweep.folder import RunFolder
 from sweep.ledger import Ledger
-from sweep.output_text import readable, texts_of
+from sweep.output_text import readable
 from sweep.outputs import Attempt, Outputs, Recorder, forget
+from sweep.report.printed import printed
 from sweep.snapshot import copy
 from tests.command import Project
 from tests.support import batches, space, written
@@ -149,26 +152,49 @@ def test_a_file_that_cannot_be_written_costs_the_text_and_is_told(
     assert harm == "full" or before is None or path.read_bytes() == before
 
 
+class OneBundle:
+    """An engine that answers every bundle with this packet."""
+
+    slots, flying = 1, 0
+
+    def __init__(self, answer: Packet) -> None:
+        self.answer = answer
+        self.out: list[Bundle] = []
+
+    def submit(self, bundle: Bundle) -> None:
+        self.out.append(bundle)
+        self.flying = len(self.out)
+
+    def wait(self, _: float) -> list[Ended | Lost]:
+        ended: list[Ended | Lost] = [Ended(bundle, self.answer.to_bytes()) for bundle in self.out]
+        self.out, self.flying = [], 0
+        return ended
+
+    def cancel(self, _: Bundle) -> None:
+        raise AssertionError
+
+
 def test_the_driver_keeps_what_was_printed_before_it_counts_the_point(tmp_path: Path) -> None:
     """A row without its text could be told from one that printed nothing by nobody."""
     here = space({"a": range(3)})
     seen: list[tuple[int, int]] = []
     with contextlib.closing(Ledger(tmp_path / "ledger.sqlite")) as ledger:
         ledger.adopt(here)
-        fields: dict[str, Any] = dict.fromkeys(
-            ("pending", "engine", "execution", "git_commit", "env_hash", "show", "stopped")
-        )
-        from sweep.driver import Progress
-
         driver = Driver(
             space=here,
             ledger=ledger,
+            pending=Pending(here, ledger, shuffle=None),
+            engine=OneBundle(packet("one", "two", None)),
+            execution=Execution(bundle=3),
             metric=None,
             progress=Progress(3, exact=True, resumed=0),
+            git_commit=None,
+            env_hash=None,
+            show=lambda _: None,
+            stopped=lambda: None,
             printed=lambda packets: seen.append((len(packets[0].outputs), sum(ledger.counts()))),
-            **fields,
         )
-        driver._commit([packet("one", "two", None)])
+        driver.run()
         assert seen == [(2, 0)]
         assert ledger.counts().done == 3
 
@@ -186,13 +212,20 @@ def test_a_copy_of_a_running_run_has_what_was_printed(tmp_path: Path) -> None:
     first = RunFolder(tmp_path / "first" / "trial")
     copy(run, first)
     recorder.close()
-    assert texts_of(first, [here.point(0).id]) == {here.point(0).id: "said"}
+    with contextlib.closing(Outputs(first.output, readonly=True)) as store:
+        assert kept(store, here.point(0).id) == [(1.7e9, False, "said")]
     assert {file.name for file in first.path.iterdir() if file.name.startswith("output")} == {"output.sqlite"}
     run.output.write_bytes(b"damaged" * 1000)
     second = RunFolder(tmp_path / "second" / "trial")
     copy(run, second)
     assert second.summary.exists()
-    assert texts_of(second, [here.point(0).id]) == {}
+    assert not second.output.exists()
+
+
+def test_what_the_report_shows_drives_no_terminal(store: Outputs) -> None:
+    """As `inv output` does: without colours, and of a progress bar its last state."""
+    store.record([attempt(A, 1, "10%\r100%\n\x1b[31mred\x1b[0m\x00")])
+    assert printed(store.path, [A, B]).texts == {A: "100%\nred\\x00"}
 
 
 def test_the_log_of_a_file_that_is_fetched_again_is_removed(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from grid.errors import SweepfleetError
+from sweep.output_text import readable
 from sweep.outputs import Outputs
 
 ALL_MAX = 200_000  # characters in one page
@@ -38,7 +39,7 @@ def printed(path: Path | None, ids: Iterable[str]) -> Texts:
                 attempts = outputs.of(id_)
                 if not attempts:
                     continue
-                text = _short(attempts[-1][2].text)
+                text = _short(readable(attempts[-1][2].text))
                 found[id_] = text if len(text) <= room else ""
                 room -= len(found[id_])
     except SweepfleetError as error:
