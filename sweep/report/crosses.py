@@ -18,7 +18,7 @@ from sweep.report.scan import METRIC, Results, finite, query
 
 METRICS_MAX = 12
 CELLS_MAX = 60_000  # over all pairs of axes and all metrics
-PAIRS_MAX = 28  # each costs a pass over the rows
+PAIRS_MAX = 21  # each costs a pass over the rows
 SINGLES_MAX = 60
 
 

@@ -15,6 +15,7 @@ from sweep.report.scan import INDEX, METRIC, PARAM, Results, gather, plain, quer
 ROWS_MAX = 2000
 CELLS_MAX = 120_000  # a sweep of 200 parameters embeds fewer rows, and says so
 FAILED_SHARE = 0.5  # of the embedded rows, when there are too many failures for all of them
+EXACT = 2**53  # beyond, a browser's numbers skip some
 TEXT_MAX = 300  # characters in one cell of the table
 
 LEADING, TRAILING = (
@@ -105,5 +106,16 @@ def _column(name: str, values: pl.Series) -> dict[str, Any]:
         "kind": kind,
         "float": values.dtype.is_float(),
         "group": group,
-        "values": [plain(value) for value in values.to_list()],
+        "values": _plain(values),
     }
+
+
+def _plain(values: pl.Series) -> list[Any]:
+    """A column as JSON can carry it; value by value only where there is one that it cannot."""
+    if values.dtype.is_float():
+        fits = bool(values.is_finite().all())
+    elif values.dtype.is_integer():
+        fits = bool((values.cast(pl.Float64).abs() <= EXACT).all())
+    else:
+        fits = values.dtype in (pl.String, pl.Boolean)
+    return values.to_list() if fits else [plain(value) for value in values.to_list()]
