@@ -148,6 +148,18 @@ def test_the_best_so_far_is_drawn_for_rows_and_for_configurations(tmp_path, visi
     assert any(text.startswith("<b>5.2</b> best completed") for text in hovers(page, "history"))
 
 
+def test_means_are_of_complete_configurations_and_the_caption_counts_the_others(tmp_path, visit):
+    """Alpha 4, whose hardest fold failed, would have the best mean: it has none in the curves, and they say so."""
+    page = visit(page_of(tmp_path, folds(tmp_path, broken=[(4, 0)]), metric=Metric("rmse", over=("fold",))))
+    page.locator("#curves").get_by_label("One line for each").select_option(label="none")
+    line = page.locator(".plot.curves").evaluate(
+        "host => host.data.filter(trace => trace.text).map(({x, y}) => [x, y])"
+    )
+    assert line == [[[1, 2, 3], pytest.approx([7.2, 5.2, 6.0])]]
+    words = "1 configuration without a finite rmse at every point is left out."
+    assert words in page.locator("#curves .caption").inner_text()
+
+
 def test_tables_show_that_they_scroll_and_keep_their_first_column(tmp_path, visit):
     """An edge is shaded where there is more; the first column and the header stay where they are."""
     page = visit(page_of(tmp_path, many(tmp_path), metric=Metric("m")))

@@ -31,11 +31,15 @@ def page_with(folder, texts, *, count=20, failed=(3,)):
 
 
 def test_failed_points_come_first_within_the_bounds(tmp_path, monkeypatch):
-    """Of 20 points there is room for two: the failed one and the first of the others. The rest is told, not shown."""
-    monkeypatch.setattr(printed, "ALL_MAX", 25)
-    page = page_with(tmp_path, {row: f"text of {row:02}" for row in range(20)})
+    """Of 20 points there is room for three: both failed ones and the first of the others. The rest is told."""
+    monkeypatch.setattr(printed, "ALL_MAX", 35)
+    page = page_with(tmp_path, {row: f"text of {row:02}" for row in range(20)}, failed=(3, 7))
     shown = data_in(page)["table"]["printed"]
-    assert {row: text for row, text in shown.items() if text} == {"3": "text of 03", "0": "text of 00"}
+    assert {row: text for row, text in shown.items() if text} == {
+        "3": "text of 03",
+        "7": "text of 07",
+        "0": "text of 00",
+    }
     assert len(shown) == 20
     assert "text of 03</pre>" in static_in(page)
 
