@@ -30,7 +30,9 @@ function layout(colours, height, more) {
 // Which of an axis' levels get a label when each needs `room` pixels of `length`.
 function tickLabels(levels, length, room) {
   const step = Math.max(1, Math.ceil((levels.length * room) / Math.max(length, 1)));
-  const at = levels.map((_, i) => i).filter((i) => i % step === 0);
+  const last = levels.length - 1;
+  const missing = levels[last] === null; // "not set" stands last, and is always told
+  const at = levels.map((_, i) => i).filter((i) => (i % step === 0 && !(missing && i > last - step)) || (missing && i === last));
   return { tickmode: "array", tickvals: at, ticktext: at.map((i) => plain(shorten(level(levels[i]), 22))) };
 }
 
@@ -66,6 +68,18 @@ function goalText(name) {
 // Whether the sweep's best is a mean over this parameter.
 function isOver(axis) {
   return Boolean(DATA.metric && DATA.metric.over.includes(axis.name));
+}
+
+// Whether every row has the parameter.
+function isEverywhere(axis) {
+  return axis.levels[axis.levels.length - 1] !== null;
+}
+
+// The parameter to begin with along a chart: the most important number with several values, at best one of all rows.
+function firstNumber(axes) {
+  const several = (axis) => axis.numeric && axis.levels.length > 2 && !isOver(axis);
+  const whole = axes.findIndex((axis) => several(axis) && isEverywhere(axis));
+  return whole >= 0 ? whole : Math.max(0, axes.findIndex(several));
 }
 
 // Where rows without the parameter stand on a numeric axis: in a lane of their own before its least value.

@@ -2,7 +2,7 @@
 
 function curvesChart(plot, controls, caption) {
   const { axes, metrics } = DATA;
-  const along = Math.max(0, axes.findIndex((axis) => axis.numeric && axis.levels.length > 2));
+  const along = firstNumber(axes);
   const few = (axis, i) => i !== along && axis.levels.length <= 12 && !axis.edges.length && !isOver(axis);
   const kinds = axes.findIndex((axis, i) => few(axis, i) && !axis.numeric);
   const group = kinds >= 0 ? kinds : axes.findIndex(few);

@@ -2,9 +2,10 @@
 
 function heatmapChart(plot, controls, caption) {
   const { axes, metrics } = DATA;
-  // The two that matter most, a number with several values across where there is one.
-  const turned = axes[1].numeric && axes[1].levels.length > 2 && !(axes[0].numeric && axes[0].levels.length > 2);
-  const state = { x: turned ? 1 : 0, y: turned ? 0 : 1, metric: 0 };
+  // Across, a number with several values; upwards, the parameter that matters most of the others.
+  const across = firstNumber(axes);
+  const others = axes.map((_, i) => i).filter((i) => i !== across);
+  const state = { x: across, y: others.find((i) => isEverywhere(axes[i]) && !isOver(axes[i])) ?? others[0], metric: 0 };
 
   function refresh() {
     const pick = (key) => (value) => {
