@@ -113,9 +113,16 @@ function xAxis(axis, width) {
   const nice = ticksBetween(put(ends[0]), put(ends[1]), axis.log);
   const fits = (values) => values.every((value, i) => i === 0 || (put(value) - put(values[i - 1])) * scale > 7 * show(value, 4).length + 8);
   const own = !axis.edges.length && known.length <= 14 && fits(known);
-  const at = own ? known : nice;
+  // Labels lie flat: those that have no room beside the one before are left out.
+  const at = [];
+  let before = missing ? put(laneOf(axis)) : -Infinity;
+  (own ? known : nice).forEach((value) => {
+    if ((put(value) - before) * scale < 7 * Math.max(show(value, 4).length, at.length ? 0 : missing ? 7 : 0) + 6) return;
+    at.push(value);
+    before = put(value);
+  });
   return {
-    title, type: axis.log ? "log" : "linear", range: [from - pad * (missing ? 2 : 1), to + pad], tickmode: "array",
+    title, type: axis.log ? "log" : "linear", range: [from - pad * (missing ? 2 : 1), to + pad], tickmode: "array", tickangle: 0,
     tickvals: missing ? [laneOf(axis), ...at] : at, ticktext: [...(missing ? ["not set"] : []), ...at.map((value) => show(value, 4))],
   };
 }
