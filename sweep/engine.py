@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import dask.config
 from distributed import Client, Future, LocalCluster
@@ -23,11 +23,13 @@ from distributed.threadpoolexecutor import ThreadPoolExecutor
 from grid.errors import SweepfleetError, UsageError
 from sweep.bundles import Bundle, Ended, Lost
 from sweep.engine_errors import BrokenSweepError, ClusterError
+from sweep.shortage import stalled
 from sweep.slots import STARTED_TOPIC, NoSlotsError, Slots, ready, run_bundle
 from worker.context import Context
 from worker.pool import dismiss, prepare
 from worker.runner import RunnerClosedError
 
+IDLE_S = 20.0  # for a bundle to come to an idle runner, which takes dask a millisecond
 SLOTS_KNOWN_S = 2.0  # how long a count of the cluster's slots is believed
 CONFIG = {
     # A machine that goes away is no fault of the task that ran there, however often: the driver counts, not dask.
@@ -54,7 +56,15 @@ LOOPBACK = "127.0.0.1:0"
 class Engine:
     """A scheduler whose workers have the sweep's runners."""
 
-    def __init__(self, client: Client, context: Context, *, slots: int | None = None, patience_s: float = 0) -> None:
+    def __init__(
+        self,
+        client: Client,
+        context: Context,
+        *,
+        slots: int | None = None,
+        patience_s: float = 0,
+        idle: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Give every worker its runners and wait for them.
 
         Args:
@@ -62,6 +72,7 @@ class Engine:
             context: of the sweep.
             slots: how many runners there are; None: as many as the workers have threads, counted now and then.
             patience_s: how long to wait for the first worker.
+            idle: whether no runner works, where that can be seen from here.
 
         Raises:
             UsageError: a worker refuses the target.
@@ -78,6 +89,8 @@ class Engine:
         self._failure: BaseException | None = None  # met beside results that had to be delivered first
         self._events: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
         self._slots = (-math.inf, 0) if slots is None else (math.inf, slots)
+        self._idle = idle
+        self._idle_s = 0.0  # for how long bundles have been out and no runner has worked
         with _asking():
             if patience_s:
                 with contextlib.suppress(WorkerStartTimeoutError):
@@ -135,6 +148,7 @@ class Engine:
         Raises:
             ClusterError: the scheduler is gone, and the bundles in flight with it.
             BrokenSweepError: a worker cannot go on.
+            ShortageError: bundles are out, and no runner has worked for a while.
         """
         if self._failure is not None:
             raise self._failure
@@ -143,6 +157,10 @@ class Engine:
             news.append(self._events.get(timeout=timeout_s))
             while True:
                 news.append(self._events.get_nowait())
+        # The time that was to be waited, not the clock's: a process that was stopped meanwhile has waited once.
+        self._idle_s = self._idle_s + timeout_s if not news and self._flying and self._idle() else 0.0
+        if self._idle_s > IDLE_S:
+            raise stalled(len(self._flying))
         events = []
         for what, number in news:
             try:
@@ -206,7 +224,7 @@ def local_engine(context: Context, *, slots: int) -> Iterator[Engine]:
     with dask.config.set(CONFIG):
         try:
             # Before dask's own start: the children import the target meanwhile.
-            prepare(context, slots=slots)
+            pool = prepare(context, slots=slots)
             with (
                 LocalCluster(
                     n_workers=1,
@@ -223,7 +241,7 @@ def local_engine(context: Context, *, slots: int) -> Iterator[Engine]:
                 Client(cluster) as client,
             ):
                 try:
-                    yield Engine(client, context, slots=slots)
+                    yield Engine(client, context, slots=slots, idle=lambda: pool.idle)
                 finally:
                     dismiss(context)  # first, so that no thread of dask's waits for a point
         finally:

@@ -14,6 +14,12 @@ _SHORT = (errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
 _SAID = ("can't start new thread", "cannot allocate memory", "failed to map segment", "out of memory")
 
 
+REMEDY = (
+    "Raise the limits, free memory, or run fewer points at once: --workers 1. Finished points are kept; the same "
+    "command resumes."
+)
+
+
 class ShortageError(SweepfleetError):
     """The system gives this process no more memory, threads or files."""
 
@@ -31,10 +37,16 @@ def shortages_told() -> Iterator[None]:
             raise
         said = str(found) or type(found).__name__
         raise ShortageError(
-            f"The system gives this process too little to run a sweep: {said[:200]}.{_limits()} Raise the limits, "
-            "free memory, or run fewer points at once: --workers 1. Finished points are kept; the same command "
-            "resumes."
+            f"The system gives this process too little to run a sweep: {said[:200]}.{_limits()} {REMEDY}"
         ) from error
+
+
+def stalled(bundles: int) -> ShortageError:
+    """What to say when work is out and nobody is at it."""
+    return ShortageError(
+        f"Work was sent out ({bundles:,} bundles) and no slot is at it: dask has lost it, as it does when this "
+        f"process has too little memory or too few threads.{_limits()} {REMEDY}"
+    )
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
