@@ -28,7 +28,8 @@ class Removal:
     size: int  # bytes of the folder, or of the artifacts of these points
 
     def __str__(self) -> str:
-        rows = f"{self.done + self.failed:,} rows ({self.done:,} done, {self.failed:,} failed)"
+        count = self.done + self.failed
+        rows = f"{count:,} {'row' if count == 1 else 'rows'} ({self.done:,} done, {self.failed:,} failed)"
         if self.ids is None:
             return f"The run {self.folder.name}, {rows}, {megabytes(self.size)}: all of {self.folder.path}"
         return (

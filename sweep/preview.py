@@ -64,7 +64,7 @@ def preview(
     space = chosen.space
     count = space.count()
     if count.exact:
-        yield f"{sweep.name}: {count.points:,} points of {sweep.target.label}"
+        yield f"{sweep.name}: {count.points:,} {'point' if count.points == 1 else 'points'} of {sweep.target.label}"
     else:
         yield (
             f"{sweep.name}: about {count.points:,} points of {sweep.target.label} "
@@ -86,6 +86,8 @@ def preview(
     if has.ended:
         about = "" if has.exact else "about "
         yield f"{about.capitalize()}{has.ended:,} have ended in {runs / sweep.name}; {about}{left:,} are left."
+    if has.again:
+        yield f"--redo {redo} computes {has.again:,} ended {'point' if has.again == 1 else 'points'} again."
     if not left and count.exact and has.exact:
         yield "Nothing is left to run."
     elif mean_s is None:
@@ -142,6 +144,7 @@ class Known:
     """What a run has of the points that a command chooses."""
 
     ended: int = 0  # that stay as they are
+    again: int = 0  # that have ended and that --redo computes again
     exact: bool = True  # whether that is counted, rather than estimated from some of the rows
     mean_s: float | None = None  # of the points that finished
 
@@ -166,7 +169,8 @@ def known(folder: RunFolder, sweep: Sweep, *, root: Path, redo: str = "") -> Kno
                 return Known(sum(ended) - sum(again), mean_s=mean_s)
             names = Names(folder=str(sweep.folder), root=str(root))
             asked = set(chosen.redone(ledger, redo, names))
-            return Known(sum(row[0] not in asked and not row[3] for row in chosen.rows(ledger)), mean_s=mean_s)
+            kept = sum(row[0] not in asked and not row[3] for row in chosen.rows(ledger))
+            return Known(kept, again=sum(ended) - kept, mean_s=mean_s)
         found, share = _found(ledger, Space(old), chosen)
         return Known(round(found / share), exact=share == 1, mean_s=mean_s)
 

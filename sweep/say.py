@@ -20,12 +20,13 @@ STATES = {
 }
 
 
-def ending(summary: Summary, *, folder: str, width: int | None = None) -> Iterator[str]:
+def ending(summary: Summary, *, folder: str, several_rows: bool, width: int | None = None) -> Iterator[str]:
     """A finished command in a few lines.
 
     Args:
         summary: of the run.
         folder: of the run, as the user may name it.
+        several_rows: points returned rows, and there is a table of them.
         width: of the terminal, to which messages are cut; None: they are cut to a readable length.
     """
     parts = [f"{summary.done:,} of {'' if summary.points_exact else 'about '}{summary.points:,} points done"]
@@ -42,7 +43,8 @@ def ending(summary: Summary, *, folder: str, width: int | None = None) -> Iterat
     for note in summary.notes:
         yield f"Note: {note}"
     yield from failures(summary, width=width)
-    yield f"Report: {folder}/report.html · tables: {folder}/results.parquet, results.csv"
+    yield f"Report: {folder}/report.html"
+    yield f"Tables: {folder}/results.parquet, results.csv{', results_long.parquet' if several_rows else ''}"
 
 
 def best_line(best: Mapping[str, Any]) -> str:
@@ -70,7 +72,6 @@ def failures(summary: Summary, *, width: int | None) -> Iterator[str]:
     if more := summary.failure_kinds - len(shown):
         rest = summary.failed - sum(group["count"] for group in shown)
         yield f"  {rest:,}  in {more:,} more {'kind' if more == 1 else 'kinds'}"
-    yield (
-        f"Their rows: inv results {summary.name} --where \"status == 'failed'\" · what they printed: "
-        f"inv output {summary.name} --failed · retry them: --retry-failed"
-    )
+    yield f"Their rows: inv results {summary.name} --where \"status == 'failed'\""
+    yield f"What they printed: inv output {summary.name} --failed"
+    yield "Retry them: the same command with --retry-failed"

@@ -36,4 +36,6 @@ def rm(c: Context, name: str = "", where: str = "", *, yes: bool = False) -> Non
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
             raise Exit("Nothing was removed.", 2)
     remove(removal)
-    print("Removed.")
+    print(
+        "Removed." if removal.ids is None else "Removed. These points run again with the next inv sweep of this run."
+    )

@@ -25,6 +25,6 @@ def output(c: Context, name: str = "", point: str = "", *, failed: bool = False,
 
     folder = find(runs_folder(c), name or None)
     if bool(point) == failed:
-        raise UsageError("Whose output? One point's: --point ID (or its index). All failed ones': --failed")
+        raise UsageError("Whose output? Of one point: --point ID (or its index). Of all failed points: --failed")
     for piece in shown(folder, point=point, failed=failed, last=last):
         print(piece, end="")

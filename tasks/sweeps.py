@@ -65,6 +65,7 @@ def sweep(
     from grid.load import load
     from grid.space import Space
     from sweep import preview as previews
+    from sweep.folder import RunFolder
     from sweep.progress import observer
     from sweep.run import Request, run_sweep, slots_here
     from sweep.say import ending
@@ -117,7 +118,12 @@ def sweep(
     if json:
         print(json_.dumps(summary.to_dict() | {"folder": str(folder)}))
     else:
-        print(printable("\n".join(ending(summary, folder=shown(folder), width=terminal_width()))))
+        several_rows = RunFolder(folder).long.exists()
+        print(
+            printable(
+                "\n".join(ending(summary, folder=shown(folder), several_rows=several_rows, width=terminal_width()))
+            )
+        )
     if code:
         raise Exit(code=code)
 
@@ -218,6 +224,7 @@ def watch_and_finish(c: Context, fleet: Any, name: str, *, json: bool) -> None:
     from fleet.on_stack import fetched
     from fleet.watch import watch
     from grid.errors import printable
+    from sweep.folder import RunFolder
     from sweep.say import ending
     from sweep.text import terminal_width
 
@@ -242,7 +249,16 @@ def watch_and_finish(c: Context, fleet: Any, name: str, *, json: bool) -> None:
         }
         print(json_.dumps(ended.summary.to_dict() | more))
     else:
-        print(printable("\n".join(ending(ended.summary, folder=shown(ended.folder), width=terminal_width()))))
+        several_rows = RunFolder(ended.folder).long.exists()
+        print(
+            printable(
+                "\n".join(
+                    ending(
+                        ended.summary, folder=shown(ended.folder), several_rows=several_rows, width=terminal_width()
+                    )
+                )
+            )
+        )
         print(f"Cost: {cost or 'unknown: the head does not answer'}")
     if ended.exit_code:
         raise Exit(code=ended.exit_code)

@@ -43,6 +43,7 @@ def test_rows_go_with_all_that_is_theirs(folder: RunFolder) -> None:
     removal = to_remove(folder, where="status == 'failed' or x >= 1")
     assert (removal.done, removal.failed, removal.rest, removal.size) == (2, 1, 2, 3000)
     assert "3 rows (2 done, 1 failed)" in str(removal)
+    assert "1 row (0 done, 1 failed)" in str(to_remove(folder, where="status == 'failed'"))
     before = folder.report.stat().st_mtime_ns
     remove(removal)
     stay = [HERE.point(0).id, HERE.point(1).id]

@@ -292,7 +292,7 @@ def test_what_a_point_printed_and_warned_is_shown(tmp_path: Path) -> None:
     assert said == project.inv("output", "--failed", "--last").stdout
     assert project.inv("output", "--point", failed[:6], "--last").stdout.startswith(text)
     for words, message in [
-        ((), "Whose output? One point's: --point ID"),
+        ((), "Whose output? Of one point: --point ID"),
         (("--failed", "--point", "1"), "Whose output?"),
         (("--point", "7"), "no point that has ended has this index"),
         (("--point", "fit"), "is no point"),

@@ -55,6 +55,11 @@ def test_a_billion_indexes_with_many_points_show_the_first(tmp_path: Path) -> No
     assert lines[7].endswith("Try one: --test-point 9999")
 
 
+def test_one_point_is_not_called_points(tmp_path: Path) -> None:
+    assert said("parameters: {a: [1]}", tmp_path)[0] == "cube: 1 point of fit:fit"
+    assert said("parameters: {a: [1, 2]}", tmp_path)[0] == "cube: 2 points of fit:fit"
+
+
 def test_no_points_at_all_is_an_error_where_that_is_known(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no points"):
         said('parameters: {a: [1, 2]}\nwhere: ["a > 2"]', tmp_path)
@@ -114,6 +119,9 @@ def test_what_a_run_has_already_is_said_also_after_an_edit(
     lines = said(after, tmp_path, **more)
     expected = f"{ended:,} have ended in {tmp_path / 'runs' / 'cube'}; {left} are left."
     assert (expected in lines) == bool(ended), lines
+    again = {"done": "--redo done computes 3 ended points again.", "all": "--redo all computes 1 ended point again."}
+    told = [line for line in lines if line.startswith("--redo")]
+    assert told == [again[more["redo"]]] if more.get("redo") in again else not told
     if left:
         assert any(line.startswith(f"Time: about {max(1, left / 2):.1f} s on 2 slots") for line in lines), lines
     else:

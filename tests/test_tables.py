@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from rich.cells import cell_len
 
-from sweep.say import KINDS, failures
+from sweep.say import KINDS, ending, failures
 from sweep.summary import Summary
 from sweep.tables import MAX_ROWS, results_table
 from sweep.text import cut, params_text, value_text
@@ -123,12 +123,28 @@ def group(number: int, count: int) -> dict[str, Any]:
 def test_the_end_tells_failures_apart_with_a_count_a_message_and_a_point_each() -> None:
     groups = [group(number, 20 - number) for number in range(KINDS + 2)]
     lines = list(failures(summary(groups, failed=140, kinds=KINDS + 9), width=80))
-    assert len(lines) == KINDS + 3
+    assert len(lines) == KINDS + 5
     assert lines[1].startswith("  20  E0: a very")
     assert lines[1].endswith("(point 0000000000000000)")
     assert max(map(cell_len, lines[: KINDS + 1])) <= 80
-    assert lines[-2].strip() == f"{140 - sum(20 - n for n in range(KINDS))}  in 9 more kinds"
-    assert "inv results fit --where" in lines[-1]
+    assert lines[-4].strip() == f"{140 - sum(20 - n for n in range(KINDS))}  in 9 more kinds"
+    assert lines[-3:] == [
+        "Their rows: inv results fit --where \"status == 'failed'\"",
+        "What they printed: inv output fit --failed",
+        "Retry them: the same command with --retry-failed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("several_rows", "tables"),
+    [
+        (False, "Tables: runs/fit/results.parquet, results.csv"),
+        (True, "Tables: runs/fit/results.parquet, results.csv, results_long.parquet"),
+    ],
+)
+def test_the_end_names_every_table_that_was_written(*, several_rows: bool, tables: str) -> None:
+    lines = list(ending(summary([], failed=0, kinds=0), folder="runs/fit", several_rows=several_rows))
+    assert lines[-2:] == ["Report: runs/fit/report.html", tables]
 
 
 def test_without_failures_nothing_is_said_of_them() -> None:
