@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from grid.expressions import Expression
@@ -44,6 +45,9 @@ def nearest_value(value: Value, values: Sequence[Value]) -> str:
     if number and numbers:
         return f"The nearest value is {show(min(numbers, key=lambda known: abs(known - value)))}."
     near = difflib.get_close_matches(str(value), [str(known) for known in values], n=1)
+    if near and near[0] == str(value):  # text that reads as a number or a truth value, or the other way round
+        meant = next(known for known in values if str(known) == near[0])
+        return f"Did you mean {show(json.dumps(meant))}, {'text' if isinstance(meant, str) else 'without quotes'}?"
     if near:
         return f"Did you mean `{near[0]}`?"
     return f"Its values are {choices([show(known).strip('`') for known in values])}."

@@ -10,6 +10,7 @@ import polars as pl
 
 from grid.errors import UsageError
 from grid.expressions import Expression, ExpressionError
+from grid.names import quoted
 from grid.space import Space
 from grid.sweep import Metric
 from sweep.columns import number, readers
@@ -42,8 +43,10 @@ def select(
     if best < 1:
         raise UsageError(f"--best {best}: ask for 1 or more.")
     if metric is None or not _is_number(table, f"metric.{metric.name}"):
-        known = ", ".join(name.removeprefix("metric.") for name in columns if name.startswith("metric."))
-        raise UsageError(f"--best needs a metric. Say which in grid.yaml: metric: {{name: ...}}; there are: {known}.")
+        metrics = [name.removeprefix("metric.") for name in columns if name.startswith("metric.")]
+        known = f"there are: {', '.join(metrics)}." if metrics else "no point has returned one."
+        seen = "--best needs a metric." if metric is None else f"--best: no point has a number as {metric.name!r}."
+        raise UsageError(f"{seen} Say which metric in grid.yaml: metric: {{name: ...}}; {known}")
     ranked = rank(table, metric, space=space, kept=kept, top=best).filter(pl.col("mean").is_not_null())
     if metric.over or ranked.select((pl.col("of") > 1).any()).item():
         return ranked
@@ -65,13 +68,27 @@ def _holding(table: pl.LazyFrame, where: str, columns: list[str], read: Mapping[
     try:
         holds = Expression(where, names)
     except ExpressionError as error:
-        raise UsageError(f"--where {where!r}: {error.message} {error.remedy}") from None
+        raise UsageError(f"--where {where!r}: {error.message} {_both(where, names) or error.remedy}") from None
     used = sorted(holds.names)
     if not used:
         return pl.Series([holds({})] * table.select(pl.len()).collect().item(), dtype=pl.Boolean)
     values = table.select([pl.col(names[name]).alias(name) for name in used]).collect()
     more = {name: read[names[name]] for name in used if names[name] in read}  # numbers and lists that are text there
     return pl.Series([holds(_read(row, more)) for row in values.iter_rows(named=True)], dtype=pl.Boolean)
+
+
+def _both(where: str, names: Mapping[str, str]) -> str:
+    """What to write in place of a name that a parameter and a metric share; empty where that is not the mistake."""
+    short = {name.removeprefix("param.") for name in names if name.startswith("param.")} - names.keys()
+    try:
+        used = Expression(where, {*names, *short}).names & short
+    except ExpressionError:
+        return ""
+    found = next((name for name in sorted(used) if f"metric.{name}" in names), None)
+    if found is None:
+        return ""
+    one, other = quoted(f"param.{found}"), quoted(f"metric.{found}")
+    return f"A parameter and a metric have this name: write {one} or {other}."
 
 
 def _read(row: dict[str, Any], readers: Mapping[str, Any]) -> dict[str, Any]:

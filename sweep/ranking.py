@@ -19,7 +19,7 @@ MEASURES = ("mean", "sd", "n", "of")  # the columns beside the parameters
 DIGITS = 14  # of means that are compared: the order in which numbers are added up decides the next ones
 MOST_PLANNED = 1_000_000  # points that are looked at to count those that have not run yet: a second or two
 CHUNK = 1 << 16
-PARAM, PLACE, KEPT = "param.", "place", "kept"
+PARAM, PLACE, KEPT, TWIN = "param.", "place", "kept", "twin"
 COUNT = pl.UInt32
 NOTHING, ONE, ALL = pl.lit(None, pl.Float64), pl.lit(1, COUNT), pl.lit(0).alias("all")
 
@@ -58,7 +58,7 @@ def rank(
     if kept is not None:
         table = pl.concat([table, kept.alias(KEPT).to_frame().lazy()], how="horizontal")
     value = _value(schema, metric, kept=kept is not None)
-    rows = table.with_row_index(PLACE).select(PLACE, *params, value=value)
+    rows = table.with_row_index(PLACE).select(PLACE, "replicate", *params, value=value)
     replicates = _query(table.select(pl.col("replicate").max())).item() or 0
     if not metric.over and not replicates and (space is None or space.plan.replicates == 1):
         # Each row is a configuration, and there may be millions: sorted without their parameters, which come last.
@@ -86,8 +86,15 @@ def _value(schema: pl.Schema, metric: Metric, *, kept: bool) -> pl.Expr:
 
 def _grouped(rows: pl.LazyFrame, params: list[str], metric: Metric, space: Space | None) -> pl.LazyFrame:
     value = pl.col("value")
+    keys: list[str] = params
+    if not metric.over and _query(rows.group_by([*params, "replicate"]).len().select(pl.col("len").max() > 1)).item():
+        # 1 equals 1.0, and a parameter that is null looks like one that is not there: of points that a table writes
+        # alike, the first in the grid's order are one configuration, the second another.
+        alike = [*params, "replicate"]
+        rows = rows.with_columns(pl.int_range(pl.len(), dtype=COUNT).over(alike).alias(TWIN))
+        keys = [*params, TWIN]
     means = (
-        rows.group_by(params or ALL)
+        rows.group_by(keys or ALL)
         .agg(pl.col(PLACE).min(), mean=value.mean(), sd=value.std(), n=value.count().cast(COUNT), of=pl.len())
         .filter(pl.col("of") > 0)  # a table without rows and parameters gives a group without rows
         .with_columns(mean=pl.when(pl.col("mean").is_finite()).then("mean"))  # a sum can overflow

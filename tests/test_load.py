@@ -153,6 +153,7 @@ execution: {timeout: soon}
         ("run: a:b\nparameters: {a: [1]}\nexclude: [{b: 1}]", 3, "exclude[0].b", "no parameter", "a"),
         ("run: a:b\nparameters: {a: [ridge]}\nexclude: [{a: rige}]", 3, "exclude[0].a", "never", "`ridge`"),
         ("run: a:b\nparameters: {a: [1, 5]}\nexclude: [{a: 4}]", 3, "exclude[0].a", "never", "`5`"),
+        ("run: a:b\nparameters: {a: ['4']}\nexclude: [{a: 4}]", 3, "exclude[0].a", "never `4`", '`"4"`, text'),
         ("run: a:b\nparameters: {a: [1]}\nexclude: [{}]", 3, "exclude[0]", "empty", "Write"),
         ("run: a:b\nparameters: {a: [1]}\nexclude: [3]", 3, "exclude[0]", "must be a map", "exclude: [{"),
         ("run: a:b\nparameters: {a: [1]}\ninclude: [{seed: 3}]", 3, "include[0].seed", "cannot be", "replicates"),

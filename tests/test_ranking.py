@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,22 @@ def test_of_a_sweep_without_parameters_there_is_one_configuration() -> None:
     assert rows(rank(table(here, {0: 1.0, 1: 3.0}), Metric("m"), space=here)) == [(2.0, "2 of 3")]
     assert rank(table(here, {0: 1.0, 1: 3.0}), Metric("nothing"), space=here)["n"].to_list() == [0]
     assert rank(table(here, {}), Metric("m"), space=here).is_empty()
+
+
+@pytest.mark.parametrize("values", [[1, 1.0], [0.0, -0.0], [0, 0.0, -0.0, 2]])
+def test_values_that_a_table_writes_alike_are_configurations_of_their_own(values: list[Any]) -> None:
+    """1 and 1.0 are two values: each has its own replicates, and no mean is over both."""
+    here = space({"a": values}, replicates=2)
+    measured = {index: 10.0 * (index // 2) + index % 2 for index in range(here.size)}
+    wanted = [(10.0 * place + 0.5, 2, 2, here.point(2 * place).id) for place in range(len(values))]
+    assert rank(table(here, measured), Metric("m")).select("mean", "n", "of", "point_id").rows() == wanted
+
+
+def test_a_parameter_that_is_null_is_not_one_that_is_not_there() -> None:
+    null, without = space({"b": [1], "a": [None]}).plan, space({"b": [1]}).plan
+    here = Space(replace(null, replicates=2, blocks=(*null.blocks, *without.blocks)))
+    found = rank(table(here, {0: 1.0, 1: 3.0, 2: 5.0, 3: 6.0}), Metric("m"))
+    assert rows(found) == [(1, None, 2.0, "2 of 2"), (1, None, 5.5, "2 of 2")]
 
 
 VALUES = st.one_of(st.none(), st.sampled_from([NAN, INF, -INF]), st.integers(-3, 3).map(float), st.floats(-1e3, 1e3))
