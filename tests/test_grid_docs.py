@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import jsonschema
+import polars as pl
 import pytest
 
 from grid import schema
@@ -16,6 +17,8 @@ from grid.spec import ExecutionSpec, GridFile, ResourcesSpec
 from grid.validate import keys_of
 from grid.wandb import LAWS
 from grid.yamlfile import Reading, compose
+from worker.printed import read
+from worker.tables import split
 
 DOCS = Path(__file__).parent.parent / "docs" / "grid.md"
 TEXT = DOCS.read_text(encoding="utf-8")
@@ -108,3 +111,28 @@ def test_every_link_within_the_page_leads_somewhere():
     links = re.findall(r"\]\(#([^)]*)\)", TEXT)
     assert len(links) > 10
     assert set(links) <= anchors
+
+
+def blocks(language):
+    """The fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_function_and_the_command_with_several_rows_a_point_return_what_the_page_says():
+    """And the line that joins them to the parameters in polars does."""
+    function, joins = blocks("python")
+    names = {}
+    exec(function, names)  # noqa: S102 - the page's own text
+    metrics, columns = split(names["fit"](2))
+    assert metrics == {"rmse": 54.0}
+    assert columns == {"fold": [0, 1, 2, 3, 4], "rmse": [50, 52, 54, 56, 58]}
+    (output,) = (text for text in blocks("") if "\n::rows::\n" in text)
+    metrics, columns = split(read(output))
+    assert metrics == {"rmse": 52.1}
+    assert columns == {"fold": [0, 1], "rmse": [50.9, 53.3]}
+    long = pl.DataFrame({"point_id": ["a", "a"], "row": [0, 1]} | columns)
+    results = pl.DataFrame({"point_id": ["a", "b"], "param.alpha": [0.1, 1.0]})
+    (polars,) = (line for line in joins.splitlines() if line.endswith("# polars"))
+    joined = eval(polars, {"long": long, "results": results})  # noqa: S307 - the page's own text
+    assert joined.columns == ["point_id", "row", "fold", "rmse", "param.alpha"]
+    assert joined["param.alpha"].to_list() == [0.1, 0.1]
