@@ -11,18 +11,20 @@ import os
 import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from grid.errors import UsageError
-from grid.sweep import Sweep, Target
+from grid.sweep import Sweep
 from sweep.folder import RunFolder, read_json
 from sweep.ledger import Ledger
-from worker.code import digest_of, files_named, project_of
+from sweep.project import names_of, project_of
+from worker.code import command_folders, digest_of, files_named, project_around
 
 GIT_DEADLINE_S = 10
 META = "target"  # the ledger's note of its owner
+INSTALLED = ("bin", "sbin")  # folders of programs that many targets have
 SUFFIXES = (".py", ".so", ".pyd", ".pyc")
 
 
@@ -61,9 +63,9 @@ class Owner:
 
 def owner_of(sweep: Sweep, *, root: Path) -> Owner:
     """The target that a sweep runs. Reads files, asks git, and imports nothing."""
-    file = target_file(sweep.target, folder=sweep.folder, root=root)
+    file = target_file(sweep, home=root)
     path = file or _instead(sweep)
-    folder = project_of(path.parent)
+    folder = project_around(path.parent) or path.parent
     return Owner(
         project=_project_name(folder) or str(folder),
         file=Path(os.path.relpath(path, folder)).as_posix(),
@@ -72,10 +74,18 @@ def owner_of(sweep: Sweep, *, root: Path) -> Owner:
     )
 
 
-def target_file(target: Target, *, folder: Path, root: Path) -> Path | None:
-    """The file that a target is in; None for an installed module, and for a command whose words name none."""
+def target_file(sweep: Sweep, *, home: Path) -> Path | None:
+    """The file that a target is in; None for an installed module, and for a command whose words name none.
+
+    Of several that a command names it is the first of the project's: in `/usr/bin/env python fit.py`, fit.py. `home`
+    is the project that the command belongs to.
+    """
+    target, folder, root = sweep.target, sweep.folder, project_of(sweep, home=home)
     if target.run is None:
-        return next(files_named(target.command, folders=(folder, project_of(folder), root)), None)
+        named = list(files_named(target.command, folders=command_folders(target, folder=folder, root=root)))
+        names = names_of(sweep, home=home)
+        own = (path for path in named if names.name_of(str(path)) is not None)
+        return next(own, None) or next((path for path in named if path.parent.name not in INSTALLED), None)
     parts = target.run.partition(":")[0].split(".")
     return next((path for place in (folder, root) for path in _module_files(place.joinpath(*parts))), None)
 
@@ -150,7 +160,7 @@ def _is_same_grid(before: str, manifest: Mapping[str, Any], sweep: Sweep, ours: 
         return False
     if not source.exists():  # moved, or from another machine
         return source.parts[-2:] == sweep.source.parts[-2:]
-    theirs = target_file(sweep.target, folder=source.parent, root=root)
+    theirs = target_file(replace(sweep, source=source), home=root)
     return theirs is not None and theirs == ours.path
 
 

@@ -18,9 +18,9 @@ from sweep.ledger import Ledger
 from sweep.ledger_moving import home
 from sweep.ownership import check_owner
 from sweep.progress import duration
+from sweep.project import names_of
 from sweep.selection import Selection
 from sweep.text import YEAR_S, duration_each, params_text, years
-from worker.code import Names
 from worker.context import Context
 from worker.modules import aside
 from worker.surroundings import start_folder, starting_in
@@ -167,8 +167,7 @@ def known(folder: RunFolder, sweep: Sweep, *, root: Path, redo: str = "") -> Kno
             ended, again = chosen.counts(ledger)
             if not redo:
                 return Known(sum(ended) - sum(again), mean_s=mean_s)
-            names = Names(folder=str(sweep.folder), root=str(root))
-            asked = set(chosen.redone(ledger, redo, names))
+            asked = set(chosen.redone(ledger, redo, names_of(sweep, home=root)))
             kept = sum(row[0] not in asked and not row[3] for row in chosen.rows(ledger))
             return Known(kept, again=sum(ended) - kept, mean_s=mean_s)
         found, share = _found(ledger, Space(old), chosen)

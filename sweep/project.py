@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from grid.sweep import Sweep
-
-MARKS = ("pyproject.toml", ".git")
+from worker.code import Names, project_around
 
 
 def project_of(sweep: Sweep, *, home: Path) -> Path:
@@ -23,14 +22,18 @@ def project_of(sweep: Sweep, *, home: Path) -> Path:
     """
     if sweep.source.is_relative_to(home):
         return home
-    above = sweep.source.parents
-    marked = next((folder for folder in above if any((folder / mark).exists() for mark in MARKS)), None)
+    marked = project_around(sweep.folder)
     if marked is not None:
         return marked
     program = sweep.target.program
     if program is not None:
-        here = Path.cwd()
+        here, above = Path.cwd(), sweep.source.parents
         for folder in (*([here] if here in above else []), *above, here):
             if (folder / program).exists():
                 return folder
     return sweep.folder
+
+
+def names_of(sweep: Sweep, *, home: Path) -> Names:
+    """What the sweep's source files are called, as its children call them; `home` as for `project_of`."""
+    return Names(folder=str(sweep.folder), root=str(project_of(sweep, home=home)))

@@ -56,7 +56,7 @@ def provenance(sweep: Sweep, *, root: Path, command_line: str, runs: Path) -> Pr
         runs: the folder of all runs.
     """
     commit, dirty = _pushed(root)
-    file = target_file(sweep.target, folder=sweep.folder, root=root)
+    file = target_file(sweep, home=root)
     if file is None and sweep.target.run is None:
         file = sweep.source
     if commit is None and file is not None:

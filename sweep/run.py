@@ -22,13 +22,12 @@ from sweep.outputs import Recorder
 from sweep.ownership import META as OWNER
 from sweep.ownership import check_owner
 from sweep.progress import Observer
-from sweep.project import project_of
+from sweep.project import names_of, project_of
 from sweep.provenance import Provenance, manifest, provenance
 from sweep.publish import publish_apart
 from sweep.selection import Selection, check_redo
 from sweep.shortage import shortages_told
 from sweep.summary import Facts, Summary, peak_rss_mb
-from worker.code import Names
 from worker.context import Context
 from worker.pool import dismiss, prepare
 
@@ -152,10 +151,9 @@ def _anything_left(folder: RunFolder, sweep: Sweep, chosen: Selection, request: 
 
 def _asked_again(sweep: Sweep, chosen: Selection, ledger: Ledger, request: Request) -> Iterator[int]:
     """The ended points that this command asks for, unless its driver has asked for them before."""
-    names = Names(folder=str(sweep.folder), root=str(request.root))
     if not request.redo or (request.redo_request and ledger.meta(REDO_REQUEST) == request.redo_request):
         return iter(())
-    return chosen.redone(ledger, request.redo, names)
+    return chosen.redone(ledger, request.redo, names_of(sweep, home=request.root))
 
 
 def _nothing_left(chosen: Selection, request: Request) -> str:

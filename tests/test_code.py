@@ -7,6 +7,7 @@ import os
 import py_compile
 import textwrap
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from grid.plan import Plan
 from grid.sweep import Target
 from sweep.codes import differing, label, labels, merged
 from tests.support import context, grid, outcomes_of
-from worker.code import Names, digest, digest_of, files_named, project_of
+from worker.code import Names, code_of, digest, digest_of, files_named, project_around
 from worker.records import Packet
 from worker.runner import Runner
 
@@ -150,6 +151,28 @@ def test_the_files_that_a_command_names(tmp_path: Path, command: list[str], name
 
 
 @pytest.mark.parametrize(
+    ("command", "wandb", "named"),
+    [
+        (("python", "train.py"), True, "train.py"),
+        (("python", "only.py"), True, "sweeps/only.py"),
+        (("python", "-m", "train"), True, "train.py"),
+        (("python", "train.py"), False, "sweeps/train.py"),
+        (("python", "lib.py"), False, "lib.py"),
+    ],
+)
+def test_a_files_code_is_the_one_that_runs(
+    tmp_path: Path, command: tuple[str, ...], named: str, *, wandb: bool
+) -> None:
+    """With a file of that name in both places, too: W&B's commands start in the root, others in the grid's folder."""
+    written(tmp_path, {"train.py": "1", "sweeps/train.py": "2", "sweeps/only.py": "3", "lib.py": "4"})
+    folder = tmp_path / "sweeps"
+    where = replace(
+        context(folder, "", target=Target(command=command, wandb=wandb, program=command[-1])), root=str(tmp_path)
+    )
+    assert code_of(where).news() == {named: digest_of(tmp_path / named)}
+
+
+@pytest.mark.parametrize(
     ("file", "name"),
     [
         ("grids/fit.py", "grids/fit.py"),
@@ -179,7 +202,7 @@ def test_a_grid_outside_the_project_has_a_project_of_its_own(tmp_path: Path) -> 
     whole = str(root / "examples" / "fit.py")
     assert names.name_of(whole) == whole
     assert names.path_of(whole) == Path(whole)
-    assert project_of(tmp_path / "other" / "grids") == other
+    assert project_around(tmp_path / "other" / "grids") == other
 
 
 def test_our_own_files_are_no_code_of_a_project(tmp_path: Path) -> None:

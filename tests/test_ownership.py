@@ -161,15 +161,21 @@ def test_a_folder_without_rows_is_anybodys(folder: RunFolder, tmp_path: Path) ->
         ("command: [python, -m, lib.deep.train, '{x}']", "lib/deep/train.py"),
         ("command: [sh, -c, 'python lib/deep/train.py {x}']", "lib/deep/train.py"),
         ("command: [sh, -c, 'echo {x}']", "exp/grid.yaml"),
+        ("method: grid\nprogram: both.py", "both.py"),
+        ("command: [python, both.py]", "exp/both.py"),
+        ("command: [/usr/bin/env, sh, both.py]", "exp/both.py"),
+        ("command: [/bin/sh, -c, 'echo {x}']", "exp/grid.yaml"),
+        ("command: [bin/fit, '{x}']", "exp/bin/fit"),
     ],
 )
-def test_where_a_target_is(tmp_path: Path, text: str, file: str) -> None:
-    """Beside the grid first, then in the project; found without importing anything."""
+@pytest.mark.parametrize("home", [".", "home"], ids=["of the command's project", "of another"])
+def test_where_a_target_is(tmp_path: Path, home: str, text: str, file: str) -> None:
+    """In the grid's folder first, then in its project, W&B's the other way round; nothing is imported for it."""
     grid = project(tmp_path, name="mine")
-    for each in ("exp/fit.R", "lib/__init__.py", "lib/deep/train.py"):
+    for each in ("exp/fit.R", "lib/__init__.py", "lib/deep/train.py", "both.py", "exp/both.py", "exp/bin/fit"):
         written(tmp_path / each, "raise SystemExit(1)")
-    grid.write_text(f"{text}\nparameters: {{x: [1]}}\n")
-    owner = owner_of(load(grid), root=tmp_path)
+    grid.write_text(f"{text}\nparameters: {{x: {{values: [1]}}}}\n")
+    owner = owner_of(load(grid), root=tmp_path / home)
     assert (owner.project, owner.file) == ("mine", file)
 
 

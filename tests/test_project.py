@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -83,6 +84,19 @@ def test_a_program_in_neither_place_is_refused_before_anything_runs(tmp_path: Pa
     said = Project(tmp_path).inv("sweep", "--grid", str(source), code=2).stderr
     assert f"there is no train.py in {tmp_path}/p and {tmp_path}/p/sweeps" in said
     assert not (tmp_path / "runs" / "w" / "results.parquet").exists()
+
+
+@pytest.mark.usefixtures("python_on_the_path")
+def test_what_a_program_of_the_root_has_computed_is_stale_once_it_is_edited(tmp_path: Path) -> None:
+    """Where no mark tells the root, too, and whatever has its name beside the sweep file."""
+    source = tree(tmp_path, "p/sweeps/s.yaml", "p/train.py", "p/sweeps/train.py")
+    project = ran(source, tmp_path / "p")
+    redo = ("sweep", "--grid", str(source), "--json", "--redo", "stale")
+    assert json.loads(project.inv(*redo).stdout)["computed"] == 0
+    (tmp_path / "p" / "sweeps" / "train.py").write_text("# edited, and runs nowhere")
+    assert json.loads(project.inv(*redo).stdout)["computed"] == 0
+    (tmp_path / "p" / "train.py").write_text(TRAIN + "# edited")
+    assert json.loads(project.inv(*redo).stdout)["computed"] == 2
 
 
 FIT = "import os\ndef fit(a, project_dir): return {'at': os.getcwd(), 'p': str(project_dir)}\n"

@@ -18,10 +18,12 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from grid.sweep import Target
 from worker import modules
 from worker.context import Context
 
 OURS = tuple(str(modules.HOME / room) + os.sep for room in modules.OURS)
+MARKS = ("pyproject.toml", ".git")  # of a project's root
 NOT_THE_PROJECTS = frozenset({"site-packages", "dist-packages", ".venv", "venv", ".git", "node_modules"})
 # A compiled file that is this little younger than its source may be of an edit before: Python compares whole seconds.
 COMPILED_TOO_SOON_S = 2.0
@@ -31,15 +33,21 @@ END_BYTES = 1 << 20
 _Stat = tuple[int, int, int]
 
 
-def project_of(folder: Path) -> Path:
-    """The project that a folder belongs to: the nearest one around it with a pyproject.toml or a Git repository.
+def project_around(folder: Path) -> Path | None:
+    """The nearest folder, this one or one above it, that has a pyproject.toml or is a Git repository."""
+    places = (folder, *folder.parents)
+    return next((place for place in places if any((place / mark).exists() for mark in MARKS)), None)
 
-    The folder itself where there is none.
+
+def command_folders(target: Target, *, folder: Path, root: Path) -> tuple[Path, ...]:
+    """Where the files that a command's words name are looked for, the first one first: the one that it starts in.
+
+    Args:
+        target: with a command; those of W&B's files start in the project's root.
+        folder: the grid file's.
+        root: the project's.
     """
-    for place in (folder, *folder.parents):
-        if (place / "pyproject.toml").is_file() or (place / ".git").exists():
-            return place
-    return folder
+    return (root, folder) if target.wandb else (folder, project_around(folder) or folder, root)
 
 
 class Names:
@@ -55,7 +63,7 @@ class Names:
         """
         self._root = os.path.abspath(root)  # noqa: PTH100 - links stay: a module's file is below them
         place = os.path.abspath(folder)  # noqa: PTH100
-        self.base = self._root if _is_below(place, self._root) else str(project_of(Path(place)))
+        self.base = self._root if _is_below(place, self._root) else str(project_around(Path(place)) or place)
         self._environment = sys.prefix + os.sep
 
     def name_of(self, path: str) -> str | None:
@@ -193,10 +201,11 @@ def _stat(path: str | Path) -> _Stat | None:
 class Named(Code):
     """The files that a command's words name, looked at again before each point."""
 
-    def __init__(self, names: Names, *, command: Sequence[str], folder: str) -> None:
+    def __init__(self, names: Names, context: Context) -> None:
         super().__init__(names)
         self._paths: list[tuple[str, Path]] = []
-        for path in files_named(command, folders=(Path(folder), Path(names.base))):
+        folders = command_folders(context.target, folder=Path(context.folder), root=Path(context.root))
+        for path in files_named(context.target.command, folders=folders):
             name = names.name_of(str(path))
             if name is not None and all(name != known for known, _ in self._paths):
                 self._paths.append((name, path))
@@ -263,4 +272,4 @@ def code_of(context: Context) -> Code:
     names = Names(folder=context.folder, root=context.root)
     if context.target.run is not None:
         return Imported(names)
-    return Named(names, command=context.target.command, folder=context.folder)
+    return Named(names, context)
