@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import py_compile
+import tempfile
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -189,6 +190,43 @@ def test_what_a_file_is_called_does_not_depend_on_where_the_project_is(
     for place in ("one/project", "two/project"):
         root = tmp_path / place
         assert Names(folder=str(root / "grids"), root=str(root)).name_of(str(root / file)) == name
+
+
+HELPER = "def fit(a):\n    return X\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import sys\nsys.path.append('..')\nfrom common import X\n" + HELPER,
+        "import sys, pathlib\nsys.path.insert(0, str(pathlib.Path(__file__).parents[1]))\nfrom common import X\n"
+        + HELPER,
+        "import sys\ndef fit(a):\n    sys.path.append('..')\n    from common import X\n    return X\n",
+    ],
+    ids=["relative", "whole", "late"],
+)
+def test_a_module_of_a_folder_beside_the_project_counts(tmp_path: Path, code: str) -> None:
+    """A helper that lies above the grid, or a package installed as editable: an edit of it is an edit of the code."""
+    written(tmp_path, {"common.py": "import json, numpy\nX = 1\n", "sweeps/pyproject.toml": ""})
+    found = code_by_point(tmp_path / "sweeps", code)[5]
+    assert found == {name: digest_of(tmp_path / "sweeps" / name) for name in ("fit.py", "../common.py")}
+
+
+def test_a_script_beside_the_project_counts_and_a_program_by_its_whole_path_does_not(tmp_path: Path) -> None:
+    written(tmp_path, {"common/run.sh": "echo $1\n", "sweeps/pyproject.toml": ""})
+    target = Target(command=("/bin/sh", "../common/run.sh", "{a}"))
+    found = code_by_point(tmp_path / "sweeps", "", target=target)[0]
+    assert found == {"../common/run.sh": digest_of(tmp_path / "common" / "run.sh")}
+
+
+def test_what_compilers_write_into_the_temporary_folder_is_no_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    names = Names(folder=str(tmp_path / "sweeps"), root=str(tmp_path / "sweeps"))
+    assert names.name_of_module(str(tmp_path / "scratch" / "kernel.py")) is None
+    assert names.name_of_module(os.__file__) is names.name_of_module(pytest.__file__) is None
+    assert names.name_of_module(str(tmp_path / "lib" / "x.py")) == "../lib/x.py"
 
 
 def test_a_grid_outside_the_project_has_a_project_of_its_own(tmp_path: Path) -> None:

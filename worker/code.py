@@ -1,8 +1,8 @@
 """Which source files compute the points, and what is in them: a row's `code`.
 
-For a Python target these are the modules that the child imported from the project or the grid's folder, each as it
-was when it was imported; for a command, the files that its words name. Installed packages are the environment's
-(`env_hash`), and are not among them.
+For a Python target these are the modules that the child imported, each as it was when it was imported: the project's,
+and those of other folders (`PYTHONPATH`, `sys.path`, packages installed as editable). For a command, the files that
+its words name. Installed packages are the environment's (`env_hash`), and are not among them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import importlib.util
 import os
 import shlex
 import sys
+import sysconfig
+import tempfile
 from collections.abc import Iterator, Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -65,6 +67,14 @@ class Names:
         place = os.path.abspath(folder)  # noqa: PTH100
         self.base = self._root if _is_below(place, self._root) else str(project_around(Path(place)) or place)
         self._environment = sys.prefix + os.sep
+        passed_over = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), os.path.dirname(os.__file__)]  # noqa: PTH120
+        if sys.prefix != sys.base_prefix:
+            passed_over.append(sys.prefix)
+        scratch = tempfile.gettempdir()  # where compilers of kernels write modules of their own
+        if not _is_below(self.base, scratch):
+            passed_over.append(scratch)
+        places = {place for each in passed_over for place in (each, os.path.realpath(each))}
+        self._passed_over = tuple(place.rstrip(os.sep) + os.sep for place in places)
 
     def name_of(self, path: str) -> str | None:
         """A file's name; None when it is none of the project's."""
@@ -74,6 +84,20 @@ class Names:
                 name = os.path.relpath(file, base).replace(os.sep, "/")
                 return name if self._counts(file, name) else None
         return path if _is_below(path, self._root) and self._counts(path, path) else None
+
+    def name_of_module(self, path: str) -> str | None:
+        """The name of a file that was imported, wherever it is; None when it is installed, or made for the moment."""
+        name = self.name_of(path)
+        if name is not None:
+            return name
+        file = os.path.abspath(path)  # noqa: PTH100
+        real = os.path.realpath(file)
+        parts = {*Path(file).parts, *Path(real).parts}
+        if not NOT_THE_PROJECTS.isdisjoint(parts) or (file + os.sep).startswith(self._passed_over):
+            return None
+        if (real + os.sep).startswith((*OURS, *self._passed_over)):
+            return None
+        return os.path.relpath(file, self.base).replace(os.sep, "/")
 
     def path_of(self, name: str) -> Path:
         """Where the file of this name is, or was."""
@@ -154,7 +178,7 @@ class Imported(Code):
 
     def _get_code(self, loader: SourceFileLoader, fullname: str) -> CodeType | None:
         path = loader.get_filename(fullname)
-        name = self._names.name_of(path)
+        name = self._names.name_of_module(path)
         if name is None:
             return self._original(loader, fullname)
         before = _stat(path)
@@ -174,7 +198,7 @@ class Imported(Code):
         self._count = len(sys.modules)
         for module in set(sys.modules) - self._seen:
             file = getattr(sys.modules.get(module), "__file__", None)
-            name = self._names.name_of(file) if isinstance(file, str) else None
+            name = self._names.name_of_module(file) if isinstance(file, str) else None
             if name is not None and isinstance(file, str) and name not in self._files:
                 found = digest_of(Path(file))
                 if found is not None:
@@ -206,7 +230,8 @@ class Named(Code):
         self._paths: list[tuple[str, Path]] = []
         folders = command_folders(context.target, folder=Path(context.folder), root=Path(context.root))
         for path in files_named(context.target.command, folders=folders):
-            name = names.name_of(str(path))
+            beside = ".." in path.parts  # `../common/run.sh`; a whole path is a program's or data's
+            name = names.name_of_module(str(path)) if beside else names.name_of(str(path))
             if name is not None and all(name != known for known, _ in self._paths):
                 self._paths.append((name, path))
         self._stats: list[_Stat | None] = []
