@@ -143,14 +143,8 @@ def _parts(outputs: Outputs | None, point: Ended) -> Iterator[tuple[str, Printed
     before = [] if outputs is None else [one for one in outputs.of(point.id) if one[1] and one[0] < point.started]
     for _, _, printed in before[-1:]:
         yield " · an attempt before, which failed", printed
-    yield " · the last attempt" if before else "", _last(outputs, point)
-
-
-def _last(outputs: Outputs | None, point: Ended) -> Printed:
-    for started, _, printed in [] if outputs is None else outputs.of(point.id):
-        if started == point.started:
-            return printed
-    return Printed(b"")
+    last = None if outputs is None else outputs.of_attempt(point.id, point.started)
+    yield " · the last attempt" if before else "", last or Printed(b"")
 
 
 def _title(space: Space, point: Ended) -> str:

@@ -136,6 +136,14 @@ class Outputs:
         except ValueError as error:
             raise UsageError(f"{self.path}: {error} Move it away; results do not need it.") from error
 
+    def of_attempt(self, id_: str, started: float) -> Printed | None:
+        """What the attempt at a point that began then printed; None when nothing of it is here.
+
+        Raises:
+            UsageError: the file is damaged.
+        """
+        return next((printed for began, _, printed in self.of(id_) if began == started), None)
+
     def record(self, attempts: Iterable[Attempt]) -> None:
         """Commit attempts; of a point's earlier ones only the last failed one stays."""
         newest = {attempt.id: attempt for attempt in attempts}

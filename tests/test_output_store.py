@@ -225,7 +225,7 @@ def test_a_copy_of_a_running_run_has_what_was_printed(tmp_path: Path) -> None:
 def test_what_the_report_shows_drives_no_terminal(store: Outputs) -> None:
     """As `inv output` does: without colours, and of a progress bar its last state."""
     store.record([attempt(A, 1, "10%\r100%\n\x1b[31mred\x1b[0m\x00")])
-    assert printed(store.path, [A, B]).texts == {A: "100%\nred\\x00"}
+    assert printed(store.path, [(A, 1.0), (B, 1.0)]).texts == {A: "100%\nred\\x00"}
 
 
 def test_the_log_of_a_file_that_is_fetched_again_is_removed(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from sweep.outputs import Attempt, Outputs
 from sweep.report import printed, write_report
 from worker.output import Printed
 
+STARTED_S = 1.79e9  # as `make_rows` has it: of the first row; each next one begins half a second later
 HOSTILE = "</script><script>window.hacked = 1</script>"
 
 
@@ -19,7 +20,8 @@ def output_of(folder, texts, *, failed=()):
     path = folder / "output.sqlite"
     with contextlib.closing(Outputs(path)) as outputs:
         outputs.record(
-            Attempt(f"{row:016x}", 1.0, row in failed, Printed(text.encode()).pack()) for row, text in texts.items()
+            Attempt(f"{row:016x}", STARTED_S + row * 0.5, row in failed, Printed(text.encode()).pack())
+            for row, text in texts.items()
         )
     return path
 
@@ -51,6 +53,20 @@ def test_a_long_text_keeps_its_beginning_and_its_end(tmp_path):
     assert shown.endswith("line 9999\n")
     assert "characters left out" in shown
     assert len(shown) < printed.EACH_MAX + 100
+
+
+def test_what_a_point_printed_before_it_was_computed_again_is_not_shown(tmp_path):
+    """As in `inv output`: the row is of another attempt, which printed nothing, failed or not."""
+    path = make_rows(tmp_path, params={"a": [1, 2, 3]}, metrics={"m": [1.0] * 3}, failed=[1])
+    with contextlib.closing(Outputs(tmp_path / "output.sqlite")) as outputs:
+        for row, began in ((0, -60.0), (1, -60.0), (2, 1.0)):
+            outputs.record([Attempt(f"{row:016x}", STARTED_S + began, row == 1, Printed(b"older").pack())])
+    page = write_report(
+        tmp_path, results=path, summary=summary_of(path), manifest=MANIFEST, metric=None,
+        output=tmp_path / "output.sqlite",
+    )  # fmt: skip
+    assert data_in(page)["table"]["printed"] == {"2": "older"}
+    assert "older" not in static_in(page)
 
 
 def test_a_damaged_file_costs_no_report(tmp_path):

@@ -23,7 +23,8 @@ class Failures:
     line: str  # of the first of them: its type and what it says
     count: int
     point_ids: tuple[str, ...]
-    text: str
+    started: float  # when the attempt at the first of them began, unix time
+    text: str  # of the first of them
 
 
 @dataclass(slots=True)
@@ -40,11 +41,12 @@ def failures(results: Results) -> tuple[list[Failures], int]:
     found = []
     for group in groups[:GROUPS_MAX]:
         ids = gather(results, ["point_id"], group.rows)["point_id"].to_list()
-        text = gather(results, ["error"], group.rows[:1])["error"][0] or ""
+        (text, started) = gather(results, ["error", "started"], group.rows[:1]).row(0)
+        text = text or ""
         if len(text) > ERROR_TEXT_MAX:
             cut = f"[the first {len(text) - ERROR_TEXT_MAX:,} characters are in results.parquet]"
             text = f"{cut}\n{text[-ERROR_TEXT_MAX:]}"
-        found.append(Failures(group.kind, group.line, group.count, tuple(ids), text))
+        found.append(Failures(group.kind, group.line, group.count, tuple(ids), started, text))
     return found, max(0, len(groups) - GROUPS_MAX)
 
 

@@ -120,13 +120,16 @@ def _page(
     return assemble(title=f"{name} · sweepfleet", body=body_text, data=data, scripts=SCRIPTS, libraries=libraries)
 
 
-def _asked(groups: Sequence[Failures], table: Mapping[str, Any] | None) -> Iterator[str]:
-    """Whose printed output the page carries, the most wanted first: of each cause one, failed points, then others."""
-    yield from (group.point_ids[0] for group in groups if group.point_ids)
+def _asked(groups: Sequence[Failures], table: Mapping[str, Any] | None) -> Iterator[tuple[str, float]]:
+    """Whose printed output the page carries, the most wanted first: of each cause one, failed points, then others.
+
+    Each is an attempt: the point's id, and when it began.
+    """
+    yield from ((group.point_ids[0], group.started) for group in groups if group.point_ids)
     if table:
-        ids, status = _values(table, "point_id"), _values(table, "status")
+        rows = list(zip(*(_values(table, name) for name in ("point_id", "started", "status")), strict=True))
         for failed in (True, False):
-            yield from (id_ for id_, each in zip(ids, status, strict=True) if (each == "failed") == failed)
+            yield from ((id_, started) for id_, started, status in rows if (status == "failed") == failed)
 
 
 def _by_row(table: Mapping[str, Any], words: Texts) -> dict[str, str]:

@@ -24,10 +24,13 @@ class Texts:
     problem: str = ""  # why nothing could be read
 
 
-def printed(path: Path | None, ids: Iterable[str]) -> Texts:
-    """Read what these points printed in their last attempt, the first ones first, within the page's bounds.
+def printed(path: Path | None, attempts: Iterable[tuple[str, float]]) -> Texts:
+    """Read what these attempts printed, the first ones first, within the page's bounds.
 
-    `path` is the run's output.sqlite, which need not be there; a damaged one is a problem told, and none raised.
+    Args:
+        path: the run's output.sqlite, which need not be there; a damaged one is a problem told, and none raised.
+        attempts: of each point the one that its row is of: id and start. What a point printed before it was computed
+            again is not shown as this one's.
     """
     if path is None or not path.exists():
         return Texts()
@@ -35,11 +38,11 @@ def printed(path: Path | None, ids: Iterable[str]) -> Texts:
     room = ALL_MAX
     try:
         with contextlib.closing(Outputs(path, readonly=True)) as outputs:
-            for id_, _ in zip(dict.fromkeys(ids), range(LOOKED_MAX), strict=False):
-                attempts = outputs.of(id_)
-                if not attempts:
+            for (id_, started), _ in zip(dict.fromkeys(attempts), range(LOOKED_MAX), strict=False):
+                attempt = outputs.of_attempt(id_, started)
+                if attempt is None:
                     continue
-                text = _short(readable(attempts[-1][2].text))
+                text = _short(readable(attempt.text))
                 found[id_] = text if len(text) <= room else ""
                 room -= len(found[id_])
     except SweepfleetError as error:
