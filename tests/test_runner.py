@@ -491,6 +491,25 @@ def test_everything_ends_when_the_owner_is_killed(tmp_path: Path, what: str) -> 
     eventually(lambda: all(gone(process.pid) for process in processes), "their end")
 
 
+@pytest.mark.parametrize("script", ["sleep 3600", "kill -9 $PPID"], ids=["a timeout", "the child dies"])
+def test_a_command_s_files_go_with_a_child_that_is_killed(
+    tmp_path: Path, start: Any, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    words = ("sh", "-c", f"cp $SWEEPFLEET_PARAMS_FILE {tmp_path}/seen; env > {tmp_path}/env; {script}")
+    runner = start(
+        context(tmp_path, "", grid({"a": [1]}), target=Target(command=words), timeout_s=1.0, infra_retries=0)
+    )
+    assert outcomes_of(run(runner, (0, 1)))[0][1] != 1
+    assert json.loads((tmp_path / "seen").read_text()) == {"a": 1}
+    assert "_SWEEPFLEET_SCRATCH" not in (tmp_path / "env").read_text()
+    runner.close()
+    assert not list(temporary.iterdir())
+
+
 def test_a_timeout_ends_what_a_command_started(tmp_path: Path, start: Any) -> None:
     """A command past its timeout goes with the processes below it, and the next point is run."""
     target = Target(command=("sh", "-c", f"echo $$ >> {tmp_path}/pids; [ {{a}} = 1 ] && sleep 3600; echo {{a}}"))

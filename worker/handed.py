@@ -17,6 +17,9 @@ from worker.context import Context
 
 # One variable, or one word of a command, may be 128 kB on Linux, and all of them together a megabyte or two.
 MOST_IN_A_VARIABLE = 1 << 16
+# Names a folder for files that are a point's for a while. The child's owner removes it: a child that is killed can
+# remove nothing.
+SCRATCH = "_SWEEPFLEET_SCRATCH"
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,12 @@ def environment(point: Placed, keys: Iterable[tuple[str, ...]] = ()) -> Iterator
     `keys` are as in `grid.plan.nest`.
     """
     text = json.dumps(nest(point.params, keys))
-    with tempfile.NamedTemporaryFile("w", prefix=f"params-{point.id}-", suffix=".json") as file:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix=f"params-{point.id}-", suffix=".json", dir=os.environ.get(SCRATCH)
+    ) as file:
         file.write(text)
         file.flush()
-        env = {name: value for name, value in os.environ.items() if name != "SWEEPFLEET_PARAMS"}
+        env = {name: value for name, value in os.environ.items() if name not in ("SWEEPFLEET_PARAMS", SCRATCH)}
         env |= {
             "SWEEPFLEET_PARAMS_FILE": file.name,
             "SWEEPFLEET_POINT_ID": point.id,

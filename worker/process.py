@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 from worker.context import Context
 from worker.cores import environment
 from worker.drain import Budget, Log
+from worker.handed import SCRATCH
 from worker.memory import Meter, Usage
 from worker.records import HEADER, HEADER_BYTES, HEAP_START, IDLE, PID, PID_AT, RECORD, SHARED_BYTES, Schema, Segment
-from worker.wandb_script import WANDB_SCRATCH
 
 STARTS_S = 0.005  # between two looks whether a child has started
 TRACE_S = 0.2  # for a hanging child to write where it hangs
@@ -62,7 +62,8 @@ class Child:
         self.used = False  # whether it had a job before its present one
         self._oom_kills = _oom_kills()
         self._log = Log(context.log_bytes)
-        self._scratch = tempfile.mkdtemp(prefix="sweepfleet-wandb-") if context.target.wandb else None
+        needs_scratch = context.target.run is None or context.artifacts is None
+        self._scratch = tempfile.mkdtemp(prefix="sweepfleet-") if needs_scratch else None
         shared_fd = _shared_file()
         self._memory = mmap.mmap(shared_fd, SHARED_BYTES)
         self._forget()
@@ -79,9 +80,7 @@ class Child:
                 stderr=self._log.write_fd,
                 pass_fds=inherited,
                 process_group=0,  # Ctrl-C does not reach it
-                env=os.environ
-                | environment(context.cpus)
-                | ({WANDB_SCRATCH: self._scratch} if self._scratch else {}),
+                env=os.environ | environment(context.cpus) | ({SCRATCH: self._scratch} if self._scratch else {}),
             )
         finally:
             self._log.close_write()

@@ -17,7 +17,7 @@ from grid.plan import nest
 from grid.space import Point, Space
 from worker import piped
 from worker.context import Context
-from worker.handed import Placed, environment, placed_point, why_not_started
+from worker.handed import SCRATCH, Placed, environment, placed_point, why_not_started
 from worker.modules import put_first
 from worker.printed import EXAMPLE, ROWS, NoResultError, read
 from worker.program import check, placed
@@ -171,7 +171,9 @@ def _to_its_end(function: Callable[..., Any]) -> Callable[..., Any]:
 def artifact_folder(artifacts: str | None, point_id: str) -> Iterator[Path]:
     """A folder that a point may write into, while it runs; with what it wrote it stays, unless the run keeps none."""
     if artifacts is None:
-        with tempfile.TemporaryDirectory(prefix=f"artifacts-{point_id}-", ignore_cleanup_errors=True) as name:
+        with tempfile.TemporaryDirectory(
+            prefix=f"artifacts-{point_id}-", dir=os.environ.get(SCRATCH), ignore_cleanup_errors=True
+        ) as name:
             yield Path(name)
         return
     folder = Path(artifacts, point_id)

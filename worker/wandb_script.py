@@ -21,9 +21,8 @@ from grid.plan import Value, nest
 from grid.space import Point
 from grid.sweep import Target
 from worker import values, wandb_log
+from worker.handed import SCRATCH
 
-# A folder for these files, which the child's owner removes: a child that is killed can remove nothing.
-WANDB_SCRATCH = "_SWEEPFLEET_WANDB_FOLDER"
 _LATE_S = 10  # for the end of a log, once the script has ended: its writer is another process
 _MTIME_S = 5  # how much older than the script a folder may look
 
@@ -86,8 +85,7 @@ def handed(target: Target, point: Point, *, cwd: str, artifacts: Path) -> Iterat
         yield Handover({})
         return
     env = os.environ
-    parent = env.get(WANDB_SCRATCH)
-    with tempfile.TemporaryDirectory(prefix="wandb-", dir=parent, ignore_cleanup_errors=True) as temporary:
+    with tempfile.TemporaryDirectory(prefix="wandb-", dir=env.get(SCRATCH), ignore_cleanup_errors=True) as temporary:
         place = Path(temporary)
         config = place / "config.yaml"
         config.write_text(_config_file(nest(point.params, target.keys)), encoding="ascii")
