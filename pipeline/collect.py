@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -113,9 +114,22 @@ def _brought(fleet: Fleet, prefix: str, folder: RunFolder) -> tuple[Summary | No
         _fetch(fleet, f"{prefix}{file.name}", file)
     summary = Summary.of(read_json(folder.summary))
     best = summary.best if summary else None
-    if not best or not folder.parquet.exists():
+    if summary is None or not best or not folder.parquet.exists():
         return summary, None
+    complete = summary.done + summary.failed >= summary.points
+    if not complete and (best["over"] or best["of"] > 1):
+        # Without the plan, which is not here, a configuration of which only some points have run looks complete.
+        return summary, _only(best)
     return summary, select(folder.parquet, where=None, best=BEST, metric=Metric.read(best | {"name": best["metric"]}))
+
+
+def _only(best: Mapping[str, Any]) -> pl.DataFrame:
+    """The summary's best configuration as a table."""
+    params = {
+        f"param.{name}": json.dumps(value) if isinstance(value, list | dict) else value
+        for name, value in best["params"].items()
+    }
+    return pl.DataFrame([params | {name: best[name] for name in MEASURES}])
 
 
 def _fetch(fleet: Fleet, key: str, file: Path) -> None:

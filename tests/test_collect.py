@@ -56,11 +56,16 @@ def put(fleet: Fleet, key: str, body: bytes) -> None:
 
 def run(fleet: Fleet, folder: Path, name: str, *, last: int) -> None:
     """A run as the head leaves it in the bucket; the times that differ each time are set."""
+    run_of(fleet, folder, name, grid=GRID.format(name=name, last=last), code=FIT)
+
+
+def run_of(fleet: Fleet, folder: Path, name: str, *, grid: str, code: str, where: tuple[str, ...] = ()) -> None:
+    """Likewise, of any grid; of its points only those that meet `where` are run."""
     folder.mkdir(exist_ok=True)
-    (folder / "grid.yaml").write_text(GRID.format(name=name, last=last))
-    (folder / "fit.py").write_text(FIT)
+    (folder / "grid.yaml").write_text(grid)
+    (folder / "fit.py").write_text(code)
     request = Request(runs=folder / "runs", root=folder, command_line="test", born_s=0.0, workers=1)
-    run_sweep(load(folder / "grid.yaml"), request, Silent())
+    run_sweep(load(folder / "grid.yaml", where=where), request, Silent())
     made = folder / "runs" / name
     summary = json.loads((made / "summary.json").read_text())
     (made / "summary.json").write_text(json.dumps(summary | {"wall_s": 4000.0}))
@@ -125,6 +130,19 @@ def test_what_a_cluster_that_was_taken_down_was_asked_for_is_asked_of_the_next(
     assert said == ["sweeps/one.yaml: handed over before"]
     new = replace(fleet, outputs=replace(OUTPUTS, data_volume_id="vol-of-the-next"))
     assert submit.submit_changed(new, say=said.append) == ["sweeps/one.yaml: It is asked for."]
+
+
+def test_a_configuration_of_which_only_some_points_have_run_is_never_the_best(fleet: Fleet, tmp_path: Path) -> None:
+    """Of a run that is not complete, the table is the summary's best, which knows the plan."""
+    grid = "name: part\nrun: fit:fit\nparameters: {a: [0, 1], fold: [0, 1, 2]}\nmetric: {name: loss, over: fold}\n"
+    code = "def fit(a, fold):\n    return {'loss': 0.25 if a else 0.5}\n"
+    run_of(fleet, tmp_path / "a", "part", grid=grid, code=code, where=("a == 0 or fold == 0",))
+    handed_over(fleet, "part", 7.0)
+    ended(fleet, "part", 7.0, exit_code=1)
+    said = summary_part(*collect(fleet, into=tmp_path / "collected"))
+    assert "| a | mean | sd | n | of |" in said
+    assert "| 0 | 0.5 | 0 | 3 | 3 |" in said
+    assert "0.25" not in said
 
 
 def test_nothing_to_tell(fleet: Fleet, tmp_path: Path) -> None:
