@@ -260,7 +260,8 @@ def test_a_run_is_looked_at_stopped_and_taken_up_again(laptop: Laptop, second: L
 def test_what_a_sweep_will_cost_is_said_before_it_runs(laptop: Laptop) -> None:
     """From the points that were fetched."""
     laptop.inv("results", "--fetch", "--name", "left")
-    said = laptop.inv("sweep", "--grid", TRIAL, "--name", "left", "--preview", "--workers", "2").stdout.splitlines()
+    again = ("--name", "left", "--redo", "all", "--workers", "2")
+    said = laptop.inv("sweep", "--grid", TRIAL, "--preview", *again).stdout.splitlines()
     assert said[0] == "Target: stack dev in us-east-1 · run left"
     assert any(re.fullmatch(r"Time: about .+ on 4 slots \(.*\)\.", line) for line in said)
     assert any(re.fullmatch(r"Cost: about 0.00 USD at most, of a budget of 100 \(.*\)\.", line) for line in said)
