@@ -164,7 +164,9 @@ class Driver:
         else:
             self._land()
             if self._ended(look=True):
-                return None  # the last points ended meanwhile: nothing was cut short
+                stop = None  # the last points ended meanwhile: nothing was cut short
+        if stop is None and self._metric_is_missing(ended=True):
+            return "metric"
         return stop
 
     def _note_silence(self) -> None:
@@ -231,10 +233,16 @@ class Driver:
                 "limit of your own: --set execution.max_fails=100"
             )
             return "cause"
-        if self._missing is not None and (missing := self._missing.reason()) is not None:
-            self.progress.why = missing
+        if self._metric_is_missing():
             return "metric"
         return "too long" if self._too_long() else None
+
+    def _metric_is_missing(self, *, ended: bool = False) -> bool:
+        """Whether nothing returns the metric, as far as that can be told; `ended` when no point is left."""
+        missing = self._missing.reason(ended=ended) if self._missing is not None else None
+        if missing is not None:
+            self.progress.why = missing
+        return missing is not None
 
     def _too_long(self) -> bool:
         """Whether what is left takes longer than `longest_s`, asked once, when the first points' time is known."""

@@ -35,12 +35,16 @@ class MissingMetric:
         self._spent_s += spent_s
         self._returned |= dict.fromkeys(names)
 
-    def reason(self) -> str | None:
-        """Why the sweep is to stop, and what to do about it; None while it is not."""
+    def reason(self, *, ended: bool = False) -> str | None:
+        """Why the sweep is to stop, and what to do about it; None while it is not.
+
+        Args:
+            ended: no point is left that could return the metric.
+        """
         if self.seen or not self._points:
             return None
         long = self._spent_s / self._points >= LONG_S
-        if self._points < (FEW_POINTS if long else MANY_POINTS):
+        if not ended and self._points < (FEW_POINTS if long else MANY_POINTS):
             return None
         return (
             f"None of the first {self._points:,} finished points returns the metric {self.name!r}. {self._remedy()}"

@@ -87,6 +87,18 @@ def test_the_driver_stops_where_no_point_has_the_metric(having: set[int], *, sto
             assert not rest.ran.keys() & engine.ran.keys(), "what was computed before is not run again"
 
 
+@pytest.mark.parametrize(("points", "having"), [(1, False), (9, False), (9, True), (20, False)])
+def test_a_sweep_that_ends_before_it_could_be_stopped_is_judged_then(points: int, *, having: bool) -> None:
+    """A sweep of a few points whose metric is nowhere is bad input, too; one bundle may hold them all."""
+    here = space({"a": range(points)})
+    engine = FakeEngine(here, lambda point, _: {"m" if having and point.index == points - 1 else "loss": 1.0})
+    with ledger_of(here) as ledger:
+        stop, progress, _ = drive(engine, ledger, Execution(bundle=points), metric=Metric("m"))
+        assert stop == (None if having else "metric")
+        assert ledger.counts().done == points
+    assert ("They return loss." in progress.why) != having
+
+
 def test_failed_points_say_nothing_of_the_metric() -> None:
     """Points that failed return nothing, and are not what the check is about."""
     here = space({"a": range(30)})
@@ -215,6 +227,13 @@ def test_a_misspelt_metric_is_bad_input_and_costs_nothing_twice(tmp_path: Path) 
     said = here.sweep("--set", "metric.name=loss", code=0).stdout
     assert "No finished point returns the metric 'loss'" in said
     assert "They return rmse, r2." in said
+
+
+def test_a_misspelt_metric_of_three_points_is_bad_input(tmp_path: Path) -> None:
+    here = project(tmp_path, metric="rsme", bad=0)
+    said = here.sweep("--set", "a=1,2,3", code=2).stderr
+    assert "They return rmse, r2. Did you mean `rmse`?" in said
+    assert len(here.ledger("early", "SELECT id FROM points")) == 3
 
 
 def test_a_misspelt_metric_of_a_run_that_has_rows_stops_it(tmp_path: Path) -> None:

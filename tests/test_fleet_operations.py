@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from fleet.console import readable
+from tests.cloud import engine
 from tests.cloud.rehearsal.cloud import Cloud, until
 from tests.cloud.rehearsal.handle import MachineHandle
 from tests.cloud.rehearsal.host import why_not
@@ -309,7 +310,8 @@ def test_the_stack_s_key_is_used_by_any_name_and_one_with_a_passphrase_through_t
         assert typed(laptop, ["invoke", "ssh"], "echo let in\n").stdout.endswith("let in\n")
         subprocess.run([*change_passphrase, "-P", "", "-N", "secret"], check=True)
         assert "ssh-add" in laptop.inv("run", "--", "true", code=3).stderr
-        assert f"ssh-add {mine}" in laptop.inv("doctor", code=None).stdout
+        if engine.installed():  # doctor asks Pulumi which key is the stack's
+            assert f"ssh-add {mine}" in laptop.inv("doctor", code=None).stdout
         script = f"ssh-add {mine} </dev/null && {sys.executable} -m invoke run -- 'echo in'"
         asking = laptop.home / "asking"
         asking.write_text("#!/bin/sh\necho secret\n")
