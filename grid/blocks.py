@@ -146,8 +146,9 @@ class Builder:
             )
         if samples is None and self.spec.run_cap is None:
             samples = _DEFAULT_SAMPLES[part.method]
+            key = "run_cap" if self.spec.program else "samples"
             self.report.warn(
-                f"No samples are given: {samples} points are drawn. Write samples, or type --set samples=500."
+                f"{key} is not given: {samples} points are drawn. Write {key}: 500, or type --set {key}=500."
             )
         caps = [number for number in (samples, self.spec.run_cap) if number is not None]
         return min(caps)

@@ -174,6 +174,7 @@ class Reading:
             self._add(
                 path, "The text has half a character (\\uD800 to \\uDFFF).", "Write the character itself.", node
             )
+            return "?"  # pydantic can neither check nor name such text
         try:
             value = self.scalars.typed(tag.removeprefix(_TAGS) if tag.startswith(_TAGS) else tag, node.value)
             if self.scalars is not CORE and not node.style and repr(CORE.value(node.value)) != repr(value):

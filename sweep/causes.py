@@ -33,7 +33,7 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _BAR = re.compile(r"^ *[+|][ +|-]*")  # drawn at the left of an ExceptionGroup's traceback
 _VARYING = re.compile(
     r"(?P<kept>\b(?:exited with|exit code|signal) \d+)"  # a cause, not a measure
-    r"|\b0x[0-9a-f]+\b|\b(?=[a-f]*\d)[0-9a-f]{8,}\b"  # addresses and ids
+    r"|\b0x[0-9a-f]+\b|\bx?(?=[a-f]*\d)[0-9a-f]{8,}\b"  # addresses, also shortened by reprlib: ...x7f01, and ids
     r"|[-+]?(?:\d+(?:[._,]\d+)*|\.\d+)(?:e[-+]?\d+)?|(?<!\w)[-+]?(?:nan|inf|infinity)(?!\w)",
     re.IGNORECASE,
 )

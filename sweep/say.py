@@ -14,6 +14,7 @@ KINDS = 5  # of failures that are told apart
 STATES = {
     "done": "Done",
     "failed": "Done, but some points failed",
+    "all failed": "All points failed",
     "partial": "Done with what was chosen",
     "stopped": "Stopped at a limit; finished points are kept",
     "interrupted": "Stopped; finished points are kept, and the same command resumes",
@@ -37,7 +38,8 @@ def ending(summary: Summary, *, folder: str, several_rows: bool, width: int | No
     if summary.computed:
         parts.append(f"{duration(summary.wall_s)} at {number(summary.points_per_s or 0)} points/s")
         parts.append(f"efficiency {summary.efficiency or 0:.0%}")
-    yield f"{STATES[summary.state]}: {' · '.join(parts)}"
+    all_failed = summary.state == "failed" and summary.done == 0
+    yield f"{STATES['all failed' if all_failed else summary.state]}: {' · '.join(parts)}"
     if summary.best:
         yield best_line(summary.best)
     for note in summary.notes:

@@ -99,6 +99,7 @@ def test_a_long_message_is_cut() -> None:
         ("loss is nan at 1e-4", "loss is -inf at .5", True),
         ("no file /tmp/a1b2c3d4e5f60718/x", "no file /tmp/00ffa1b2c3d4e5f6/x", True),
         ("<fit at 0x7f01>", "<fit at 0x7fff>", True),
+        ("<object objec...x7f893434cbb0>", "<object objec...x7f89343aaaaa>", True),
         ("shape [1, 2, 3]", "shape [1 2]", True),
         ("fold3.csv is empty", "fold12.csv is empty", True),
         ("no convergence", "no memory", False),

@@ -549,6 +549,14 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.parametrize(
+    "entry", [r'"\ud800": 1', r'metric: {"\ud800": 1}', r'method: "\ud800"', r'execution: {timeout: "\ud800"}']
+)
+def test_half_a_character_is_a_mistake_wherever_it_is(entry):
+    with pytest.raises(GridError, match="half a character"):
+        read(f"run: a:b\n{entry}")
+
+
 @settings(deadline=None, max_examples=400, derandomize=True)
 @given(st.dictionaries(KEYS, VALUES, max_size=6))
 def test_no_structure_meets_a_traceback(data):

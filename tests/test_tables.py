@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -133,6 +134,18 @@ def test_the_end_tells_failures_apart_with_a_count_a_message_and_a_point_each() 
         "What they printed: inv output fit --failed",
         "Retry them: the same command with --retry-failed",
     ]
+
+
+@pytest.mark.parametrize(
+    ("failed", "beginning"),
+    [
+        (3, "Done, but some points failed: 47 of 50 points done · 3 failed · "),
+        (50, "All points failed: 0 of 50 points done · 50 failed · "),
+    ],
+)
+def test_the_end_says_whether_some_points_failed_or_all(failed: int, beginning: str) -> None:
+    ended = replace(summary([], failed=failed, kinds=0), points_per_s=1.0, efficiency=1.0)
+    assert next(ending(ended, folder="runs/fit", several_rows=False)).startswith(beginning)
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,13 @@ def test_a_run_cap_limits_samples():
         assert read(text + more).plan.blocks[0].samples == samples
 
 
+def test_the_default_number_of_samples_names_the_key_of_the_file_s_kind():
+    text = "method: random\nparameters: {a: {min: 0.5, max: 9}}\n"
+    for target, key in (("program: t.py", "run_cap"), ("run: a:b", "samples")):
+        (warning,) = read(f"{target}\n{text}").warnings
+        assert warning == f"{key} is not given: 100 points are drawn. Write {key}: 500, or type --set {key}=500."
+
+
 def test_keys_that_only_wandb_needs_are_accepted():
     assert read("program: t.py\napiVersion: v1\nkind: sweep\ncontroller: {type: local}\nparameters: {a: {value: 1}}")
 
