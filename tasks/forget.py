@@ -26,7 +26,7 @@ def rm(c: Context, name: str = "", where: str = "", *, yes: bool = False) -> Non
     from sweep.runs import find
 
     if not name:
-        raise UsageError("Which run? Name it: inv rm RUN. They are: inv runs")
+        raise UsageError("Which run? Name it: inv rm RUN. List them: inv runs")
     removal = to_remove(find(runs_folder(c), name), where=where or None)
     print(printable(str(removal)), flush=True)
     if not yes:
