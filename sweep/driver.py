@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from sweep.early_stop import MissingMetric, OneCause
 from sweep.ledger import Ledger
 from sweep.live_best import LiveBest
 from sweep.rows import Rows, rows_of
+from sweep.run_progress import Progress, Stop
 from worker.records import RECORD, TEXT_SCHEMA, Packet, Segment, Status, drop, error_payload
 
 WINDOW = 3  # bundles in flight for each slot: one runs, the others wait where it will end
@@ -33,10 +34,6 @@ JUDGED_POINTS = 10  # a slot, when they are short: the first ones load and compi
 QUIET_S = 5.0  # without a result, after which it is shown what runs
 MOST_BEFORE = 200_000  # rows of earlier commands that are read for the best so far: half a second
 
-# Why it stopped early: the user, a limit of theirs, money, years of work, a metric that nothing returns, one cause of
-# all failures.
-Stop = Literal["interrupted", "failed", "budget", "too long", "metric", "cause"]
-
 
 class Port(Protocol):
     """What the driver needs of an engine."""
@@ -50,61 +47,6 @@ class Port(Protocol):
     def submit(self, bundle: Bundle) -> None: ...  # noqa: D102
     def wait(self, timeout_s: float) -> list[Ended | Lost]: ...  # noqa: D102
     def cancel(self, bundle: Bundle) -> None: ...  # noqa: D102
-
-
-@dataclass
-class Progress:
-    """How far the sweep is; only what the ledger has is counted."""
-
-    total: int  # the plan's points, or an estimate
-    exact: bool
-    resumed: int  # found finished
-    done: int = 0  # finished ones, the resumed included
-    failed: int = 0  # failed ones, those of earlier commands included
-    computed: int = 0  # ended by this command
-    failed_now: int = 0  # of them failed
-    retried: int = 0  # attempts that were or will be repeated
-    losses: int = 0  # processes and machines taken away
-    busy_s: float = 0.0  # of all attempts of this command, added up
-    slots: int = 0
-    first_submit_s: float | None = None  # unix time, as the next two
-    first_result_s: float | None = None
-    last_result_s: float | None = None
-    best: tuple[float, int, int] | None = None  # sign * mean, its first point's index, and how many points it is of
-    best_of_all: bool = True  # whether all that has ended was looked at for it
-    running: int = 0  # bundles that have a slot, while no result comes; 0 while results come
-    longest_s: float = 0.0  # that one of them has had it
-    stopping: bool = False
-    why: str = ""  # it stops early, where that is not the user's own limit
-
-    @property
-    def wall_s(self) -> float:
-        """From the first bundle sent to the last result."""
-        if self.first_submit_s is None or self.last_result_s is None:
-            return 0.0
-        return self.last_result_s - self.first_submit_s
-
-    @property
-    def mean_s(self) -> float:
-        """Of an attempt of this command; 0 before the first."""
-        attempts = self.computed + self.retried
-        return self.busy_s / attempts if attempts else 0.0
-
-    @property
-    def left(self) -> int:
-        """Points that have not ended, as far as they can be counted."""
-        return max(0, self.total - self.done - self.failed)
-
-    @property
-    def left_s(self) -> float:
-        """How long they take on these slots, if they are like the ones of this command."""
-        return self.left * self.mean_s / max(1, self.slots)
-
-    @property
-    def efficiency(self) -> float | None:
-        """The share of slot time that points had; None before the first result."""
-        available_s = self.slots * self.wall_s
-        return min(1.0, self.busy_s / available_s) if available_s > 0 else None
 
 
 @dataclass

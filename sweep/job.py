@@ -22,11 +22,11 @@ from grid.errors import SweepfleetError, UsageError
 from grid.load import load
 from grid.space import Space
 from grid.sweep import Sweep
-from sweep.driver import Progress
 from sweep.engine_errors import ClusterError
 from sweep.folder import RunFolder, read_json
 from sweep.progress import Words
 from sweep.run import EXIT_FAILED, EXIT_INTERRUPTED, Request, run_sweep
+from sweep.run_progress import Progress
 from sweep.runs import refresh
 from sweep.snapshot import alone, tell_end
 from worker.machine import dask_command

@@ -17,8 +17,8 @@ from rich.text import Text
 
 from grid.space import Space
 from grid.sweep import Metric
-from sweep.driver import Progress
 from sweep.live_best import shown_params
+from sweep.run_progress import Progress
 from sweep.text import params_text
 
 REFRESH_S = 0.5

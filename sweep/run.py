@@ -15,7 +15,7 @@ import psutil
 from grid.errors import UsageError
 from grid.sweep import Sweep
 from sweep.bundles import Pending
-from sweep.driver import Driver, Port, Progress, Stop
+from sweep.driver import Driver, Port
 from sweep.folder import RunFolder, write_whole
 from sweep.ledger import REDO_REQUEST, Ledger
 from sweep.outputs import Recorder
@@ -25,6 +25,7 @@ from sweep.progress import Observer
 from sweep.project import names_of, project_of
 from sweep.provenance import Provenance, manifest, provenance
 from sweep.publish import publish_apart
+from sweep.run_progress import Progress, Stop
 from sweep.selection import Selection, check_redo
 from sweep.shortage import shortages_told
 from sweep.summary import Facts, Summary, peak_rss_mb

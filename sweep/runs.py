@@ -10,10 +10,10 @@ from pathlib import Path
 from grid.errors import UsageError
 from grid.space import Count, Space
 from grid.sweep import Metric
-from sweep.driver import Progress
 from sweep.folder import RunFolder, read_json
 from sweep.ledger import Counts, Ledger, StorageError
 from sweep.publish import publish_from, space_of
+from sweep.run_progress import Progress
 from sweep.summary import Facts, Summary
 
 LOOK = 200_000  # indexes that are looked at for one that has not ended, where a plan's points cannot be counted

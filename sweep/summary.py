@@ -17,8 +17,8 @@ from grid.space import Space
 from grid.sweep import Metric
 from sweep.causes import failure_groups
 from sweep.codes import codes_note
-from sweep.driver import Progress, Stop
 from sweep.ledger import Ledger
+from sweep.run_progress import Progress, Stop
 from sweep.text import duration_each, years
 
 MAX_FAILURE_KINDS = 20  # told apart

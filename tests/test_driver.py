@@ -22,8 +22,9 @@ from grid.space import Point, Space
 from grid.sweep import Execution, Metric
 from sweep import driver as drivers
 from sweep.bundles import Bundle, Ended, Lost, Pending
-from sweep.driver import Driver, Progress, Stop
+from sweep.driver import Driver
 from sweep.ledger import Ledger, StorageError
+from sweep.run_progress import Progress, Stop
 from tests.support import batches, space, written
 from worker.records import Packet, Status
 

@@ -14,12 +14,13 @@ from fleet.fetch import _remove_log
 from grid.sweep import Execution
 from sweep import outputs as stores
 from sweep.bundles import Bundle, Ended, Lost, Pending
-from sweep.driver import Driver, Progress
+from sweep.driver import Driver
 from sweep.folder import RunFolder
 from sweep.ledger import Ledger
 from sweep.output_text import readable
 from sweep.outputs import Attempt, Outputs, Recorder, forget
 from sweep.report.printed import printed
+from sweep.run_progress import Progress
 from sweep.snapshot import copy
 from tests.command import Project
 from tests.support import batches, space, written

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from grid.sweep import Metric
 from sweep import progress as shown
-from sweep.driver import Progress
 from sweep.progress import Bar, Lines, Silent, Words, duration, number, observer
+from sweep.run_progress import Progress
 from tests.support import space
 
 SPACE = space({"model": ["ridge", "lasso"], "alpha": [0.1, 1 / 3]})

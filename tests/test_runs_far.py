@@ -30,10 +30,10 @@ from fleet.runs import State
 from grid.errors import SweepfleetError, UsageError
 from grid.load import load
 from infra.outputs import Outputs
-from sweep.driver import Progress
 from sweep.folder import RunFolder, StorageError
 from sweep.ledger import Ledger
 from sweep.publish import publish
+from sweep.run_progress import Progress
 from sweep.snapshot import alone, copy
 from sweep.summary import Facts
 from tests.cloud.moto import Moto, moto_server

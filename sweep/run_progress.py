@@ -1,0 +1,65 @@
+"""How far a sweep is, and why it stopped: what its driver counts, and what bars, logs and summaries show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+# Why it stopped early: the user, a limit of theirs, money, years of work, a metric that nothing returns, one cause of
+# all failures.
+Stop = Literal["interrupted", "failed", "budget", "too long", "metric", "cause"]
+
+
+@dataclass
+class Progress:
+    """How far the sweep is; only what the ledger has is counted."""
+
+    total: int  # the plan's points, or an estimate
+    exact: bool
+    resumed: int  # found finished
+    done: int = 0  # finished ones, the resumed included
+    failed: int = 0  # failed ones, those of earlier commands included
+    computed: int = 0  # ended by this command
+    failed_now: int = 0  # of them failed
+    retried: int = 0  # attempts that were or will be repeated
+    losses: int = 0  # processes and machines taken away
+    busy_s: float = 0.0  # of all attempts of this command, added up
+    slots: int = 0
+    first_submit_s: float | None = None  # unix time, as the next two
+    first_result_s: float | None = None
+    last_result_s: float | None = None
+    best: tuple[float, int, int] | None = None  # sign * mean, its first point's index, and how many points it is of
+    best_of_all: bool = True  # whether all that has ended was looked at for it
+    running: int = 0  # bundles that have a slot, while no result comes; 0 while results come
+    longest_s: float = 0.0  # that one of them has had it
+    stopping: bool = False
+    why: str = ""  # it stops early, where that is not the user's own limit
+
+    @property
+    def wall_s(self) -> float:
+        """From the first bundle sent to the last result."""
+        if self.first_submit_s is None or self.last_result_s is None:
+            return 0.0
+        return self.last_result_s - self.first_submit_s
+
+    @property
+    def mean_s(self) -> float:
+        """Of an attempt of this command; 0 before the first."""
+        attempts = self.computed + self.retried
+        return self.busy_s / attempts if attempts else 0.0
+
+    @property
+    def left(self) -> int:
+        """Points that have not ended, as far as they can be counted."""
+        return max(0, self.total - self.done - self.failed)
+
+    @property
+    def left_s(self) -> float:
+        """How long they take on these slots, if they are like the ones of this command."""
+        return self.left * self.mean_s / max(1, self.slots)
+
+    @property
+    def efficiency(self) -> float | None:
+        """The share of slot time that points had; None before the first result."""
+        available_s = self.slots * self.wall_s
+        return min(1.0, self.busy_s / available_s) if available_s > 0 else None
