@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from worker.escapes import without_escapes
+
 LINE_CHARS = 300
 MAX_TEXTS = 50_000
 NOT_READ = "other failures, whose messages were not read"
@@ -29,7 +31,6 @@ _ERROR = re.compile(
     re.IGNORECASE,
 )
 _WARNING = re.compile(r"\s*\w*warning\b", re.IGNORECASE)
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _BAR = re.compile(r"^ *[+|][ +|-]*")  # drawn at the left of an ExceptionGroup's traceback
 _VARYING = re.compile(
     r"(?P<kept>\b(?:exited with|exit code|signal) \d+)"  # a cause, not a measure
@@ -88,7 +89,7 @@ def failure_line(error_type: str | None, error: str | None) -> str:
     Of a traceback that is the exception's message; of a command's failure the line of standard error that names the
     error, rather than an interpreter's last words; of anything else the first line.
     """
-    kind, text = error_type or "Error", _ANSI.sub("", error or "")
+    kind, text = error_type or "Error", without_escapes(error or "")
     if kind == _COMMAND:
         line = _of_command(text.removeprefix(f"{_COMMAND}: "))
     else:

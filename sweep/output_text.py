@@ -14,6 +14,7 @@ from sweep.ledger import Ledger
 from sweep.outputs import DONE_BYTES, FAILED_BYTES, Outputs
 from sweep.publish import space_of
 from sweep.text import params_text
+from worker.escapes import without_escapes
 from worker.output import Printed
 from worker.records import Status
 
@@ -21,8 +22,6 @@ LAST_LINES = 20
 SHOWN = 5  # of the points that a beginning of an id may mean
 ID_CHARS = 16
 TRACEBACK = "Traceback (most recent call last):"
-# Colours, cursor movements and titles: CSI and OSC sequences, and the escapes of two characters.
-_TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 
 
 class Ended(NamedTuple):
@@ -38,8 +37,7 @@ class Ended(NamedTuple):
 
 def readable(text: str) -> str:
     """Text as a terminal would show it in the end: without colours, and with the last state of each progress bar."""
-    if "\x1b" in text:
-        text = _TERMINAL.sub("", text)
+    text = without_escapes(text)
     if "\r" in text:
         text = "\n".join(_overwritten(line) for line in text.split("\n"))
     return printable(text)

@@ -244,6 +244,7 @@ def test_the_log_of_a_file_that_is_fetched_again_is_removed(tmp_path: Path) -> N
         ("\x1b[31mred\x1b[0m \x1b]0;title\x07plain\x1b[2K", "red plain"),
         ("10%\r 50%\r100%\ndone\r\n", "100%\ndone\n"),
         ("10%\r", "10%"),
+        ("\x1b]0;a title without an end\nthe text", "0;a title without an end\nthe text"),
         ("bell\x07 null\x00 tab\t back\x08", "bell\\x07 null\\x00 tab\t back\\x08"),
         ("é€😀", "é€😀"),
         ("\x1b", "\\x1b"),

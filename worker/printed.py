@@ -12,9 +12,9 @@ import math
 import re
 from typing import Any, Literal, NamedTuple
 
+from worker.escapes import without_escapes
+
 ROWS, END_ROWS = "::rows::", "::endrows::"  # lines between which, or to the end, each line is a row
-# What a terminal would not show: colours and cursor moves (CSI), titles and links (OSC), other escapes.
-_INVISIBLE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
 _TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*"|[{}\[\]]')
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _LEADING_ZERO = re.compile(r"[+-]?0\d")
@@ -46,7 +46,7 @@ class _Piece(NamedTuple):
 
 def clean(text: str) -> str:
     """The text without escape sequences and byte order marks; a carriage return ends a line."""
-    text = _INVISIBLE.sub("", text) if "\x1b" in text else text
+    text = without_escapes(text)
     text = text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
     return re.sub(r"(?m)^\ufeff+", "", text) if "\ufeff" in text else text
 

@@ -1,0 +1,14 @@
+"""Text without what drives a terminal: for whoever reads a result in it, and for whoever shows it later. Pure."""
+
+from __future__ import annotations
+
+import re
+
+# What a terminal would not show: colours and cursor moves (CSI), titles and links (OSC), other escapes. A title that
+# has no end, in a text that was cut, hides nothing of what follows.
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
+
+
+def without_escapes(text: str) -> str:
+    """The text without escape sequences."""
+    return _ESCAPES.sub("", text) if "\x1b" in text else text
