@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 TOKEN_BYTES = 16
 MARK = struct.Struct(f"<{TOKEN_BYTES}sIB")  # token, the point's place among the job's records, whether it failed
-QUIET_S = 0.001  # after which a mark is written though no stream of ours was: what was not may be C code or a program
+QUIET_S = 0.005  # after which a mark is written though no stream of ours was: what was not may be C code or a program
 HIGH_FD = 200  # where a point that closes files it does not know, and opens its own, hardly ever comes to
 PLAIN_BYTES = 256  # less is not worth compressing: most points print a line or nothing
 _PACKED = struct.Struct("<BQII")  # whether the text is compressed; bytes left out, of the head, of the text
