@@ -115,7 +115,10 @@ def too_large(sweep: Sweep, *, runs: Path, root: Path, slots: Callable[[], int],
         redo: which ended points are computed again.
     """
     count = Selection(sweep).space.count()
-    has = known(RunFolder(runs / sweep.name), sweep, root=root, redo=redo)
+    folder = RunFolder(runs / sweep.name)
+    if count.points <= MANY_POINTS and count.points * (_mean_s(folder) or 0.0) <= YEAR_S:
+        return None  # whatever has ended of them: after an edit that takes seconds to count
+    has = known(folder, sweep, root=root, redo=redo)
     left, mean_s = max(0, count.points - has.ended), has.mean_s
     about = "" if count.exact and has.exact else "About "
     if mean_s is not None and left * mean_s > YEAR_S and left * mean_s / slots() > YEAR_S:
@@ -172,6 +175,14 @@ def known(folder: RunFolder, sweep: Sweep, *, root: Path, redo: str = "") -> Kno
             return Known(kept, again=sum(ended) - kept, mean_s=mean_s)
         found, share = _found(ledger, Space(old), chosen)
         return Known(round(found / share), exact=share == 1, mean_s=mean_s)
+
+
+def _mean_s(folder: RunFolder) -> float | None:
+    """The mean duration of the points that finished in a folder; None where none did."""
+    if not folder.ledger.exists():
+        return None
+    with contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:
+        return ledger.mean_s()
 
 
 def _found(ledger: Ledger, old: Space, chosen: Selection) -> tuple[int, float]:
