@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -253,20 +251,3 @@ def test_what_a_points_processes_hold_counts_as_its_memory(folder: Folder) -> No
     folder.run("grid.yaml", code=1)
     row = folder.table("heavy").row(0, named=True)
     assert (row["status"], row["error_type"]) == ("failed", "MemoryLimit")
-
-
-def test_too_little_memory_to_start_ends_with_its_reason(folder: Folder) -> None:
-    lay(folder.path, {"fit.py": "def fit(x): return x\n", "grid.yaml": "run: fit:fit\nparameters: {x: [1]}\n"})
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (400_000 * 1024, 400_000 * 1024))
-
-    process = folder.start("sweep", "--grid", str(folder.path / "grid.yaml"), preexec_fn=limit)
-    try:
-        out, err = process.communicate(timeout=240)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        pytest.fail("it waits for ever")
-    assert process.returncode not in (0, -9), out
-    assert err.strip()
