@@ -8,6 +8,11 @@ costs no result: everything can be made again.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before all else is imported
+    from worker.compiled import keep
+
+    keep()
+
 import contextlib
 import json
 import os

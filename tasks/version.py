@@ -13,6 +13,7 @@ from invoke.context import Context
 from invoke.tasks import task
 
 from tasks.front import ROOT, speaking
+from worker.compiled import where
 
 GIT_DEADLINE_S = 10
 PACKAGES = ("dask", "distributed", "polars")
@@ -21,7 +22,7 @@ PACKAGES = ("dask", "distributed", "polars")
 @task(help={"json": "as one JSON object"})
 @speaking
 def version(c: Context, *, json: bool = False) -> None:
-    """Print the versions of sweepfleet, Python and dask, this checkout's commit, and the platform."""
+    """Print versions, this checkout's commit, the platform, and where compiled code is kept."""
     found = versions(ROOT)
     if json:
         print(json_.dumps(found))
@@ -41,7 +42,7 @@ def versions(root: Path) -> dict[str, str]:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             found[package] = "not installed"
-    return found | {"platform": platform.platform()}
+    return found | {"platform": platform.platform(), "compiled": where()}
 
 
 def _own(root: Path) -> str:

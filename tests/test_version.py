@@ -55,4 +55,12 @@ def test_inv_version_says_it_and_imports_no_dask() -> None:
     assert imported == "[]"
     assert found["python"] == platform.python_version()
     assert found["dask"] == importlib.metadata.version("dask")
-    assert set(found) - {"commit"} == {"sweepfleet", "python", "dask", "distributed", "polars", "platform"}
+    assert set(found) - {"commit"} == {
+        "sweepfleet",
+        "python",
+        "dask",
+        "distributed",
+        "polars",
+        "platform",
+        "compiled",
+    }

@@ -12,6 +12,11 @@ ends all.
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before all else is imported
+    from worker.compiled import keep
+
+    keep()
+
 import contextlib
 import faulthandler
 import json

@@ -1,0 +1,117 @@
+"""Where this process keeps the compiled code of what it imports, when Python keeps none beside the sources.
+
+Python compiles a module when it first imports it, and keeps the result in `__pycache__` beside it. Where it may not
+(`PYTHONDONTWRITEBYTECODE`, `-B`) or cannot (sources of another user, a read-only image), and nobody has compiled the
+packages before, each process compiles some 600 modules anew, which takes longer than all else of its start. Such
+processes of ours keep it in the user's cache folder. docs/decisions/012-compiled-code.md says why this is sound.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import stat
+import sys
+import time
+from pathlib import Path
+
+MARKER = "distributed"  # the package whose compiled code stands for all that are installed with it
+LEAST_FREE_BYTES = 1 << 28  # on a full disk Python may keep half a file, and then fail to import it
+USED_S = 86_400.0  # between two notes that an environment is in use
+UNUSED_S = 30 * USED_S  # after which the compiled code of an environment is removed
+
+
+def keep() -> None:
+    """Keep compiled code in the user's cache from now on, if Python would keep none. Call it before other imports.
+
+    Side effects: only this process and its forks are changed, and not its environment: what it starts compiles as
+    its user said. Makes a folder of the user's own, and removes those there that no environment has used for long.
+    """
+    if sys.pycache_prefix is not None or _kept_beside():
+        return
+    with contextlib.suppress(OSError, RuntimeError):  # then each process compiles anew, as Python would have it
+        folder = _folder()
+        if folder is not None:
+            sys.pycache_prefix = str(folder)
+            sys.dont_write_bytecode = False
+
+
+def where() -> str:
+    """Where this process keeps compiled code, for people."""
+    if sys.pycache_prefix is not None:
+        return sys.pycache_prefix
+    return "beside the sources" if _kept_beside() else "not kept"
+
+
+def _kept_beside() -> bool:
+    """Whether the packages are compiled where Python looks, or Python compiles them there."""
+    with contextlib.suppress(ImportError, ValueError, NotImplementedError):
+        spec = importlib.util.find_spec(MARKER)
+        if spec is not None and spec.origin is not None:
+            compiled = Path(importlib.util.cache_from_source(spec.origin))
+            return compiled.exists() or not (sys.dont_write_bytecode or _is_closed(compiled.parent))
+    return True  # nothing is known of where compiled code is kept here, so nothing is changed
+
+
+def _is_closed(folder: Path) -> bool:
+    """Whether this user cannot make files in a folder, or make the folder."""
+    return not os.access(folder if folder.is_dir() else folder.parent, os.W_OK | os.X_OK)
+
+
+def _folder() -> Path | None:
+    """The folder for this environment; None when it cannot be the user's alone, or the disk is full.
+
+    Raises OSError when it cannot be made, and RuntimeError when the user has no home.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not home.is_absolute():  # as the specification of these folders says
+        home = Path.home() / ".cache"
+        if not home.is_absolute():
+            return None
+    if not home.is_dir():
+        if not _is_own(home.parent.stat()):
+            return None
+        _make(home)
+    if not _is_own(home.stat()):  # it may be a link to a larger disk
+        return None
+    ours = home / "sweepfleet"
+    environments = ours / "pycache"
+    folder = environments / hashlib.blake2b(sys.prefix.encode(), digest_size=8).hexdigest()
+    new = False
+    for each in (ours, environments, folder):
+        new = _make(each)
+        if not _is_own(each.lstat(), private=each != ours):
+            return None
+    free = os.statvfs(folder)
+    if free.f_bavail * free.f_frsize < LEAST_FREE_BYTES:
+        return None
+    if new:
+        _remove_unused(environments)
+    elif time.time() - folder.stat().st_mtime > USED_S:
+        os.utime(folder)
+    return folder
+
+
+def _make(folder: Path) -> bool:
+    """Make a folder unless it is there; whether it was not."""
+    try:
+        folder.mkdir(0o700)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _is_own(found: os.stat_result, *, private: bool = False) -> bool:
+    """Whether it is a folder of this user's in which nobody else can write; `private`: nor read."""
+    others = 0o077 if private else 0o022
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & others
+
+
+def _remove_unused(environments: Path) -> None:
+    import shutil
+
+    for each in environments.iterdir():
+        if time.time() - each.lstat().st_mtime > UNUSED_S:
+            shutil.rmtree(each, ignore_errors=True)
