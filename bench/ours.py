@@ -88,7 +88,7 @@ class Project:
 
     def publish(self, name: str) -> tuple[float, float]:
         """Make a finished run's files once more, as the command does: in seconds, and in MB at the peak."""
-        command = [sys.executable, "-m", "sweep.publish", str(self.runs / name)]
+        command = [sys.executable, "-m", "sweep.publish_process", str(self.runs / name)]
         with (self.path / "facts.json").open("w+") as facts, (self.path / "publish.txt").open("w+") as said:
             facts.write(Facts(metric=None).to_json())
             facts.seek(0)

@@ -24,7 +24,7 @@ from sweep.ownership import check_owner
 from sweep.progress import Observer
 from sweep.project import names_of, project_of
 from sweep.provenance import Provenance, manifest, provenance
-from sweep.publish import publish_apart
+from sweep.publisher import Publisher
 from sweep.run_progress import Progress, Stop
 from sweep.selection import Selection, check_redo
 from sweep.shortage import shortages_told
@@ -106,7 +106,7 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
     folder = RunFolder(request.runs / sweep.name)
     stop: Stop | None = None
     recorder = Recorder(folder.output)
-    with folder.locked(), contextlib.closing(recorder):
+    with folder.locked(), contextlib.closing(recorder), Publisher(folder) as publisher:
         with observer.waiting("looking for what is left to run"):
             left = _anything_left(folder, sweep, chosen, request)
         if left:
@@ -114,6 +114,7 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
             artifacts = folder.artifacts.absolute() if request.address is None else request.artifacts
             context = context_of(sweep, root=request.root, artifacts=artifacts, artifacts_url=request.artifacts_url)
             with _engine(sweep, request, context, observer) as engine:
+                publisher.start()
                 stop, progress = _drive(
                     sweep, chosen, folder, engine=engine, request=request, observer=observer, recorder=recorder
                 )
@@ -132,7 +133,7 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
             driver_peak_rss_mb=peak_rss_mb(),
         )
         with observer.waiting("writing tables and report"):
-            summary = publish_apart(folder, facts)
+            summary = publisher.publish(facts)
     if stop == "metric" and progress.done + progress.failed == progress.computed:
         raise UsageError(f"{progress.why}\nReport: {folder.report}")
     if stop == "interrupted":

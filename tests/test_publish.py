@@ -14,9 +14,7 @@ from grid.load import load
 from sweep.folder import RunFolder, read_json
 from sweep.ledger import Ledger
 from sweep.provenance import provenance
-from sweep.publish import PublishError, publish_apart
 from sweep.runs import find
-from sweep.summary import Facts
 from tests.command import Project
 from tests.support import batches, space
 
@@ -101,15 +99,6 @@ def test_a_disk_that_fills_up_while_tables_are_made_is_an_error_with_a_remedy(tm
     assert said.startswith(f"clear: {folder.path} cannot be written: File too large"), said
     assert "make room" in said
     assert "Traceback" not in said
-
-
-def test_a_process_apart_says_what_is_wrong_without_a_traceback(tmp_path: Path) -> None:
-    folder = one_row(tmp_path)
-    (folder.path / "results.parquet").mkdir()
-    (folder.path / "results.parquet" / "file").touch()
-    with pytest.raises(PublishError, match="cannot be written") as refusal:
-        publish_apart(folder, Facts(metric=None))
-    assert "Traceback" not in str(refusal.value)
 
 
 def git(folder: Path, *words: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import importlib.resources
 import json
@@ -10,7 +11,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, NamedTuple
 
 from sweep.report import markup
 
@@ -18,12 +19,21 @@ PLOTLY = ("plotly", "package_data/plotly.min.js")
 SCRIPTS_HERE = "<!--scripts-->"
 
 
-def write_page(path: Path, pieces: Iterable[str]) -> Path:
+class Script(NamedTuple):
+    """A script of the page, and the hash by which the page's policy knows it."""
+
+    content: bytes
+    digest: str
+
+
+def write_page(path: Path, pieces: Iterable[str | bytes]) -> Path:
     """Write a page whole or not at all, and return its path. Raises OSError when it cannot be written."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with beside.open("wb") as file:
-            file.writelines(piece.encode("utf-8", "replace") for piece in pieces)
+            file.writelines(
+                piece if isinstance(piece, bytes) else piece.encode("utf-8", "replace") for piece in pieces
+            )
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
@@ -32,14 +42,17 @@ def write_page(path: Path, pieces: Iterable[str]) -> Path:
 
 def assemble(
     *, title: str, body: str, data: Mapping[str, Any], scripts: Sequence[str], libraries: Sequence[tuple[str, str]]
-) -> list[str]:
+) -> list[str | bytes]:
     """The page in pieces, most of it the chart library. A script runs only if its hash is in the policy.
 
     `scripts` are files beside this one, run as one; `libraries` are (package, file) and run before it.
     """
     ours = "".join(_read("sweep.report", name) for name in scripts)
-    texts = [*(_read(*library) for library in libraries), f'(() => {{\n"use strict";\n{ours}}})();\n']
-    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in texts)
+    loaded = [
+        *(library(*each) for each in libraries),
+        _script(f'(() => {{\n"use strict";\n{ours}}})();\n'.encode()),
+    ]
+    hashes = " ".join(f"'sha256-{script.digest}'" for script in loaded)
     policy = f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"
     page = Template(_read("sweep.report", "page.html")).substitute(
         policy=policy,
@@ -50,7 +63,11 @@ def assemble(
         scripts=SCRIPTS_HERE,
     )
     before, _, after = page.rpartition(SCRIPTS_HERE)
-    return [before, *(f"<script>{script}</script>\n" for script in texts), after]
+    return [
+        before,
+        *(piece for script in loaded for piece in ("<script>", script.content, "</script>\n")),
+        after,
+    ]
 
 
 def embed(data: Any) -> str:
@@ -60,9 +77,19 @@ def embed(data: Any) -> str:
 
 
 def _read(package: str, name: str) -> str:
-    raw = importlib.resources.files(package).joinpath(name).read_text(encoding="utf-8")
-    return raw.replace("\r\n", "\n")  # as a browser reads it, or the hash is another
+    return _bytes(package, name).decode()
 
 
-def _digest(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+def _bytes(package: str, name: str) -> bytes:
+    raw = importlib.resources.files(package).joinpath(name).read_bytes()
+    return raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")  # as a browser reads it, or the hash is another
+
+
+def _script(content: bytes) -> Script:
+    return Script(content, base64.b64encode(hashlib.sha256(content).digest()).decode())
+
+
+@functools.cache
+def library(package: str, name: str) -> Script:
+    """A library's script. It has some megabytes: who has time before may read it then."""
+    return _script(_bytes(package, name))

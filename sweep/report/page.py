@@ -60,7 +60,7 @@ def _page(
     metric: Metric | None,
     space: Space | None,
     output: Path | None,
-) -> list[str]:
+) -> list[str | bytes]:
     counts = dict(query(results.frame.group_by("status").agg(n=pl.len())).iter_rows())
     done, failed = int(counts.get("done", 0)), int(counts.get("failed", 0))
     # A command that found everything done has used no slots; the rows still say how many there were.
