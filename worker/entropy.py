@@ -1,0 +1,236 @@
+"""Randomness that a target takes up while it is imported: processes of their own draw theirs, copies would share it.
+
+What CPython renews by itself after a fork needs nothing (`random`, unless the target has seeded it), nor does what
+asks the system each time (`secrets`, `uuid4`, names of temporary files). Other generators are renewed here in the
+copy. What nobody can renew (numpy's `default_rng()` in a variable of the target, a UUID, a temporary folder) is told.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import sys
+import tempfile
+import weakref
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+from typing import Any
+
+from worker.code import Names
+
+_STANDARD = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 - as text, as in code objects
+_RANDOM, _SECRETS, _UUID = (f"{_STANDARD}{name}.py" for name in ("random", "secrets", "uuid"))
+_AN_IMPORT = "<frozen importlib._bootstrap>"
+_SYSTEMS_BITS = 64  # a seed of more bits than this came from the system: numpy draws 128
+_GLOBAL: random.Random = random._inst  # noqa: SLF001 - whose methods the module's functions are
+_MISSING = object()
+
+_renewals: list[Callable[[], object]] = []
+
+
+def renew() -> None:
+    """In a forked child, right after the fork: have the random state that a process of its own would have."""
+    for each in _renewals:
+        each()
+
+
+class EntropyWatch:
+    """Notes who draws randomness from now on, until `end`; some functions of the standard library are replaced."""
+
+    def __init__(self, names: Names) -> None:
+        """Begin to note.
+
+        Args:
+            names: tells which files are the project's.
+        """
+        self._names = names
+        self._files: dict[str, str | None] = {}
+        self._found: dict[str, None] = {}
+        self._made: list[tuple[str, str]] = []
+        self._unseeded: dict[int, tuple[weakref.ref[random.Random], str | None]] = {}
+        self._numpys: list[tuple[Any, str | None]] = []
+        self._seeded = self._drawn = False
+        self._replaced: list[tuple[Any, str, Any, Any]] = []
+        self._watching = True
+        kind = random.Random
+        for where, name, note in (
+            (os, "urandom", self._note_bytes),
+            (random, "_urandom", self._note_bytes),
+            (os, "getpid", self._note_pid),
+            (tempfile, "mkdtemp", self._note_made),
+            (tempfile, "_mkstemp_inner", self._note_made),
+            (kind, "seed", self._note_seed),
+            (kind, "setstate", self._note_seed),
+            (kind, "random", self._note_number),
+            (kind, "getrandbits", self._note_number),
+        ):
+            if hasattr(where, name):
+                self._replace(where, name, self._noting(getattr(where, name), note))
+        for name in ("seed", "setstate", "random", "getrandbits"):
+            self._replace(random, name, getattr(_GLOBAL, name))
+
+    def _noting(self, function: Callable[..., Any], note: Callable[[FrameType, tuple[Any, ...], Any], None]) -> Any:
+        """Stands for a function, and says what was done by whom; goes on to work wherever somebody has kept it."""
+
+        def noted(*args: Any, **keywords: Any) -> Any:
+            result = function(*args, **keywords)
+            if self._watching:
+                note(sys._getframe(1), (*args, *keywords.values()), result)  # noqa: SLF001
+            return result
+
+        return noted
+
+    def _replace(self, where: Any, name: str, stand_in: Any) -> None:
+        self._replaced.append((where, name, vars(where).get(name, _MISSING), stand_in))
+        setattr(where, name, stand_in)
+
+    def end(self) -> list[str]:
+        """Put everything back; what was drawn that copies would share, and that `renew` cannot renew."""
+        self._watching = False
+        self._put_back()
+        _renewals.clear()
+        self._look_at_random()
+        self._look_at_numpy()
+        for path, place in self._made:
+            if os.path.lexists(path):
+                self._found[f"{place} makes a temporary file or folder, {path}"] = None
+        return [f"{each}. Copies would have the same" for each in self._found]
+
+    def _put_back(self) -> None:
+        probe = object()
+        alone = sys.getrefcount(probe)
+        kept = {}
+        while self._replaced:  # the last one first: the module's functions are bound to the class's
+            where, name, original, stand_in = self._replaced.pop()
+            if original is _MISSING:
+                delattr(where, name)
+            else:
+                setattr(where, name, original)
+                if sys.getrefcount(stand_in) > alone:
+                    kept[id(stand_in)] = stand_in, original
+        if kept:  # by `from random import random`: looking for it takes a while
+            for module in list(sys.modules.values()):
+                variables = getattr(module, "__dict__", {})
+                if not kept.keys().isdisjoint(map(id, variables.values())):
+                    variables.update({n: kept[id(v)][1] for n, v in variables.items() if id(v) in kept})
+
+    def _look_at_random(self) -> None:
+        if self._seeded:
+            state = random.getstate()
+            _renewals.append(partial(random.setstate, state))  # CPython has drawn another seed for the copy
+        for reference, place in self._unseeded.values():
+            if place is None:
+                _renewals.append(partial(_reseed, reference))
+            elif reference() is not None:
+                self._found[f"{place} makes a random generator without a seed"] = None
+
+    def _look_at_numpy(self) -> None:
+        numpy_random = sys.modules.get("numpy.random")
+        if numpy_random is None:
+            return
+        its_own = numpy_random.get_bit_generator()
+        for bits, place in self._numpys:
+            if bits is not its_own and _is_unseeded(bits):  # `RandomState(3)` draws, too, and is seeded then
+                if place is None:
+                    _renewals.append(partial(_renew_numpy, bits))
+                else:
+                    self._found[f"{place} makes a random generator without a seed"] = None
+        if type(its_own).__name__ != "MT19937" or not _is_unseeded(its_own):
+            return  # the target has seeded it, as it will in each process
+        _renewals.append(partial(_renew_numpy, its_own))
+        first, now = type(its_own)(its_own.seed_seq).state["state"], its_own.state["state"]
+        if first["pos"] != now["pos"] or (first["key"] != now["key"]).any():
+            self._found["numbers are drawn from `np.random` without a seed"] = None
+
+    def _note_bytes(self, frame: FrameType, _args: tuple[Any, ...], _result: Any) -> None:
+        place = self._place(frame)
+        drawn_by = frame.f_back if frame.f_code.co_filename == _RANDOM else None
+        if drawn_by is not None and drawn_by.f_code.co_filename != _SECRETS:
+            made = _numpy_generator_in_the_making({id(bits) for bits, _ in self._numpys})
+            if made is not None:
+                self._numpys.append((made, place))
+                return
+        if place is not None:
+            self._found[f"{place} {_what_is_drawn(frame)}"] = None
+
+    def _note_pid(self, frame: FrameType, _args: tuple[Any, ...], _result: Any) -> None:
+        name = self._name(frame.f_code.co_filename)
+        if name is not None:
+            self._found[f"{name}:{frame.f_lineno} asks for the process's id"] = None
+
+    def _note_made(self, frame: FrameType, _args: tuple[Any, ...], made: Any) -> None:
+        path = os.fsdecode(made if isinstance(made, (str, bytes)) else made[1])
+        self._made.append((path, self._place(frame) or "a library"))
+
+    def _note_seed(self, frame: FrameType, args: tuple[Any, ...], _result: Any) -> None:
+        generator, seed = args[0], next(iter(args[1:]), None)
+        if generator is _GLOBAL:
+            self._seeded = seed is not None
+        elif seed is not None:
+            self._unseeded.pop(id(generator), None)
+        elif frame.f_back is None or frame.f_back.f_globals is not vars(tempfile):  # which renews its own
+            self._unseeded[id(generator)] = weakref.ref(generator), self._place(frame)
+
+    def _note_number(self, frame: FrameType, args: tuple[Any, ...], _result: Any) -> None:
+        if args[0] is not _GLOBAL or self._seeded or self._drawn:
+            return
+        place = self._place(frame)
+        if place is not None:
+            self._drawn = True
+            self._found[f"{place} draws from `random` without a seed"] = None
+
+    def _place(self, frame: FrameType | None) -> str | None:
+        """The project's line at work in this frame; None when a library does it while it is imported itself."""
+        while frame is not None and (file := frame.f_code.co_filename) != _AN_IMPORT:
+            name = self._name(file)
+            if name is not None:
+                return f"{name}:{frame.f_lineno}"
+            frame = frame.f_back
+        return None
+
+    def _name(self, file: str) -> str | None:
+        if file not in self._files:
+            self._files[file] = None if file.startswith("<") else self._names.name_of_module(file)
+        return self._files[file]
+
+
+def _what_is_drawn(frame: FrameType) -> str:
+    files = [frame.f_code.co_filename, frame.f_back.f_code.co_filename if frame.f_back else ""]
+    if _UUID in files:
+        return "makes a UUID"
+    if _SECRETS in files:
+        return "makes a secret"
+    return "makes a random generator without a seed" if files[0] == _RANDOM else "draws random bytes"
+
+
+def _is_unseeded(bits: Any) -> bool:
+    """Whether a bit generator of numpy has the seed that numpy drew from the system for it."""
+    entropy = getattr(bits.seed_seq, "entropy", None)  # the sequence is None after `RandomState.seed`
+    return isinstance(entropy, int) and entropy.bit_length() > _SYSTEMS_BITS
+
+
+def _numpy_generator_in_the_making(known: set[int]) -> Any:
+    """The bit generator for which numpy draws a seed right now; None when it draws for another purpose.
+
+    It has no Python frame, and nobody holds it yet but Python's collector, which lists the youngest objects last.
+    """
+    module = sys.modules.get("numpy.random.bit_generator")
+    if module is None:
+        return None
+    for objects in (gc.get_objects(generation=0), gc.get_objects()):  # all: it may just have collected
+        for each in reversed(objects):
+            if issubclass(type(each), module.BitGenerator) and each.seed_seq is None and id(each) not in known:
+                return each
+    return None
+
+
+def _reseed(reference: weakref.ref[random.Random]) -> None:
+    generator = reference()
+    if generator is not None:
+        random.Random.seed(generator)
+
+
+def _renew_numpy(bits: Any) -> None:
+    bits.state = type(bits)().state
