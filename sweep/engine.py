@@ -1,4 +1,4 @@
-"""A cluster of dask.distributed, as the driver sees it: bundles go in, packets come out, in any order."""
+"""dask.distributed, as the driver sees it: bundles go in, packets come out, in whatever order they end."""
 
 from __future__ import annotations
 
@@ -8,28 +8,33 @@ import contextlib
 import logging
 import math
 import queue
+import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import dask.config
-from distributed import Client, Future
+from distributed import Client, Future, LocalCluster
 from distributed.client import ClosedClientError
 from distributed.exceptions import WorkerStartTimeoutError
+from distributed.threadpoolexecutor import ThreadPoolExecutor
 
 from grid.errors import SweepfleetError, UsageError
 from sweep.bundles import Bundle, Ended, Lost
-from sweep.engine_errors import ClusterError, broke_off
+from sweep.engine_errors import BrokenSweepError, ClusterError
+from sweep.shortage import stalled
 from sweep.slots import STARTED_TOPIC, NoSlotsError, Slots, ready, run_bundle
 from worker.context import Context
+from worker.pool import dismiss, prepare
 from worker.runner import RunnerClosedError
 
+IDLE_S = 20.0  # for a bundle to come to an idle runner, which takes dask a millisecond
 SLOTS_KNOWN_S = 2.0  # how long a count of the cluster's slots is believed
 CONFIG = {
     # A machine that goes away is no fault of the task that ran there, however often: the driver counts, not dask.
     "distributed.scheduler.allowed-failures": 1_000_000,
-    # There is nothing to profile and no memory to guard: points run in children of their own.
+    # In this process there is nothing to profile and no memory to guard: points run in children of their own.
     "distributed.worker.profile.enabled": False,
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
@@ -44,18 +49,30 @@ CONFIG = {
 
 # What dask raises when scheduler or worker goes away while it asks them something: it has no one name for it.
 GONE = (OSError, ClosedClientError, concurrent.futures.CancelledError, asyncio.CancelledError)
+# dask opens an HTTP port whatever it is told; without this, on every interface.
+LOOPBACK = "127.0.0.1:0"
 
 
 class Engine:
     """A scheduler whose workers have the sweep's runners."""
 
-    def __init__(self, client: Client, context: Context, *, patience_s: float = 0) -> None:
+    def __init__(
+        self,
+        client: Client,
+        context: Context,
+        *,
+        slots: int | None = None,
+        patience_s: float = 0,
+        idle: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Give every worker its runners and wait for them.
 
         Args:
             client: connected to the scheduler.
             context: of the sweep.
+            slots: how many runners there are; None: as many as the workers have threads, counted now and then.
             patience_s: how long to wait for the first worker.
+            idle: whether no runner works, where that can be seen from here.
 
         Raises:
             UsageError: a worker refuses the target.
@@ -71,7 +88,9 @@ class Engine:
         self._since: dict[int, float] = {}  # by bundle that has a runner: time.monotonic() when it got it
         self._failure: BaseException | None = None  # met beside results that had to be delivered first
         self._events: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
-        self._slots = (-math.inf, 0)  # when they were counted, and how many there were
+        self._slots = (-math.inf, 0) if slots is None else (math.inf, slots)
+        self._idle = idle
+        self._idle_s = 0.0  # for how long bundles have been out and no runner has worked
         with _asking():
             if patience_s:
                 with contextlib.suppress(WorkerStartTimeoutError):
@@ -129,6 +148,7 @@ class Engine:
         Raises:
             ClusterError: the scheduler is gone, and the bundles in flight with it.
             BrokenSweepError: a worker cannot go on.
+            ShortageError: bundles are out, and no runner has worked for a while.
         """
         if self._failure is not None:
             raise self._failure
@@ -137,6 +157,10 @@ class Engine:
             news.append(self._events.get(timeout=timeout_s))
             while True:
                 news.append(self._events.get_nowait())
+        # The time that was to be waited, not the clock's: a process that was stopped meanwhile has waited once.
+        self._idle_s = self._idle_s + timeout_s if not news and self._flying and self._idle() else 0.0
+        if self._idle_s > IDLE_S:
+            raise stalled(len(self._flying))
         events = []
         for what, number in news:
             try:
@@ -164,7 +188,9 @@ class Engine:
             error = future.exception() if future.status == "error" else None
         if error is None or isinstance(error, NoSlotsError | RunnerClosedError):
             raise ClusterError("The connection to the scheduler broke. Give the same command again to go on.")
-        raise broke_off(error)
+        raise BrokenSweepError(
+            f"The sweep broke off: {error}\nWhat was done is kept; the same command goes on."
+        ) from error
 
     def _started(self, event: tuple[float, dict[str, object]]) -> None:
         message = event[1]
@@ -185,6 +211,54 @@ class Engine:
         if bundle.number in self._flying:
             future, _ = self._flying.pop(bundle.number)
             future.cancel()
+
+
+@contextlib.contextmanager
+def local_engine(context: Context, *, slots: int) -> Iterator[Engine]:
+    """An engine on this machine: one dask worker in this process, and a runner child for each slot.
+
+    The children do all the work, so a dask process for each slot would only cost a second at the start, its
+    memory, and a copy of every result; see docs/decisions/001-local-slots.md.
+    """
+    _quiet()
+    with dask.config.set(CONFIG):
+        try:
+            # Before dask's own start: the children import the target meanwhile.
+            pool = prepare(context, slots=slots)
+            with (
+                LocalCluster(
+                    n_workers=1,
+                    # Two threads for each runner: one waits with the next bundle, so that no runner waits for dask.
+                    threads_per_worker=2 * slots,
+                    executor=_started(2 * slots),
+                    processes=False,
+                    protocol="inproc://",
+                    scheduler_kwargs={"dashboard": False, "dashboard_address": LOOPBACK},
+                    worker_dashboard_address=LOOPBACK,
+                    memory_limit=0,
+                    silence_logs=logging.CRITICAL,
+                ) as cluster,
+                Client(cluster) as client,
+            ):
+                try:
+                    yield Engine(client, context, slots=slots, idle=lambda: pool.idle)
+                finally:
+                    dismiss(context)  # first, so that no thread of dask's waits for a point
+        finally:
+            dismiss(context)
+
+
+def _started(threads: int) -> ThreadPoolExecutor:
+    """Threads for a worker's tasks, all started. Raises RuntimeError when one cannot be: dask would wait for it."""
+    executor = ThreadPoolExecutor(threads)
+    begun = threading.Barrier(threads)
+    try:
+        for task in [executor.submit(begun.wait) for _ in range(threads)]:
+            task.result()
+    except BaseException:
+        begun.abort()
+        raise
+    return executor
 
 
 @contextlib.contextmanager

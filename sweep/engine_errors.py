@@ -13,10 +13,3 @@ class ClusterError(SweepfleetError):
 
 class BrokenSweepError(SweepfleetError):
     """A worker cannot go on; what was committed is kept."""
-
-
-def broke_off(error: BaseException) -> BrokenSweepError:
-    """The error of a sweep whose slot has met this one, which is its cause."""
-    broken = BrokenSweepError(f"The sweep broke off: {error}\nWhat was done is kept; the same command goes on.")
-    broken.__cause__ = error
-    return broken

@@ -18,7 +18,6 @@ from sweep.bundles import Pending
 from sweep.driver import Driver, Port
 from sweep.folder import RunFolder, write_whole
 from sweep.ledger import REDO_REQUEST, Ledger
-from sweep.local import local_engine
 from sweep.outputs import Recorder
 from sweep.ownership import META as OWNER
 from sweep.ownership import check_owner
@@ -31,6 +30,7 @@ from sweep.selection import Selection, check_redo
 from sweep.shortage import shortages_told
 from sweep.summary import Facts, Summary, peak_rss_mb
 from worker.context import Context
+from worker.pool import dismiss, prepare
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 SHUFFLE_KEY = 0x5EED
@@ -188,17 +188,22 @@ def _note(folder: RunFolder, sweep: Sweep, ran: Provenance, *, root: Path) -> No
 
 @contextlib.contextmanager
 def _engine(sweep: Sweep, request: Request, context: Context, observer: Observer) -> Iterator[Port]:
+    slots = slots_here(sweep, workers=request.workers)
+    if request.address is None:
+        # Started before dask is imported, which takes a second: the children import the target meanwhile.
+        prepare(context, slots=slots)
     with contextlib.ExitStack() as stack:
-        if request.address is None:
-            slots = slots_here(sweep, workers=request.workers)
-            with observer.waiting(f"starting {slots} slots: importing {sweep.target.label}"):
-                port: Port = stack.enter_context(local_engine(context, slots=slots))
-        else:
-            with observer.waiting("workers"):
-                from sweep.engine import remote_engine  # and dask, which a sweep on this machine does not need
+        stack.callback(dismiss, context)
+        here = request.address is None
+        first = f"starting {slots} slots: importing {sweep.target.label}" if here else "workers"
+        with observer.waiting(first):
+            from sweep.engine import local_engine, remote_engine
 
-                remote = remote_engine(context, address=request.address, patience_s=WORKERS_PATIENCE_S)
-                port = stack.enter_context(remote)
+            port = stack.enter_context(
+                local_engine(context, slots=slots)
+                if request.address is None
+                else remote_engine(context, address=request.address, patience_s=WORKERS_PATIENCE_S)
+            )
         yield port
 
 

@@ -42,10 +42,10 @@ def shortages_told() -> Iterator[None]:
 
 
 def stalled(bundles: int) -> ShortageError:
-    """What to say when work is out and a slot is gone."""
+    """What to say when work is out and nobody is at it."""
     return ShortageError(
-        f"Work was sent out ({bundles:,} bundles), and a slot's thread has ended without an answer, as it does when "
-        f"this process has too little memory.{_limits()} {REMEDY}"
+        f"Work was sent out ({bundles:,} bundles) and no slot is at it: dask has lost it, as it does when this "
+        f"process has too little memory or too few threads.{_limits()} {REMEDY}"
     )
 
 

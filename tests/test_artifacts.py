@@ -11,7 +11,7 @@ import pytest
 from distributed import LocalCluster
 
 from grid.load import load
-from sweep.engine import CONFIG
+from sweep.engine import CONFIG, LOOPBACK
 from sweep.engine_errors import BrokenSweepError
 from sweep.progress import Silent
 from sweep.run import Request, run_sweep
@@ -20,7 +20,6 @@ from tests.cloud.moto import Moto
 from tests.here import bucket_here
 
 BUCKET = "stack-bucket"
-LOOPBACK = "127.0.0.1:0"  # dask opens an HTTP port whatever it is told; without this, on every interface
 GRID = """
 name: trial
 run: fit:fit

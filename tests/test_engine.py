@@ -1,70 +1,30 @@
-"""Engines as the driver sees them: this machine's own, and dask's with real schedulers and workers here."""
+"""dask as the driver sees it: real schedulers and workers on this machine."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import subprocess
 import sys
-import textwrap
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, Self
 
-import dask.config
+import psutil
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 
 from grid.errors import UsageError
 from sweep.bundles import Bundle, Ended
-from sweep.engine import CONFIG, Engine, remote_engine
-from sweep.engine_errors import BrokenSweepError, ClusterError
-from sweep.local import LocalEngine, local_engine
-from sweep.shortage import ShortageError
+from sweep.engine import Engine, local_engine, remote_engine
+from sweep.engine_errors import ClusterError
 from sweep.slots import Slots
 from tests.support import context, eventually, gone, outcomes_of
-from worker.context import Context
-from worker.pool import dismiss, pool_of, prepare
+from worker.pool import pool_of
 from worker.records import Packet
 
-ROOT = Path(__file__).parents[1]
-LOOPBACK = "127.0.0.1:0"  # dask opens an HTTP port whatever it is told; without this, on every interface
 
-
-@contextlib.contextmanager
-def dask_engine(given: Context, *, slots: int) -> Iterator[Engine]:
-    """A scheduler and one worker in this process; the worker takes up a second bundle for each slot."""
-    prepare(given, slots=slots)  # before the worker does it: for as many slots as it has threads
-    try:
-        with (
-            dask.config.set(CONFIG),
-            LocalCluster(
-                n_workers=1,
-                threads_per_worker=2 * slots,
-                processes=False,
-                protocol="inproc://",
-                scheduler_kwargs={"dashboard": False, "dashboard_address": LOOPBACK},
-                worker_dashboard_address=LOOPBACK,
-                memory_limit=0,
-            ) as cluster,
-            Client(cluster) as client,
-        ):
-            try:
-                yield Engine(client, given)
-            finally:
-                dismiss(given)
-    finally:
-        dismiss(given)
-
-
-AnEngine = Engine | LocalEngine
-Start = Callable[..., contextlib.AbstractContextManager[AnEngine]]
-both = pytest.mark.parametrize("start", [local_engine, dask_engine])
-
-
-def collect(engine: AnEngine, bundles: list[Bundle]) -> dict[int, Packet]:
+def collect(engine: Engine, bundles: list[Bundle]) -> dict[int, Packet]:
     """Send bundles out and wait for all of them."""
     for bundle in bundles:
         engine.submit(bundle)
@@ -81,10 +41,10 @@ def collect(engine: AnEngine, bundles: list[Bundle]) -> dict[int, Packet]:
     return found
 
 
-@both
-def test_bundles_come_back_whole_and_leave_no_process(tmp_path: Path, start: Start) -> None:
+def test_bundles_come_back_whole_and_leave_no_process(tmp_path: Path) -> None:
     given = context(tmp_path, "import os\n\ndef fit(a):\n    return {'twice': 2 * a, 'pid': os.getpid()}\n")
-    with start(given, slots=2) as engine:
+    with local_engine(given, slots=2) as engine:
+        assert engine.slots == 2
         packets = collect(engine, [Bundle(1, ((0, 3), (4, 5))), Bundle(2, ((3, 4),)), Bundle(3, ((5, 10),))])
     rows = [row for packet in packets.values() for row in outcomes_of(packet)]
     assert sorted((index, row["twice"]) for index, row in rows) == [(a, 2 * a) for a in range(10)]
@@ -94,50 +54,21 @@ def test_bundles_come_back_whole_and_leave_no_process(tmp_path: Path, start: Sta
         pool_of(given.digest)
 
 
-def test_a_sweep_on_this_machine_listens_to_nobody_and_loads_no_dask(tmp_path: Path) -> None:
-    """dask takes half a second to load, as long to start, and some of a core while points run."""
-    code = f"""
-        import sys, time
-        from pathlib import Path
-        import psutil
-        from grid.load import load
-        from sweep.progress import Silent
-        from sweep.run import Request, run_sweep
-
-        class Looking(Silent):
-            open = ()
-
-            def update(self, progress):
-                self.open = psutil.Process().net_connections()
-
-        if __name__ == "__main__":
-            here, looking = Path({str(tmp_path)!r}), Looking()
-            request = Request(runs=here / "runs", root=here, command_line="test", born_s=time.time())
-            summary, _ = run_sweep(load(here / "grid.yaml"), request, looking)
-            print(summary.done, [one for one in looking.open if one.status == psutil.CONN_LISTEN])
-            print(sorted({{"dask", "distributed", "tornado"}} & set(sys.modules)))
-    """
-    (tmp_path / "grid.yaml").write_text("run: fit:fit\nparameters: {a: [1, 2]}\n")
-    (tmp_path / "fit.py").write_text("def fit(a):\n    return a\n")
-    (tmp_path / "look.py").write_text(textwrap.dedent(code))
-    command = [sys.executable, str(tmp_path / "look.py")]
-    ran = subprocess.run(
-        command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
-    )
-    assert (ran.returncode, ran.stdout.split("\n")[:2]) == (0, ["2 []", "[]"]), ran.stderr
+def test_a_local_engine_listens_to_nobody_outside(tmp_path: Path) -> None:
+    with local_engine(context(tmp_path, "def fit(a):\n    return 1\n"), slots=2):
+        open_ports = [each.laddr for each in psutil.Process().net_connections() if each.status == psutil.CONN_LISTEN]
+    assert {address.ip for address in open_ports} <= {"127.0.0.1"}
 
 
-@both
-def test_a_target_that_is_refused_is_refused_before_any_bundle(tmp_path: Path, start: Start) -> None:
+def test_a_target_that_is_refused_is_refused_before_any_bundle(tmp_path: Path) -> None:
     given = context(tmp_path, "def fit(b):\n    pass\n")
-    with pytest.raises(UsageError, match="does not take a"), start(given, slots=1):
+    with pytest.raises(UsageError, match="does not take a"), local_engine(given, slots=1):
         pass
     with pytest.raises(KeyError):
         pool_of(given.digest)
 
 
-@both
-def test_only_bundles_that_have_a_slot_are_running(tmp_path: Path, start: Start) -> None:
+def test_only_bundles_that_have_a_slot_are_running(tmp_path: Path) -> None:
     """One that waits behind another is not: its time begins when it gets the slot; what has ended does not run."""
     code = """
         import time
@@ -148,12 +79,11 @@ def test_only_bundles_that_have_a_slot_are_running(tmp_path: Path, start: Start)
                 time.sleep(0.01)
             return 1.0
     """
-    with start(context(tmp_path, code), slots=1) as engine:
+    with local_engine(context(tmp_path, code), slots=1) as engine:
         assert engine.running == (0, 0.0)
         engine.submit(Bundle(1, ((0, 1),)))
         engine.submit(Bundle(2, ((1, 2),)))
-        if isinstance(engine, Engine):
-            eventually(lambda: engine._starts == {1: 1, 2: 1}, "both bundles' start, of which one waits")
+        eventually(lambda: engine._starts == {1: 1, 2: 1}, "both bundles' start, of which one waits")
         eventually(lambda: engine.running[0], "the first bundle's slot")
         assert list(engine._since) == [1]
         (tmp_path / "go0").touch()
@@ -165,71 +95,13 @@ def test_only_bundles_that_have_a_slot_are_running(tmp_path: Path, start: Start)
         assert engine.running == (0, 0.0)
 
 
-@both
-def test_a_cancelled_bundle_is_forgotten(tmp_path: Path, start: Start) -> None:
+def test_a_cancelled_bundle_is_forgotten(tmp_path: Path) -> None:
     given = context(tmp_path, "import time\n\ndef fit(a):\n    time.sleep(0.2)\n    return a * 1.0\n")
-    with start(given, slots=1) as engine:
-        first, second, third = (Bundle(number, ((number, number + 1),)) for number in (1, 2, 3))
-        for bundle in (first, second):
-            engine.submit(bundle)
-            engine.cancel(bundle)
-        assert list(collect(engine, [third])) == [3]
-
-
-def test_what_a_slot_cannot_go_on_with_is_raised_after_what_others_have_finished(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given = context(tmp_path, "def fit(a):\n    return a * 1.0\n")
     with local_engine(given, slots=1) as engine:
-        run, told = pool_of(given.digest).run, OSError("the disk is gone")
-
-        def breaks(spans: tuple[tuple[int, int], ...], **more: object) -> bytes:
-            if spans == ((1, 2),):
-                raise told
-            return run(spans, **more)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(pool_of(given.digest), "run", breaks)
-        for number in (0, 1, 2):
-            engine.submit(Bundle(number, ((number, number + 1),)))
-        eventually(lambda: engine._ended.qsize() == 3, "all three bundles' end")
-        assert [event.bundle.number for event in engine.wait(0)] == [0, 2]
-        for _ in range(2):
-            with pytest.raises(BrokenSweepError, match="the disk is gone") as broken:
-                engine.wait(0)
-            assert broken.value.__cause__ is told
-
-
-def test_a_slot_whose_thread_is_gone_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when there is no memory left to say how a bundle ended."""
-    given = context(tmp_path, "def fit(a):\n    return a * 1.0\n")
-    with local_engine(given, slots=1) as engine, monkeypatch.context() as patched:
-        patched.setattr(engine, "_since", None)
-        patched.setattr(threading, "excepthook", lambda _: None)
-        engine.submit(Bundle(1, ((0, 1),)))
-        with pytest.raises(ShortageError, match="a slot's thread has ended"):
-            [engine.wait(0.1) for _ in range(100)]
-
-
-def test_an_engine_whose_threads_cannot_all_start_is_not_begun(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Those that have started end, and so does every child."""
-    given = context(tmp_path, "def fit(a):\n    return a * 1.0\n")
-    starting, started = threading.Thread.start, []
-
-    def start(self: threading.Thread) -> None:
-        if self.name == "slot-1":
-            raise RuntimeError("can't start new thread")
-        if self.name == "slot-0":
-            started.append(self)
-        starting(self)
-
-    monkeypatch.setattr(threading.Thread, "start", start)
-    with pytest.raises(RuntimeError, match="can't start new thread"), local_engine(given, slots=2):
-        pass
-    eventually(lambda: not started[0].is_alive(), "the first thread's end")
-    with pytest.raises(KeyError):
-        pool_of(given.digest)
+        first, second = Bundle(1, ((0, 1),)), Bundle(2, ((1, 2),))
+        engine.submit(first)
+        engine.cancel(first)
+        assert list(collect(engine, [second])) == [2]
 
 
 def test_a_scheduler_that_is_not_there_is_said(tmp_path: Path) -> None:

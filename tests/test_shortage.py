@@ -5,13 +5,17 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from grid.errors import UsageError
+from sweep.bundles import Bundle
+from sweep.engine import _started, local_engine
 from sweep.shortage import ShortageError, shortages_told
 from tests.command import DEADLINE_S, ROOT, Project
+from tests.support import context, grid
 
 
 @pytest.mark.parametrize(
@@ -37,6 +41,45 @@ def test_what_is_no_shortage_stays_what_it_is(error: Exception) -> None:
     with pytest.raises(type(error)) as kept, shortages_told():
         raise error
     assert kept.value is error
+
+
+def test_a_worker_whose_threads_cannot_all_start_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """dask would wait for ever for what the last one was to do; those that have started are let go."""
+    starting, started = threading.Thread.start, []
+
+    def start(self: threading.Thread) -> None:
+        if len(started) == 3:
+            raise RuntimeError("can't start new thread")
+        started.append(self)
+        starting(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        _started(4)
+
+
+TEST_ENDED = threading.Event()
+
+
+def never_begun(*_: object) -> None:
+    """In the place of `run_bundle`: no runner hears of it."""
+    TEST_ENDED.wait(DEADLINE_S)
+
+
+def test_bundles_that_dask_has_lost_are_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when its loop has met a MemoryError: here its worker takes none up."""
+    monkeypatch.setattr("sweep.engine.IDLE_S", 0.2)
+    with local_engine(context(tmp_path, "def fit(a): return a", grid({"a": [1, 2]})), slots=1) as engine:
+        engine.submit(Bundle(1, ((0, 1),)))
+        while not engine.wait(0.1):
+            pass
+        monkeypatch.setattr("sweep.engine.run_bundle", never_begun)
+        engine.submit(Bundle(2, ((1, 2),)))
+        try:
+            with pytest.raises(ShortageError, match="no slot is at it"):
+                [engine.wait(0.1) for _ in range(100)]
+        finally:
+            TEST_ENDED.set()
 
 
 def test_a_sweep_with_too_little_memory_to_start_ends_with_its_reason(tmp_path: Path) -> None:

@@ -45,6 +45,11 @@ class Pool:
         finally:
             self._free.put(runner)
 
+    @property
+    def idle(self) -> bool:
+        """Whether every runner waits for a bundle."""
+        return self._free.qsize() == len(self._runners)
+
     def close(self) -> None:
         """End every child and everything that they started, now."""
         for runner in self._runners:
