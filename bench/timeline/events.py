@@ -14,7 +14,7 @@ BUSY_S = 0.04  # over which the use of a core is shown: the system counts it in 
 MODULES = {
     "worker.child": "child",
     "worker.template": "template",
-    "sweep.publish": "publisher",
+    "sweep.publish_process": "publisher",
     "multiprocessing": "helper",
     "joblib": "peer",
 }

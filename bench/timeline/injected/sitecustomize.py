@@ -21,18 +21,26 @@ CLEAN = str.maketrans("\t\n\r", "   ")
 # and `ends` are the two ends of one span, and `drops` takes its begin back.
 NAMES = {
     "grid.load": [("load", "span", "read the grid"), ("load", "mark", "grid loaded")],
-    "worker.pool": [("prepare", "span", "start the children")],
+    "worker.pool": [("prepare", "span", "start the children"), ("Pool.ready", "span", "wait for the slots")],
     "sweep.run": [("_anything_left", "span", "look for what is left"), ("run_sweep", "span", "run_sweep")],
     "sweep.provenance": [("provenance", "span", "ask Git")],
     "sweep.ledger": [("Ledger.__init__", "span", "open the ledger"), ("Ledger.record", "span", "commit")],
     "sweep.driver": [("Driver.run", "span", "drive")],
+    "sweep.local": [
+        ("LocalEngine.__init__", "mark", "engine up"),
+        ("LocalEngine.submit", "span", "send a bundle"),
+        ("LocalEngine.close", "span", "end the slots"),
+    ],
     "sweep.engine": [
         ("Engine.__init__", "span", "wait for the slots"),
         ("Engine.__init__", "mark", "engine up"),
         ("Engine.submit", "span", "send a bundle"),
     ],
-    "distributed": [("LocalCluster.__init__", "span", "LocalCluster"), ("Client.__init__", "span", "dask client")],
-    "sweep.publish": [("publish_apart", "span", "wait for the publisher")],
+    "distributed": [("Client.__init__", "span", "dask client")],
+    "sweep.publisher": [
+        ("Publisher.start", "span", "start the publisher"),
+        ("Publisher.publish", "span", "wait for the publisher"),
+    ],
     "sweep.results": [("write_results", "span", "tables"), ("write_results", "mark", "tables written")],
     "sweep.summary": [("summarize", "span", "summary")],
     "sweep.report": [("write_report", "span", "report"), ("write_report", "mark", "report written")],
