@@ -26,17 +26,12 @@ NAMES = {
     "sweep.provenance": [("provenance", "span", "ask Git")],
     "sweep.ledger": [("Ledger.__init__", "span", "open the ledger"), ("Ledger.record", "span", "commit")],
     "sweep.driver": [("Driver.run", "span", "drive")],
-    "sweep.local": [
-        ("LocalEngine.__init__", "mark", "engine up"),
-        ("LocalEngine.submit", "span", "send a bundle"),
-        ("LocalEngine.close", "span", "end the slots"),
-    ],
     "sweep.engine": [
-        ("Engine.__init__", "span", "wait for the slots"),
+        ("Engine.__init__", "span", "give workers their slots"),
         ("Engine.__init__", "mark", "engine up"),
         ("Engine.submit", "span", "send a bundle"),
     ],
-    "distributed": [("Client.__init__", "span", "dask client")],
+    "distributed": [("LocalCluster.__init__", "span", "LocalCluster"), ("Client.__init__", "span", "dask client")],
     "sweep.publisher": [
         ("Publisher.start", "span", "start the publisher"),
         ("Publisher.publish", "span", "wait for the publisher"),
