@@ -75,6 +75,11 @@ class RunFolder:
         """The run as a page."""
         return self.path / "report.html"
 
+    @property
+    def published(self) -> Path:
+        """Of what the files above were made: see `sweep.published`."""
+        return self.path / ".published.json"
+
     def comparison(self, others: Sequence[str]) -> Path:
         """This run beside others, by their names, as a page."""
         name = "-".join(others)

@@ -12,7 +12,8 @@ from grid.errors import UsageError
 from grid.space import Space
 from sweep.folder import RunFolder, read_json, storage_error, storing, write_whole
 from sweep.ledger import Ledger
-from sweep.summary import Facts, Summary, summarize
+from sweep.published import Published, files, inputs, marks, own_code
+from sweep.summary import Facts, Summary, best_of, summarize
 
 
 def publish(folder: RunFolder, facts: Facts) -> Summary:
@@ -57,21 +58,64 @@ def publish_from(
     from sweep.results import write_results
 
     with storing(folder.path), _storing_tables(folder):
+        earlier, made_of = Published.read(folder), inputs(folder)
+        folder.published.unlink(missing_ok=True)
         write_results(folder, ledger, space)
-        summary = before or summarize(folder.name, space, ledger, folder.parquet, facts)
+        made = marks(*files(folder))
+        summary = before or summarize(
+            folder.name, space, ledger, facts, best=best_of(facts.metric, space, ledger, folder.parquet)
+        )
+        shown, manifest = summary, read_json(folder.manifest)
+        computed = facts.progress.computed if facts.progress else 0
+        if earlier and made_of and earlier.inputs.ledger == made_of.ledger and not computed:
+            shown, manifest = earlier.account(summary, manifest)
         write_report(
             folder.path,
             results=folder.parquet,
-            summary=summary.to_dict(),
-            manifest=read_json(folder.manifest),
+            summary=shown.to_dict(),
+            manifest=manifest,
             metric=facts.metric,
             space=space,
             output=folder.output,
         )
+        made |= marks(folder.report)
     if before is None:
         summary = replace(summary, total_s=time.time() - facts.born_s)
-    write_whole(folder.summary, json.dumps(summary.to_dict(), indent=2) + "\n")
+    write_whole(folder.summary, _text(summary))
+    if made_of:
+        started = manifest.get("started")
+        Published(own_code(), made_of, made, facts.metric, shown, started).write(folder)
     return summary
+
+
+def publish_summary(folder: RunFolder, facts: Facts) -> Summary | None:
+    """Write summary.json alone, where all other files show the run as it is; None where they do not.
+
+    Imports none of what makes the others.
+
+    Args:
+        folder: the run's.
+        facts: of a command that computed nothing.
+
+    Raises:
+        UsageError: the ledger cannot be read.
+        StorageError: the summary cannot be written.
+    """
+    found = Published.read(folder)
+    if found is None or found.metric != facts.metric or found.code != own_code():
+        return None
+    with contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:
+        if not found.holds(folder):
+            return None
+        summary = summarize(folder.name, space_of(folder, ledger), ledger, facts, best=found.summary.best)
+    if _text(summary.with_account_of(found.summary)) != _text(found.summary):
+        return None  # another name, other notes
+    write_whole(folder.summary, _text(summary))
+    return summary
+
+
+def _text(summary: Summary) -> str:
+    return json.dumps(summary.to_dict(), indent=2) + "\n"
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from sweep.ownership import check_owner
 from sweep.progress import Observer
 from sweep.project import names_of, project_of
 from sweep.provenance import Provenance, manifest, provenance
+from sweep.publish import publish_summary
 from sweep.publisher import Publisher
 from sweep.run_progress import Progress, Stop
 from sweep.selection import Selection, check_redo
@@ -106,14 +107,14 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
     folder = RunFolder(request.runs / sweep.name)
     stop: Stop | None = None
     recorder = Recorder(folder.output)
-    with folder.locked(), contextlib.closing(recorder), Publisher(folder) as publisher:
+    with folder.locked(), Publisher(folder) as publisher:
         with observer.waiting("looking for what is left to run"):
             left = _anything_left(folder, sweep, chosen, request)
         if left:
             # A cluster's workers do not share this disk.
             artifacts = folder.artifacts.absolute() if request.address is None else request.artifacts
             context = context_of(sweep, root=request.root, artifacts=artifacts, artifacts_url=request.artifacts_url)
-            with _engine(sweep, request, context, observer) as engine:
+            with _engine(sweep, request, context, observer) as engine, contextlib.closing(recorder):
                 publisher.start()
                 stop, progress = _drive(
                     sweep, chosen, folder, engine=engine, request=request, observer=observer, recorder=recorder
@@ -133,7 +134,7 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
             driver_peak_rss_mb=peak_rss_mb(),
         )
         with observer.waiting("writing tables and report"):
-            summary = publisher.publish(facts)
+            summary = (None if left else publish_summary(folder, facts)) or publisher.publish(facts)
     if stop == "metric" and progress.done + progress.failed == progress.computed:
         raise UsageError(f"{progress.why}\nReport: {folder.report}")
     if stop == "interrupted":

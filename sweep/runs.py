@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from grid.sweep import Metric
 from sweep.folder import RunFolder, read_json
 from sweep.ledger import Counts, Ledger, StorageError
 from sweep.publish import publish_from, space_of
+from sweep.published import Published
 from sweep.run_progress import Progress
 from sweep.summary import Facts, Summary
 
@@ -140,12 +142,20 @@ def refresh(folder: RunFolder, *, always: bool = False) -> None:
         ended = _all_ended(folder, space, ledger, count)
         if before is not None and not _is_of(before, space, counts, None if ended else progress):
             before = None
-        if not always and before is not None and folder.parquet.exists():
+        if not always and before is not None and _are_as_made(folder):
             return
         facts = Facts(metric=metric_of(folder))
         if not ended:
             facts = replace(facts, progress=progress, stop="interrupted")
         publish_from(ledger, space, folder, facts, before=before)
+
+
+def _are_as_made(folder: RunFolder) -> bool:
+    """Whether the files are those that were made of this ledger, as far as it was noted, or can be mended."""
+    found = Published.read(folder)
+    if found is None or not os.access(folder.path, os.W_OK):
+        return folder.parquet.exists()
+    return found.holds(folder)
 
 
 def _all_ended(folder: RunFolder, space: Space, ledger: Ledger, count: Count) -> bool:

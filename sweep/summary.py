@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,11 @@ from sweep.run_progress import Progress, Stop
 from sweep.text import duration_each, years
 
 MAX_FAILURE_KINDS = 20  # told apart
+# What a summary says of its command, while all else is of the run.
+ACCOUNT = (
+    *("computed", "resumed", "retried", "infra_losses", "wall_s", "busy_s", "slots", "efficiency", "points_per_s"),
+    *("first_result_s", "total_s", "peak_rss_mb"),
+)
 State = Literal["done", "failed", "partial", "stopped", "interrupted"]
 
 
@@ -64,6 +69,10 @@ class Summary:
         """The content of summary.json."""
         return asdict(self)
 
+    def with_account_of(self, other: Summary) -> Summary:
+        """The same run, with the account of another command."""
+        return replace(self, **{name: getattr(other, name) for name in ACCOUNT})
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -91,15 +100,15 @@ class Facts:
         return cls(metric=metric, warnings=tuple(warnings), chosen=tuple(chosen), progress=progress, **raw)
 
 
-def summarize(name: str, space: Space, ledger: Ledger, table: Path, facts: Facts) -> Summary:
+def summarize(name: str, space: Space, ledger: Ledger, facts: Facts, *, best: dict[str, Any] | None) -> Summary:
     """Add it up: what the ledger has, and what this command did.
 
     Args:
         name: the run's.
         space: its points.
         ledger: what has ended.
-        table: results.parquet, as written from this ledger.
         facts: of this command.
+        best: as `best_of` finds it.
     """
     done, failed = ledger.counts()
     progress = facts.progress or Progress(total=done + failed, exact=True, resumed=done)
@@ -108,7 +117,6 @@ def summarize(name: str, space: Space, ledger: Ledger, table: Path, facts: Facts
     again = sum(ledger.redo_left())
     # An estimate that has been reached says nothing of what is left.
     ended_all = facts.stop is None and not left and not again and (count is None or count.exact)
-    best = None if facts.metric is None else _best(facts.metric, space, ledger, table)
     state: State = "partial" if not ended_all else "done"
     if progress.failed if facts.chosen else failed:
         state = "failed"
@@ -142,7 +150,13 @@ def summarize(name: str, space: Space, ledger: Ledger, table: Path, facts: Facts
     )
 
 
-def _best(metric: Metric, space: Space, ledger: Ledger, table: Path) -> dict[str, Any] | None:
+def best_of(metric: Metric | None, space: Space, ledger: Ledger, table: Path) -> dict[str, Any] | None:
+    """The best configuration, as the summary has it; None without one.
+
+    `table` is results.parquet, as written from this ledger.
+    """
+    if metric is None:
+        return None
     import polars as pl
 
     from sweep.ranking import rank

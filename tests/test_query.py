@@ -17,7 +17,7 @@ from sweep.folder import RunFolder
 from sweep.ledger import Ledger
 from sweep.query import json_rows, select
 from sweep.results import write_results
-from sweep.summary import Facts, summarize
+from sweep.summary import best_of
 from tests.support import batches, space
 
 NAN, INF = math.nan, math.inf
@@ -205,7 +205,7 @@ def test_the_summarys_best_has_every_digit(tmp_path: Path, outcomes: list[Any], 
     here = space({"a": range(2 // replicates)}, replicates=replicates)
     folder = run_of(tmp_path, here, [{"n": n} for n in outcomes])
     ledger = Ledger(folder.ledger, readonly=True)
-    best = summarize("run", here, ledger, folder.parquet, Facts(metric=Metric("n", "maximize"))).best
+    best = best_of(Metric("n", "maximize"), here, ledger, folder.parquet)
     ledger.close()
     assert best is not None
     assert json.dumps(best["mean"]) == json.dumps(mean)
