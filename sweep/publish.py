@@ -66,8 +66,7 @@ def publish_from(
             folder.name, space, ledger, facts, best=best_of(facts.metric, space, ledger, folder.parquet)
         )
         shown, manifest = summary, read_json(folder.manifest)
-        computed = facts.progress.computed if facts.progress else 0
-        if earlier and made_of and earlier.inputs.ledger == made_of.ledger and not computed:
+        if earlier and made_of and earlier.inputs.ledger == made_of.ledger:  # no row is of this command
             shown, manifest = earlier.account(summary, manifest)
         write_report(
             folder.path,

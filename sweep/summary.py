@@ -160,8 +160,9 @@ def best_of(metric: Metric | None, space: Space, ledger: Ledger, table: Path) ->
     import polars as pl
 
     from sweep.ranking import rank
+    from sweep.results import opened
 
-    ranked = rank(pl.scan_parquet(table), metric, space=space, top=1).filter(pl.col("mean").is_not_null())
+    ranked = rank(opened(table), metric, space=space, top=1).filter(pl.col("mean").is_not_null())
     if ranked.is_empty():
         return None
     found = ranked.row(0, named=True)

@@ -9,6 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from sweep.results import opened
+
 PARAM, METRIC = "param.", "metric."
 SIZE_MAX = 1e300  # differences and products of larger numbers overflow, here and in the chart library
 INDEX = "row"  # the position of a row in the file, counted from 0
@@ -39,8 +41,8 @@ class Results:
 
 
 def open_results(path: Path) -> Results:
-    """Open `path` (Parquet); reads its footer only. Raises OSError when it is not there."""
-    frame = pl.scan_parquet(path)
+    """Open `path` (Parquet); unless it is small, only its footer is read. Raises OSError when it is not there."""
+    frame = opened(path)
     schema = dict(frame.collect_schema())
     rows = query(frame.select(pl.len()))
     return Results(frame=frame, rows=int(rows.item()), schema=schema)
