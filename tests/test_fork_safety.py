@@ -12,17 +12,25 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from worker import fork_safety
+from worker.code import Names
 from worker.fork_safety import ImportWatch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux only")
 
 UNSEEDED = "{} makes a random generator without a seed"
+A_THREAD_OF_C = """
+import ctypes
+libc, thread = ctypes.CDLL(None), ctypes.c_ulong()
+libc.pthread_create(ctypes.byref(thread), None, ctypes.cast(libc.pause, ctypes.c_void_p), None)
+libc.pthread_setname_np(thread, b"NAME")
+"""
 HOME = Path(__file__).parent.parent
 LOOK = """
 import importlib, json, os, sys, warnings
@@ -106,6 +114,13 @@ def library(folder: Path, source: str) -> None:
             [False, False],
             "threads are running: loader. A copy would be without them",
             id="a thread",
+        ),
+        pytest.param(
+            A_THREAD_OF_C.replace("NAME", "compute-1"),
+            "__import__('os').listdir('/proc/self/task').__len__()",
+            [1, 1],
+            "threads are running: compute-1. A copy would be without them",
+            id="a thread of a library",
         ),
         pytest.param(
             "data = open(__file__, buffering=0, mode='rb')",
@@ -219,6 +234,16 @@ def test_a_device_is_found_and_what_every_process_may_open_is_not(tmp_path: Path
         ("import random\nsalt = random.random()", "salt", "{} draws from `random` without a seed"),
         ("from random import sample\norder = sample(range(99), 9)", "order", "{} draws from `random` without a seed"),
         ("import numpy as np\ndata = np.random.rand()", "data", "numbers are drawn from `np.random` without a seed"),
+        (
+            "import random, time; random.seed(time.time())\ndraw = random.random",
+            "draw()",
+            "fit.py:1 reads the clock, and `random` is seeded, perhaps by it",
+        ),
+        (
+            "import time, numpy as np; now = time.time_ns()\nnp.random.seed(now % 2**32)",
+            "np.random.rand()",
+            "fit.py:1 reads the clock, and `np.random` is seeded, perhaps by it",
+        ),
         ("import os\nmine = os.getpid()", "mine", "{} asks for the process's id"),
         ("import helper\n", "helper.name", "helper.py:2 makes a UUID"),
         (
@@ -275,7 +300,7 @@ def test_copies_draw_numbers_of_their_own(tmp_path: Path, source: str) -> None:
         "from random import random as draw, seed\nseed(3)\ndraw()",
         "import random\nrandom.setstate(random.Random(3).getstate())\ndraw = random.random",
         "import random\nrandom.seed(a=3)\nrandom.gauss(0, 1)\ndraw = lambda: random.gauss(0, 1)",
-        "import random\nrng = random.Random(3)\ndraw = rng.random",
+        "import random, time\nstarted = time.time()\nrng = random.Random(3)\ndraw = rng.random",
         "import random\nrng = random.Random()\nrng.seed(3)\ndraw = rng.random",
         "import numpy as np\nnp.random.seed(3)\nnp.random.rand()\ndraw = np.random.rand",
         "import numpy as np\nrng = np.random.RandomState(3)\ndraw = rng.rand",
@@ -309,6 +334,21 @@ def test_threads_that_end_before_a_fork_do_not_count(tmp_path: Path) -> None:
         pytest.skip("this numpy starts no threads when it is imported")
 
 
+def test_threads_that_know_of_forks_do_not_count(tmp_path: Path) -> None:
+    """jemalloc's gives memory back; jemalloc itself sees to it that a copy does without."""
+    assert look(tmp_path, A_THREAD_OF_C.replace("NAME", "jemalloc_bg_thd")).findings == []
+
+
+def test_a_target_that_ignores_the_end_of_its_children_is_looked_at_all_the_same(tmp_path: Path) -> None:
+    """The trial copy is then nobody's to wait for."""
+    source = f"import signal\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n{A_THREAD_OF_C.replace('NAME', 'one')}"
+    (tmp_path / "fit.py").write_text(source)
+    script = LOOK.partition("def in_a_copy")[0] + "print(json.dumps(findings))"
+    assert ask(tmp_path, [script, str(tmp_path), "fit", ""]) == [
+        "threads are running: one. A copy would be without them"
+    ]
+
+
 def test_data_that_is_mapped_to_be_read_is_no_finding(tmp_path: Path) -> None:
     """Copies read the same pages, which no descriptor holds."""
     source = "import numpy as np\nnp.save('data.npy', np.arange(9))\ndata = np.load('data.npy', mmap_mode='r')"
@@ -330,20 +370,21 @@ def test_nothing_is_left_of_the_watch(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "kept_names.py").write_text(
         "from os import getpid, urandom\nfrom random import getrandbits, random, seed, setstate\n"
-        "from tempfile import mkdtemp\n"
+        "from time import time, time_ns\n"
+        "during = [getpid, urandom, getrandbits, random, seed, setstate, time, time_ns]\n"
     )
-    owners = (os, random, random.Random, tempfile)
+    owners = (os, random, random.Random, tempfile, time)
     before = [dict(vars(owner)) for owner in owners]
-    watch = ImportWatch()
-    assert [dict(vars(owner)) for owner in owners] != before
+    watch = ImportWatch(Names(folder=str(tmp_path), root=str(tmp_path)))
     import kept_names  # type: ignore[import-not-found]
 
     watch.findings()
     assert [dict(vars(owner)) for owner in owners] == before
-    names = {name: each for name, each in vars(kept_names).items() if not name.startswith("_")}
-    assert names == {
-        name: getattr(tempfile if name == "mkdtemp" else random, name, getattr(os, name, None)) for name in names
-    }
+    originals = [os.getpid, os.urandom, random.getrandbits, random.random, random.seed, random.setstate]
+    originals += [time.time, time.time_ns]
+    assert [getattr(kept_names, function.__name__) for function in originals] == originals
+    assert not set(kept_names.during) & set(originals)
+    assert kept_names.during[0]() == os.getpid()  # it works on where nobody can put it back
 
 
 def test_elsewhere_than_on_linux_that_is_the_one_reason(monkeypatch: pytest.MonkeyPatch) -> None:

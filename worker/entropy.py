@@ -12,16 +12,18 @@ import os
 import random
 import sys
 import tempfile
+import time
 import weakref
 from collections.abc import Callable
 from functools import partial
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 from worker.code import Names
 
 _STANDARD = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 - as text, as in code objects
 _RANDOM, _SECRETS, _UUID = (f"{_STANDARD}{name}.py" for name in ("random", "secrets", "uuid"))
+NUMBERS = ("random", "getrandbits")  # methods of `Random` that all others draw with
 _AN_IMPORT = "<frozen importlib._bootstrap>"
 _SYSTEMS_BITS = 64  # a seed of more bits than this came from the system: numpy draws 128
 _GLOBAL: random.Random = random._inst  # noqa: SLF001 - whose methods the module's functions are
@@ -37,7 +39,11 @@ def renew() -> None:
 
 
 class EntropyWatch:
-    """Notes who draws randomness from now on, until `end`; some functions of the standard library are replaced."""
+    """Notes who draws randomness from now on, until `end`; functions of the standard library are replaced meanwhile.
+
+    Those of `os`, `random` and `time` are handed out to what runs on the project's behalf alone: a library that is
+    imported keeps the function itself by `from random import random`. Points pay nothing for the watch.
+    """
 
     def __init__(self, names: Names) -> None:
         """Begin to note.
@@ -51,28 +57,37 @@ class EntropyWatch:
         self._made: list[tuple[str, str]] = []
         self._unseeded: dict[int, tuple[weakref.ref[random.Random], str | None]] = {}
         self._numpys: list[tuple[Any, str | None]] = []
-        self._seeded = self._drawn = False
-        self._replaced: list[tuple[Any, str, Any, Any]] = []
+        self._clock: str | None = None
+        self._seeded = False
+        self._undo: list[Callable[[], None]] = []
+        self._undo_numbers: list[Callable[[], None]] = []
+        self._on_offer: dict[tuple[str, str], tuple[Any, Any]] = {}
+        self._takers: dict[int, dict[str, Any]] = {}
         self._watching = True
         kind = random.Random
         for where, name, note in (
-            (os, "urandom", self._note_bytes),
             (random, "_urandom", self._note_bytes),
-            (os, "getpid", self._note_pid),
             (tempfile, "mkdtemp", self._note_made),
             (tempfile, "_mkstemp_inner", self._note_made),
             (kind, "seed", self._note_seed),
             (kind, "setstate", self._note_seed),
-            (kind, "random", self._note_number),
-            (kind, "getrandbits", self._note_number),
         ):
-            if hasattr(where, name):
-                self._replace(where, name, self._noting(getattr(where, name), note))
-        for name in ("seed", "setstate", "random", "getrandbits"):
-            self._replace(random, name, getattr(_GLOBAL, name))
+            self._replace(where, name, self._noting(getattr(where, name), note), self._undo)
+        for name in NUMBERS:
+            self._replace(kind, name, self._noting(getattr(kind, name), self._note_number), self._undo_numbers)
+        for module in (os, random, time):
+            self._replace(module, "__getattr__", partial(self._hand_out, module.__name__), self._undo)
+        self._offer(os, "urandom", self._noting(os.urandom, self._note_bytes), self._undo)
+        self._offer(time, "time", self._noting(time.time, self._note_clock), self._undo)
+        self._offer(time, "time_ns", self._noting(time.time_ns, self._note_clock), self._undo)
+        self._offer(os, "getpid", self._noting(os.getpid, self._note_pid), self._undo)
+        for name in ("seed", "setstate"):
+            self._offer(random, name, getattr(_GLOBAL, name), self._undo)
+        for name in NUMBERS:
+            self._offer(random, name, getattr(_GLOBAL, name), self._undo_numbers)
 
     def _noting(self, function: Callable[..., Any], note: Callable[[FrameType, tuple[Any, ...], Any], None]) -> Any:
-        """Stands for a function, and says what was done by whom; goes on to work wherever somebody has kept it."""
+        """Stands for a function, and notes who has called it; afterwards it works on for whoever has kept it."""
 
         def noted(*args: Any, **keywords: Any) -> Any:
             result = function(*args, **keywords)
@@ -82,14 +97,38 @@ class EntropyWatch:
 
         return noted
 
-    def _replace(self, where: Any, name: str, stand_in: Any) -> None:
-        self._replaced.append((where, name, vars(where).get(name, _MISSING), stand_in))
+    def _replace(self, where: Any, name: str, stand_in: Any, undo: list[Callable[[], None]]) -> None:
+        original = vars(where).get(name, _MISSING)
+        undo.append(
+            partial(delattr, where, name) if original is _MISSING else partial(setattr, where, name, original)
+        )
         setattr(where, name, stand_in)
+
+    def _offer(self, module: ModuleType, name: str, stand_in: Any, undo: list[Callable[[], None]]) -> None:
+        """Have a module's function looked up by `_hand_out`, which Python asks for names that are not there."""
+        original = getattr(module, name)
+        self._on_offer[module.__name__, name] = stand_in, original
+        undo.append(partial(setattr, module, name, original))
+        delattr(module, name)
+
+    def _hand_out(self, module: str, name: str) -> Any:
+        if (module, name) not in self._on_offer:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        stand_in, original = self._on_offer[module, name]
+        frame = sys._getframe(1)  # noqa: SLF001
+        if self._place(frame) is None:
+            return original
+        self._takers[id(frame.f_globals)] = frame.f_globals
+        return stand_in
 
     def end(self) -> list[str]:
         """Put everything back; what was drawn that copies would share, and that `renew` cannot renew."""
         self._watching = False
-        self._put_back()
+        _put_back(self._undo_numbers)
+        _put_back(self._undo)
+        originals = {id(stand_in): original for stand_in, original in self._on_offer.values()}
+        for variables in self._takers.values():
+            variables.update({name: originals[id(v)] for name, v in variables.items() if id(v) in originals})
         _renewals.clear()
         self._look_at_random()
         self._look_at_numpy()
@@ -98,28 +137,11 @@ class EntropyWatch:
                 self._found[f"{place} makes a temporary file or folder, {path}"] = None
         return [f"{each}. Copies would have the same" for each in self._found]
 
-    def _put_back(self) -> None:
-        probe = object()
-        alone = sys.getrefcount(probe)
-        kept = {}
-        while self._replaced:  # the last one first: the module's functions are bound to the class's
-            where, name, original, stand_in = self._replaced.pop()
-            if original is _MISSING:
-                delattr(where, name)
-            else:
-                setattr(where, name, original)
-                if sys.getrefcount(stand_in) > alone:
-                    kept[id(stand_in)] = stand_in, original
-        if kept:  # by `from random import random`: looking for it takes a while
-            for module in list(sys.modules.values()):
-                variables = getattr(module, "__dict__", {})
-                if not kept.keys().isdisjoint(map(id, variables.values())):
-                    variables.update({n: kept[id(v)][1] for n, v in variables.items() if id(v) in kept})
-
     def _look_at_random(self) -> None:
         if self._seeded:
             state = random.getstate()
             _renewals.append(partial(random.setstate, state))  # CPython has drawn another seed for the copy
+            self._suspect_clock("random")
         for reference, place in self._unseeded.values():
             if place is None:
                 _renewals.append(partial(_reseed, reference))
@@ -138,11 +160,20 @@ class EntropyWatch:
                 else:
                     self._found[f"{place} makes a random generator without a seed"] = None
         if type(its_own).__name__ != "MT19937" or not _is_unseeded(its_own):
+            self._suspect_clock("np.random")
             return  # the target has seeded it, as it will in each process
         _renewals.append(partial(_renew_numpy, its_own))
         first, now = type(its_own)(its_own.seed_seq).state["state"], its_own.state["state"]
         if first["pos"] != now["pos"] or (first["key"] != now["key"]).any():
             self._found["numbers are drawn from `np.random` without a seed"] = None
+
+    def _suspect_clock(self, seeded: str) -> None:
+        if self._clock is not None:
+            self._found[f"{self._clock} reads the clock, and `{seeded}` is seeded, perhaps by it"] = None
+
+    def _note_clock(self, frame: FrameType, _args: tuple[Any, ...], _result: Any) -> None:
+        if self._name(frame.f_code.co_filename) is not None:
+            self._clock = self._place(frame)
 
     def _note_bytes(self, frame: FrameType, _args: tuple[Any, ...], _result: Any) -> None:
         place = self._place(frame)
@@ -168,18 +199,18 @@ class EntropyWatch:
         generator, seed = args[0], next(iter(args[1:]), None)
         if generator is _GLOBAL:
             self._seeded = seed is not None
+            if self._seeded:
+                _put_back(self._undo_numbers)
         elif seed is not None:
             self._unseeded.pop(id(generator), None)
         elif frame.f_back is None or frame.f_back.f_globals is not vars(tempfile):  # which renews its own
             self._unseeded[id(generator)] = weakref.ref(generator), self._place(frame)
 
     def _note_number(self, frame: FrameType, args: tuple[Any, ...], _result: Any) -> None:
-        if args[0] is not _GLOBAL or self._seeded or self._drawn:
-            return
-        place = self._place(frame)
+        place = self._place(frame) if args[0] is _GLOBAL and not self._seeded else None
         if place is not None:
-            self._drawn = True
             self._found[f"{place} draws from `random` without a seed"] = None
+            _put_back(self._undo_numbers)  # once is enough: it may draw millions
 
     def _place(self, frame: FrameType | None) -> str | None:
         """The project's line at work in this frame; None when a library does it while it is imported itself."""
@@ -194,6 +225,11 @@ class EntropyWatch:
         if file not in self._files:
             self._files[file] = None if file.startswith("<") else self._names.name_of_module(file)
         return self._files[file]
+
+
+def _put_back(undo: list[Callable[[], None]]) -> None:
+    while undo:  # the last one first
+        undo.pop()()
 
 
 def _what_is_drawn(frame: FrameType) -> str:

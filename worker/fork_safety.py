@@ -27,6 +27,9 @@ __all__ = ["ImportWatch", "renew"]
 
 SETTLES_S = 0.05  # for the kernel to take a thread that has ended off its list
 FORKS_S = 5.0  # for a trial copy to end
+# Threads of libraries that lock what the thread works at for a fork, and go on without it in a copy:
+# jemalloc (pyarrow's and so pandas') has pthread_atfork(3) handlers, background_thread_postfork_child among them.
+_KNOW_FORKS = {"jemalloc_bg_thd"}
 _NAMES = 5  # of one kind are named
 _LINUX = sys.platform == "linux"
 # null, zero, full, random, urandom, tty (Documentation/admin-guide/devices.txt); terminals are 136 to 143.
@@ -72,19 +75,21 @@ class ImportWatch:
 
 
 def _threads() -> Iterator[str]:
-    if len(_other_threads()) and (problem := _try_fork()):
+    if _other_threads() and (problem := _try_fork()):
         yield problem
     end_s = time.monotonic() + SETTLES_S
     while (threads := _other_threads()) and time.monotonic() < end_s:
         time.sleep(SETTLES_S / 50)
     if threads:
-        known = {thread.native_id: thread.name for thread in threading.enumerate()}
-        names = [known.get(number) or _text(f"/proc/self/task/{number}/comm") for number in threads]
-        yield f"threads are running: {_some(names)}. A copy would be without them"
+        yield f"threads are running: {_some(threads.values())}. A copy would be without them"
 
 
-def _other_threads() -> list[int]:
-    return [int(number) for number in os.listdir("/proc/self/task") if int(number) != os.getpid()]  # noqa: PTH208
+def _other_threads() -> dict[int, str]:
+    """The names of those that stand against a fork, Python's name for its own."""
+    pythons = {thread.native_id: thread.name for thread in threading.enumerate()}
+    others = [int(number) for number in os.listdir("/proc/self/task") if int(number) != os.getpid()]  # noqa: PTH208
+    names = {number: pythons.get(number) or _text(f"/proc/self/task/{number}/comm") for number in others}
+    return {number: name for number, name in names.items() if name and name not in _KNOW_FORKS}
 
 
 def _try_fork() -> str | None:
@@ -95,12 +100,13 @@ def _try_fork() -> str | None:
     if pid == 0:
         os._exit(0)
     end_s = time.monotonic() + FORKS_S
-    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG) is None:
-        if time.monotonic() > end_s:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            return "a copy that was made for a trial hung"
-        time.sleep(SETTLES_S / 500)
+    with contextlib.suppress(ChildProcessError):  # the target ignores or awaits the end of all children
+        while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG) is None:
+            if time.monotonic() > end_s:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                return "a copy that was made for a trial did not end"
+            time.sleep(SETTLES_S / 500)
     return None
 
 
