@@ -88,6 +88,13 @@ def test_the_front_door_keeps_it_and_says_where(site: Path, tmp_path: Path, monk
     assert python(said) == "beside the sources\n"
 
 
+def test_invoke_does_not_keep_python_from_compiling(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tells Python to write no compiled files, before it loads the tasks: dask would be compiled each time."""
+    run = "import invoke.main; invoke.main.program.run(['inv', 'version'], exit=False)"
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE")
+    assert python(f"{run}; {TOLD}").endswith(f"\n{WRITES}")
+
+
 def test_a_place_that_the_user_has_named_stays(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path / "named"))
     assert python(KEEP) == f"{tmp_path / 'named'} True\n"

@@ -24,11 +24,13 @@ UNUSED_S = 30 * USED_S  # after which the compiled code of an environment is rem
 
 
 def keep() -> None:
-    """Keep compiled code in the user's cache from now on, if Python would keep none. Call it before other imports.
+    """Keep compiled code from now on: where Python would, or else in the user's cache. Call it before other imports.
 
     Side effects: only this process and its forks are changed, and not its environment: what it starts compiles as
     its user said. Makes a folder of the user's own, and removes those there that no environment has used for long.
     """
+    if not _told_not_to():
+        sys.dont_write_bytecode = False  # invoke has set it, for the sake of its users' tasks files
     if sys.pycache_prefix is not None or _kept_beside():
         return
     with contextlib.suppress(OSError, RuntimeError):  # then each process compiles anew, as Python would have it
@@ -51,8 +53,13 @@ def _kept_beside() -> bool:
         spec = importlib.util.find_spec(MARKER)
         if spec is not None and spec.origin is not None:
             compiled = Path(importlib.util.cache_from_source(spec.origin))
-            return compiled.exists() or not (sys.dont_write_bytecode or _is_closed(compiled.parent))
+            return compiled.exists() or not (_told_not_to() or _is_closed(compiled.parent))
     return True  # nothing is known of where compiled code is kept here, so nothing is changed
+
+
+def _told_not_to() -> bool:
+    """Whether the user has told Python to write no compiled files, by variable or flag."""
+    return bool(sys.flags.dont_write_bytecode)
 
 
 def _is_closed(folder: Path) -> bool:
