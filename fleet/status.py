@@ -13,7 +13,7 @@ from fleet.fleet import Fleet
 from fleet.push import current_release, fleet_release
 from fleet.remote import Host
 from infra.layout import MachinePaths
-from sweep.progress import duration
+from sweep.text import duration
 
 
 def status(fleet: Fleet) -> Iterator[str]:

@@ -15,7 +15,8 @@ from fleet.errors import ClusterError
 from fleet.fleet import Fleet
 from fleet.remote import HostKeyError
 from fleet.runs import State
-from sweep.progress import Bar, Lines, Observer, Silent, Words
+from sweep.bar import Bar
+from sweep.progress import Lines, Observer, Silent, Words
 from sweep.run_progress import Progress
 
 PATIENCE_S = 600.0  # to get a broken line back: a head that reboots, a laptop that changes networks

@@ -10,8 +10,9 @@ from grid.identity import encode
 from grid.names import is_parameter
 from grid.parameters import ParameterError, dimension, explicit
 from grid.plan import Dimension, Method, Value
-from grid.report import Report, show
+from grid.report import Report
 from grid.spec import BlockSpec, ParameterSpec
+from grid.wording import show
 from grid.yamlfile import Path
 
 # What a Python target is given by name besides the parameters.

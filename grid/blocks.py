@@ -12,10 +12,11 @@ from grid.axes import Axis, axes_of, check_name, merged
 from grid.entries import Row, meeting, nearest_value, opened, prefixes_of
 from grid.expressions import Expression, ExpressionError
 from grid.plan import Block, Dimension, Method
-from grid.report import Report, nearest, show
+from grid.report import Report
 from grid.rules import Rules, matches, same
 from grid.sampled import MOST_REPEATING, may_repeat
 from grid.spec import BlockSpec, GridFile
+from grid.wording import nearest, show
 from grid.yamlfile import Path
 
 _DEFAULT_SAMPLES: dict[Method, int] = {"random": 100, "sobol": 128}  # Sobol points like powers of two

@@ -10,9 +10,9 @@ from ruamel.yaml.nodes import Node
 from grid import overrides as command_line
 from grid.errors import Problem
 from grid.plan import Value
-from grid.report import show
 from grid.scalars import CORE, PYYAML, Scalars
 from grid.wandb import is_sweep_file, numbers_in_laws
+from grid.wording import show
 from grid.yamlfile import Path, Reading, YamlError, compose
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from grid.expressions import Expression
 from grid.plan import Value
-from grid.report import choices, show
+from grid.wording import choices, show
 
 Row = dict[str, Value]
 

@@ -19,12 +19,13 @@ from grid.module_names import is_target
 from grid.module_names import remedy as remedy_for
 from grid.plan import Block, Plan, Value
 from grid.points_file import PointsError, read_points
-from grid.report import Report, nearest, show
+from grid.report import Report
 from grid.space import Space
 from grid.spec import GridFile
 from grid.sweep import Execution, Metric, Sweep, Target
 from grid.validate import validate
 from grid.wandb import command_of, note_unused, note_words, paths
+from grid.wording import nearest, show
 from grid.yamlfile import MAX_BYTES, YamlError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

@@ -14,10 +14,10 @@ from ruamel.yaml.tag import Tag
 
 from grid.errors import Problem
 from grid.plan import Value
-from grid.report import nearest, show
 from grid.scalars import CORE, Scalars
 from grid.spec import GridFile
 from grid.validate import keys_of
+from grid.wording import nearest, show
 from grid.yamlfile import Path, Reading, YamlError, compose, dump, pairs
 
 _CORE = "tag:yaml.org,2002:"

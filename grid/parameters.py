@@ -12,9 +12,9 @@ from fractions import Fraction
 
 from grid.identity import encode
 from grid.plan import Dimension, Distribution, Method, Value
-from grid.report import nearest, show
 from grid.spec import ParameterSpec
 from grid.wandb import LAWS, Law
+from grid.wording import nearest, show
 
 MAX_VALUES = 1_000_000  # computed for one parameter
 _DECIMAL = decimal.Context(prec=30, Emax=999_999, Emin=-999_999)

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from grid import csv_cells
 from grid.plan import Value
-from grid.report import close, nearest, show
 from grid.scalars import CORE
+from grid.wording import close, nearest, show
 
 MAX_ROWS = 1_000_000
 FORMATS = (".csv", ".json", ".jsonl", ".parquet")

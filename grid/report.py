@@ -1,20 +1,13 @@
-"""Collects the mistakes of a grid file, each with its place, and the words that messages are made of."""
+"""Collects the mistakes of a grid file, each with its place."""
 
 from __future__ import annotations
-
-import difflib
-import json
-from collections.abc import Collection, Iterable
 
 from ruamel.yaml.nodes import Node
 
 from grid.errors import Problem
-from grid.plan import Value
 from grid.yamlfile import Path, find, key_text, line_of
 
 MOST_PROBLEMS = 100  # that one message tells
-_SHOWN = 60  # characters of a value in a message
-_LISTED = 12  # names in a message
 
 
 class Report:
@@ -62,33 +55,3 @@ class Report:
         """All problems: those of the file by line, then those of the command line."""
         ordered = sorted(self._problems, key=lambda problem: (problem.line is None, problem.line or 0))
         return ordered[:MOST_PROBLEMS]
-
-
-def show(value: Value) -> str:
-    """A value as a reader of YAML writes it, on one line and not too long."""
-    try:
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError):
-        text = str(value)
-    text = " ".join(text.split())
-    return f"`{text if len(text) <= _SHOWN else text[: _SHOWN - 3] + '...'}`" if text else "an empty text"
-
-
-def close(word: str, known: Iterable[str]) -> str | None:
-    """The known name that looks most like a word; None when none does."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return found[0] if found else None
-
-
-def nearest(word: str, known: Collection[str], *, what: str) -> str:
-    """What to write instead of an unknown name: the nearest, or all there are."""
-    found = close(word, known)
-    if found is not None:
-        return f"Did you mean `{found}`?"
-    return f"The {what} are {choices(known)}." if known else f"There are no {what} here."
-
-
-def choices(names: Collection[str]) -> str:
-    """Some names, for a message."""
-    listed = ", ".join(list(names)[:_LISTED])
-    return f"{listed}, and {len(names) - _LISTED} more" if len(names) > _LISTED else listed

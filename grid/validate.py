@@ -11,8 +11,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from grid.report import MOST_PROBLEMS, Report, choices, close, nearest, show
+from grid.report import MOST_PROBLEMS, Report
 from grid.spec import BlockSpec, ExecutionSpec, GridFile, MetricSpec, ParameterSpec, PointsSpec, ResourcesSpec
+from grid.wording import choices, close, nearest, show
 from grid.yamlfile import Path
 
 _INNER: dict[str, type[BaseModel]] = {

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from grid.plan import Value
-from grid.report import Report, close, show
+from grid.report import Report
 from grid.scalars import CORE
 from grid.spec import GridFile, ParameterSpec
+from grid.wording import close, show
 from grid.yamlfile import Path
 
 DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")

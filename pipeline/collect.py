@@ -19,11 +19,11 @@ from infra.layout import BucketLayout
 from pipeline.markdown import table, text
 from pipeline.marks import Mark, Marks
 from sweep.folder import RunFolder, read_json
-from sweep.progress import duration
 from sweep.query import select
 from sweep.ranking import MEASURES
 from sweep.say import STATES
 from sweep.summary import Summary
+from sweep.text import duration
 from worker.machine.facts import KEYS
 
 BEST = 5

@@ -22,8 +22,7 @@ from infra.layout import BucketLayout
 from pipeline.markdown import table, text
 from pipeline.sweeps import changed, grids
 from pipeline.trial import LIMIT_S, POINTS, Trial, trial
-from sweep.progress import duration
-from sweep.text import duration_each
+from sweep.text import duration, duration_each
 
 LONG = 2000  # characters of an error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from grid.report import choices, close
+from grid.wording import choices, close
 from sweep.causes import cause, failure_line
 from sweep.rows import Failure
 from worker.printed import ROWS

@@ -12,7 +12,6 @@ from grid.errors import SweepfleetError, UsageError
 from sweep import outputs
 from sweep.folder import RunFolder, storing
 from sweep.ledger import Ledger
-from sweep.query import select
 from sweep.runs import refresh
 
 
@@ -57,6 +56,8 @@ def to_remove(folder: RunFolder, *, where: str | None) -> Removal:
         with contextlib.suppress(SweepfleetError), contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:
             done, failed = ledger.counts()
         return Removal(folder, None, done, failed, 0, size_of(folder.path))
+    from sweep.query import select  # which brings polars: a whole run goes without
+
     refresh(folder)
     rows = select(folder.parquet, where=where, best=None, metric=None)
     if rows.is_empty():

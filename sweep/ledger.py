@@ -15,7 +15,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grid.errors import UsageError
 from grid.space import Space
@@ -25,8 +25,10 @@ from sweep.ledger_moving import move
 from sweep.ledger_reading import Counts as Counts  # noqa: PLC0414
 from sweep.ledger_reading import Reading
 from sweep.ledger_reading import Source as Source  # noqa: PLC0414
-from sweep.rows import Rows
 from worker.records import ROWS_SCHEMA, TEXT_SCHEMA, Schema, Status
+
+if TYPE_CHECKING:
+    from sweep.rows import Rows
 
 REDO_REQUEST = "redo_request"  # the note of the command that last asked for points again
 # A finished point stays as it is; a failed one that was run again is replaced, and its attempts add up.

@@ -9,17 +9,17 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from grid.errors import UsageError
 from grid.identity import SEED_BITS
 from grid.plan import Plan
 from sweep.folder import StorageError
 from sweep.ledger_file import FIELDS, REMEDY
-from sweep.rows import as_number, column
 from worker.records import Schema, Status
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MOST_TEXTS = 10_000  # rows that are read to find a metric's name
 CODE_SINCE = REDO_SINCE = TABLES_SINCE = 2  # the ledger's version that has them
@@ -260,6 +260,10 @@ class Reading:
 
         NaN stands where a point has no number; failed points have none.
         """
+        import numpy as np  # which no other question needs
+
+        from sweep.rows import as_number, column
+
         schemas = self.schemas()
         which = "AND id NOT IN (SELECT id FROM redo)" if self._redoes() else ""
         query = f"SELECT point_index, schema, metrics FROM points WHERE point_index > ? {which} ORDER BY point_index"  # noqa: S608

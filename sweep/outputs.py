@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 from grid.errors import SweepfleetError, UsageError
 from sweep.folder import StorageError
-from sweep.rows import rows_of
 from worker.output import Printed
 from worker.records import Packet, Status
 
@@ -48,6 +47,8 @@ def attempts_of(packets: Iterable[Packet]) -> Iterator[Attempt]:
     for packet in packets:
         if not packet.outputs:
             continue
+        from sweep.rows import rows_of  # which brings numpy: readers do without
+
         for rows in rows_of(packet):
             started, status = rows.table["started"].tolist(), rows.table["status"].tolist()
             for place, id_ in enumerate(rows.ids()):

@@ -17,10 +17,9 @@ from sweep.folder import RunFolder
 from sweep.ledger import Ledger
 from sweep.ledger_moving import home
 from sweep.ownership import check_owner
-from sweep.progress import duration
 from sweep.project import names_of
 from sweep.selection import Selection
-from sweep.text import YEAR_S, duration_each, params_text, years
+from sweep.text import YEAR_S, duration, duration_each, params_text, years
 from worker.context import Context
 from worker.modules import aside
 from worker.surroundings import start_folder, starting_in

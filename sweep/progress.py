@@ -9,21 +9,14 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
-from rich.console import Console
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
-
 from grid.space import Space
 from grid.sweep import Metric
-from sweep.live_best import shown_params
 from sweep.run_progress import Progress
-from sweep.text import params_text
+from sweep.text import duration, number, params_text
 
-REFRESH_S = 0.5
 LINE_S = 5.0
 QUIET_LINE_S = 60.0  # while no point ends
+AS_A_TERMINAL = frozenset({"FORCE_COLOR", "TTY_COMPATIBLE"})  # by which rich takes what is none for a terminal
 
 
 class Observer(Protocol):
@@ -86,6 +79,8 @@ class Words:
         """The best configuration so far, of those that have all of their points."""
         if progress.best is None or self._metric is None:
             return ""
+        from sweep.live_best import shown_params  # which brings numpy
+
         value, index, points = progress.best
         if self._shown is None or self._shown[0] != index:
             params = shown_params(self._space.point(index).params, self._metric)
@@ -160,90 +155,17 @@ class Lines:
         yield
 
 
-class Bar:
-    """A bar and two lines under it, redrawn in place."""
-
-    def __init__(self, words: Words, console: Console) -> None:
-        self._words = words
-        self._console = console
-        self._next_s = 0.0
-        self._live: Live | None = None
-        self._last: Progress | None = None
-
-    def say(self, text: str) -> None:
-        """One line to a person, above the bar."""
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-    def update(self, progress: Progress) -> None:
-        """Redraw when it is time."""
-        self._last = progress
-        if self._live is not None and time.monotonic() >= self._next_s:
-            self._next_s = time.monotonic() + REFRESH_S
-            self._live.update(self._draw(progress), refresh=True)
-
-    def waiting(self, what: str) -> contextlib.AbstractContextManager[object]:
-        """A spinner that goes away."""
-        return self._console.status(what)
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """Draw while points run; the last state stays on the screen."""
-        with Live(console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
-            self._live = live
-            try:
-                yield
-            finally:
-                self._live = None
-                if self._last is not None:
-                    live.update(self._draw(self._last), refresh=True)
-
-    def _draw(self, progress: Progress) -> Table:
-        ended = progress.done + progress.failed
-        first = Table.grid(padding=(0, 1), expand=True)
-        first.add_column(ratio=1)
-        for _ in range(3):
-            first.add_column(justify="right", no_wrap=True)
-        bar = ProgressBar(total=max(1, progress.total), completed=min(ended, progress.total))
-        share = min(1.0, ended / max(1, progress.total))
-        about = "" if progress.exact else "~"
-        of = f"{ended:,}/{about}{progress.total:,}"
-        first.add_row(bar, f"{share:.0%}", of, self._words.rate(progress))
-        second = Text(" · ").join(Text(text, style=style) for text, style in self._words.counts(progress))
-        if progress.stopping:
-            second = Text("stopping; finished points are kept · ", style="yellow") + second
-        drawn = Table.grid(expand=True)
-        drawn.add_row(first)
-        drawn.add_row(second)
-        best = self._words.best(progress)
-        if best:
-            drawn.add_row(Text(best, style="cyan", overflow="ellipsis", no_wrap=True))
-        return drawn
-
-
 def observer(space: Space, metric: Metric | None, *, quiet: bool) -> Observer:
     """What suits where standard output goes."""
     if quiet:
         return Silent()
     words = Words(space, metric)
-    console = Console()
-    return Bar(words, console) if console.is_terminal else Lines(words)
+    if sys.stdout.isatty() or not AS_A_TERMINAL.isdisjoint(os.environ):
+        from rich.console import Console
 
+        from sweep.bar import Bar
 
-def number(value: float) -> str:
-    """A rate as a person reads it: three digits."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def duration(seconds: float) -> str:
-    """A time as a person reads it: its two largest units."""
-    if round(seconds, 1) < 10:
-        return f"{seconds:.1f} s"
-    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-    whole = round(seconds)
-    for place, (name, size) in enumerate(units):
-        if whole >= size:
-            count, rest = divmod(whole, size)
-            if place + 1 < len(units) and (smaller := rest // units[place + 1][1]):
-                return f"{count:,} {name} {smaller} {units[place + 1][0]}"
-            return f"{count:,} {name}"
-    return "0 s"
+        console = Console()
+        if console.is_terminal:
+            return Bar(words, console)
+    return Lines(words)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import psutil
 
 from grid.space import Space
 from sweep.codes import labels
@@ -69,6 +68,8 @@ def write_results(folder: RunFolder, ledger: Ledger, space: Space) -> None:
 
 def _clear(folder: RunFolder) -> None:
     """Remove what killed processes left: half-written tables that nobody will finish."""
+    import psutil
+
     for path in folder.path.glob(f"{ASIDE}*"):
         pid = path.name.removeprefix(ASIDE)
         if pid.isdecimal() and (int(pid) == os.getpid() or not psutil.pid_exists(int(pid))):

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
 
 from grid.errors import UsageError
 from grid.sweep import Sweep
 from sweep.bundles import Pending
 from sweep.driver import Driver, Port
 from sweep.folder import RunFolder, write_whole
+from sweep.here import slots_here
 from sweep.ledger import REDO_REQUEST, Ledger
 from sweep.outputs import Recorder
 from sweep.ownership import META as OWNER
@@ -73,18 +71,6 @@ def context_of(sweep: Sweep, *, root: Path, artifacts: Path | None, artifacts_ur
         cpus=execution.cpus,
         log_bytes=execution.log_bytes,
     )
-
-
-def slots_here(sweep: Sweep, *, workers: int | None) -> int:
-    """How many points this machine runs at once: its cores and memory, shared out as the grid says."""
-    if workers is not None and workers < 1:
-        raise UsageError(f"--workers {workers}: at least 1.")
-    execution = sweep.execution
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    slots = workers if workers is not None else max(1, cores // execution.cpus)
-    if workers is None and execution.memory_bytes:
-        slots = max(1, min(slots, psutil.virtual_memory().total // execution.memory_bytes))
-    return min(slots, execution.max_parallel or slots)
 
 
 @shortages_told()

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from grid.errors import printable
-from sweep.progress import duration, number
 from sweep.summary import Summary
-from sweep.text import cut, params_text
+from sweep.text import cut, duration, number, params_text
 
 KINDS = 5  # of failures that are told apart
 STATES = {

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from grid.report import choices, close
 from grid.space import Space
 from grid.sweep import Metric
+from grid.wording import choices, close
 from sweep.causes import failure_groups
 from sweep.codes import codes_note
 from sweep.ledger import Ledger

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+import os
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.cells import cell_len, set_cell_size
 
 from grid.errors import printable
 from sweep.causes import failure_line
@@ -43,12 +42,13 @@ def results_table(rows: pl.DataFrame, *, width: int | None) -> Iterator[str]:
     head = rows.head(MAX_ROWS)
     cells = _cells(head)
     widths = fit({name: _natural(name, column) for name, column in cells.items()}, cells, width=width)
-    drawn = Table(box=None, header_style="bold", pad_edge=False)
-    for name, cells_wide in widths.items():
-        drawn.add_column(Text(cut(_header(name), cells_wide)), no_wrap=True)
-    for place in range(head.height):
-        drawn.add_row(*(Text(cut(cells[name][place], cells_wide)) for name, cells_wide in widths.items()))
-    yield from _lines(drawn)
+    yield from _lines(
+        [cut(_header(name), size) for name, size in widths.items()],
+        [
+            [cut(cells[name][place], cells_wide) for name, cells_wide in widths.items()]
+            for place in range(head.height)
+        ],
+    )
     what = "configurations" if "mean" in rows.columns else "rows"
     shown = f"{head.height:,} of {rows.height:,} {what}" if head.height < rows.height else f"{rows.height:,} {what}"
     left_out = len(cells) - len(widths)
@@ -142,24 +142,28 @@ def runs_table(runs: Sequence[Listed], *, folder: str) -> Iterator[str]:
     if not runs:
         yield f"There are no runs in {folder} yet. Start one: inv sweep examples/diabetes/grid.yaml"
         return
-    drawn = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("run", "state", "done", "failed", "points", "last started"):
-        drawn.add_column(name, justify="right" if name in ("done", "failed", "points") else "left", no_wrap=True)
+    rows = []
     for run in runs:
         when = "" if run.started is None else f"{dt.datetime.fromtimestamp(run.started):%Y-%m-%d %H:%M}"  # noqa: DTZ006
         points = f"{'' if run.points_exact else '~'}{run.points:,}"
-        title = Text(printable(run.folder.name))
-        drawn.add_row(title, run.state, f"{run.done:,}", f"{run.failed:,}", points, when)
-    yield from _lines(drawn)
+        rows.append([printable(run.folder.name), run.state, f"{run.done:,}", f"{run.failed:,}", points, when])
+    yield from _lines(["run", "state", "done", "failed", "points", "last started"], rows, right=(2, 3, 4))
     for run in runs:
         if run.problem:
             yield run.problem
 
 
-def _lines(table: Table) -> Iterator[str]:
-    """A table as lines, as wide as it is; with a bold header where standard output is a terminal."""
-    console = Console(width=100_000)
-    with console.capture() as captured:
-        console.print(table)
-    for line in captured.get().splitlines():
-        yield line.rstrip()
+def _lines(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> Iterator[str]:
+    """A table as lines, as wide as it is; the columns at the places `right` end at their right edge.
+
+    The header is bold where standard output is a terminal.
+    """
+    widths = [max(map(cell_len, column)) for column in zip(header, *rows, strict=True)]
+    bold = sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+    for number, row in enumerate((header, *rows)):
+        cells = [
+            " " * (width - cell_len(text)) + text if place in right else set_cell_size(text, width)
+            for place, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        line = (" " * GAP).join(cells).rstrip()
+        yield f"\x1b[1m{line}\x1b[0m" if bold and number == 0 else line

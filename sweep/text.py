@@ -52,6 +52,26 @@ def duration_each(seconds: float) -> str:
     return f"{seconds * 1e6:.3g} µs"
 
 
+def number(value: float) -> str:
+    """A rate as a person reads it: three digits."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """A time as a person reads it: its two largest units."""
+    if round(seconds, 1) < 10:
+        return f"{seconds:.1f} s"
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    whole = round(seconds)
+    for place, (name, size) in enumerate(units):
+        if whole >= size:
+            count, rest = divmod(whole, size)
+            if place + 1 < len(units) and (smaller := rest // units[place + 1][1]):
+                return f"{count:,} {name} {smaller} {units[place + 1][0]}"
+            return f"{count:,} {name}"
+    return "0 s"
+
+
 def years(seconds: float) -> str:
     """A long time, about."""
     return f"about {seconds / YEAR_S:,.1f} years"

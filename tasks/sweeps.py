@@ -63,14 +63,9 @@ def sweep(
     from fleet.folder import stacks_up
     from grid.errors import UsageError, printable
     from grid.load import load
-    from grid.space import Space
     from sweep import preview as previews
-    from sweep.folder import RunFolder
-    from sweep.progress import observer
-    from sweep.run import Request, run_sweep, slots_here
-    from sweep.say import ending
+    from sweep.here import slots_here
     from sweep.selection import check_redo
-    from sweep.text import YEAR_S, terminal_width
 
     if retry_failed and redo not in ("", "failed"):
         raise UsageError(f"--retry-failed is --redo failed, and --redo {redo} is given as well. Leave one out.")
@@ -100,6 +95,13 @@ def sweep(
     if one is not None:
         _test_point(checked, one)
         return
+    from grid.space import Space
+    from sweep.folder import RunFolder
+    from sweep.progress import observer
+    from sweep.run import Request, run_sweep
+    from sweep.say import ending
+    from sweep.text import YEAR_S, terminal_width
+
     concern = previews.too_large(checked, runs=runs_folder(c), root=ROOT, slots=lambda: slots, redo=redo)
     ask_to_go_on(concern, yes=yes, instead=SEE_FIRST)
     request = Request(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json as json_
 import platform
 import subprocess
-import tomllib
 from pathlib import Path
 
 from invoke.context import Context
@@ -33,6 +31,8 @@ def version(c: Context, *, json: bool = False) -> None:
 
 def versions(root: Path) -> dict[str, str]:
     """What a project runs with; a commit only where `root` is in a Git repository. Imports none of it."""
+    import importlib.metadata
+
     found = {"sweepfleet": _own(root)}
     if commit := _commit(root):
         found["commit"] = commit
@@ -46,6 +46,9 @@ def versions(root: Path) -> dict[str, str]:
 
 
 def _own(root: Path) -> str:
+    import importlib.metadata
+    import tomllib
+
     try:
         return importlib.metadata.version("sweepfleet")
     except importlib.metadata.PackageNotFoundError:  # run from its files, as on a cluster

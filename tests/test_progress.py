@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from grid.sweep import Metric
+from sweep import bar
 from sweep import progress as shown
-from sweep.progress import Bar, Lines, Silent, Words, duration, number, observer
+from sweep.bar import Bar
+from sweep.progress import Lines, Silent, Words, observer
 from sweep.run_progress import Progress
+from sweep.text import duration, number
 from tests.support import space
 
 SPACE = space({"model": ["ridge", "lasso"], "alpha": [0.1, 1 / 3]})
@@ -227,4 +230,4 @@ def test_efficiency_is_a_share() -> None:
     assert at(busy_s=99.0, first_submit_s=100.0, last_result_s=110.0).efficiency == 1.0
     assert at(first_submit_s=100.0, last_result_s=100.0).efficiency is None
     assert Progress(total=1, exact=True, resumed=0).efficiency is None
-    assert shown.REFRESH_S < shown.LINE_S
+    assert bar.REFRESH_S < shown.LINE_S
