@@ -1,7 +1,7 @@
 """The process that makes a run's files: `python -m sweep.publish_process RUN_FOLDER [--early] < facts.json`.
 
 A line feed on standard output says that it is ready, the summary follows once the facts have come. With `--early` it
-is started while points run, long before its facts: then a thread of the lowest priority imports what it needs, which
+is started before points run, long before its facts: then a thread of the lowest priority imports what it needs, which
 the kernel runs where a core has nothing else to do, and the main thread waits at the ordinary priority, at which it
 does the work later. Nobody may raise a priority that was lowered: hence two threads. polars starts its own ones when
 it is first used, by the main thread, so they have its priority.

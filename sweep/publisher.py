@@ -1,4 +1,4 @@
-"""The process that makes a run's files, as the driver sees it: started while points run, asked when they have ended.
+"""The process that makes a run's files, as the driver sees it: started before points run, asked when they have ended.
 
 They are made in a process of their own, so that the driver stays small, and so that whatever goes wrong there costs
 no result: everything can be made again. A short sweep would wait for what that process imports, so it is started
@@ -47,9 +47,10 @@ class Publisher:
             self._end(process)
 
     def start(self) -> None:
-        """Have a process get ready while points run; it ends by itself when it is not asked within half a minute.
+        """Have a process get ready while others import and points run.
 
-        Returns at once. Where a process cannot import without taking time from points, nothing is started.
+        Returns at once. The process ends by itself when it is not asked within half a minute. Where a process cannot
+        import without taking time from points, nothing is started.
         """
         if sys.platform != "linux":  # no other system gives a priority to a thread
             return

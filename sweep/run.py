@@ -100,8 +100,8 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
             # A cluster's workers do not share this disk.
             artifacts = folder.artifacts.absolute() if request.address is None else request.artifacts
             context = context_of(sweep, root=request.root, artifacts=artifacts, artifacts_url=request.artifacts_url)
+            publisher.start()
             with _engine(sweep, request, context, observer) as engine, contextlib.closing(recorder):
-                publisher.start()
                 stop, progress = _drive(
                     sweep, chosen, folder, engine=engine, request=request, observer=observer, recorder=recorder
                 )
