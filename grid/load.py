@@ -140,6 +140,7 @@ def _sweep(
             order=execution.order,
             max_cost_usd=execution.max_cost,
             log_bytes=execution.log or None,
+            start=execution.start,
         ),
         metric=_metric(spec),
         points_files=tuple(points.file for points in spec.points),

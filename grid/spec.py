@@ -129,6 +129,9 @@ class ExecutionSpec(_Optional):
         int,
         BeforeValidator(fields.log, json_schema_input_type=str | Annotated[int, Field(ge=1000, le=16_000_000)]),
     ] = Field(65536, description="Kept of what one point prints: 1MB, bytes, none.", examples=["1MB"])
+    start: Literal["auto", "spawn", "fork"] = Field(
+        "auto", description="Whether processes are copies of one that has imported the code.", examples=["spawn"]
+    )
 
     model_config = ConfigDict(
         json_schema_extra=lambda schema: schema["properties"].update(

@@ -49,6 +49,10 @@ class Metric:
         return None
 
 
+# `fork`: one process imports the target, and is copied; `spawn`: each imports it; `auto`: a fork where that is safe.
+Start = Literal["auto", "spawn", "fork"]
+
+
 @dataclass(frozen=True, slots=True)
 class Execution:
     """How to run the points: limits, retries and resources. None of it changes what a point is."""
@@ -65,6 +69,7 @@ class Execution:
     order: Literal["given", "shuffled"] = "given"
     max_cost_usd: float | None = None  # on a cluster; then it stops
     log_bytes: int | None = 65536  # kept of what one point prints; None: nothing
+    start: Start = "auto"  # how the processes that compute points are started
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from grid.sweep import Sweep
 from sweep.preview import SEARCHED
 from sweep.run import context_of
 from worker.records import Packet, Status
-from worker.runner import Runner, RunnerClosedError
+from worker.runner import Runner
+from worker.source import RunnerClosedError
 
 POINTS = 6
 LIMIT_S = 60.0  # for all of them, and for importing the target

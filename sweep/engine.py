@@ -27,7 +27,7 @@ from sweep.shortage import stalled
 from sweep.slots import STARTED_TOPIC, NoSlotsError, Slots, ready, run_bundle
 from worker.context import Context
 from worker.pool import dismiss, prepare
-from worker.runner import RunnerClosedError
+from worker.source import RunnerClosedError
 
 IDLE_S = 20.0  # for a bundle to come to an idle runner, which takes dask a millisecond
 SLOTS_KNOWN_S = 2.0  # how long a count of the cluster's slots is believed
@@ -99,9 +99,10 @@ class Engine:
             answers = client.run(ready, self._digest)
         if not answers:
             raise ClusterError("The scheduler has no workers. Start some, then give the same command again.")
-        for refusal in answers.values():
-            if refusal is not None:
-                raise UsageError(refusal)
+        for answer in answers.values():
+            if answer.refusal is not None:
+                raise UsageError(answer.refusal)
+        self.started = tuple(answers.values())
         client.subscribe_topic(STARTED_TOPIC, self._started)
 
     @property

@@ -70,6 +70,7 @@ def context_of(sweep: Sweep, *, root: Path, artifacts: Path | None, artifacts_ur
         infra_retries=execution.infra_retries,
         cpus=execution.cpus,
         log_bytes=execution.log_bytes,
+        start=execution.start,
     )
 
 

@@ -11,7 +11,10 @@ from grid.errors import SweepfleetError
 
 _SHORT = (errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
 # What libraries and Python itself say where no number tells.
-_SAID = ("can't start new thread", "cannot allocate memory", "failed to map segment", "out of memory")
+_SAID = (
+    *("can't start new thread", "cannot allocate memory", "failed to map segment", "out of memory"),
+    "error return without exception set",  # a SystemError of C code that forgot to say it
+)
 
 
 REMEDY = (
@@ -31,7 +34,7 @@ def shortages_told() -> Iterator[None]:
     """Raise ShortageError for what is, in so many ways, want of memory, threads or files."""
     try:
         yield
-    except (MemoryError, OSError, RuntimeError, ImportError) as error:
+    except (MemoryError, OSError, RuntimeError, ImportError, SystemError) as error:
         found = next((one for one in _chain(error) if _is_shortage(one)), None)
         if found is None:
             raise
@@ -59,7 +62,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _is_shortage(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _SHORT):
         return True
-    return isinstance(error, RuntimeError | ImportError | OSError) and any(
+    return isinstance(error, RuntimeError | ImportError | OSError | SystemError) and any(
         words in str(error).lower() for words in _SAID
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 from distributed import Worker, WorkerPlugin, get_worker
@@ -14,6 +14,7 @@ from worker.context import Context
 from worker.machine.artifacts import keep_artifacts
 from worker.machine.bring import ask_for
 from worker.pool import dismiss, pool_of, prepare
+from worker.source import Start
 
 STARTED_TOPIC = "sweepfleet-bundle-started"
 
@@ -47,13 +48,22 @@ def slots_of(context: Context, *, threads: int) -> int:
     return max(1, slots)
 
 
-async def ready(digest: str) -> str | None:
-    """Wait for a worker's runners; the reason when they refuse the target."""
+class Ready(NamedTuple):
+    """A worker's runners."""
+
+    refusal: str | None  # why they refuse the target; None: they can compute
+    start: Start = Start("spawn")  # how they were started
+    start_s: float = 0.0  # the longest time that one took
+
+
+async def ready(digest: str) -> Ready:
+    """Wait for a worker's runners."""
+    pool = pool_of(digest)
     try:
-        await asyncio.to_thread(pool_of(digest).ready)
+        await asyncio.to_thread(pool.ready)
     except UsageError as refusal:
-        return str(refusal)
-    return None
+        return Ready(str(refusal))
+    return Ready(None, pool.start, pool.start_s)
 
 
 def run_bundle(digest: str, spans: list[Any], shuffle: int | None, name: tuple[str, int]) -> bytes:

@@ -68,8 +68,9 @@ def test_a_module_that_a_point_imports_counts_from_then_on(tmp_path: Path) -> No
     assert len(merged({"x": found[5], "y": one[0]})) == 1
 
 
-def test_a_child_that_starts_again_tells_of_the_code_that_it_imports(tmp_path: Path) -> None:
-    """A file that is edited while a sweep runs: rows of the new child are not taken for the old one's."""
+@pytest.mark.parametrize("start", ["spawn", "fork"])
+def test_a_child_that_starts_again_tells_of_the_code_that_it_has(tmp_path: Path, start: str) -> None:
+    """A file that is edited while a sweep runs: a new process imports it anew, a copy goes on with what was imported."""
     code = """
         import os, pathlib
         VERSION = 1
@@ -80,9 +81,10 @@ def test_a_child_that_starts_again_tells_of_the_code_that_it_imports(tmp_path: P
                 os._exit(3)
             return {"version": VERSION}
     """
-    found = code_by_point(tmp_path, code)
-    assert found[0] == found[1] == found[2] != found[3]
-    assert found[3] == found[5] == {"fit.py": digest_of(tmp_path / "fit.py")}
+    found = code_by_point(tmp_path, code, start=start)
+    now = {"fit.py": digest_of(tmp_path / "fit.py")}
+    assert found[0] == found[1] == found[2] != now
+    assert found[3] == found[5] == (now if start == "spawn" else found[0])
 
 
 def test_what_a_compiled_file_holds_of_an_older_edit_is_not_run(tmp_path: Path) -> None:

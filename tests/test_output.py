@@ -325,7 +325,8 @@ def test_marks_are_found_however_the_pipe_is_cut(monkeypatch: pytest.MonkeyPatch
     """Text and marks in chunks of any sizes come out point by point; text that resembles a mark stays text."""
     rng = random.Random(7)
     for size in (1, 2, 5, 16, 20, 21, 22, 37, 64, 10_000):
-        log = Log(200)
+        log = Log()
+        log.keep(200)
         try:
             texts = [rng.choice([b"", b"a\n", b"\0", log.token[:9], b"x" * rng.randrange(150)]) for _ in range(300)]
             marks = [MARK.pack(log.token, number, 0) for number in range(300)]
@@ -360,7 +361,8 @@ def test_the_ends_are_the_first_and_last_bytes(limit: int, size: int) -> None:
 
 def test_an_idle_child_that_prints_is_read_too(tmp_path: Path) -> None:
     """A process that a point left behind does not wait for us between bundles."""
-    log = Log(100)
+    log = Log()
+    log.keep(100)
     try:
         os.write(log.write_fd, b"x" * 30_000)
         eventually(lambda: log.size == 30_000, "the pipe is read by nobody's call")

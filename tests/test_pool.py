@@ -13,7 +13,7 @@ from tests.support import context, eventually, gone, grid, outcomes_of
 from worker import pool as pools
 from worker.pool import dismiss, pool_of, prepare
 from worker.records import Packet
-from worker.runner import RunnerClosedError
+from worker.source import RunnerClosedError
 
 
 def test_a_pool_runs_as_many_bundles_at_once_as_it_has_slots(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_dismissing_a_pool_leaves_no_process(tmp_path: Path) -> None:
     """Runners that import, idle or run a point all end at once."""
     wanted = context(tmp_path, "import time\ndef fit(a): time.sleep(3600)\n")
     pool = prepare(wanted, slots=3)
-    pids = [runner._child.pid for runner in pool._runners]
+    pids = [runner.child.pid for runner in pool._runners]
     raised: list[type[BaseException]] = []
 
     def running() -> None:
@@ -79,7 +79,7 @@ def test_dismissing_a_pool_leaves_no_process(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=running)
     thread.start()
-    eventually(lambda: any(runner._child.running().point_index == 0 for runner in pool._runners), "a running point")
+    eventually(lambda: any(runner.child.running().point_index == 0 for runner in pool._runners), "a running point")
     before = {process.pid for process in psutil.process_iter() if not gone(process.pid)}
     assert set(pids) <= before
     dismiss(wanted)
@@ -90,11 +90,14 @@ def test_dismissing_a_pool_leaves_no_process(tmp_path: Path) -> None:
 
 def test_a_refused_target_is_told_and_leaves_no_process(tmp_path: Path) -> None:
     wanted = context(tmp_path, "raise ValueError('no')\n")
+    before = set(psutil.Process().children(recursive=True))
     pool = prepare(wanted, slots=2)
-    pids = [runner._child.pid for runner in pool._runners]
     try:
-        with pytest.raises(UsageError, match="no"):
-            pool.ready()
+        for _ in range(2):
+            with pytest.raises(UsageError, match="ValueError: no"):
+                pool.ready()
+        with pytest.raises(UsageError, match="ValueError: no"):
+            pool.run([(0, 1)])
     finally:
         dismiss(wanted)
-    assert all(gone(pid) for pid in pids)
+    assert set(psutil.Process().children(recursive=True)) == before

@@ -25,7 +25,8 @@ from worker import runner as runners
 from worker.context import Context
 from worker.process import Child
 from worker.records import HEADER, Packet, drop
-from worker.runner import Runner, RunnerClosedError
+from worker.runner import Runner
+from worker.source import RunnerClosedError, how
 
 MB = 10**6
 
@@ -216,9 +217,9 @@ def test_nothing_that_a_point_prints_or_closes_can_be_taken_for_a_reply(tmp_path
     runner = start(context(tmp_path, NOISY, grid({"a": range(10)})))
     for _ in range(2):
         assert outcomes_of(run(runner)) == [(index, {"a": index}) for index in range(10)]
-    pid = runner._child.pid
+    pid = runner.child.pid
     assert outcomes_of(run(runner, (5, 6))) == [(5, {"a": 5})]
-    assert runner._child.pid == pid, "the child lives on"
+    assert runner.child.pid == pid, "the child lives on"
 
 
 def test_a_point_that_closes_every_file_fails_alone(tmp_path: Path, start: Any, monkeypatch: Any) -> None:
@@ -301,8 +302,8 @@ def test_a_child_that_dies_between_bundles_costs_nothing(tmp_path: Path, start: 
     code = "def fit(a):\n    return {'a': a}\n"
     runner = start(context(tmp_path, code))
     assert len(outcomes_of(run(runner, (0, 6)))) == 6
-    os.kill(runner._child.pid, signal.SIGKILL)
-    eventually(lambda: gone(runner._child.pid), "the child's end")
+    os.kill(runner.child.pid, signal.SIGKILL)
+    eventually(lambda: gone(runner.child.pid), "the child's end")
     packet = run(runner, (6, 10))
     assert outcomes_of(packet) == [(index, {"a": index}) for index in range(6, 10)]
     assert packet.losses == {}
@@ -319,7 +320,7 @@ def test_what_a_point_leaves_running_may_end_the_child_between_bundles(tmp_path:
         """
     runner = start(context(tmp_path, code))
     assert len(outcomes_of(run(runner, (0, 6)))) == 6
-    pid = runner._child.pid
+    pid = runner.child.pid
     eventually(lambda: gone(pid), "the child's end")
     assert outcomes_of(run(runner, (6, 10))) == [(index, {"a": index}) for index in range(6, 10)]
 
@@ -445,7 +446,7 @@ def test_what_a_killed_child_had_still_to_say_is_read(tmp_path: Path, start: Any
     code = "import time\ndef fit(a):\n    if a == 1: time.sleep(3600)\n    return {'a': a}\n"
     runner = start(context(tmp_path, code, grid({"a": range(3)}), timeout_s=0.5))
     runner.ready()
-    first.append(runner._child.pid)
+    first.append(runner.child.pid)
     monkeypatch.setattr(Child, "reply", deaf)
     (_, done), (_, timeout), (_, last) = outcomes_of(run(runner))
     assert (done, timeout[0], last) == ({"a": 0}, "Timeout", {"a": 2})
@@ -473,7 +474,7 @@ def test_everything_ends_when_the_owner_is_killed(tmp_path: Path, what: str) -> 
     script = (
         "import sys\nfrom worker.context import Context\nfrom worker.runner import Runner\n"
         "runner = Runner(Context.from_json(sys.stdin.readline()), name='x')\nrunner.ready()\n"
-        "print(runner._child.pid, flush=True)\nrunner.run([(0, 1)])\n"
+        "print(runner.child.pid, flush=True)\nrunner.run([(0, 1)])\n"
     )
     owner = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
@@ -602,8 +603,8 @@ def test_close_ends_a_running_bundle(tmp_path: Path, hang: str) -> None:
 
     thread = threading.Thread(target=running)
     thread.start()
-    eventually(lambda: runner._child.running().point_index == 0, "the point's start")
-    processes = family(runner._child.pid)
+    eventually(lambda: runner.child.running().point_index == 0, "the point's start")
+    processes = family(runner.child.pid)
     assert processes
     runner.close()
     thread.join(timeout=30)
@@ -750,5 +751,5 @@ def test_points_that_a_rule_leaves_out_are_not_run(tmp_path: Path, start: Any) -
 
 def test_unknown_signals_have_a_name_too() -> None:
     """Real-time signals have no name of their own in Python."""
-    assert runners._how(-signal.SIGKILL) == "was killed by SIGKILL"
-    assert runners._how(-(signal.SIGRTMIN + 3)) == f"was killed by signal {signal.SIGRTMIN + 3}"
+    assert how(-signal.SIGKILL) == "was killed by SIGKILL"
+    assert how(-(signal.SIGRTMIN + 3)) == f"was killed by signal {signal.SIGRTMIN + 3}"

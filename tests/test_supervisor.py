@@ -26,20 +26,20 @@ STARTS = {
         " stdout=subprocess.PIPE, check=True).stdout)"
     ),
     "a daemon": "daemon()",
-    "a daemon of a daemon": "daemon(daemon)",
+    "a daemon of a daemon": "daemon(below=daemon)",
 }
 LEAVING = """\
 import os, signal, subprocess, time
 from pathlib import Path
 
-def daemon(then=lambda: time.sleep(3600)):
+def daemon(then=lambda: time.sleep(3600), below=os.getpid):
     read, write = os.pipe()
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
             os.environ.clear()
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            os.write(write, str(os.getpid()).encode())
+            os.write(write, str(below()).encode())
             os.close(write)
             then()
         os._exit(0)
@@ -83,7 +83,7 @@ def test_what_a_point_starts_in_a_session_of_its_own_lives_as_long_as_the_child(
     assert len(outcomes_of(everything(runner))) == 3
     pid = left(tmp_path)
     assert not gone(pid)
-    assert os.getsid(pid) != os.getsid(runner._child.pid)
+    assert os.getsid(pid) != os.getsid(runner.child.pid)
     runner.close()
     assert gone(pid)
 
@@ -121,7 +121,7 @@ def test_it_ends_when_a_process_above_the_child_is_killed(tmp_path: Path, start_
     script = (
         "import sys\nfrom worker.context import Context\nfrom worker.runner import Runner\n"
         "runner = Runner(Context.from_json(sys.stdin.readline()), name='x')\n"
-        "print(runner._child.pid, flush=True)\n"
+        "print(runner.child.pid, flush=True)\n"
         "runner.run([(0, 2)])\nprint('came back', flush=True)\n"
     )
     owner = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -148,7 +148,7 @@ def test_orphans_that_have_ended_do_not_pile_up(tmp_path: Path, start: Any) -> N
     code = LEAVING.format(start="daemon(lambda: os._exit(0))", second="pass").replace("if a == 0:", "if a >= 0:")
     runner = start(context(tmp_path, code, grid({"a": range(100)})))
     assert len(outcomes_of(everything(runner))) == 100
-    supervisor = psutil.Process(runner._child.pid).parent()
+    supervisor = psutil.Process(runner.child.pid).parent()
     eventually(lambda: len(supervisor.children()) == 1, "all but the child's end")
 
 

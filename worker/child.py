@@ -1,13 +1,15 @@
 """The runner child: a process that computes points one after the other for the slot that owns it.
 
-    python -m worker.child JOBS REPLIES SHARED LIFE [CORE ...]
+    python -P -m worker.child JOBS REPLIES LIFE SHARED FORKS
 
-The first arguments are inherited file descriptors, the others the cores that it may use. Jobs come in as lines (the
-token of marks and the context first, then one line a job), replies go out as JSON lines, and finished points are
-written into the shared memory (`worker.records`). Standard output and error are a pipe of their own
-(`worker.output`), so nothing that a point prints can be taken for a reply. LIFE is never written to: it ends when
-the owner does, however that came about, and the process above this one, which watches it (`worker.supervisor`),
-ends all.
+The arguments are inherited file descriptors. Jobs come in as lines, replies go out as JSON lines, and finished points
+are written into the shared memory (`worker.records`). Standard output and error are a pipe of their own
+(`worker.output`), so nothing that a point prints can be taken for a reply. LIFE is the supervisor's: the process above
+this one (`worker.supervisor`), which ends all when the owner does, however that came about.
+
+The first line says what to import. What is sent next is what this process is to be: a child, or, where the owner
+sees that nothing speaks against it, a template, which forks a child for each set of descriptors that comes through
+the socket FORKS. Such a child is told no target: it has it.
 """
 
 from __future__ import annotations
@@ -19,88 +21,185 @@ if __name__ == "__main__":  # before all else is imported
 
 import contextlib
 import faulthandler
+import gc
 import json
 import mmap
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from grid.errors import UsageError
 from grid.permutation import Permutation
 from grid.space import Point, Space
-from worker.code import Code, code_of
+from worker.code import Code, Names, code_of
 from worker.context import Context
 from worker.cores import stay_on
+from worker.fork_safety import ImportWatch, renew
+from worker.handed import SCRATCH
 from worker.modules import put_aside
 from worker.output import Output
-from worker.records import PID, PID_AT, SHARED_BYTES, Schema
-from worker.supervisor import supervise
+from worker.records import PIDS, PIDS_AT, SHARED_BYTES, Schema
+from worker.supervisor import ENDED, supervise
 from worker.surroundings import Surroundings, start_folder
 from worker.target import Compute, find
 from worker.writer import Writer
 
 
+class Link:
+    """The child's ends of what it shares with its owner."""
+
+    def __init__(self, jobs_fd: int, replies_fd: int, shared_fd: int) -> None:
+        self.fds = (jobs_fd, replies_fd)
+        self.memory = mmap.mmap(shared_fd, SHARED_BYTES)
+        os.close(shared_fd)
+        self.jobs = os.fdopen(jobs_fd)
+        self._replies = os.fdopen(replies_fd, "w")
+        PIDS.pack_into(self.memory, PIDS_AT, os.getppid(), os.getpid())
+
+    def orders(self) -> Iterator[dict[str, Any]]:
+        """What the owner sends, until it closes the pipe."""
+        return map(json.loads, self.jobs)
+
+    def reply(self, **message: Any) -> None:
+        """Say something to the owner."""
+        self._replies.write(json.dumps(message) + "\n")
+        self._replies.flush()
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.memory.close()
+        self.jobs.close()
+        self._replies.close()
+
+
+@dataclass
+class Work:
+    """The target, imported, and what belongs to it."""
+
+    context: Context
+    space: Space
+    compute: Compute
+    code: Code
+    output: Output
+
+
 def main(arguments: list[str]) -> None:
-    """Serve jobs until the owner closes the pipe."""
-    numbers = list(map(int, arguments))
-    jobs_fd, replies_fd, shared_fd, life_fd = fds = numbers[:4]
-    stay_on(numbers[4:])  # before a library is loaded that counts the cores
+    """Serve jobs, or fork children that do, until the owner closes the pipe."""
+    jobs_fd, replies_fd, life_fd, shared_fd, forks_fd = fds = list(map(int, arguments))
     for fd in fds:
         os.set_inheritable(fd, False)  # what a point starts must not hold the protocol's pipes open
-    supervise(life_fd, jobs_fd, replies_fd, shared_fd)
-    memory = mmap.mmap(shared_fd, SHARED_BYTES)
-    PID.pack_into(memory, PID_AT, os.getpid())
-    with os.fdopen(jobs_fd) as jobs, os.fdopen(replies_fd, "w") as replies:
+    supervise(life_fd, jobs_fd, replies_fd, shared_fd, forks_fd)
+    link = Link(jobs_fd, replies_fd, shared_fd)
+    order = next(link.orders(), None)
+    if order is None:
+        return  # nothing is to be run
+    stay_on(order["cores"])  # before a library is loaded that counts the cores
+    context = Context.from_json(order["context"])
+    work, against = _import(context, link, look=order["look"])
+    if work is None:
+        return
+    link.reply(imported=True, against=against)
+    order = next(link.orders(), None)
+    if order is not None and order["template"]:
+        link = _forked(link, socket.socket(fileno=forks_fd), work)
+        order = next(link.orders(), None)
+    else:
+        os.close(forks_fd)
+    if order is not None:
+        stay_on(order["cores"])
+        if order["scratch"] is not None:
+            os.environ[SCRATCH] = order["scratch"]
+        work.output.begin(bytes.fromhex(order["token"]))
+        _serve(link, work)
 
-        def reply(**message: Any) -> None:
-            replies.write(json.dumps(message) + "\n")
-            replies.flush()
 
-        output = Output(bytes.fromhex(jobs.readline()))
-        # A crash writes its traceback where points print; so does a timeout, which the owner announces with SIGUSR1.
-        faulthandler.enable(output.fd)
-        faulthandler.register(signal.SIGUSR1, output.fd)
-        context = Context.from_json(jobs.readline())
-        space = Space(context.plan)
-        os.chdir(start_folder(context.folder, context.root))
-        if context.target.run is not None:
-            put_aside()
-        code = code_of(context)
+def _import(context: Context, link: Link, *, look: bool) -> tuple[Work | None, list[str]]:
+    """The target, unless it is refused; and what speaks against a fork of the process that has imported it."""
+    output = Output()
+    # A crash writes its traceback where points print; so does a timeout, which the owner announces with SIGUSR1.
+    faulthandler.enable(output.fd)
+    faulthandler.register(signal.SIGUSR1, output.fd)
+    space = Space(context.plan)
+    os.chdir(start_folder(context.folder, context.root))
+    if context.target.run is not None:
+        put_aside()
+    watch = ImportWatch(Names(folder=context.folder, root=context.root)) if look else None
+    code = code_of(context)
+    try:
+        compute = find(context, space)
+    except UsageError as refusal:
+        link.reply(refused=str(refusal))
+        return None, []
+    output.prepare()
+    return Work(context, space, compute, code, output), watch.findings() if watch else []
+
+
+def _forked(link: Link, forks: socket.socket, work: Work) -> Link:
+    """Be the template; returns in each child that is forked from it, with that child's own link."""
+    work.output.flush()  # or each child would print it, too
+    gc.collect()
+    gc.freeze()  # what children share with this process stays shared: a collection would write to each object
+    while True:
+        data, fds, _, _ = socket.recv_fds(forks, 1, 5)
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        if not data:
+            os._exit(0)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:  # supervisors of children that have ended
+                pass
+        jobs_fd, replies_fd, life_fd, shared_fd, log_fd = fds
         try:
-            compute = find(context, space)
-        except UsageError as refusal:
-            reply(refused=str(refusal))
-            return
+            forked = os.fork() == 0
+        except OSError as error:  # too little memory: the child has ended before it began
+            os.write(life_fd, ENDED.pack(-(error.errno or 0)))
+            forked = False
+        if forked:
+            link.close()
+            forks.close()
+            work.output.move_to(log_fd)
+            os.close(log_fd)
+            os.setpgid(0, 0)
+            supervise(life_fd, jobs_fd, replies_fd, shared_fd)
+            renew()
+            return Link(jobs_fd, replies_fd, shared_fd)
+        for fd in fds:
+            os.close(fd)
 
-        def announce(number: int, schema: Schema) -> None:
-            reply(schema=number, names=schema.names, kinds=schema.kinds)
 
-        def tell_code() -> None:
-            files = code.news()
-            if files is not None:
-                reply(code=files)
+def _serve(link: Link, work: Work) -> None:
+    """Compute the points of each job, until the owner closes the pipe."""
+    context, code, output = work.context, work.code, work.output
 
-        writer = Writer(memory, metric=context.metric, announce=announce)
-        os.register_at_fork(after_in_child=lambda: _become_a_copy(writer, jobs_fd, replies_fd))
-        surroundings = Surroundings(fault_log=output.fd)
-        tell_code()
-        reply(ready=True)
-        output.prepare()
-        for line in jobs:
-            writer.restart()
-            job = json.loads(line)
-            end_s = time.perf_counter() + job["limit_s"]
-            if context.target.run is not None:
-                _run(_points(space, job), compute, writer, output=output, surroundings=surroundings, end_s=end_s)
-                tell_code()  # of what the points imported
-            else:
-                tell_code()  # of what was written since the last job
-                points = _points(space, job)
-                _run(points, compute, writer, output=output, surroundings=surroundings, end_s=end_s, code=code)
-            reply(ended=True)
+    def announce(number: int, schema: Schema) -> None:
+        link.reply(schema=number, names=schema.names, kinds=schema.kinds)
+
+    def tell_code() -> None:
+        files = code.news()
+        if files is not None:
+            link.reply(code=files)
+
+    writer = Writer(link.memory, metric=context.metric, announce=announce)
+    os.register_at_fork(after_in_child=lambda: _become_a_copy(writer, *link.fds))
+    surroundings = Surroundings(fault_log=output.fd)
+    tell_code()
+    link.reply(ready=True)
+    for job in link.orders():
+        writer.restart()
+        end_s = time.perf_counter() + job["limit_s"]
+        points = _points(work.space, job)
+        if context.target.run is not None:
+            _run(points, work.compute, writer, output=output, surroundings=surroundings, end_s=end_s)
+            tell_code()  # of what the points imported
+        else:
+            tell_code()  # of what was written since the last job
+            _run(points, work.compute, writer, output=output, surroundings=surroundings, end_s=end_s, code=code)
+        link.reply(ended=True)
 
 
 def _points(space: Space, job: dict[str, Any]) -> Iterator[Point]:

@@ -28,6 +28,7 @@ class Context:
     infra_retries: int = 20
     cpus: int = 1
     log_bytes: int | None = 65536  # kept of what one point prints; None: nothing
+    start: str = "auto"  # how children are started: one of grid.sweep.Start
 
     def to_json(self) -> str:
         """The context as one line of JSON, for the runner child's standard input."""

@@ -78,19 +78,15 @@ class Ends:
 class Log:
     """What one child prints; thread-safe."""
 
-    def __init__(self, limit: int | None) -> None:
-        """Make the pipe, and read it from now on.
-
-        Args:
-            limit: bytes kept of each point; None: only the last ones of all, for the text of errors.
-        """
-        self.token = b"" if limit is None else b"\0" + os.urandom(TOKEN_BYTES - 1)
+    def __init__(self) -> None:
+        """Make the pipe, and read it from now on; only the last bytes are kept, for the text of errors."""
+        self.token = b""
         self.fd, self.write_fd = os.pipe()
         os.set_blocking(self.fd, False)
         with contextlib.suppress(AttributeError, OSError):  # not everywhere, and not for everybody
             fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._lock = threading.Lock()
-        self._current = Ends(limit or 0)  # since the last mark
+        self._current = Ends(0)  # since the last mark
         self._recent = bytearray()  # the last text of all
         self._carry = b""  # the beginning of what may be a mark
         self._done: dict[int, bytes] = {}  # packed, by place among the job's records
@@ -100,6 +96,16 @@ class Log:
         self.ended = False  # whether nobody can write to it any more
         self._closed = False
         _DRAIN.add(self)
+
+    def keep(self, limit: int | None) -> None:
+        """Keep what each point prints, once the child knows the token.
+
+        Args:
+            limit: bytes of each point; None: only the last ones of all, as before.
+        """
+        with self._lock:
+            self.token = b"" if limit is None else b"\0" + os.urandom(TOKEN_BYTES - 1)
+            self._current = Ends(limit or 0)
 
     def begin(self, budget: Budget) -> None:
         """Forget what came before the child's next job."""

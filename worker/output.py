@@ -99,22 +99,19 @@ class Output:
     """Standard output and error of a runner child.
 
     Usage:
-        output = Output(token)              # before the target is imported: its handlers keep the streams they find
+        output = Output()                   # before the target is imported: its handlers keep the streams they find
         output.prepare()                    # once it is imported
+        output.begin(token)                 # before the first point
         if output.printed or now_s > output.due_s:
             output.mark(number, failed=failed)
     """
 
-    def __init__(self, token: bytes) -> None:
-        """Replace the process's streams by line-buffered ones that tell when they are written to.
-
-        Args:
-            token: the beginning of marks; without one, none is written: nobody keeps what points print.
-        """
-        self._token = token
+    def __init__(self) -> None:
+        """Replace the process's streams by line-buffered ones that tell when they are written to."""
+        self._token = b""
         self.fd = _high_copy_of(2)  # a point may close 2, or put something else there
         self.printed = False  # whether one of the streams was written to since the last mark
-        self.due_s = time.perf_counter() + QUIET_S if token else float("inf")
+        self.due_s = float("inf")
         self._streams = [_stream(self, fd, name) for fd, name in ((1, "stdout"), (2, "stderr"))]
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__ = self._streams  # type: ignore[misc]
         self._flush_libc: Callable[[], Any] = _nothing
@@ -130,6 +127,30 @@ class Output:
             flush = libc.fflush
             self._flush_libc = lambda: flush(stdout)
 
+    def begin(self, token: bytes) -> None:
+        """What is printed from now on is points'.
+
+        Args:
+            token: the beginning of marks; without one, none is written: nobody keeps what points print.
+        """
+        self.flush()
+        self.printed = False
+        self._token = token
+        self.due_s = time.perf_counter() + QUIET_S if token else float("inf")
+
+    def move_to(self, fd: int) -> None:
+        """In a copy of this process: write to another pipe from now on, through the same streams."""
+        for each in (1, 2):
+            os.dup2(fd, each)
+        os.dup2(fd, self.fd, inheritable=False)
+
+    def flush(self) -> None:
+        """Write what Python's streams and C's hold still."""
+        for stream in self._streams:
+            with contextlib.suppress(OSError, ValueError):  # closed by the point
+                stream.flush()
+        self._flush_libc()
+
     def mark(self, number: int, *, failed: bool) -> None:
         """Say that all that was printed before belongs to the point that ended now.
 
@@ -137,10 +158,7 @@ class Output:
             number: the point's place among the job's records.
             failed: whether its attempt failed.
         """
-        for stream in self._streams:
-            with contextlib.suppress(OSError, ValueError):  # closed by the point
-                stream.flush()
-        self._flush_libc()
+        self.flush()
         if self.printed:
             self.printed = False
             _show_warnings_again()

@@ -2,37 +2,76 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import socket
+import threading
 from collections.abc import Callable, Sequence
 
 from worker.context import Context
 from worker.cores import Cores
+from worker.process import Child
 from worker.runner import Runner, Span
+from worker.source import Source, Start
 
 
 class Pool:
     """A fixed number of runners; thread-safe."""
 
-    def __init__(self, context: Context, *, slots: int, name: str) -> None:
-        """Start a child for each slot and return at once, while they import the target."""
+    def __init__(self, context: Context, *, slots: int, name: str, blank: Child | None = None) -> None:
+        """Have the target imported and a child started for each slot, and return at once.
+
+        Args:
+            context: of the sweep.
+            slots: how many points run at once.
+            name: of this worker.
+            blank: a process that was started before the sweep was known, if any.
+        """
         self.context = context
         self._cores = Cores(slots=slots, cpus=context.cpus)
-        self._runners: list[Runner] = []
         try:
-            for slot, cores in enumerate(self._cores.of):
-                self._runners.append(Runner(context, name=f"{name}/{slot}", cores=cores))
-        except BaseException:  # too little memory for another: those that are there go
-            self.close()
+            self._source = Source(context, cores=self._cores.of[0], blank=blank)
+        except BaseException:  # too little memory for it
+            self._cores.close()
             raise
+        self._runners = [
+            Runner(context, name=f"{name}/{slot}", cores=cores, source=self._source)
+            for slot, cores in enumerate(self._cores.of)
+        ]
         self._free: queue.LifoQueue[Runner] = queue.LifoQueue()
         for runner in reversed(self._runners):
             self._free.put(runner)
+        self._failure: BaseException | None = None
+        self._starting = threading.Thread(target=self._start, name="start", daemon=True)
+        self._starting.start()
+
+    def _start(self) -> None:
+        try:
+            for runner in self._runners:
+                _ = runner.child  # all of them first: they get ready side by side
+            for runner in self._runners:
+                runner.ready()
+        except OSError as error:  # which, of a cluster, would mean that it is gone
+            self._failure = RuntimeError(f"no more processes can be started: {error}")
+            self._failure.__cause__ = error
+        except BaseException as error:  # noqa: BLE001 - told by `ready`
+            self._failure = error
 
     def ready(self) -> None:
         """Wait until every child has imported the target. Raises UsageError when one cannot."""
-        for runner in self._runners:
-            runner.ready()
+        self._starting.join()
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def start(self) -> Start:
+        """How children are started, once they are ready."""
+        return self._source.start
+
+    @property
+    def start_s(self) -> float:
+        """The longest time that a child took, from being asked for until it could compute."""
+        return max(runner.start_s for runner in self._runners)
 
     def run(
         self, spans: Sequence[Span], *, shuffle: int | None = None, begun: Callable[[], None] = lambda: None
@@ -52,19 +91,29 @@ class Pool:
 
     def close(self) -> None:
         """End every child and everything that they started, now."""
+        self._source.close()
         for runner in self._runners:
             runner.close()
+        self._starting.join()
         self._cores.close()
 
 
 _pools: dict[str, Pool] = {}
+_early: list[Child] = []
+
+
+def start_early() -> None:
+    """Start a process for the next pool, before it is known what that is to run: it takes Python a while."""
+    with contextlib.suppress(OSError):  # the pool will tell
+        _early.append(Child())
 
 
 def prepare(context: Context, *, slots: int) -> Pool:
     """The pool for this sweep in this process, started now if there is none yet."""
     pool = _pools.get(context.digest)
     if pool is None:
-        pool = _pools[context.digest] = Pool(context, slots=slots, name=socket.gethostname())
+        blank = _early.pop() if _early else None
+        pool = _pools[context.digest] = Pool(context, slots=slots, name=socket.gethostname(), blank=blank)
     return pool
 
 

@@ -10,9 +10,11 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,9 +23,20 @@ from typing import Any, NamedTuple
 from worker.context import Context
 from worker.cores import environment
 from worker.drain import Budget, Log
-from worker.handed import SCRATCH
 from worker.memory import Meter, Usage
-from worker.records import HEADER, HEADER_BYTES, HEAP_START, IDLE, PID, PID_AT, RECORD, SHARED_BYTES, Schema, Segment
+from worker.records import (
+    HEADER,
+    HEADER_BYTES,
+    HEAP_START,
+    IDLE,
+    PIDS,
+    PIDS_AT,
+    RECORD,
+    SHARED_BYTES,
+    Schema,
+    Segment,
+)
+from worker.supervisor import ENDED
 
 STARTS_S = 0.005  # between two looks whether a child has started
 TRACE_S = 0.2  # for a hanging child to write where it hangs
@@ -44,63 +57,103 @@ class Running(NamedTuple):
 
 
 class Child:
-    """A runner child with its pipes and its shared memory; `worker.drain` reads what it prints."""
+    """A runner child with its pipes and its shared memory; `worker.drain` reads what it prints.
 
-    def __init__(self, context: Context, *, cores: Sequence[int] = ()) -> None:
-        """Start the process and send it the context; it imports the target while the caller goes on.
+    `Child()` begins a process of its own, and `order` tells it what to import. `lead` makes it a template, of which
+    `Child(template)` is a fork. `serve` has a child compute points.
+    """
+
+    def __init__(self, template: Child | None = None, *, cpus: int = 1) -> None:
+        """Start a process, which waits to be told what it is for.
+
+        Args:
+            template: that it is a fork of; None: it is a new process.
+            cpus: cores of a point, for the environment of a new process.
+
+        Raises:
+            OSError: it cannot be started. BrokenPipeError: the template has ended.
+        """
+        self.began_s = time.monotonic()
+        self.cpus: int = template.cpus if template else cpus
+        self.schemas: dict[int, Schema] = {}
+        self.code: dict[str, str] = {}  # the source files that it has said to compute with
+        self._unread = b""
+        self._started = False
+        self.used = False  # whether it had a job before its present one
+        self._oom_kills = _oom_kills()
+        self._scratch: str | None = None
+        self._ending = threading.Lock()
+        self._code: int | None = None  # its exit code
+        self._meter: Meter | None = None
+        self._log = Log()
+        self._shared_fd = _shared_file()
+        self._memory = mmap.mmap(self._shared_fd, mmap.PAGESIZE)  # all of it is for a child that serves
+        self._forget()
+        jobs_read, self._jobs_fd = os.pipe()
+        self._replies_fd, replies_write = os.pipe()
+        self._life, its_life = socket.socketpair()  # ends in the child when this process does
+        self._forks, its_forks = socket.socketpair()
+        theirs = [jobs_read, replies_write, its_life.detach()]
+        forks_fd = its_forks.detach()
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            if template is None:
+                self._process = _spawn([*theirs, self._shared_fd, forks_fd], log_fd=self._log.write_fd, cpus=cpus)
+            else:
+                template.fork([*theirs, self._shared_fd, self._log.write_fd])
+        except BaseException:
+            self._code = -signal.SIGKILL  # there is none to be killed
+            self.close()
+            raise
+        finally:
+            self._log.close_write()
+            for fd in (*theirs, forks_fd):
+                os.close(fd)
+        self._poll, self._end_poll = select.poll(), select.poll()
+        self._poll.register(self._replies_fd, select.POLLIN)
+        self._end_poll.register(self._life, select.POLLIN)
+
+    def order(self, context: Context, *, cores: Sequence[int] = (), look: bool = False) -> None:
+        """Have a new process import a target; it does while the caller goes on.
 
         Args:
             context: of the sweep.
             cores: that it is tied to; without any, to none.
+            look: whether it is to find out what speaks against a fork of it then.
         """
-        self.context = context
-        self.schemas: dict[int, Schema] = {}
-        self.code: dict[str, str] = {}  # the source files that it has said to compute with
-        self._unread = b""
-        self._killed = False
-        self._started = False
-        self.used = False  # whether it had a job before its present one
-        self._oom_kills = _oom_kills()
-        self._log = Log(context.log_bytes)
-        needs_scratch = context.target.run is None or context.artifacts is None
-        self._scratch = tempfile.mkdtemp(prefix="sweepfleet-") if needs_scratch else None
-        shared_fd = _shared_file()
-        self._memory = mmap.mmap(shared_fd, SHARED_BYTES)
-        self._forget()
-        jobs_read, jobs_write = os.pipe()
-        replies_read, replies_write = os.pipe()
-        life_read, life_write = os.pipe()  # ends in the child when this process does
-        inherited = (jobs_read, replies_write, shared_fd, life_read)
-        try:
-            self._process = subprocess.Popen(
-                # -P: a `worker` or `json.py` in the current folder must not come before ours and Python's.
-                [sys.executable, "-P", "-m", "worker.child", *map(str, (*inherited, *cores))],
-                stdin=subprocess.DEVNULL,
-                stdout=self._log.write_fd,
-                stderr=self._log.write_fd,
-                pass_fds=inherited,
-                process_group=0,  # Ctrl-C does not reach it
-                env=os.environ | environment(context.cpus) | ({SCRATCH: self._scratch} if self._scratch else {}),
-            )
-        finally:
-            self._log.close_write()
-            for fd in inherited:
-                os.close(fd)
-        self._jobs_fd, self._replies_fd, self._life_fd = jobs_write, replies_read, life_write
-        self._meter = Meter(self._process.pid)  # orphans of points are beside the child, below its supervisor
-        self._poll = select.poll()
-        self._poll.register(replies_read, select.POLLIN)
-        self.send(self._log.token.hex())
-        self.send(context.to_json())
+        self._tell(context=context.to_json(), cores=list(cores), look=look)
+
+    def serve(self, context: Context, *, cores: Sequence[int] = ()) -> None:
+        """Have it be a child that computes points; once it can, it replies that it is ready."""
+        self._memory.close()
+        self._memory = mmap.mmap(self._shared_fd, SHARED_BYTES)
+        self._log.keep(context.log_bytes)
+        if context.target.run is None or context.artifacts is None:
+            self._scratch = tempfile.mkdtemp(prefix="sweepfleet-")
+        self._tell(template=False, token=self._log.token.hex(), scratch=self._scratch, cores=list(cores))
+
+    def lead(self) -> None:
+        """Have it be a template, and compute nothing."""
+        self._tell(template=True)
+
+    def fork(self, fds: list[int]) -> None:
+        """Have a template fork a child that holds these. Raises BrokenPipeError when it has ended."""
+        socket.send_fds(self._forks, [b"f"], fds)
+
+    def _tell(self, **order: Any) -> None:
+        self.send(json.dumps(order))
 
     @property
     def pid(self) -> int:
         """The process's id, which is its group's too; between it and us is its supervisor."""
-        while not (pid := PID.unpack_from(self._memory, PID_AT)[0]):
-            if self._process.poll() is not None:
-                return self._process.pid  # it has ended before it could say
-            time.sleep(STARTS_S)
-        return int(pid)
+        return self._pids()[1]
+
+    def _pids(self) -> tuple[int, int]:
+        """The ids of its supervisor and of itself; both 0 when it has ended before it could say."""
+        while not (pids := PIDS.unpack_from(self._memory, PIDS_AT))[1]:
+            if self._ended(STARTS_S) is not None:
+                break
+        return pids[0], pids[1]
 
     def start(self, job: str, budget: Budget | None = None) -> None:
         """Give an idle child its next job; what came of the one before is forgotten.
@@ -168,6 +221,8 @@ class Child:
 
     def memory(self, limit_bytes: int) -> Usage:
         """What the child and all that it started use."""
+        if self._meter is None:
+            self._meter = Meter(self._pids()[0])  # orphans of points are beside the child, below its supervisor
         return self._meter.usage(limit_bytes)
 
     def tell_where(self) -> str:
@@ -188,21 +243,40 @@ class Child:
 
         Returns:
             the exit code, negative for a signal.
+
+        Raises:
+            OSError: it never began, for want of memory or processes.
         """
-        # Its supervisor does it, and ends as the child did. It has not been waited for, so its id is nobody else's.
-        if not self._killed:
-            self._killed = True
-            self._process.terminate()
-        return self._process.wait()
+        with contextlib.suppress(OSError):  # its supervisor, which does it, may be gone
+            self._life.send(b"k")
+        code = self._ended(None)
+        if code is None:
+            raise AssertionError("a wait without a limit ended")  # pragma: no cover
+        return code
 
     def exit_code(self) -> int | None:
         """End a child that has closed its pipe, with its group; None when it had closed it, but went on."""
-        try:
-            self._process.wait(timeout=EXIT_S)
-        except subprocess.TimeoutExpired:
+        if self._ended(EXIT_S) is None:
             self.kill()
             return None
-        return self.kill()
+        return self._code
+
+    def _ended(self, timeout_s: float | None) -> int | None:
+        """Its exit code, which its supervisor tells once nothing of it is left; None when it goes on so long."""
+        with self._ending:
+            if self._code is None and self._end_poll.poll(None if timeout_s is None else timeout_s * 1000):
+                said = b""
+                with contextlib.suppress(ConnectionResetError):
+                    said = self._life.recv(ENDED.size)
+                # Without a word: the supervisor was killed, and the child with it.
+                status = ENDED.unpack(said)[0] if len(said) == ENDED.size else signal.SIGKILL
+                if self._process is not None:
+                    self._process.wait()
+                if status < 0:
+                    self._code = -signal.SIGKILL
+                    raise OSError(-status, os.strerror(-status))
+                self._code = os.waitstatus_to_exitcode(status)
+            return self._code
 
     def drain(self) -> None:
         """Read what a dead child had still to say: it may have announced a schema."""
@@ -211,12 +285,15 @@ class Child:
 
     def close(self) -> None:
         """Kill the child and give back what it held."""
-        self.kill()
+        with contextlib.suppress(OSError):
+            self.kill()
         self._memory.close()
         self._log.close()
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
-        for fd in (self._jobs_fd, self._replies_fd, self._life_fd):
+        self._life.close()
+        self._forks.close()
+        for fd in (self._jobs_fd, self._replies_fd, self._shared_fd):
             os.close(fd)
 
     def killed_for_memory(self) -> bool:
@@ -227,6 +304,19 @@ class Child:
         """The last lines that the child printed, and whose point has not ended."""
         text = self._log.tail(since=since)
         return "\n".join(line for line in text.splitlines() if not _OUR_FRAME.match(line)).strip()
+
+
+def _spawn(fds: Sequence[int], *, log_fd: int, cpus: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        # -P: a `worker` or `json.py` in the current folder must not come before ours and Python's.
+        [sys.executable, "-P", "-m", "worker.child", *map(str, fds)],
+        stdin=subprocess.DEVNULL,
+        stdout=log_fd,
+        stderr=log_fd,
+        pass_fds=fds,
+        process_group=0,  # Ctrl-C does not reach it
+        env=os.environ | environment(cpus),
+    )
 
 
 def _shared_file() -> int:

@@ -26,7 +26,8 @@ from typing import Any, NamedTuple
 HEADER = struct.Struct("<dq8sIII")
 # Fields: index, started (unix time), duration_s, id, seed, payload's offset and length, status, schema.
 RECORD = struct.Struct("<qdd8sIIIBB")
-PID, PID_AT = struct.Struct("<I"), 56  # the child's process id, behind the header's fields; 0 until it runs
+# The process ids of the child's supervisor and of the child, behind the header's fields; 0 until it runs.
+PIDS, PIDS_AT = struct.Struct("<II"), 56
 HEADER_BYTES = 64
 MAX_POINTS = 1 << 16  # records in one segment, and so points in one bundle
 HEAP_START = HEADER_BYTES + MAX_POINTS * RECORD.size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import threading
@@ -14,24 +15,15 @@ from worker.context import Context
 from worker.drain import Budget
 from worker.process import Child, Running
 from worker.records import IDLE, RECORD, TEXT_SCHEMA, Packet, Segment, Status, drop, error_payload
+from worker.source import RunnerClosedError, Source, from_outside, how, imported
 
 POLL_S = 0.05  # how late a timeout, or growth past the memory limit, may be noticed
 BUNDLE_LIMIT_S = 2.0  # after which a bundle comes back as it is: its points took longer than was thought
-START_DEADLINE_S = 600.0  # to import the target
 MAX_STRAYS = 3  # deaths between two points, one after the other and with nothing done, before we give up
-# What a process does to itself; any other signal was sent from outside.
-CRASHES = (
-    *(signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSYS, signal.SIGTRAP),
-    *(signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGXCPU, signal.SIGXFSZ, signal.SIGPIPE),
-)
 
 MEMORY_LIMIT = "MemoryLimit"
 
 Span = tuple[int, int]
-
-
-class RunnerClosedError(Exception):
-    """The runner was closed while it ran a bundle: the bundle is lost, and nobody wants it."""
 
 
 class Cause(NamedTuple):
@@ -48,15 +40,27 @@ class Runner:
     what the child had finished, records the culprit as failed, and goes on with the rest in a new child.
     """
 
-    def __init__(self, context: Context, *, name: str, cores: Sequence[int] = ()) -> None:
-        """Start a child and return at once, while it imports the target. Call `close` in the end."""
+    def __init__(
+        self, context: Context, *, name: str, cores: Sequence[int] = (), source: Source | None = None
+    ) -> None:
+        """Return at once; `ready` has a child started. Call `close` in the end.
+
+        Args:
+            context: of the sweep.
+            name: that its results carry.
+            cores: that its points are tied to; without any, to none.
+            source: of its children; None: one of its own.
+        """
         self.context = context
         self.name = name
+        self.start_s = 0.0  # from asking for its first child until that could compute
         self._cores = cores
-        self._child = Child(context, cores=cores)
+        self._source = source or Source(context, cores=cores)
+        self._owns = source is None
+        self._child: Child | None = None
         self._ready = False
         self._closed = False
-        self._busy = threading.RLock()
+        self._busy, self._asking = threading.RLock(), threading.RLock()
         self._poll_s = POLL_S if context.timeout_s or context.memory_bytes else None
 
     def close(self) -> None:
@@ -64,34 +68,44 @@ class Runner:
         if self._closed:
             return
         self._closed = True
-        self._child.kill()  # which ends a `run` that another thread is in
+        if self._owns:
+            self._source.close()
+        if self._child is not None:
+            self._child.kill()  # which ends a `run` that another thread is in
         with self._busy:
-            self._child.close()
+            if self._child is not None:
+                self._child.close()
+
+    @property
+    def child(self) -> Child:
+        """The present child, asked for now if there is none. Raises UsageError where the target is refused."""
+        if (child := self._child) is not None:
+            return child
+        with self._asking:  # and not `_busy`, which a bundle holds
+            return self._child or self._start()
 
     def ready(self) -> None:
         """Wait until the child has imported the target. Raises UsageError when it cannot."""
         with self._busy:
-            self._wait_until_ready()
+            if not self._ready:
+                child, _ = imported(
+                    self.child, self._restart, self.context, closed=lambda: self._closed, word="ready"
+                )
+                self._ready = True
+                self.start_s = self.start_s or time.monotonic() - child.began_s
 
-    def _wait_until_ready(self) -> None:
-        label = self.context.target.label
-        losses = 0
-        while not self._ready:
-            reply = self._child.reply(START_DEADLINE_S)
-            if reply is None:
-                self._child.kill()
-                raise UsageError(f"importing {label} took over {START_DEADLINE_S:.0f} s.\n{self._child.log_tail()}")
-            if "refused" in reply:
-                raise UsageError(reply["refused"])
-            if "died" in reply:
-                code = self._child.exit_code()
-                losses += 1
-                if self._closed:
-                    raise RunnerClosedError
-                if losses > self.context.infra_retries or self._cause(code) is not None:
-                    raise UsageError(f"importing {label} {_how(code)}.\n{self._child.log_tail()}")
-                self._restart()
-            self._ready = "ready" in reply
+    def _start(self) -> Child:
+        child = self._child = self._source.child(cores=self._cores)
+        if self._closed:  # meanwhile: `close` has killed the one before
+            child.kill()
+        return child
+
+    def _restart(self) -> Child:
+        with self._asking:
+            if self._child is not None:
+                self._child.close()
+            self._child, self._ready = None, False
+            return self._start()
 
     def run(self, spans: Sequence[Span], *, shuffle: int | None = None) -> bytes:
         """Compute the points of all spans; never raises for a point's fault.
@@ -118,8 +132,9 @@ class Runner:
             if self._closed:
                 raise RunnerClosedError
             self.ready()
-            cause, culprit = self._attempt(rest, shuffle, budget)
-            segment = self._child.collect(culprit or self._child.running())
+            child = self.child
+            cause, culprit = self._attempt(child, rest, shuffle, budget)
+            segment = child.collect(culprit or child.running())
             rest = drop(rest, len(segment.records) // RECORD.size)
             strays = 0 if segment.records or culprit is not None or cause is None else strays + 1
             if cause is not None and strays > MAX_STRAYS:
@@ -132,16 +147,17 @@ class Runner:
                 if cause is not None:
                     _append_failure(segment, culprit, cause)
                     rest = drop(rest, 1)
-            packet.outputs |= self._child.outputs(segment, culprit=culprit is not None and cause is not None)
+            packet.outputs |= child.outputs(segment, culprit=culprit is not None and cause is not None)
             if segment.records:
                 packet.segments.append(segment)
             if not self._ready and not self._closed:
-                self._restart()
+                with contextlib.suppress(UsageError, RunnerClosedError):  # `ready` meets it again, and tells
+                    self._restart()
         packet.wall_s = time.perf_counter() - begin_s
         return packet
 
     def _attempt(
-        self, spans: Sequence[Span], shuffle: int | None, budget: Budget
+        self, child: Child, spans: Sequence[Span], shuffle: int | None, budget: Budget
     ) -> tuple[Cause | None, Running | None]:
         """Run until the job ends or the child does; `_ready` says afterwards whether it lives.
 
@@ -149,7 +165,6 @@ class Runner:
             why the child ended, and the point at which it did, if at any; without a cause it was killed from
             outside.
         """
-        child = self._child
         fresh = not child.used
         child.start(json.dumps({"spans": spans, "shuffle": shuffle, "limit_s": BUNDLE_LIMIT_S}), budget)
         while True:
@@ -157,7 +172,7 @@ class Runner:
             if reply is None:
                 suspect = child.running()
                 fresh = fresh and not suspect.complete
-                cause = self._overdrawn(suspect)
+                cause = self._overdrawn(child, suspect)
                 if cause is None:
                     continue
                 self._ready = False
@@ -174,18 +189,18 @@ class Runner:
                 code = child.exit_code()
                 culprit = child.running()
                 # Between two points it may be a thread, or whatever else an earlier one left behind.
-                return self._cause(code), None if culprit.point_index == IDLE else culprit
+                return _cause(child, code), None if culprit.point_index == IDLE else culprit
 
-    def _overdrawn(self, running: Running) -> Cause | None:
+    def _overdrawn(self, child: Child, running: Running) -> Cause | None:
         """Whether the running point has used up its time or its memory."""
         if running.point_index == IDLE:
             return None
         limit_s, limit_bytes = self.context.timeout_s, self.context.memory_bytes
         if limit_s is not None and time.monotonic() - running.since_s > limit_s:
-            where = self._child.tell_where() if self.context.target.run else ""
+            where = child.tell_where() if self.context.target.run else ""
             return Cause("Timeout", f"Took longer than its timeout of {limit_s:g} s.\n{where}".rstrip())
         if limit_bytes is not None:
-            usage = self._child.memory(limit_bytes)
+            usage = child.memory(limit_bytes)
             if usage.used > limit_bytes:
                 return Cause(
                     MEMORY_LIMIT,
@@ -193,34 +208,19 @@ class Runner:
                 )
         return None
 
-    def _cause(self, code: int | None) -> Cause | None:
-        """What a child's exit code says of the point that ran; None when it was killed from outside."""
-        if code is None:
-            return Cause("ProcessExit", f"It closed files that are not its own.\n{self._child.log_tail()}".rstrip())
-        if code < 0 and -code not in CRASHES:
-            if -code == signal.SIGKILL and self._child.killed_for_memory():
-                return Cause("OutOfMemory", "The kernel killed its process: the machine's memory was used up.")
-            return None
-        return Cause(
-            "Crash" if code < 0 else "ProcessExit",
-            f"Its process {_how(code)}.\n{self._child.log_tail()}".rstrip(),
-        )
 
-    def _restart(self) -> None:
-        self._child.close()
-        self._child = Child(self.context, cores=self._cores)
-        self._ready = False
-        if self._closed:  # meanwhile: `close` has killed the one before
-            self._child.kill()
-
-
-def _how(code: int | None) -> str:
+def _cause(child: Child, code: int | None) -> Cause | None:
+    """What a child's exit code says of the point that ran; None when it was killed from outside."""
     if code is None:
-        return "closed its runner's files"
-    if code >= 0:
-        return f"ended with exit code {code}"
-    known = {int(each): each.name for each in signal.Signals}
-    return f"was killed by {known.get(-code, f'signal {-code}')}"
+        return Cause("ProcessExit", f"It closed files that are not its own.\n{child.log_tail()}".rstrip())
+    if from_outside(code):
+        if -code == signal.SIGKILL and child.killed_for_memory():
+            return Cause("OutOfMemory", "The kernel killed its process: the machine's memory was used up.")
+        return None
+    return Cause(
+        "Crash" if code < 0 else "ProcessExit",
+        f"Its process {how(code)}.\n{child.log_tail()}".rstrip(),
+    )
 
 
 def _append_failure(segment: Segment, culprit: Running, cause: Cause) -> None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import resource
 import select
 import signal
+import struct
 import sys
 import time
 from pathlib import Path
-from typing import Never
 
+ENDED = struct.Struct("<i")  # a wait status
 _SET_DEATH_SIGNAL, _SET_SUBREAPER = 1, 36  # prctl(2)
 LEAVE_S = 3.0  # for killed processes to end: one that waits for a dead disk does not
 _LOOK_S = 0.002
@@ -27,33 +27,44 @@ def supervise(life_fd: int, *fds: int) -> None:
     """Go on in a forked process, the child; this one stays above it and never returns.
 
     Args:
-        life_fd: ends when the owner does, however that came about.
+        life_fd: a socket. The owner asks for the end by a byte, or by its own end, however that came about; it is
+            told the child's wait status, an `ENDED`, once nothing of the child is left.
         fds: what the child alone is to hold.
     """
     adopts = _prctl(_SET_SUBREAPER, 1)
-    wake_read, wake_write = os.pipe()
-    os.set_blocking(wake_write, False)
-    for number in (signal.SIGTERM, signal.SIGCHLD):
-        signal.signal(number, lambda *_: None)
-    signal.set_wakeup_fd(wake_write)
     supervisor = os.getpid()
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)  # a kill then reaches all that a point started, and Ctrl-C reaches none
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        for fd in (life_fd, wake_read, wake_write):
-            os.close(fd)
+        os.close(life_fd)
         _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
         if os.getppid() != supervisor:
             os._exit(1)
         return
-    with contextlib.suppress(OSError):  # the child has done it
-        os.setpgid(child, child)
-    for fd in fds:
-        os.close(fd)
-    _end_as(_watch(child, life_fd, wake_read, adopts=adopts))
+    try:
+        with contextlib.suppress(OSError):  # the child has done it
+            os.setpgid(child, child)
+        for fd in fds:
+            os.close(fd)
+        status = _watch(child, life_fd, _wakes(), adopts=adopts)
+        with contextlib.suppress(OSError):  # nobody is there any more
+            os.write(life_fd, ENDED.pack(status))
+    finally:
+        os._exit(0)  # of what the child is to go on with, nothing is this process's
+
+
+def _wakes() -> int:
+    """A file descriptor to read from for each process below that ends, and for SIGTERM.
+
+    A target that a template has imported may have changed how signals are met.
+    """
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    return wake_read
 
 
 def _watch(child: int, life_fd: int, wake_fd: int, *, adopts: bool) -> int:
@@ -62,22 +73,20 @@ def _watch(child: int, life_fd: int, wake_fd: int, *, adopts: bool) -> int:
     poll.register(life_fd, select.POLLIN)
     poll.register(wake_fd, select.POLLIN)
     below: set[int] = set()
-    while True:
+    while not _reap_others(child):  # it may have ended before this began
         woken = [fd for fd, _ in poll.poll()]
-        # SIGTERM is how the owner asks for the end. The other signal is a process's end, ours or an orphan's.
         if life_fd in woken or signal.SIGTERM in os.read(wake_fd, 4096):
             below = set() if adopts else _below(child)
             os.kill(child, signal.SIGKILL)
             poll.unregister(life_fd)
             _wait_for(child)
-        if _reap_others(child):
-            # Its group's number cannot have been given to anybody else before it is waited for.
-            for kill, pid in ((os.killpg, child), *((os.kill, each) for each in below)):
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    kill(pid, signal.SIGKILL)
-            _, status = os.waitpid(child, 0)
-            _end_orphans()
-            return status
+    # Its group's number cannot have been given to anybody else before it is waited for.
+    for kill, pid in ((os.killpg, child), *((os.kill, each) for each in below)):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    _end_orphans()
+    return status
 
 
 def _wait_for(child: int) -> None:
@@ -125,17 +134,6 @@ def _below(pid: int) -> set[int]:
         return {process.pid for process in psutil.Process(pid).children(recursive=True)}
     except psutil.NoSuchProcess:
         return set()
-
-
-def _end_as(status: int) -> Never:
-    """End as the child did, for the owner to see."""
-    code = os.waitstatus_to_exitcode(status)
-    if code < 0:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # one dump is enough
-        if -code not in (signal.SIGKILL, signal.SIGSTOP):
-            signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
-    os._exit(code & 0xFF)
 
 
 def _prctl(option: int, value: int) -> bool:
