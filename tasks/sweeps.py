@@ -61,6 +61,12 @@ def sweep(
 ) -> None:
     """Run a grid's points on the cluster that is up, or on this machine's cores; finished points are skipped."""
     from fleet.folder import stacks_up
+
+    is_here = local or test_point or not (stack or stacks_up(ROOT))
+    if is_here and not (preview or test_point):
+        from worker.pool import start_early
+
+        start_early()  # while the grid is read, and all that is to run it imported
     from grid.errors import UsageError, printable
     from grid.load import load
     from sweep import preview as previews
@@ -72,7 +78,7 @@ def sweep(
     redo = "failed" if retry_failed else redo
     check_redo(redo)
     checked = load(grid_file(grid, root=ROOT), overrides=set_, where=where, name=name or None)
-    if not (local or test_point) and (stack or stacks_up(ROOT)):
+    if not is_here:
         if preview:
             _preview_on_stack(c, checked, stack=stack, workers=workers, redo=redo, json=json)
             return

@@ -70,7 +70,7 @@ def test_a_module_that_a_point_imports_counts_from_then_on(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("start", ["spawn", "fork"])
 def test_a_child_that_starts_again_tells_of_the_code_that_it_has(tmp_path: Path, start: str) -> None:
-    """A file that is edited while a sweep runs: a new process imports it anew, a copy goes on with what was imported."""
+    """A file that is edited while a sweep runs: a new process imports it anew, a copy goes on with what it has."""
     code = """
         import os, pathlib
         VERSION = 1

@@ -21,7 +21,6 @@ from grid.errors import UsageError
 from grid.space import Space
 from grid.sweep import Target
 from tests.support import Memory, context, eventually, gone, grid, outcomes_of, space
-from worker import runner as runners
 from worker.context import Context
 from worker.process import Child
 from worker.records import HEADER, Packet, drop

@@ -4,8 +4,8 @@
 
 The arguments are inherited file descriptors. Jobs come in as lines, replies go out as JSON lines, and finished points
 are written into the shared memory (`worker.records`). Standard output and error are a pipe of their own
-(`worker.output`), so nothing that a point prints can be taken for a reply. LIFE is the supervisor's: the process above
-this one (`worker.supervisor`), which ends all when the owner does, however that came about.
+(`worker.output`), so nothing that a point prints can be taken for a reply. LIFE is for the supervisor, the process
+above this one (`worker.supervisor`), which ends all when the owner does, however that came about.
 
 The first line says what to import. What is sent next is what this process is to be: a child, or, where the owner
 sees that nothing speaks against it, a template, which forks a child for each set of descriptors that comes through
