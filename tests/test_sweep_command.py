@@ -49,7 +49,7 @@ def test_a_sweep_leaves_every_file_that_is_promised(project: Project) -> None:
     said = project.sweep().stdout
     folder = project.runs / "waves"
     assert said.startswith("Target: this machine")
-    assert sorted(path.name for path in folder.iterdir() if path.name != ".lock") == [
+    assert sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) == [
         *("grid.yaml", "ledger.sqlite", "manifest.json", "report.html"),
         *("results.csv", "results.parquet", "summary.json"),
     ]
