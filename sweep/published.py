@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import importlib.metadata
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -104,6 +103,8 @@ def inputs(folder: RunFolder) -> Inputs | None:
 @functools.cache
 def own_code() -> str:
     """A name for the code that makes files out of rows: ours, and the libraries' versions."""
+    import importlib.metadata
+
     digest = hashlib.blake2b(" ".join(map(importlib.metadata.version, LIBRARIES)).encode(), digest_size=8)
     for room in ROOMS:
         for path in sorted((HOME / room).rglob("*.*")):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from grid.errors import UsageError
 from grid.sweep import Sweep
 from sweep.bundles import Pending
-from sweep.driver import Driver, Port
 from sweep.folder import RunFolder, write_whole
 from sweep.here import slots_here
 from sweep.ledger import REDO_REQUEST, Ledger
@@ -30,6 +32,9 @@ from sweep.shortage import shortages_told
 from sweep.summary import Facts, Summary, peak_rss_mb
 from worker.context import Context
 from worker.pool import dismiss, prepare
+
+if TYPE_CHECKING:
+    from sweep.driver import Port
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 SHUFFLE_KEY = 0x5EED
@@ -102,13 +107,19 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
             artifacts = folder.artifacts.absolute() if request.address is None else request.artifacts
             context = context_of(sweep, root=request.root, artifacts=artifacts, artifacts_url=request.artifacts_url)
             publisher.start()
+            # Git may take a while, in which the children import the target.
+            ran = _meanwhile(lambda: _provenance(sweep, request))
             with _engine(sweep, request, context, observer) as engine, contextlib.closing(recorder):
                 stop, progress = _drive(
-                    sweep, chosen, folder, engine=engine, request=request, observer=observer, recorder=recorder
+                    *(sweep, chosen, folder),
+                    ran=ran.result(),
+                    engine=engine,
+                    request=request,
+                    observer=observer,
+                    recorder=recorder,
                 )
         else:
-            ran = provenance(sweep, root=request.root, command_line=request.command_line, runs=request.runs)
-            _note(folder, sweep, ran, root=request.root)
+            _note(folder, sweep, _provenance(sweep, request), root=request.root)
             progress = _begun(folder, chosen)
             observer.say(_nothing_left(chosen, request))
         facts = Facts(
@@ -127,6 +138,24 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
     if stop == "interrupted":
         return summary, EXIT_INTERRUPTED
     return summary, EXIT_FAILED if progress.failed or stop else EXIT_DONE
+
+
+def _provenance(sweep: Sweep, request: Request) -> Provenance:
+    return provenance(sweep, root=request.root, command_line=request.command_line, runs=request.runs)
+
+
+def _meanwhile(look: Callable[[], Provenance]) -> Future[Provenance]:
+    """What a call returns, which is made in a thread of its own; nobody waits for it who does not ask."""
+    found: Future[Provenance] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(look())
+        except BaseException as error:  # noqa: BLE001 - whoever asks is told
+            found.set_exception(error)
+
+    threading.Thread(target=run, daemon=True, name="provenance").start()
+    return found
 
 
 def _anything_left(folder: RunFolder, sweep: Sweep, chosen: Selection, request: Request) -> bool:
@@ -200,12 +229,14 @@ def _drive(
     chosen: Selection,
     folder: RunFolder,
     *,
+    ran: Provenance,
     engine: Port,
     request: Request,
     observer: Observer,
     recorder: Recorder,
 ) -> tuple[Stop | None, Progress]:
-    ran = provenance(sweep, root=request.root, command_line=request.command_line, runs=request.runs)
+    from sweep.driver import Driver  # which brings numpy: the children have been told their target before
+
     with contextlib.closing(Ledger(folder.ledger)) as ledger, _interruptible() as interrupted:
         owner = check_owner(folder, ledger, sweep, root=request.root).to_json()
         if ledger.meta(OWNER) != owner:

@@ -50,7 +50,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         ("results r --best 1", TABLES),
         ("rm r --where a<0", TABLES),
         ("sweep {grid} --preview", GRID | {"importlib.metadata"}),
-        ("sweep {grid}", GRID | {"importlib.metadata", "numpy", "psutil"}),  # nothing is left to run
+        ("sweep {grid}", GRID | {"importlib.metadata"}),  # nothing is left to run
         ("status", {"boto3", "botocore", "cryptography", "fabric", "paramiko", "importlib.metadata"}),
         ("doctor", {"boto3", "botocore", "cryptography", "fabric", "paramiko", "importlib.metadata"}),
     ],

@@ -13,8 +13,6 @@ import sys
 import time
 from typing import NamedTuple
 
-import psutil
-
 SHARE = 0.05  # of a core's time that looking may take
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -70,6 +68,8 @@ def below(pid: int) -> list[int]:
                 found += new
                 asked += new
             return found
+    import psutil
+
     with contextlib.suppress(psutil.NoSuchProcess):
         return [process.pid for process in psutil.Process(pid).children(recursive=True)]
     return []
@@ -98,6 +98,8 @@ def _resident(pid: int) -> int:
         with contextlib.suppress(OSError):
             return int(_read(f"/proc/{pid}/statm").split()[1]) * _PAGE_BYTES
         return 0
+    import psutil
+
     with contextlib.suppress(psutil.Error):
         return int(psutil.Process(pid).memory_info().rss)
     return 0
