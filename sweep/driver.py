@@ -20,6 +20,7 @@ from sweep.live_best import LiveBest
 from sweep.rows import Rows, rows_of
 from sweep.run_progress import Progress, Stop
 from worker.records import RECORD, TEXT_SCHEMA, Packet, Segment, Status, drop, error_payload
+from worker.source import Start
 
 WINDOW = 3  # bundles in flight for each slot: one runs, the others wait where it will end
 TICK_S = 0.2
@@ -37,6 +38,8 @@ MOST_BEFORE = 200_000  # rows of earlier commands that are read for the best so 
 
 class Port(Protocol):
     """What the driver needs of an engine."""
+
+    start: Start
 
     @property
     def slots(self) -> int: ...  # noqa: D102

@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import dask.config
 from distributed import Client, Future, LocalCluster
@@ -27,7 +27,7 @@ from sweep.shortage import stalled
 from sweep.slots import STARTED_TOPIC, NoSlotsError, Slots, ready, run_bundle
 from worker.context import Context
 from worker.pool import dismiss, prepare
-from worker.source import RunnerClosedError
+from worker.source import RunnerClosedError, Start
 
 IDLE_S = 20.0  # for a bundle to come to an idle runner, which takes dask a millisecond
 SLOTS_KNOWN_S = 2.0  # how long a count of the cluster's slots is believed
@@ -102,7 +102,7 @@ class Engine:
         for answer in answers.values():
             if answer.refusal is not None:
                 raise UsageError(answer.refusal)
-        self.started = tuple(answers.values())
+        self.start = _together([answer.start for answer in answers.values()])
         client.subscribe_topic(STARTED_TOPIC, self._started)
 
     @property
@@ -291,6 +291,13 @@ def _retire(client: Client, context: Context) -> None:
     """End the sweep's runners on every worker, if the cluster is there still."""
     with contextlib.suppress(*GONE, ValueError):  # ValueError: a new scheduler, which does not know them
         client.unregister_worker_plugin(Slots(context).name)
+
+
+def _together(starts: Sequence[Start]) -> Start:
+    """How the slots of all workers were started."""
+    ways = {start.how for start in starts}
+    against = dict.fromkeys(reason for start in starts for reason in start.against)
+    return Start(ways.pop() if len(ways) == 1 else "fork and spawn", tuple(against))
 
 
 @contextlib.contextmanager

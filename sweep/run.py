@@ -32,6 +32,7 @@ from sweep.shortage import shortages_told
 from sweep.summary import Facts, Summary, peak_rss_mb
 from worker.context import Context
 from worker.pool import dismiss, prepare
+from worker.source import Start
 
 if TYPE_CHECKING:
     from sweep.driver import Port
@@ -98,6 +99,7 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
     chosen.check()
     folder = RunFolder(request.runs / sweep.name)
     stop: Stop | None = None
+    started: Start | None = None
     recorder = Recorder(folder.output)
     with folder.locked(), Publisher(folder) as publisher:
         with observer.waiting("looking for what is left to run"):
@@ -110,6 +112,7 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
             # Git may take a while, in which the children import the target.
             ran = _meanwhile(lambda: _provenance(sweep, request))
             with _engine(sweep, request, context, observer) as engine, contextlib.closing(recorder):
+                started = engine.start
                 stop, progress = _drive(
                     *(sweep, chosen, folder),
                     ran=ran.result(),
@@ -130,6 +133,7 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
             stop=stop,
             born_s=request.born_s,
             driver_peak_rss_mb=peak_rss_mb(),
+            start=started._asdict() if started else None,
         )
         with observer.waiting("writing tables and report"):
             summary = (None if left else publish_summary(folder, facts)) or publisher.publish(facts)

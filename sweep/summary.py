@@ -57,6 +57,7 @@ class Summary:
     plan: str = ""  # its digest
     failures: list[dict[str, Any]] = field(default_factory=list)  # by cause, the most frequent first: `FailureGroup`
     failure_kinds: int = 0  # causes that there are
+    start: dict[str, Any] | None = None  # a `worker.source.Start` of the slots; None: this command started none
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> Summary | None:
@@ -85,6 +86,7 @@ class Facts:
     stop: Stop | None = None  # why it stopped early
     born_s: float = field(default_factory=time.time)  # unix time at which the command began
     driver_peak_rss_mb: float = 0.0
+    start: dict[str, Any] | None = None  # a `worker.source.Start` of the slots
 
     def to_json(self) -> str:
         """The facts as JSON."""
@@ -147,6 +149,7 @@ def summarize(name: str, space: Space, ledger: Ledger, facts: Facts, *, best: di
         plan=space.plan.digest(),
         failures=[asdict(group) for group in groups[:MAX_FAILURE_KINDS]],
         failure_kinds=len(groups),
+        start=facts.start,
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from invoke.context import Context
 from invoke.tasks import task
 
-from tasks.front import ROOT, speaking
+from tasks.front import ROOT, runs_folder, speaking
 from worker.compiled import where
 
 GIT_DEADLINE_S = 10
@@ -20,8 +20,8 @@ PACKAGES = ("dask", "distributed", "polars")
 @task(help={"json": "as one JSON object"})
 @speaking
 def version(c: Context, *, json: bool = False) -> None:
-    """Print versions, this checkout's commit, the platform, and where compiled code is kept."""
-    found = versions(ROOT)
+    """Print versions, commit, platform, where compiled code is kept, and how the last sweep's slots started."""
+    found = versions(ROOT) | last_start(runs_folder(c))
     if json:
         print(json_.dumps(found))
         return
@@ -43,6 +43,19 @@ def versions(root: Path) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[package] = "not installed"
     return found | {"platform": platform.platform(), "compiled": where()}
+
+
+def last_start(runs: Path) -> dict[str, str]:
+    """How the processes of the last sweep here were started, and what spoke against copies; nothing without one."""
+    summaries = sorted(runs.glob("*/summary.json"), key=lambda file: file.stat().st_mtime, reverse=True)
+    for file in summaries:
+        try:
+            start = json_.loads(file.read_text())["start"]
+            text = f"{start['how']} (run {file.parent.name})"
+            return {"start": ": ".join([text, "; ".join(start["against"])] if start["against"] else [text])}
+        except (OSError, ValueError, KeyError, TypeError):  # it has none, or is another version's
+            continue
+    return {}
 
 
 def _own(root: Path) -> str:

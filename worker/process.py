@@ -77,6 +77,7 @@ class Child:
         self.cpus: int = template.cpus if template else cpus
         self.schemas: dict[int, Schema] = {}
         self.code: dict[str, str] = {}  # the source files that it has said to compute with
+        self.refusal: str | None = None  # why it cannot import the target
         self._unread = b""
         self._started = False
         self.used = False  # whether it had a job before its present one
@@ -119,7 +120,7 @@ class Child:
         Args:
             context: of the sweep.
             cores: that it is tied to; without any, to none.
-            look: whether it is to find out what speaks against a fork of it then.
+            look: whether it is to find out what speaks against a fork of it then, and to make its copies independent.
         """
         self._tell(context=context.to_json(), cores=list(cores), look=look)
 
@@ -268,14 +269,14 @@ class Child:
                 said = b""
                 with contextlib.suppress(ConnectionResetError):
                     said = self._life.recv(ENDED.size)
-                # Without a word: the supervisor was killed, and the child with it.
-                status = ENDED.unpack(said)[0] if len(said) == ENDED.size else signal.SIGKILL
-                if self._process is not None:
-                    self._process.wait()
-                if status < 0:
+                ended = self._process.wait() if self._process is not None else 0
+                if len(said) < ENDED.size:  # it never began, or its supervisor was killed, and the child with it
+                    self._code = ended or -signal.SIGKILL
+                elif (status := ENDED.unpack(said)[0]) < 0:
                     self._code = -signal.SIGKILL
                     raise OSError(-status, os.strerror(-status))
-                self._code = os.waitstatus_to_exitcode(status)
+                else:
+                    self._code = os.waitstatus_to_exitcode(status)
             return self._code
 
     def drain(self) -> None:

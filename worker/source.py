@@ -53,12 +53,11 @@ class Source:
         self._closed = False
         self._against: tuple[str, ...] | None = None  # what speaks against a template; None: not looked at yet
         self._leads = False  # whether the first process is a template
-        self._refusal: UsageError | None = None  # why the target cannot be imported
         if blank is not None and blank.cpus != context.cpus:
             blank.close()
             blank = None
         # The template, or what may be one.
-        self._first: Child | None = self._ordered(cores, blank, look=context.start == "auto")
+        self._first: Child | None = self._ordered(cores, blank, look=context.start != "spawn")
 
     def _ordered(self, cores: Sequence[int], blank: Child | None = None, *, look: bool = False) -> Child:
         child = blank or Child(cpus=self.context.cpus)
@@ -106,17 +105,11 @@ class Source:
 
         Raises UsageError and RunnerClosedError as `imported` does.
         """
-        if self._refusal is not None:
-            raise self._refusal
         if self._first is None:
             raise RunnerClosedError
-        try:
-            _, said = imported(self._first, self._again, self.context, closed=lambda: self._closed)
-        except UsageError as refusal:
-            self._refusal = refusal
-            raise
+        _, said = imported(self._first, self._again, self.context, closed=lambda: self._closed)
         self._against = tuple(said["against"])
-        self._leads = not self._against
+        self._leads = self.context.start == "fork" or not self._against
         if self._leads:
             self._first.lead()
 
@@ -124,7 +117,7 @@ class Source:
         """Another first process, in place of one that has ended."""
         if self._first is not None:
             self._first.close()
-        self._first = self._ordered(self._cores, look=self.context.start == "auto")
+        self._first = self._ordered(self._cores, look=self.context.start != "spawn")
         if self._closed:
             self._first.kill()
         return self._first
@@ -162,23 +155,25 @@ def imported(
     """
     label = context.target.label
     losses = 0
-    while True:
+    while child.refusal is None:
         reply = child.reply(START_DEADLINE_S)
         if reply is None:
             child.kill()
-            raise UsageError(f"importing {label} took over {START_DEADLINE_S:.0f} s.\n{child.log_tail()}")
-        if word in reply:
+            child.refusal = f"importing {label} took over {START_DEADLINE_S:.0f} s.\n{child.log_tail()}"
+        elif word in reply:
             return child, reply
-        if "refused" in reply:
-            raise UsageError(reply["refused"])
-        if "died" in reply:
+        elif "refused" in reply:
+            child.refusal = reply["refused"]
+        elif "died" in reply:
             code = child.exit_code()
             losses += 1
             if closed():
                 raise RunnerClosedError
             if losses > context.infra_retries or not from_outside(code) or child.killed_for_memory():
-                raise UsageError(f"importing {label} {how(code)}.\n{child.log_tail()}")
-            child = again()
+                child.refusal = f"importing {label} {how(code)}.\n{child.log_tail()}"
+            else:
+                child = again()
+    raise UsageError(child.refusal)
 
 
 def from_outside(code: int | None) -> bool:
