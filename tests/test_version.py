@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.version import versions
+from tasks.version import last_start, versions
 from tests.command import ROOT
 
 
@@ -64,3 +64,22 @@ def test_inv_version_says_it_and_imports_no_dask() -> None:
         "platform",
         "compiled",
     }
+
+
+def test_how_the_slots_of_the_last_sweep_were_started_is_said(tmp_path: Path) -> None:
+    """Of the last run that started any; what is no summary, or an older one, is passed over."""
+    assert last_start(tmp_path) == {}
+    starts = [
+        {"how": "spawn", "against": ["threads are running: x", "a timer is set"]},
+        {"how": "fork", "against": []},
+        None,
+    ]
+    summaries = [*(json.dumps({"start": start}) for start in starts), "{}", "[]", "{"]
+    for number, text in enumerate(summaries):
+        folder = tmp_path / f"run{number}"
+        folder.mkdir()
+        (folder / "summary.json").write_text(text)
+        os.utime(folder / "summary.json", (number, number))
+    assert last_start(tmp_path) == {"start": "fork (run run1)"}
+    os.utime(tmp_path / "run0" / "summary.json", (9, 9))
+    assert last_start(tmp_path) == {"start": "spawn (run run0): threads are running: x; a timer is set"}
