@@ -11,6 +11,7 @@ import time
 BEGIN_S = time.perf_counter()
 
 import os  # noqa: E402
+from posix import getpid  # noqa: E402 - os.getpid may be watched: whose module asks for it at its import
 
 FILE = os.environ.get("SWEEPFLEET_TIMELINE")
 SHORTEST_S = 0.0005  # an import that takes less is part of the one around it
@@ -58,7 +59,7 @@ begun = {}  # spans that `begins` has begun, by label
 
 def tell(kind, begin_s, end_s, name, other=0):
     """Append one event."""
-    line = f"{kind}\t{os.getpid()}\t{thread()}\t{begin_s:.6f}\t{end_s:.6f}\t{cpu_s():.4f}\t{other}\t"
+    line = f"{kind}\t{getpid()}\t{thread()}\t{begin_s:.6f}\t{end_s:.6f}\t{cpu_s():.4f}\t{other}\t"
     data = (line + name.translate(CLEAN) + "\n").encode(errors="replace")
     try:
         fd = os.open(FILE, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
