@@ -142,7 +142,7 @@ def _import(context: Context, link: Link, *, look: bool) -> tuple[Work | None, l
 def _forked(link: Link, forks: socket.socket, work: Work) -> Link:
     """Be the template; returns in each child that is forked from it, with that child's own link."""
     work.output.flush()  # or each child would print it, too
-    gc.collect()
+    gc.collect(1)  # of the youngest objects: of all it takes a tenth of a second after a large import
     gc.freeze()  # what children share with this process stays shared: a collection would write to each object
     while True:
         data, fds, _, _ = socket.recv_fds(forks, 1, 5)
