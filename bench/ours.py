@@ -8,14 +8,15 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.here import ROOT, Timed, timed
 from sweep.folder import RunFolder
 from sweep.summary import Facts
 
-ROOT = Path(__file__).resolve().parent.parent
 SIDES = 10  # values of the two quickly varying parameters of a no-op grid
 
 
@@ -27,6 +28,7 @@ class Ran:
     command_s: float  # the whole process, from its start to its end
     files_s: float  # from the first bundle sent until the last file is written
     first_result_s: float | None  # from the process's start to the first committed result
+    cpu_s: float  # of all its processes
 
     @property
     def points_per_s(self) -> float:
@@ -49,42 +51,37 @@ class Project:
     """A folder with grid files and their runs."""
 
     path: Path
+    python: str = sys.executable
+    env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     @property
     def runs(self) -> Path:
         """The folder of all its runs."""
         return self.path / "runs"
 
-    def sweep(self, name: str, grid: str) -> Ran:
-        """Run `grid` into the run `name`.
+    def inv(self, *words: str) -> Timed:
+        """Run a command. Raises RuntimeError when it fails."""
+        return timed([self.python, "-m", "invoke", *words], env={**self.env, "INVOKE_RUNS": str(self.runs)})
+
+    def sweep(self, name: str, grid: str | Path, *options: str) -> Ran:
+        """Run a grid, a file or a text, into the run `name`.
 
         Raises:
             RuntimeError: the command failed, or some of its points did.
         """
         folder = RunFolder(self.runs / name)
-        file = self.path / f"{name}.yaml"
-        file.write_text(grid)
-        command = [sys.executable, "-m", "invoke", "sweep", "--grid", str(file), "--name", name, "--json", "--local"]
-        start_s, begin_s = time.time(), time.perf_counter()
-        child = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=os.environ | {"INVOKE_RUNS": str(self.runs)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        command_s = time.perf_counter() - begin_s
-        if child.returncode:
-            raise RuntimeError(f"{' '.join(command[1:])} ended with {child.returncode}:\n{child.stderr}")
-        summary = json.loads(child.stdout)
+        file = grid if isinstance(grid, Path) else self.path / f"{name}.yaml"
+        if isinstance(grid, str):
+            file.write_text(grid)
+        ran = self.inv("sweep", "--grid", str(file), "--name", name, "--json", "--local", *options)
+        summary = json.loads(ran.out)
         # The manifest is written just before the first bundle is sent, the summary after everything else.
         sent_s, written_s = folder.manifest.stat().st_mtime, folder.summary.stat().st_mtime
         first_s = summary["first_result_s"]
         if first_s is not None:
             # The summary counts from where the command's own code begins, which is after Python's start.
-            first_s += written_s - summary["total_s"] - start_s
-        return Ran(summary, command_s, files_s=written_s - sent_s, first_result_s=first_s)
+            first_s += written_s - summary["total_s"] - ran.begun_s
+        return Ran(summary, ran.wall_s, files_s=written_s - sent_s, first_result_s=first_s, cpu_s=ran.cpu_s)
 
     def publish(self, name: str) -> tuple[float, float]:
         """Make a finished run's files once more, as the command does: in seconds, and in MB at the peak."""
@@ -115,10 +112,10 @@ def noop_grid(points: int, *, more: int = 0) -> str:
     """A grid of no-op points; with `more`, its quickest parameter has so many values more.
 
     Args:
-        points: 1, or a multiple of 100.
+        points: fewer than 100, or a multiple of 100.
         more: every value adds `points / 10` points, and moves the index of nearly every other.
     """
-    side = SIDES if points > 1 else 1
+    side = SIDES if points >= SIDES**2 else 1
     return f"""
 run: bench.points:noop
 parameters:

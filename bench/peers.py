@@ -1,9 +1,9 @@
 """The peers: the same points under plain dask and under joblib, each sample in a process of its own.
 
-    python -m bench.peers (dask_noop | joblib_noop | joblib_busy) CORES POINTS [MS]
+    python -m bench.peers (dask_noop | joblib_noop | joblib_busy | joblib_cold) CORES POINTS [MS]
 
-prints one number. Starting the peer's own processes is not measured: they have run something before the clock
-starts, as it is with a sweep's, whose clock starts at the first bundle.
+prints one number. Starting the peer's own processes is not measured, but for `joblib_cold`: they have run something
+before the clock starts, as it is with a sweep's, whose clock starts at the first bundle.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
+from bench.here import ROOT
 from bench.points import busy, noop
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def sample(peer: str, *numbers: float) -> float:
@@ -58,17 +56,23 @@ def joblib_noop(cores: int, points: int) -> float:
     return points / wall_s
 
 
-def joblib_busy(cores: int, points: int, ms: float) -> float:
+def joblib_busy(cores: int, points: int, ms: float, *, warm: bool = True) -> float:
     """The share of the cores' time that points had: Σ point time / (cores x wall)."""
     from joblib import Parallel, delayed
 
     with Parallel(n_jobs=cores, backend="loky") as parallel:
-        parallel(delayed(noop)(i) for i in range(10 * cores))
+        if warm:
+            parallel(delayed(noop)(i) for i in range(10 * cores))
         begin_s = time.perf_counter()
         results = parallel(delayed(busy)(i, ms) for i in range(points))
         wall_s = time.perf_counter() - begin_s
     _all_there(results, points)
     return float(sum(results)) / (cores * wall_s)
+
+
+def joblib_cold(cores: int, points: int, ms: float) -> float:
+    """The same with the start of joblib's own processes."""
+    return joblib_busy(cores, points, ms, warm=False)
 
 
 def _all_there(results: Sequence[float], points: int) -> None:
@@ -79,10 +83,8 @@ def _all_there(results: Sequence[float], points: int) -> None:
 def main() -> None:
     """Measure what the command line says."""
     peer, cores, points, *ms = sys.argv[1:]
-    if peer == "joblib_busy":
-        print(joblib_busy(int(cores), int(points), float(ms[0])))
-    else:
-        print({"dask_noop": dask_noop, "joblib_noop": joblib_noop}[peer](int(cores), int(points)))
+    known = {each.__name__: each for each in (dask_noop, joblib_noop, joblib_busy, joblib_cold)}
+    print(known[peer](int(cores), int(points), *map(float, ms)))
 
 
 if __name__ == "__main__":  # the worker processes import this file, too

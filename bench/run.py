@@ -8,26 +8,15 @@ Prints a table and writes bench/results.json. What is measured, and how to read 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
-import shutil
-import sqlite3
-import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import psutil
 
 from bench import peers
-from bench.ours import ROOT, Project, Ran, busy_grid, noop_grid
+from bench.here import ROOT, core_count, machine, scratch, tell, tell_load
+from bench.ours import Project, Ran, busy_grid, noop_grid
 from bench.table import Row, difference, print_table, ratio
 from sweep.folder import write_whole
 
@@ -35,7 +24,6 @@ RESULTS = ROOT / "bench" / "results.json"
 MILLISECONDS = (1, 10, 100)  # that a busy point takes
 EFFICIENCY = {1: 0.95, 10: 0.98, 100: 0.99}  # wanted of ours, at each of them
 TIMEOUT = "10s"
-LIBRARIES = ("distributed", "joblib", "numpy", "polars", "sweepfleet")
 
 Samples = defaultdict[str, list[float]]
 
@@ -65,18 +53,16 @@ def main() -> None:
     here, cores = machine(), core_count()
     begin_s = time.perf_counter()
     samples: Samples = defaultdict(list)
-    with _scratch() as project:
-        _tell("warming up")
+    with scratch() as path:
+        project = Project(path)
+        tell("warming up")
         project.sweep("warm", noop_grid(1))
         for number in range(sizes.rounds):
             measure(project, sizes, cores=cores, samples=samples, label=f"round {number + 1} of {sizes.rounds}")
     rows = table(samples, sizes)
     spent_s = time.perf_counter() - begin_s
     print_table(rows, judged=not quick, title=f"{cores} cores, {sizes.rounds} rounds, {spent_s / 60:.0f} min")
-    if here["load_before"] > cores / 4:
-        print(
-            f"Other programs were running (load {here['load_before']:.1f}): measure again when the machine is quiet."
-        )
+    tell_load(here)
     if quick:
         print(f"Too few points to judge by; {RESULTS.relative_to(ROOT)} is left as it was.")
         return
@@ -85,42 +71,9 @@ def main() -> None:
     print(f"Every sample: {RESULTS.relative_to(ROOT)}")
 
 
-def core_count() -> int:
-    """The cores that this process may use, as a sweep counts its slots."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers depend on."""
-    return {
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "cores": core_count(),
-        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "load_before": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "sqlite": sqlite3.sqlite_version,
-        **{name: importlib.metadata.version(name) for name in LIBRARIES},
-    }
-
-
-@contextmanager
-def _scratch() -> Iterator[Project]:
-    """A project that is deleted afterwards, on the disk that runs/ is on: a ledger's commits wait for the disk."""
-    parent = ROOT / ".sweepfleet"
-    parent.mkdir(exist_ok=True)
-    path = Path(tempfile.mkdtemp(prefix="bench-", dir=parent))
-    try:
-        yield Project(path)
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-        if not any(parent.iterdir()):
-            parent.rmdir()
-
-
 def measure(project: Project, sizes: Sizes, *, cores: int, samples: Samples, label: str) -> None:
     """One round: a sample of everything (several of a cold start), ours and the peers' by turns."""
-    _tell(f"{label}: no-op points")
+    tell(f"{label}: no-op points")
     samples["dask few"].append(peers.sample("dask_noop", cores, sizes.few))
     _noop(project, samples, "few", noop_grid(sizes.few))
     project.forget("few")
@@ -133,7 +86,7 @@ def measure(project: Project, sizes: Sizes, *, cores: int, samples: Samples, lab
     samples["publish mb"].append(peak_mb)
     project.forget("most")
 
-    _tell(f"{label}: start and resume")
+    tell(f"{label}: start and resume")
     for _ in range(sizes.starts):
         ran = project.sweep("one", noop_grid(1))
         samples["start first s"].append(_known(ran.first_result_s))
@@ -149,7 +102,7 @@ def measure(project: Project, sizes: Sizes, *, cores: int, samples: Samples, lab
 
     for ms in MILLISECONDS:
         points = round(sizes.busy_s * 1000 / ms) * cores
-        _tell(f"{label}: {points:,} points of {ms} ms")
+        tell(f"{label}: {points:,} points of {ms} ms")
         for key, timeout in (("ours", None), ("ours timeout", TIMEOUT)):
             ran = project.sweep("busy", busy_grid(points, ms=ms, timeout=timeout))
             samples[f"{key} {ms} ms"].append(float(ran.summary["efficiency"]))
@@ -236,10 +189,6 @@ def _memory(samples: Samples, *, few: str, many: str, most: str) -> Iterator[Row
     yield Row(group, f"driver, {most} : {many} points", growth, "x", at_most=1.5)
     yield Row(group, f"process that writes the files, {most} points", tuple(samples["publish mb"]), "MB")
     yield Row(group, f"  and the time it takes, {most} points", tuple(samples["publish s"]), "s")
-
-
-def _tell(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -52,10 +52,16 @@ def actionlint() -> list[str] | None:
     return None
 
 
-@task(help={"quick": "a hundredth of the points: does it run at all?"})
-def bench(c: Context, *, quick: bool = False) -> None:
-    """Measure against plain dask and joblib on this machine, and write bench/results.json."""
-    c.run(f"uv run --group bench python -m bench.run{' --quick' if quick else ''}", pty=sys.stdout.isatty())
+@task(
+    help={
+        "start": "the first seconds of a sweep and short sweeps, instead of long ones; writes bench/start.json",
+        "quick": "a fraction of the points, once: does it run at all?",
+    }
+)
+def bench(c: Context, *, start: bool = False, quick: bool = False) -> None:
+    """Measure against plain Python, dask and joblib on this machine, and write bench/results.json."""
+    measure = f"python -m bench.{'start' if start else 'run'}{' --quick' if quick else ''}"
+    c.run(f"uv run --group bench {measure}", pty=sys.stdout.isatty())
 
 
 @task(

@@ -14,10 +14,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench.timeline.events import Event, nested, parse
+from bench.timeline.events import Event, Process, Span, nested, parse
 from bench.timeline.injected import sitecustomize as injected
 from bench.timeline.picture import page, svg
 from bench.timeline.record import INJECTED, VARIABLE, record
+from bench.timeline.slots import slots_start_s
 from bench.timeline.text import lines, marks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,7 +29,7 @@ parameters: {i: {range: [0, 4, 1]}}
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 # What a slot's, the driver's and the publisher's marks are, in this order.
 ORDER = {
-    "child": ["target imported", "ready"],
+    "child": ["ready"],
     "driver": [
         "grid loaded",
         "engine up",
@@ -47,14 +48,7 @@ def recording(tmp_path_factory):
     grid = folder / "tiny.yaml"
     grid.write_text(GRID)
     words = ["inv", "--search-root", str(ROOT), "sweep", str(grid), "--local", "--workers", "2", "--json"]
-    before = os.environ.get("INVOKE_RUNS")
-    os.environ["INVOKE_RUNS"] = str(folder / "runs")
-    try:
-        return record(words, cwd=folder, **QUIET)
-    finally:
-        os.environ.pop("INVOKE_RUNS")
-        if before is not None:
-            os.environ["INVOKE_RUNS"] = before
+    return record(words, env=os.environ | {"INVOKE_RUNS": str(folder / "runs")}, cwd=folder, **QUIET)
 
 
 @pytest.mark.parametrize("module", injected.NAMES)
@@ -75,6 +69,8 @@ def test_a_sweep_has_a_lane_for_each_process_and_marks_in_their_order(recording)
     for role, known in ORDER.items():
         for process in of_role(recording, role):
             assert [label for _, each, label in told if each is process and label in known] == known
+    (first_import, *_) = [at_s for at_s, _, label in told if label == "target imported"]
+    assert first_import < min(at_s for at_s, _, label in told if label == "ready")
     for process in recording.processes:
         assert 0 <= process.begin_s <= process.end_s
         assert process.pid == recording.processes[0].pid or process.parent
@@ -182,6 +178,33 @@ def test_imports_of_one_package_are_one_bar_and_others_are_inside():
     (bar,) = call.inside
     assert (bar.label, bar.begin_s, bar.end_s) == ("a", 0.5, 2.0)
     assert [each.label for each in bar.inside] == ["b"]
+
+
+def test_a_slot_starts_with_its_first_process_and_the_import_is_not_its_start():
+    def process(pid, parent, role, begin_s, *, imports=(), ready=None):
+        made = Process(pid, parent, begin_s, 9.0, "", role=role)
+        made.spans = {pid: [Span(*each, "import the target", "span") for each in imports]}
+        made.marks = [] if ready is None else [(ready, "ready")]
+        return made
+
+    spawned = [
+        process(1, 0, "driver", 0.0),
+        process(2, 1, "supervisor", 1.0),
+        process(3, 2, "child", 1.2, imports=[(1.5, 3.5)], ready=3.75),
+    ]
+    assert slots_start_s(spawned) == pytest.approx(0.75)
+    forked = [
+        process(1, 0, "driver", 0.0),
+        process(2, 1, "supervisor", 0.5),
+        process(3, 2, "template", 0.7, imports=[(1.0, 3.0)]),
+        process(4, 3, "supervisor", 3.0),
+        process(5, 4, "child", 3.01, ready=3.02),
+        process(6, 3, "supervisor", 3.05),
+        process(7, 6, "child", 3.06, ready=3.10),
+    ]
+    assert slots_start_s(forked) == pytest.approx(0.05)
+    with pytest.raises(ValueError, match="no slot"):
+        slots_start_s(forked[:3])
 
 
 def test_a_line_that_is_being_written_is_left_out():

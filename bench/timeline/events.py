@@ -13,7 +13,6 @@ BUSY_S = 0.04  # over which the use of a core is shown: the system counts it in 
 # The first word of a process's command after Python's own that says what it is.
 MODULES = {
     "worker.child": "child",
-    "worker.template": "template",
     "sweep.publish_process": "publisher",
     "multiprocessing": "helper",
     "joblib": "peer",
@@ -119,7 +118,7 @@ def processes(
                 process.spans[thread] = nested(spans, begin_s)
     _add_samples(found, samples, begin_s)
     for process in found.values():
-        process.role = process.role or _role(process, found, root)
+        process.role = _role(process, found, root)
     order = {role: place for place, role in enumerate(ROLES)}
     return sorted(found.values(), key=lambda each: (order.get(each.role, len(order)), each.begin_s))
 
@@ -186,6 +185,8 @@ def nested(events: Sequence[Event], begin_s: float) -> list[Span]:
 def _role(process: Process, found: Mapping[int, Process], root: int) -> str:
     if process.pid == root:
         return "driver"
+    if process.role:
+        return process.role
     for word, role in MODULES.items():
         if word in process.command:
             return role

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,11 +91,12 @@ class _Watch:
             )
 
 
-def record(command: Sequence[str], **options: object) -> Recording:
+def record(command: Sequence[str], *, env: Mapping[str, str] | None = None, **options: object) -> Recording:
     """Run a command to its end.
 
     Args:
         command: its words; the first is looked for beside this Python, too.
+        env: its variables; by default this process's.
         options: of `subprocess.Popen`, such as where its output goes.
 
     Raises:
@@ -107,7 +108,9 @@ def record(command: Sequence[str], **options: object) -> Recording:
         watch = _Watch(file)
         with _watching(watch):
             begin_s = time.perf_counter()
-            process = subprocess.Popen(list(command), env=_environment(file), **options)  # type: ignore[call-overload]
+            process = subprocess.Popen(
+                list(command), env=_environment(file, os.environ if env is None else env), **options
+            )  # type: ignore[call-overload]
             code = _wait(process)
             end_s = time.perf_counter()
         watch.ends.setdefault(process.pid, end_s)
@@ -116,13 +119,15 @@ def record(command: Sequence[str], **options: object) -> Recording:
     return Recording(command, code, end_s - begin_s, found, len(events))
 
 
-def _environment(file: Path) -> dict[str, str]:
-    before = os.environ.get("PYTHONPATH")
-    return os.environ | {
-        VARIABLE: str(file),
-        "PYTHONPATH": os.pathsep.join([str(INJECTED), *([before] if before else [])]),
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-    }
+def _environment(file: Path, env: Mapping[str, str]) -> dict[str, str]:
+    more = {VARIABLE: str(file)}
+    for name, first, default in (
+        ("PYTHONPATH", INJECTED, ""),
+        ("PATH", Path(sys.executable).parent, os.defpath),
+    ):
+        after = env.get(name, default)
+        more[name] = os.pathsep.join([str(first), after]) if after else str(first)
+    return {**env, **more}
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:

@@ -18,7 +18,7 @@ SHORTEST_S = 0.0005  # an import that takes less is part of the one around it
 CLEAN = str.maketrans("\t\n\r", "   ")
 
 # What becomes a span, a mark or a role, by the module that it is in: (name, kind, what the picture calls it). A span
-# is a call, a mark the end of one (`marked`: its begin), and a role what the process is from that call on. `begins`
+# is a call, a mark the end of one, and a role what the process is from that call on. `begins`
 # and `ends` are the two ends of one span, and `drops` takes its begin back.
 NAMES = {
     "grid.load": [("load", "span", "read the grid"), ("load", "mark", "grid loaded")],
@@ -40,10 +40,11 @@ NAMES = {
     "sweep.results": [("write_results", "span", "tables"), ("write_results", "mark", "tables written")],
     "sweep.summary": [("summarize", "span", "summary")],
     "sweep.report": [("write_report", "span", "report"), ("write_report", "mark", "report written")],
+    "gc": [("freeze", "role", "template")],
     "worker.supervisor": [("_watch", "role", "supervisor")],
-    "worker.code": [("code_of", "span", "find the code")],
+    "worker.code": [("code_of", "span", "find the code"), ("Code.news", "span", "look for new code")],
     "worker.target": [("find", "span", "import the target"), ("find", "mark", "target imported")],
-    "worker.output": [("Output.prepare", "marked", "ready")],
+    "worker.surroundings": [("Surroundings.__init__", "mark", "ready")],
     "worker.writer": [
         ("Writer.restart", "begins", "bundle"),
         ("Writer.idle", "ends", "bundle"),
@@ -81,8 +82,6 @@ def wrap(holder, name, kind, label):
         begin_s = now()
         if kind == "role":
             tell("role", begin_s, begin_s, label)
-        elif kind == "marked":
-            tell("mark", begin_s, begin_s, label)
         elif kind == "ends" and label in begun:
             tell("span", begun.pop(label), begin_s, label)
         try:
