@@ -194,6 +194,15 @@ def test_what_a_copy_would_share_or_lack_is_found(
     assert look(tmp_path, source, expression) == ([finding], copies)
 
 
+def test_what_was_there_before_is_no_finding(tmp_path: Path) -> None:
+    """The process itself shares memory with its owner, and holds pipes."""
+    (tmp_path / "fit.py").touch()
+    before = "import mmap, os, subprocess\nmemory, pipe = mmap.mmap(-1, 4096), os.pipe()\n"
+    before += "helper = subprocess.Popen(['cat'], stdin=subprocess.PIPE)\n"
+    script = LOOK.partition("def in_a_copy")[0] + "print(json.dumps(findings))"
+    assert ask(tmp_path, [f"{before}{script}", str(tmp_path), "fit", ""]) == []
+
+
 def test_processes_that_an_import_leaves_running_are_found(tmp_path: Path) -> None:
     """A helper process would serve all copies at once; one that has ended, waited for or not, is none."""
     source = (
@@ -225,6 +234,11 @@ def test_a_device_is_found_and_what_every_process_may_open_is_not(tmp_path: Path
         (
             "import numpy as np\nrng = np.random.RandomState()",
             "rng.rand()",
+            UNSEEDED,
+        ),
+        (
+            "import numpy as np; old = np.random.RandomState(3)\nseeds = np.random.SeedSequence()",
+            "str(seeds.entropy)",
             UNSEEDED,
         ),
         ("import random\nrng = random.Random()", "rng.random()", UNSEEDED),
