@@ -123,6 +123,13 @@ def library(folder: Path, source: str) -> None:
             id="a thread of a library",
         ),
         pytest.param(
+            A_THREAD_OF_C.rpartition("libc")[0],
+            "None",
+            [None, None],
+            "threads are running: 1 without a name. A copy would be without them",
+            id="a thread without a name",
+        ),
+        pytest.param(
             "data = open(__file__, buffering=0, mode='rb')",
             "data.read(6).decode()",
             ["data =", " open("],
@@ -249,6 +256,12 @@ def test_a_device_is_found_and_what_every_process_may_open_is_not(tmp_path: Path
         ("from random import sample\norder = sample(range(99), 9)", "order", "{} draws from `random` without a seed"),
         ("import numpy as np\ndata = np.random.rand()", "data", "numbers are drawn from `np.random` without a seed"),
         (
+            "import numpy as np\ndata = np.random.rand()\nimport sklearn.utils",
+            "data",
+            "numbers are drawn from `np.random` without a seed",
+        ),
+        ("import helper_2\n", "helper_2.data", "numbers are drawn from `np.random` without a seed"),
+        (
             "import random, time; random.seed(time.time())\ndraw = random.random",
             "draw()",
             "fit.py:1 reads the clock, and `random` is seeded, perhaps by it",
@@ -272,6 +285,7 @@ def test_what_is_drawn_once_and_kept_is_found_with_its_line(
 ) -> None:
     """Copies have the same of it; processes of their own would each have theirs."""
     library(tmp_path, "import numpy\ndef sampler():\n    return numpy.random.default_rng()")
+    (tmp_path / "helper_2.py").write_text("import numpy\ndata = numpy.random.rand()\n")
     (tmp_path / "helper.py").write_text("import uuid\nname = uuid.uuid4().hex\n")
     found, (one, other) = look(tmp_path, source, expression)
     assert found == [f"{finding.format('fit.py:2')}. Copies would have the same"]
@@ -285,6 +299,9 @@ def test_a_temporary_folder_is_found_while_it_is_there(tmp_path: Path) -> None:
     assert one == other
     assert found == [f"fit.py:2 makes a temporary file or folder, {one}. Copies would have the same"]
     assert look(tmp_path, f"{source}scratch.cleanup()").findings == []
+    library(tmp_path, source)
+    found, _ = look(tmp_path, "import installed")
+    assert [line.partition(",")[0] for line in found] == ["installed.py makes a temporary file or folder"]
 
 
 @pytest.mark.parametrize(
@@ -295,13 +312,18 @@ def test_a_temporary_folder_is_found_while_it_is_there(tmp_path: Path) -> None:
         "import numpy as np\ndraw = np.random.rand",
         "import installed\ndraw = installed.generator.random",
         "import installed\ndraw = installed.numpys.random",
+        "import installed\nids = installed.make_id()\nimport numpy as np\ndraw = np.random.rand",
         "import random\nrandom.seed(3)\nrandom.seed()\ndraw = random.random",
         "import tempfile\ntempfile.mktemp()\ndraw = lambda: next(tempfile._get_candidate_names())",
     ],
 )
 def test_copies_draw_numbers_of_their_own(tmp_path: Path, source: str) -> None:
     """Where nobody has set a seed, each copy has its own random state: the global ones, and those of libraries."""
-    library(tmp_path, "import numpy, random\ngenerator = random.Random()\nnumpys = numpy.random.default_rng()")
+    library(
+        tmp_path,
+        "import numpy, random, uuid\ngenerator = random.Random()\nnumpys = numpy.random.default_rng()\n"
+        "numpy.random.rand()\nrandom.random()\ndef make_id():\n    return uuid.uuid4()",
+    )
     found, (one, other) = look(tmp_path, source, "draw()")
     assert found == []
     assert one != other
@@ -379,26 +401,40 @@ def test_the_examples_are_imported_once(module: str) -> None:
     assert look_at(HOME / "examples" / folder, name).findings == []
 
 
+TAKES = """
+from os import getpid, urandom
+from random import getrandbits, random, seed, setstate
+from time import time, time_ns
+now = lambda: [getpid, urandom, getrandbits, random, seed, setstate, time, time_ns]
+during = now()
+"""
+
+
 def test_nothing_is_left_of_the_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Afterwards all is as it was, also what the target has taken over by name: points pay nothing for it."""
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "kept_names.py").write_text(
-        "from os import getpid, urandom\nfrom random import getrandbits, random, seed, setstate\n"
-        "from time import time, time_ns\n"
-        "during = [getpid, urandom, getrandbits, random, seed, setstate, time, time_ns]\n"
-    )
+    monkeypatch.syspath_prepend(tmp_path / "site-packages")
+    library(tmp_path, TAKES)
+    (tmp_path / "takes_names.py").write_text(TAKES)
+    (tmp_path / "draws_first.py").write_text(f"import random\nrandom.random()\n{TAKES}")
     owners = (os, random, random.Random, tempfile, time)
     before = [dict(vars(owner)) for owner in owners]
+    originals = [os.getpid, os.urandom, random.getrandbits, random.random, random.seed, random.setstate]
+    originals += [time.time, time.time_ns]
     watch = ImportWatch(Names(folder=str(tmp_path), root=str(tmp_path)))
-    import kept_names  # type: ignore[import-not-found]
+    import installed  # type: ignore[import-not-found]
+    import takes_names  # type: ignore[import-not-found]
+
+    import draws_first  # type: ignore[import-not-found]  # isort: skip
 
     watch.findings()
     assert [dict(vars(owner)) for owner in owners] == before
-    originals = [os.getpid, os.urandom, random.getrandbits, random.random, random.seed, random.setstate]
-    originals += [time.time, time.time_ns]
-    assert [getattr(kept_names, function.__name__) for function in originals] == originals
-    assert not set(kept_names.during) & set(originals)
-    assert kept_names.during[0]() == os.getpid()  # it works on where nobody can put it back
+    for module in (takes_names, installed, draws_first):
+        assert module.now() == originals
+    assert installed.during == originals
+    assert not set(takes_names.during) & set(originals)
+    assert draws_first.during[2:4] == originals[2:4], "one draw is enough to know: a target may make millions"
+    assert takes_names.during[0]() == os.getpid(), "it works on where nobody can put it back"
 
 
 def test_elsewhere_than_on_linux_that_is_the_one_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ copy. What nobody can renew (numpy's `default_rng()` in a variable of the target
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 import random
 import sys
@@ -16,10 +17,12 @@ import time
 import weakref
 from collections.abc import Callable
 from functools import partial
-from types import FrameType, ModuleType
+from importlib import _bootstrap
+from types import FrameType
 from typing import Any
 
 from worker.code import Names
+from worker.stand_ins import StandIns
 
 _STANDARD = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 - as text, as in code objects
 _RANDOM, _SECRETS, _UUID = (f"{_STANDARD}{name}.py" for name in ("random", "secrets", "uuid"))
@@ -27,7 +30,6 @@ NUMBERS = ("random", "getrandbits")  # methods of `Random` that all others draw 
 _AN_IMPORT = "<frozen importlib._bootstrap>"
 _SYSTEMS_BITS = 64  # a seed of more bits than this came from the system: numpy draws 128
 _GLOBAL: random.Random = random._inst  # noqa: SLF001 - whose methods the module's functions are
-_MISSING = object()
 
 _renewals: list[Callable[[], object]] = []
 
@@ -39,11 +41,7 @@ def renew() -> None:
 
 
 class EntropyWatch:
-    """Notes who draws randomness from now on, until `end`; functions of the standard library are replaced meanwhile.
-
-    Those of `os`, `random` and `time` are handed out to what runs on the project's behalf alone: a library that is
-    imported keeps the function itself by `from random import random`. Points pay nothing for the watch.
-    """
+    """Notes who draws randomness from now on, until `end`; stand-ins for the standard library's functions do it."""
 
     def __init__(self, names: Names) -> None:
         """Begin to note.
@@ -53,17 +51,17 @@ class EntropyWatch:
         """
         self._names = names
         self._files: dict[str, str | None] = {}
+        self._packages: dict[str, bool] = {}
         self._found: dict[str, None] = {}
         self._made: list[tuple[str, str]] = []
         self._unseeded: dict[int, tuple[weakref.ref[random.Random], str | None]] = {}
         self._numpys: list[tuple[Any, str | None]] = []
         self._clock: str | None = None
-        self._seeded = False
-        self._undo: list[Callable[[], None]] = []
-        self._undo_numbers: list[Callable[[], None]] = []
-        self._on_offer: dict[tuple[str, str], tuple[Any, Any]] = {}
-        self._takers: dict[int, dict[str, Any]] = {}
+        self._in_library = False
+        self._numpys_state = _numpys_state()
+        self._seeded = self._numpy_drawn = False
         self._watching = True
+        self._replaced = StandIns(lambda frame: self._place(frame) is not None)
         kind = random.Random
         for where, name, note in (
             (random, "_urandom", self._note_bytes),
@@ -72,19 +70,24 @@ class EntropyWatch:
             (kind, "seed", self._note_seed),
             (kind, "setstate", self._note_seed),
         ):
-            self._replace(where, name, self._noting(getattr(where, name), note), self._undo)
-        for name in NUMBERS:
-            self._replace(kind, name, self._noting(getattr(kind, name), self._note_number), self._undo_numbers)
-        for module in (os, random, time):
-            self._replace(module, "__getattr__", partial(self._hand_out, module.__name__), self._undo)
-        self._offer(os, "urandom", self._noting(os.urandom, self._note_bytes), self._undo)
-        self._offer(time, "time", self._noting(time.time, self._note_clock), self._undo)
-        self._offer(time, "time_ns", self._noting(time.time_ns, self._note_clock), self._undo)
-        self._offer(os, "getpid", self._noting(os.getpid, self._note_pid), self._undo)
+            self._replaced.replace(where, name, self._noting(getattr(where, name), note))
+        load = getattr(_bootstrap, "_find_and_load", None)  # CPython's own business
+        if load is None:
+            self._numpy_drawn = True  # by a library, or by the project
+        else:
+            self._replaced.replace(_bootstrap, "_find_and_load", self._loading(load))
+        for module, name, note in (
+            (os, "urandom", self._note_bytes),
+            (os, "getpid", self._note_pid),
+            (time, "time", self._note_clock),
+            (time, "time_ns", self._note_clock),
+        ):
+            self._replaced.offer(module, name, self._noting(getattr(module, name), note))
         for name in ("seed", "setstate"):
-            self._offer(random, name, getattr(_GLOBAL, name), self._undo)
+            self._replaced.offer(random, name, getattr(_GLOBAL, name))
         for name in NUMBERS:
-            self._offer(random, name, getattr(_GLOBAL, name), self._undo_numbers)
+            self._replaced.replace(kind, name, self._noting(getattr(kind, name), self._note_number))
+            self._replaced.offer(random, name, getattr(_GLOBAL, name))
 
     def _noting(self, function: Callable[..., Any], note: Callable[[FrameType, tuple[Any, ...], Any], None]) -> Any:
         """Stands for a function, and notes who has called it; afterwards it works on for whoever has kept it."""
@@ -97,38 +100,41 @@ class EntropyWatch:
 
         return noted
 
-    def _replace(self, where: Any, name: str, stand_in: Any, undo: list[Callable[[], None]]) -> None:
-        original = vars(where).get(name, _MISSING)
-        undo.append(
-            partial(delattr, where, name) if original is _MISSING else partial(setattr, where, name, original)
-        )
-        setattr(where, name, stand_in)
+    def _loading(self, load: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+        """Stands for what imports a module that is new, and tells what libraries draw meanwhile from the rest."""
 
-    def _offer(self, module: ModuleType, name: str, stand_in: Any, undo: list[Callable[[], None]]) -> None:
-        """Have a module's function looked up by `_hand_out`, which Python asks for names that are not there."""
-        original = getattr(module, name)
-        self._on_offer[module.__name__, name] = stand_in, original
-        undo.append(partial(setattr, module, name, original))
-        delattr(module, name)
+        def watched(name: str, import_: Any) -> Any:
+            if self._in_library or not self._is_librarys(name.partition(".")[0]):
+                return load(name, import_)
+            self._look_at_numpys_state()
+            self._in_library = True
+            try:
+                return load(name, import_)
+            finally:
+                self._in_library = False
+                self._numpys_state = _numpys_state()
 
-    def _hand_out(self, module: str, name: str) -> Any:
-        if (module, name) not in self._on_offer:
-            raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        stand_in, original = self._on_offer[module, name]
-        frame = sys._getframe(1)  # noqa: SLF001
-        if self._place(frame) is None:
-            return original
-        self._takers[id(frame.f_globals)] = frame.f_globals
-        return stand_in
+        return watched
+
+    def _is_librarys(self, package: str) -> bool:
+        if package not in self._packages:
+            try:
+                spec = importlib.util.find_spec(package)
+            except (ImportError, ValueError):  # the import tells why
+                spec = None
+            places = [spec.origin, *(spec.submodule_search_locations or ())] if spec is not None else []
+            self._packages[package] = all(self._name(place) is None for place in places if place)
+        return self._packages[package]
+
+    def _look_at_numpys_state(self) -> None:
+        now = _numpys_state()
+        if now != self._numpys_state and self._numpys_state is not None:
+            self._numpy_drawn = True
 
     def end(self) -> list[str]:
         """Put everything back; what was drawn that copies would share, and that `renew` cannot renew."""
         self._watching = False
-        _put_back(self._undo_numbers)
-        _put_back(self._undo)
-        originals = {id(stand_in): original for stand_in, original in self._on_offer.values()}
-        for variables in self._takers.values():
-            variables.update({name: originals[id(v)] for name, v in variables.items() if id(v) in originals})
+        self._replaced.put_back()
         _renewals.clear()
         self._look_at_random()
         self._look_at_numpy()
@@ -163,8 +169,8 @@ class EntropyWatch:
             self._suspect_clock("np.random")
             return  # the target has seeded it, as it will in each process
         _renewals.append(partial(_renew_numpy, its_own))
-        first, now = type(its_own)(its_own.seed_seq).state["state"], its_own.state["state"]
-        if first["pos"] != now["pos"] or (first["key"] != now["key"]).any():
+        self._look_at_numpys_state()
+        if self._numpy_drawn:
             self._found["numbers are drawn from `np.random` without a seed"] = None
 
     def _suspect_clock(self, seeded: str) -> None:
@@ -183,7 +189,8 @@ class EntropyWatch:
             if made is not None:
                 self._numpys.append((made, place))
                 return
-        if place is not None:
+        asker = _above(frame, _RANDOM, _SECRETS, _UUID)
+        if self._name(asker.f_code.co_filename) is not None:  # what a library makes up for itself is harmless
             self._found[f"{place} {_what_is_drawn(frame)}"] = None
 
     def _note_pid(self, frame: FrameType, _args: tuple[Any, ...], _result: Any) -> None:
@@ -193,14 +200,15 @@ class EntropyWatch:
 
     def _note_made(self, frame: FrameType, _args: tuple[Any, ...], made: Any) -> None:
         path = os.fsdecode(made if isinstance(made, (str, bytes)) else made[1])
-        self._made.append((path, self._place(frame) or "a library"))
+        asker = _above(frame, tempfile.__file__).f_code.co_filename
+        self._made.append((path, self._place(frame) or asker.rpartition("site-packages/")[2]))
 
     def _note_seed(self, frame: FrameType, args: tuple[Any, ...], _result: Any) -> None:
         generator, seed = args[0], next(iter(args[1:]), None)
         if generator is _GLOBAL:
             self._seeded = seed is not None
             if self._seeded:
-                _put_back(self._undo_numbers)
+                self._replaced.put_back(*NUMBERS)
         elif seed is not None:
             self._unseeded.pop(id(generator), None)
         elif frame.f_back is None or frame.f_back.f_globals is not vars(tempfile):  # which renews its own
@@ -210,7 +218,7 @@ class EntropyWatch:
         place = self._place(frame) if args[0] is _GLOBAL and not self._seeded else None
         if place is not None:
             self._found[f"{place} draws from `random` without a seed"] = None
-            _put_back(self._undo_numbers)  # once is enough: it may draw millions
+            self._replaced.put_back(*NUMBERS)  # once is enough: it may draw millions
 
     def _place(self, frame: FrameType | None) -> str | None:
         """The project's line at work in this frame; None when a library does it while it is imported itself."""
@@ -227,9 +235,21 @@ class EntropyWatch:
         return self._files[file]
 
 
-def _put_back(undo: list[Callable[[], None]]) -> None:
-    while undo:  # the last one first
-        undo.pop()()
+def _numpys_state() -> bytes | None:
+    """The state of `np.random`, to be compared; None before that is imported."""
+    get_state = getattr(sys.modules.get("numpy.random"), "get_state", None)
+    if get_state is None:
+        return None
+    import pickle  # which numpy has imported
+
+    return pickle.dumps(get_state(legacy=False))
+
+
+def _above(frame: FrameType, *files: str) -> FrameType:
+    """The first frame that is in none of these files."""
+    while frame.f_code.co_filename in files and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
 
 
 def _what_is_drawn(frame: FrameType) -> str:

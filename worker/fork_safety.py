@@ -30,6 +30,7 @@ FORKS_S = 5.0  # for a trial copy to end
 # Threads of libraries that lock what the thread works at for a fork, and go on without it in a copy:
 # jemalloc (pyarrow's and so pandas') has pthread_atfork(3) handlers, background_thread_postfork_child among them.
 _KNOW_FORKS = {"jemalloc_bg_thd"}
+_NAMELESS = "nameless"
 _NAMES = 5  # of one kind are named
 _LINUX = sys.platform == "linux"
 # null, zero, full, random, urandom, tty (Documentation/admin-guide/devices.txt); terminals are 136 to 143.
@@ -81,7 +82,10 @@ def _threads() -> Iterator[str]:
     while (threads := _other_threads()) and time.monotonic() < end_s:
         time.sleep(SETTLES_S / 50)
     if threads:
-        yield f"threads are running: {_some(threads.values())}. A copy would be without them"
+        names = [name for name in threads.values() if name != _NAMELESS]
+        if nameless := len(threads) - len(names):
+            names.append(f"{nameless} without a name")
+        yield f"threads are running: {_some(names)}. A copy would be without them"
 
 
 def _other_threads() -> dict[int, str]:
@@ -89,6 +93,8 @@ def _other_threads() -> dict[int, str]:
     pythons = {thread.native_id: thread.name for thread in threading.enumerate()}
     others = [int(number) for number in os.listdir("/proc/self/task") if int(number) != os.getpid()]  # noqa: PTH208
     names = {number: pythons.get(number) or _text(f"/proc/self/task/{number}/comm") for number in others}
+    process = _text("/proc/self/comm")  # which a thread has that was given no name
+    names = {number: _NAMELESS if name == process else name for number, name in names.items()}
     return {number: name for number, name in names.items() if name and name not in _KNOW_FORKS}
 
 
@@ -176,7 +182,7 @@ def _shared_memory(maps: bytes) -> dict[str, str]:
 def _memory(before: dict[str, str], maps: bytes) -> Iterator[str]:
     new = [name.removesuffix(_DELETED) for place, name in _shared_memory(maps).items() if place not in before]
     if new:
-        names = ["nameless" if name == "/dev/zero" else "a lock" if "/sem." in name else name for name in new]
+        names = [_NAMELESS if name == "/dev/zero" else "a lock" if "/sem." in name else name for name in new]
         yield f"memory is shared: {_some(names)}. Copies would write into the same"
 
 
