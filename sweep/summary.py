@@ -25,7 +25,7 @@ MAX_FAILURE_KINDS = 20  # told apart
 # What a summary says of its command, while all else is of the run.
 ACCOUNT = (
     *("computed", "resumed", "retried", "infra_losses", "wall_s", "busy_s", "slots", "efficiency", "points_per_s"),
-    *("first_result_s", "total_s", "peak_rss_mb"),
+    *("first_result_s", "total_s", "peak_rss_mb", "start"),
 )
 State = Literal["done", "failed", "partial", "stopped", "interrupted"]
 
