@@ -14,7 +14,11 @@ from sweep.ledger import Ledger
 from worker import records
 
 TARGET_S = 1.0  # a bundle's length once a point's is known: what is in flight is lost with its machine
-GROWTH = 8  # a bundle may be this many times longer than the last: the first estimates are rough
+# While nothing is known, a bundle comes back this soon: with what it has finished, be it one point or all of these.
+FIRST_S, FIRST_POINTS = 0.025, 16
+LEAST_S = 0.015  # that a bundle of several points takes, also the last ones: handing one out takes a millisecond
+GROWTH = 8  # a bundle may be this many times longer than one that came back: the first estimates are rough
+SHARE = 1.5  # a bundle is at most one slot's share of what is left, divided by this: the last ones end together
 MAX_POINTS = records.MAX_POINTS // 4  # keeps what the driver holds at once small, and costs quick points 1 %
 MAX_SPANS = 1024  # a bundle full of holes stays a few KB
 PAGE = 10_000  # ended points looked up at once
@@ -29,6 +33,7 @@ class Bundle:
     number: int
     spans: tuple[Span, ...]
     shuffle: int | None = None
+    limit_s: float | None = None  # it comes back with what has finished by then; None: when a runner says so
 
     @property
     def points(self) -> int:
@@ -57,27 +62,36 @@ class Sizer:
     """How many points the next bundle gets, so that it takes about `TARGET_S`."""
 
     slots: int
+    window: int = 1  # bundles that are out for each slot
     fixed: int | None = None
     _point_s: float | None = None
-    _last: int = 1
+    _most: int = 1  # points that came back in one bundle
+
+    @property
+    def limit_s(self) -> float | None:
+        """When the next bundle comes back, however many of its points have finished; None: as all later ones."""
+        return FIRST_S if self._point_s is None and self.fixed is None else None
 
     def saw(self, *, points: int, wall_s: float) -> None:
         """Learn from a finished bundle."""
         seen = max(wall_s, 1e-6) / points
         self._point_s = seen if self._point_s is None else (self._point_s + seen) / 2
+        self._most = max(self._most, points)
 
     def next(self, remaining: int | None) -> int:
         """The next bundle's length; `remaining` points (None: unknown) are shared out evenly at the end."""
         if self.fixed is not None:
             return min(self.fixed, MAX_POINTS)
         if self._point_s is None:
-            return 1
-        length = min(int(TARGET_S / self._point_s), GROWTH * self._last, MAX_POINTS)
+            # They may be long: then what one bundle does not come to has to be enough for nobody to wait for it.
+            return (
+                1 if remaining is None else min(FIRST_POINTS, math.ceil(remaining / (2 * self.slots * self.window)))
+            )
+        length = min(int(TARGET_S / self._point_s), GROWTH * self._most, MAX_POINTS)
         if remaining is not None:
-            length = min(length, math.ceil(remaining / (2 * self.slots)))
-        length = max(1, length)
-        self._last = max(self._last, length)
-        return length
+            share = math.ceil(remaining / (SHARE * self.slots))
+            length = min(length, max(share, int(LEAST_S / self._point_s)))
+        return max(1, length)
 
 
 class Pending:

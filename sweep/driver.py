@@ -91,7 +91,7 @@ class Driver:
         )
         self._one_cause = OneCause(enabled=self.execution.max_fails is None and not self.progress.done)
         slots = self._allowed_slots()
-        self._sizer = Sizer(slots=slots, fixed=self.execution.bundle)
+        self._sizer = Sizer(slots=slots, window=WINDOW, fixed=self.execution.bundle)
         self.progress.slots = slots
         stop: Stop | None = None
         looked = False
@@ -224,11 +224,11 @@ class Driver:
             return self._bundle(((single, single + 1),), None)
         if self._exhausted or len(self._retries) >= MAX_RETRYING or (self._one_cause.holds and self._retries):
             return None
-        spans = self.pending.take(self._sizer.next(self._remaining()))
+        limit_s, spans = self._sizer.limit_s, self.pending.take(self._sizer.next(self._remaining()))
         if not spans:
             self._exhausted = True
             return None
-        return self._bundle(spans, self.pending.shuffle)
+        return self._bundle(spans, self.pending.shuffle, limit_s=limit_s)
 
     def _remaining(self) -> int | None:
         """Points that nobody has been given yet; None while their total is an estimate."""
@@ -236,9 +236,9 @@ class Driver:
             return None
         return max(1, self.progress.total - self.progress.done - self.progress.failed - self._flying)
 
-    def _bundle(self, spans: tuple[Span, ...], shuffle: int | None) -> Bundle:
+    def _bundle(self, spans: tuple[Span, ...], shuffle: int | None, *, limit_s: float | None = None) -> Bundle:
         self._numbers += 1
-        return Bundle(self._numbers, spans, shuffle)
+        return Bundle(self._numbers, spans, shuffle, limit_s)
 
     def _take(self, events: list[Ended | Lost]) -> None:
         packets = []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +19,9 @@ from worker.pool import dismiss, pool_of, prepare
 from worker.source import Start
 
 STARTED_TOPIC = "sweepfleet-bundle-started"
+Started = dict[str, object]
+# By engine, where it is in this process: what is told of its bundles takes no way through the scheduler then.
+here: dict[str, Callable[[Started], None]] = {}
 
 
 class NoSlotsError(Exception):
@@ -66,7 +71,9 @@ async def ready(digest: str) -> Ready:
     return Ready(None, pool.start, pool.start_s)
 
 
-def run_bundle(digest: str, spans: list[Any], shuffle: int | None, name: tuple[str, int]) -> bytes:
+def run_bundle(
+    digest: str, spans: list[Any], shuffle: int | None, limit_s: float | None, name: tuple[str, int]
+) -> bytes:
     """Compute a bundle on a free runner of this worker; see `worker.runner.Runner.run`.
 
     Raises:
@@ -79,12 +86,12 @@ def run_bundle(digest: str, spans: list[Any], shuffle: int | None, name: tuple[s
         raise NoSlotsError from None
     # Counted by the driver: a bundle that starts twice was lost once.
     engine, number = name
-    worker = get_worker()
-    worker.log_event(STARTED_TOPIC, {"engine": engine, "number": number, "runs": False})
+    tell = here.get(engine) or functools.partial(get_worker().log_event, STARTED_TOPIC)
+    tell({"engine": engine, "number": number, "runs": False})
 
     def begun() -> None:  # it may have waited behind another bundle
-        worker.log_event(STARTED_TOPIC, {"engine": engine, "number": number, "runs": True})
+        tell({"engine": engine, "number": number, "runs": True})
 
-    packet = pool.run([(start, stop) for start, stop in spans], shuffle=shuffle, begun=begun)
+    packet = pool.run([(start, stop) for start, stop in spans], shuffle=shuffle, limit_s=limit_s, begun=begun)
     keep_artifacts(pool.context, packet)
     return packet

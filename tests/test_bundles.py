@@ -16,7 +16,20 @@ from hypothesis import strategies as st
 
 from grid.plan import Block, Plan
 from grid.space import Space
-from sweep.bundles import GROWTH, MAX_POINTS, MAX_SPANS, TARGET_S, Bundle, Pending, Retries, Sizer
+from sweep.bundles import (
+    FIRST_POINTS,
+    FIRST_S,
+    GROWTH,
+    LEAST_S,
+    MAX_POINTS,
+    MAX_SPANS,
+    SHARE,
+    TARGET_S,
+    Bundle,
+    Pending,
+    Retries,
+    Sizer,
+)
 from sweep.ledger import Ledger
 from tests.support import batches, dimension, space
 
@@ -169,18 +182,52 @@ def test_a_bundles_length_is_always_sound(slots: int, fixed: int | None, history
     """At least one point, no more than fit, no more than what is left shared out, and as written when fixed."""
     sizer = Sizer(slots=slots, fixed=fixed)
     assert sizer.next(None) == (1 if fixed is None else min(fixed, MAX_POINTS)), "one, as long as nothing is known"
-    longest = 1
+    longest, known_s = 1, None
     for points, wall_s, remaining in history:
         sizer.saw(points=points, wall_s=wall_s)
+        longest = max(longest, points)
+        seen_s = max(wall_s, 1e-6) / points
+        known_s = seen_s if known_s is None else (known_s + seen_s) / 2
         length = sizer.next(remaining)
         assert 1 <= length <= MAX_POINTS
         if fixed is not None:
             assert length == min(fixed, MAX_POINTS)
             continue
         assert length <= GROWTH * longest
-        longest = max(longest, length)
         if remaining is not None:
-            assert length <= max(1, math.ceil(remaining / (2 * slots)))
+            assert length <= max(1, math.ceil(remaining / (SHARE * slots)), LEAST_S / known_s)
+
+
+@pytest.mark.parametrize(("slots", "points"), [(2, 6000), (16, 40), (1, 1), (3, 50)])
+def test_the_first_bundles_leave_enough_for_every_slot(slots: int, points: int) -> None:
+    """They come back soon, with what they have finished; until then their points are nobody else's."""
+    sizer, window, left = Sizer(slots=slots, window=3), 0, points
+    while window < 3 * slots and left:
+        length = sizer.next(left)
+        assert sizer.limit_s == FIRST_S
+        assert 1 <= length <= FIRST_POINTS
+        left, window = left - length, window + 1
+    assert window == 3 * slots or window == points
+    assert left >= points // 2 or window == points
+    sizer.saw(points=1, wall_s=10.0)
+    assert (sizer.next(left), sizer.limit_s) == (1, None)
+    assert Sizer(slots=slots, fixed=7).limit_s is None
+
+
+@pytest.mark.parametrize("point_s", [0.0001, 0.001, 0.01])
+def test_the_last_bundles_end_together_and_are_not_many(point_s: float) -> None:
+    """Two slots, points of a constant length: no bundle but the last is shorter than is worth handing out."""
+    sizer, left, ends = Sizer(slots=2), 3000, [0.0, 0.0]
+    sizer.saw(points=1000, wall_s=1000 * point_s)
+    bundles = []
+    while left:
+        length = min(left, sizer.next(left))
+        ends[ends.index(min(ends))] += length * point_s
+        bundles.append(length * point_s)
+        left -= length
+    assert abs(ends[0] - ends[1]) <= LEAST_S + point_s
+    assert min(bundles[:-1]) >= LEAST_S - point_s
+    assert len(bundles) <= 3000 * point_s / TARGET_S + 2 * math.log(TARGET_S / LEAST_S, SHARE)
 
 
 def test_bundles_come_to_take_about_as_long_as_they_should() -> None:

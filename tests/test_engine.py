@@ -18,7 +18,7 @@ from grid.errors import UsageError
 from sweep.bundles import Bundle, Ended
 from sweep.engine import Engine, local_engine, remote_engine
 from sweep.engine_errors import ClusterError
-from sweep.slots import Slots
+from sweep.slots import STARTED_TOPIC, Slots, here
 from tests.support import context, eventually, gone, outcomes_of
 from worker.pool import pool_of
 from worker.records import Packet
@@ -58,6 +58,22 @@ def test_a_local_engine_listens_to_nobody_outside(tmp_path: Path) -> None:
     with local_engine(context(tmp_path, "def fit(a):\n    return 1\n"), slots=2):
         open_ports = [each.laddr for each in psutil.Process().net_connections() if each.status == psutil.CONN_LISTEN]
     assert {address.ip for address in open_ports} <= {"127.0.0.1"}
+
+
+def test_a_local_engine_has_nothing_to_do_while_points_run(tmp_path: Path) -> None:
+    """dask wakes every 10 ms otherwise, and a slot's start would go through the scheduler to come back here."""
+    with local_engine(context(tmp_path, "def fit(a):\n    return 1\n"), slots=1) as engine:
+        cluster = engine._client.cluster
+        periodic = [
+            each
+            for server in (cluster.scheduler, *cluster.workers.values())
+            for each in server.periodic_callbacks.values()
+        ]
+        assert len(periodic) > 3
+        eventually(lambda: not any(each.is_running() for each in periodic), "the end of what is done now and then")
+        collect(engine, [Bundle(1, ((0, 1),))])
+        assert not engine._client.get_events(STARTED_TOPIC)
+    assert not here
 
 
 def test_a_target_that_is_refused_is_refused_before_any_bundle(tmp_path: Path) -> None:

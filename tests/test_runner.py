@@ -21,6 +21,7 @@ from grid.errors import UsageError
 from grid.space import Space
 from grid.sweep import Target
 from tests.support import Memory, context, eventually, gone, grid, outcomes_of, space
+from worker.child import MOST_AHEAD, _ahead
 from worker.context import Context
 from worker.process import Child
 from worker.records import HEADER, Packet, drop
@@ -63,11 +64,21 @@ def test_a_bundle_whose_points_take_longer_than_was_thought_comes_back_in_parts(
     tmp_path: Path, start: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is finished does not wait for the rest of its bundle, and one point at least is finished."""
-    monkeypatch.setattr("worker.runner.BUNDLE_LIMIT_S", 0.05)
     runner = start(context(tmp_path, "import time\n\ndef fit(a):\n    time.sleep(0.06)\n    return a\n"))
-    first = Packet.from_bytes(runner.run([(0, 2), (5, 9)]))
+    first = Packet.from_bytes(runner.run([(0, 2), (5, 9)], limit_s=0.05))
+    monkeypatch.setattr("worker.runner.BUNDLE_LIMIT_S", 0.05)
     assert [index for index, _ in outcomes_of(first)] == [0]
     assert [index for index, _ in outcomes_of(run(runner, (1, 2), (5, 9)))] == [1, 5, 6, 7, 8]
+
+
+def test_points_are_made_a_few_before_their_turn_and_come_in_order() -> None:
+    """No more than MOST_AHEAD, and the first one at once."""
+    made: list[int] = []
+    points: Any = (made.append(number) or number for number in range(100))
+    for number, point in enumerate(_ahead(points)):
+        assert point == number
+        assert number < len(made) <= max(1, min(2 * number + 1, number + MOST_AHEAD))
+    assert made == list(range(100))
 
 
 def family(pid: int) -> list[psutil.Process]:

@@ -74,13 +74,18 @@ class Pool:
         return max(runner.start_s for runner in self._runners)
 
     def run(
-        self, spans: Sequence[Span], *, shuffle: int | None = None, begun: Callable[[], None] = lambda: None
+        self,
+        spans: Sequence[Span],
+        *,
+        shuffle: int | None = None,
+        limit_s: float | None = None,
+        begun: Callable[[], None] = lambda: None,
     ) -> bytes:
         """Compute a bundle on a free runner, and call `begun` once there is one; see `Runner.run`."""
         runner = self._free.get()
         try:
             begun()
-            return runner.run(spans, shuffle=shuffle)
+            return runner.run(spans, shuffle=shuffle, limit_s=limit_s)
         finally:
             self._free.put(runner)
 

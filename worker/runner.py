@@ -60,6 +60,7 @@ class Runner:
         self._child: Child | None = None
         self._ready = False
         self._closed = False
+        self._limit_s = BUNDLE_LIMIT_S  # of the present bundle
         self._busy, self._asking = threading.RLock(), threading.RLock()
         self._poll_s = POLL_S if context.timeout_s or context.memory_bytes else None
 
@@ -107,18 +108,20 @@ class Runner:
             self._child, self._ready = None, False
             return self._start()
 
-    def run(self, spans: Sequence[Span], *, shuffle: int | None = None) -> bytes:
+    def run(self, spans: Sequence[Span], *, shuffle: int | None = None, limit_s: float | None = None) -> bytes:
         """Compute the points of all spans; never raises for a point's fault.
 
         Args:
             spans: half-open ranges of indexes at which there are points; of positions when `shuffle` is given.
             shuffle: key of the permutation that turns positions into indexes.
+            limit_s: after which no other point is begun; None: BUNDLE_LIMIT_S.
 
         Returns:
             a `worker.records.Packet` as bytes: of all points, or of the first ones where they took longer than
-            `BUNDLE_LIMIT_S`; of one at least.
+            `limit_s`; of one at least.
         """
         with self._busy:
+            self._limit_s = limit_s or BUNDLE_LIMIT_S
             return self._run(spans, shuffle).to_bytes()
 
     def _run(self, spans: Sequence[Span], shuffle: int | None) -> Packet:
@@ -127,7 +130,7 @@ class Runner:
         begin_s = time.perf_counter()
         rest = list(spans)
         strays = 0
-        end_s = begin_s + BUNDLE_LIMIT_S
+        end_s = begin_s + self._limit_s
         while rest and (not packet.segments or time.perf_counter() < end_s):
             if self._closed:
                 raise RunnerClosedError
@@ -166,7 +169,7 @@ class Runner:
             outside.
         """
         fresh = not child.used
-        child.start(json.dumps({"spans": spans, "shuffle": shuffle, "limit_s": BUNDLE_LIMIT_S}), budget)
+        child.start(json.dumps({"spans": spans, "shuffle": shuffle, "limit_s": self._limit_s}), budget)
         while True:
             reply = child.reply(self._poll_s)
             if reply is None:

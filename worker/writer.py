@@ -34,6 +34,7 @@ ERROR_CHARS = 8000
 MAX_NAME_CHARS = 200  # of an exception's type
 _NO_ID = bytes(8)
 _MOST_BYTES = MAX_ROWS_BYTES + 3 * MAX_PAYLOAD_BYTES  # of one point's payload, and some room
+_FULL_HEAP = SHARED_BYTES - HEAP_START - _MOST_BYTES
 _ROOMS = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - as code objects write it
 _ASYNCIO = os.path.join(os.path.dirname(os.__file__), "asyncio", "")  # noqa: PTH118, PTH120 - by which we call `async def`
 _OURS = (*(os.path.join(_ROOMS, room, "") for room in ("grid", "worker", "sweep")), _ASYNCIO)  # noqa: PTH118
@@ -54,16 +55,12 @@ class Writer:
         """Forget what the owner has read."""
         self._count = 0
         self._heap = 0
+        self.full = False  # whether another point might not fit
         self.idle()
 
     def idle(self) -> None:
         """Commit what came before, and say that no point runs."""
         self._memory[: HEADER.size] = HEADER.pack(0.0, IDLE, _NO_ID, 0, self._heap, self._count)
-
-    @property
-    def full(self) -> bool:
-        """Whether another point might not fit."""
-        return self._count == MAX_POINTS or HEAP_START + self._heap + _MOST_BYTES > SHARED_BYTES
 
     def begin(self, point: Point, raw_id: bytes) -> None:
         """Commit what came before, and say which point runs now: its timeout counts from here."""
@@ -100,6 +97,7 @@ class Writer:
         )
         self._heap = heap + size
         self._count += 1
+        self.full = self._count == MAX_POINTS or self._heap > _FULL_HEAP
 
     def _pack(self, value: Any) -> tuple[int, bytes]:
         kind = value.__class__
