@@ -36,13 +36,15 @@ def fit(i):
     return 0.0
 
 
-def use(i, seconds, told):
+def use(i, told):
     # Read what the import has left, and look for garbage in it, as Python does now and then.
     total = sum(array[0] for array in ARRAYS)
-    total += sum(len(OBJECTS[number][0]) for number in range(0, len(OBJECTS), max(1, len(OBJECTS) // 1000)))
+    total += sum(len(OBJECTS[number][0]) for number in range(0, len(OBJECTS), max(1, len(OBJECTS) // 100)))
     gc.collect()
-    pathlib.Path(told, str(i)).touch()
-    time.sleep(seconds)
+    told = pathlib.Path(told)
+    (told / f"begun-{{i}}").touch()
+    while not (told / "enough").exists():
+        time.sleep(0.05)
     return float(total)
 """
 
@@ -62,12 +64,12 @@ class Heavy:
         """No-op points of it."""
         return f"run: {self.module}:fit\nparameters:\n  i: {{range: [0, {points}, 1]}}\n"
 
-    def using_grid(self, points: int, *, seconds: float, told: Path) -> str:
-        """Points that read what the import left, say in the folder `told` that they have, and then wait."""
+    def using_grid(self, points: int, *, told: Path) -> str:
+        """Points that read what the import left, say so in the folder `told`, and wait for `bench.shared` there."""
         return (
             f"run: {self.module}:use\n"
             f"parameters:\n  i: {{range: [0, {points}, 1]}}\n"
-            f"  seconds: {{value: {seconds}}}\n  told: {{value: {str(told)!r}}}\n"
+            f"  told: {{value: {str(told)!r}}}\n"
             "execution: {bundle: 1}\n"
         )
 

@@ -18,7 +18,7 @@ def slots_mb(driver: int, *, told: Path, points: int, deadline_s: float) -> floa
 
     Args:
         driver: its pid.
-        told: where each point makes a file when it has begun.
+        told: where each point makes a file when it has begun; they end when there is one called `enough`.
         points: that run at once.
         deadline_s: for all of them to have begun.
 
@@ -26,15 +26,18 @@ def slots_mb(driver: int, *, told: Path, points: int, deadline_s: float) -> floa
         RuntimeError: they have not begun by then.
     """
     end_s = time.monotonic() + deadline_s
-    while len(list(told.iterdir())) < points:
-        if time.monotonic() > end_s or not psutil.pid_exists(driver):
-            raise RuntimeError(f"{len(list(told.iterdir()))} of {points} points had begun after {deadline_s} s")
-        time.sleep(AGAIN_S)
-    most = 0.0
-    for _ in range(LOOKS):
-        most = max(most, sum(map(_proportional_mb, _below(driver))))
-        time.sleep(AGAIN_S)
-    return most
+    try:
+        while (begun := len(list(told.iterdir()))) < points:
+            if time.monotonic() > end_s or not psutil.pid_exists(driver):
+                raise RuntimeError(f"{begun} of {points} points have begun within {deadline_s} s")
+            time.sleep(AGAIN_S)
+        most = 0.0
+        for _ in range(LOOKS):
+            most = max(most, sum(map(_proportional_mb, _below(driver))))
+            time.sleep(AGAIN_S)
+        return most
+    finally:
+        (told / "enough").touch()
 
 
 def _below(driver: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import start_table
+from bench import readme, start, start_table
 from bench.bare import bare_environment
 from bench.table import Row
 
@@ -109,3 +110,21 @@ def test_a_bare_environment_runs_and_has_no_compiled_code_of_packages(tmp_path):
     assert prefix == tmp_path / "bare"
     assert file.is_relative_to(prefix)
     assert not list(prefix.rglob("*.pyc"))
+
+
+def test_the_readme_has_the_medians_that_were_measured_last(samples):
+    """Whoever measures again puts the numbers into the README, too: python -m bench.readme."""
+    for key in ("diabetes joblib", "diabetes serial", "joblib 1 ms", "joblib 10 ms"):
+        samples[key] = [0.5]
+    samples["heavy_scikit first"] = [2.64]
+    said = readme.block({"samples": samples, "machine": {"cores": 2}, "rounds": 5})
+    assert "| `inv sweep` of examples/diabetes, the whole command | 4.0 s |\n" in said
+    assert "with a slot a core / with 16 slots | 0.6 / 1.0 s |\n" in said
+    assert "| 1.3 times one slot's |\n" in said
+    assert all(line.startswith("| ") and line.endswith(" |") for line in said.splitlines() if line)
+    _, begin, rest = readme.README.read_text().partition(readme.BEGIN)
+    now, end, after = rest.partition(readme.END)
+    assert begin
+    assert end
+    assert readme.BEGIN not in after
+    assert now == (readme.block(json.loads(start.RESULTS.read_text())) if start.RESULTS.exists() else "")
