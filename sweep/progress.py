@@ -11,7 +11,7 @@ from typing import Protocol
 
 from grid.space import Space
 from grid.sweep import Metric
-from sweep.run_progress import Progress
+from sweep.run_progress import EFFICIENCY_AFTER_S, Progress
 from sweep.text import duration, number, params_text
 
 LINE_S = 5.0
@@ -103,7 +103,7 @@ class Words:
             parts.append((f"{progress.retried:,} retried", "yellow"))
         if progress.losses:
             parts.append((f"{progress.losses:,} lost and run again", "yellow"))
-        if progress.efficiency is not None:
+        if progress.efficiency is not None and progress.wall_s >= EFFICIENCY_AFTER_S:
             parts.append((f"efficiency {progress.efficiency:.0%}", "dim"))
         if progress.running:
             parts.append((f"{progress.running:,} running, longest {duration(progress.longest_s)}", "cyan"))

@@ -9,6 +9,9 @@ from typing import Literal
 # all failures.
 Stop = Literal["interrupted", "failed", "budget", "too long", "metric", "cause"]
 
+# A run that is over sooner says nothing of how busy slots are: most of it was handing out and taking back.
+EFFICIENCY_AFTER_S = 1.0
+
 
 @dataclass
 class Progress:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from grid.errors import printable
+from sweep.run_progress import EFFICIENCY_AFTER_S
 from sweep.summary import Summary
 from sweep.text import cut, duration, number, params_text
 
@@ -36,7 +37,8 @@ def ending(summary: Summary, *, folder: str, several_rows: bool, width: int | No
         parts.append(f"{summary.failed:,} failed")
     if summary.computed:
         parts.append(f"{duration(summary.wall_s)} at {number(summary.points_per_s or 0)} points/s")
-        parts.append(f"efficiency {summary.efficiency or 0:.0%}")
+        short = summary.wall_s < EFFICIENCY_AFTER_S
+        parts.append("too short for an efficiency" if short else f"efficiency {summary.efficiency or 0:.0%}")
     all_failed = summary.state == "failed" and summary.done == 0
     yield f"{STATES['all failed' if all_failed else summary.state]}: {' · '.join(parts)}"
     if summary.best:

@@ -224,6 +224,12 @@ def test_a_rate_has_three_digits(value: float, text: str) -> None:
     assert number(value) == text
 
 
+def test_an_efficiency_is_told_once_the_run_is_long_enough() -> None:
+    for spent_s, told in ((0.5, False), (5.0, True)):
+        young = at(done=3, computed=3, busy_s=0.01, first_submit_s=100.0, last_result_s=100.0 + spent_s)
+        assert any("efficiency" in text for text, _ in words().counts(young)) == told
+
+
 def test_efficiency_is_a_share() -> None:
     """Of the slots' time; never more than all of it, whatever clocks say."""
     assert at(busy_s=10.0, first_submit_s=100.0, last_result_s=110.0).efficiency == 0.5

@@ -148,6 +148,12 @@ def test_the_end_says_whether_some_points_failed_or_all(failed: int, beginning: 
     assert next(ending(ended, folder="runs/fit", several_rows=False)).startswith(beginning)
 
 
+@pytest.mark.parametrize(("wall_s", "said"), [(0.2, "too short for an efficiency"), (3.0, "efficiency 97%")])
+def test_the_end_says_how_busy_slots_were_where_that_means_anything(wall_s: float, said: str) -> None:
+    ended = replace(summary([], failed=0, kinds=0), wall_s=wall_s, points_per_s=1.0, efficiency=0.97)
+    assert next(ending(ended, folder="runs/fit", several_rows=False)).endswith(f" · {said}")
+
+
 @pytest.mark.parametrize(
     ("several_rows", "tables"),
     [
