@@ -24,6 +24,34 @@ from worker.fork_safety import ImportWatch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux only")
 
+# As torch has it: one generator of the processor's, seeded by the system when torch is imported.
+TORCH = """
+import random
+
+class State(list):
+    tolist = list.copy
+
+class Generator:
+    def seed(self):
+        return self.manual_seed(random.SystemRandom().getrandbits(53))
+
+    def manual_seed(self, seed):
+        self.first, self.numbers = seed, random.Random(seed)
+        return seed
+
+default_generator = Generator()
+default_generator.seed()
+manual_seed = default_generator.manual_seed
+
+def initial_seed():
+    return default_generator.first
+
+def get_rng_state():
+    return State(str(default_generator.numbers.getstate()).encode())
+
+def rand():
+    return default_generator.numbers.random()
+"""
 UNSEEDED = "{} makes a random generator without a seed"
 A_THREAD_OF_C = """
 import ctypes
@@ -97,9 +125,15 @@ def ask(folder: Path, words: list[str], *, threads: int = 1) -> Any:
     return json.loads(ended.stdout.splitlines()[-1])
 
 
+@pytest.fixture(autouse=True)
+def torch(tmp_path: Path) -> None:
+    """Something like torch is installed for the targets."""
+    (tmp_path / "site-packages").mkdir()
+    (tmp_path / "site-packages" / "torch.py").write_text(TORCH)
+
+
 def library(folder: Path, source: str) -> None:
     """Install a library for the target."""
-    (folder / "site-packages").mkdir()
     (folder / "site-packages" / "installed.py").write_text(source)
 
 
@@ -260,6 +294,7 @@ def test_a_device_is_found_and_what_every_process_may_open_is_not(tmp_path: Path
             "data",
             "numbers are drawn from `np.random` without a seed",
         ),
+        ("import torch\nweights = torch.rand()", "weights", "numbers are drawn from `torch` without a seed"),
         ("import helper_2\n", "helper_2.data", "numbers are drawn from `np.random` without a seed"),
         (
             "import random, time; random.seed(time.time())\ndraw = random.random",
@@ -311,6 +346,7 @@ def test_a_temporary_folder_is_found_while_it_is_there(tmp_path: Path) -> None:
         "from random import random as draw",
         "import numpy as np\ndraw = np.random.rand",
         "import installed\ndraw = installed.generator.random",
+        "import torch\ndraw = torch.rand",
         "import installed\ndraw = installed.numpys.random",
         "import installed\nids = installed.make_id()\nimport numpy as np\ndraw = np.random.rand",
         "import random\nrandom.seed(3)\nrandom.seed()\ndraw = random.random",
@@ -340,6 +376,7 @@ def test_copies_draw_numbers_of_their_own(tmp_path: Path, source: str) -> None:
         "import random\nrng = random.Random()\nrng.seed(3)\ndraw = rng.random",
         "import numpy as np\nnp.random.seed(3)\nnp.random.rand()\ndraw = np.random.rand",
         "import numpy as np\nrng = np.random.RandomState(3)\ndraw = rng.rand",
+        "import torch\ntorch.manual_seed(2**60 + 3)\ntorch.rand()\ndraw = torch.rand",
         "import numpy as np\nnp.random.RandomState(3)\nrng = np.random.RandomState()\nrng.seed(3)\ndraw = rng.rand",
         "import gc, numpy as np\ngc.set_threshold(1)\ndraw = np.random.RandomState(3).rand",
         "from sklearn.utils import check_random_state\ndraw = check_random_state(3).rand",

@@ -58,8 +58,11 @@ class EntropyWatch:
         self._numpys: list[tuple[Any, str | None]] = []
         self._clock: str | None = None
         self._in_library = False
-        self._numpys_state = _numpys_state()
-        self._seeded = self._numpy_drawn = False
+        self._states: dict[str, bytes | None] = {}
+        self._torchs_seed: int | None = None
+        self._drawn: set[str] = set()
+        self._keep_states()
+        self._seeded = False
         self._watching = True
         self._replaced = StandIns(lambda frame: self._place(frame) is not None)
         kind = random.Random
@@ -73,7 +76,7 @@ class EntropyWatch:
             self._replaced.replace(where, name, self._noting(getattr(where, name), note))
         load = getattr(_bootstrap, "_find_and_load", None)  # CPython's own business
         if load is None:
-            self._numpy_drawn = True  # by a library, or by the project
+            self._drawn.update(STATES)  # by a library, or by the project
         else:
             self._replaced.replace(_bootstrap, "_find_and_load", self._loading(load))
         for module, name, note in (
@@ -106,13 +109,13 @@ class EntropyWatch:
         def watched(name: str, import_: Any) -> Any:
             if self._in_library or not self._is_librarys(name.partition(".")[0]):
                 return load(name, import_)
-            self._look_at_numpys_state()
+            self._look_at_states()
             self._in_library = True
             try:
                 return load(name, import_)
             finally:
                 self._in_library = False
-                self._numpys_state = _numpys_state()
+                self._keep_states()
 
         return watched
 
@@ -126,18 +129,25 @@ class EntropyWatch:
             self._packages[package] = all(self._name(place) is None for place in places if place)
         return self._packages[package]
 
-    def _look_at_numpys_state(self) -> None:
-        now = _numpys_state()
-        if now != self._numpys_state and self._numpys_state is not None:
-            self._numpy_drawn = True
+    def _keep_states(self) -> None:
+        self._states = {name: state() for name, state in STATES.items()}
+        if self._torchs_seed is None and self._states["torch"] is not None:
+            self._torchs_seed = sys.modules["torch"].initial_seed()
+
+    def _look_at_states(self) -> None:
+        for name, before in self._states.items():
+            if before is not None and STATES[name]() != before:
+                self._drawn.add(name)
 
     def end(self) -> list[str]:
         """Put everything back; what was drawn that copies would share, and that `renew` cannot renew."""
         self._watching = False
         self._replaced.put_back()
         _renewals.clear()
+        self._look_at_states()
         self._look_at_random()
         self._look_at_numpy()
+        self._look_at_torch()
         for path, place in self._made:
             if os.path.lexists(path):
                 self._found[f"{place} makes a temporary file or folder, {path}"] = None
@@ -169,9 +179,21 @@ class EntropyWatch:
             self._suspect_clock("np.random")
             return  # the target has seeded it, as it will in each process
         _renewals.append(partial(_renew_numpy, its_own))
-        self._look_at_numpys_state()
-        if self._numpy_drawn:
-            self._found["numbers are drawn from `np.random` without a seed"] = None
+        self._tell_drawn("np.random")
+
+    def _look_at_torch(self) -> None:
+        torch = sys.modules.get("torch")
+        if torch is None or STATES["torch"]() is None:
+            return
+        if self._torchs_seed is not None and torch.initial_seed() != self._torchs_seed:
+            self._suspect_clock("torch")
+            return  # the target has seeded it
+        _renewals.append(torch.default_generator.seed)  # which a process draws from the system when it imports torch
+        self._tell_drawn("torch")
+
+    def _tell_drawn(self, generator: str) -> None:
+        if generator in self._drawn:
+            self._found[f"numbers are drawn from `{generator}` without a seed"] = None
 
     def _suspect_clock(self, seeded: str) -> None:
         if self._clock is not None:
@@ -243,6 +265,17 @@ def _numpys_state() -> bytes | None:
     import pickle  # which numpy has imported
 
     return pickle.dumps(get_state(legacy=False))
+
+
+def _torchs_state() -> bytes | None:
+    """The same for torch's generator on the processor; those on GPUs are made when they are first used."""
+    torch = sys.modules.get("torch")
+    return (
+        bytes(torch.get_rng_state().tolist()) if torch is not None and hasattr(torch, "default_generator") else None
+    )
+
+
+STATES: dict[str, Callable[[], bytes | None]] = {"np.random": _numpys_state, "torch": _torchs_state}
 
 
 def _above(frame: FrameType, *files: str) -> FrameType:
