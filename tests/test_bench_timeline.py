@@ -203,6 +203,8 @@ def test_a_slot_starts_with_its_first_process_and_the_import_is_not_its_start():
         process(7, 6, "child", 3.06, ready=3.10),
     ]
     assert slots_start_s(forked) == pytest.approx(0.05)
+    forked[-1].spans[7].append(Span(3.11, 3.35, "look for new code", "span"))
+    assert slots_start_s(forked) == pytest.approx(0.30)
     with pytest.raises(ValueError, match="no slot"):
         slots_start_s(forked[:3])
 

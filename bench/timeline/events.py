@@ -73,7 +73,8 @@ class Process:
     @property
     def is_tool(self) -> bool:
         """Whether it is a program that tells nothing of itself, or one that ended before it could."""
-        return self.python_s is None and not self.spans and not self.marks and self.exit_s is None
+        told = self.spans or self.marks or self.role in ROLES
+        return self.python_s is None and not told and self.exit_s is None
 
 
 def parse(text: str) -> list[Event]:

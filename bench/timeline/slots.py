@@ -20,14 +20,17 @@ def slots_start_s(processes: Sequence[Process]) -> float:
     by_pid = {process.pid: process for process in processes}
     found = []
     for process in processes:
-        ready = [at_s for at_s, label in process.marks if label == "ready"]
-        if not ready:
+        marked = [at_s for at_s, label in process.marks if label == "ready"]
+        if not marked:
             continue
+        # It says so once it has said with which code it computes.
+        looks = [span.end_s for span in times(process, "look for new code") if span.begin_s >= marked[0]]
+        ready_s = min(looks, default=marked[0])
         first = process
         while (above := by_pid.get(first.parent)) is not None and above.role == "supervisor":
             first = above
         imports = sum(span.took_s for span in times(process, "import the target"))
-        found.append(ready[0] - first.begin_s - imports)
+        found.append(ready_s - first.begin_s - imports)
     if not found:
         raise ValueError("no slot became ready")
     return max(found)
