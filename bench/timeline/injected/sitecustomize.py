@@ -14,7 +14,7 @@ import os  # noqa: E402
 from posix import getpid  # noqa: E402 - os.getpid may be watched: whose module asks for it at its import
 
 FILE = os.environ.get("SWEEPFLEET_TIMELINE")
-SHORTEST_S = 0.0005  # an import that takes less is part of the one around it
+SHORTEST_S = 0.002  # an import that takes less is part of the one around it
 CLEAN = str.maketrans("\t\n\r", "   ")
 
 # What becomes a span, a mark or a role, by the module that it is in: (name, kind, what the picture calls it). A span
