@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import hashlib
 import json
 import os
@@ -167,6 +168,7 @@ def run(folder: JobFolder, facts: Facts) -> int:
             artifacts=SCRATCH / "artifacts" / job.name,
             artifacts_url=f"s3://{facts.bucket}/runs/{job.name}/artifacts",
             spent=folder.spent.exists,
+            loaded=gc.freeze,  # a search through what stays would hold up every slot
         )
         found, code = run_sweep(sweep, request, reporter)
         if code == EXIT_INTERRUPTED and not folder.cancelled.exists():

@@ -58,6 +58,7 @@ class Request:
     artifacts_url: str | None = None  # s3://bucket/prefix, to which the workers bring it
     spent: Callable[[], bool] = lambda: False  # whether it has cost what it may
     longest_s: float | None = None  # what is left may take so long at the first points' time; None: any time
+    loaded: Callable[[], object] = lambda: None  # called when all is imported and started, before points run
 
 
 def context_of(sweep: Sweep, *, root: Path, artifacts: Path | None, artifacts_url: str | None = None) -> Context:
@@ -271,6 +272,7 @@ def _drive(
             longest_s=request.longest_s,
             printed=recorder.record,
         )
+        request.loaded()
         with observer.running():
             stop = driver.run()
         still_there()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json as json_
 import shlex
 import sys
@@ -118,6 +119,7 @@ def sweep(
         workers=slots,
         redo=redo,
         longest_s=None if yes else YEAR_S,
+        loaded=gc.freeze,  # what is there now stays: a search through it would hold up every slot for 50 ms
     )
     show = observer(Space(checked.plan), checked.metric, quiet=json)
     folder = request.runs / checked.name

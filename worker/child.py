@@ -139,6 +139,7 @@ def _import(context: Context, link: Link, *, look: bool) -> tuple[Work | None, l
         link.reply(refused=str(refusal))
         return None, []
     output.prepare()
+    code.look()  # copies then have it, and need not look through all that is imported
     return Work(context, space, compute, code, output), watch.findings() if watch else []
 
 

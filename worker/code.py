@@ -75,11 +75,14 @@ class Names:
             passed_over.append(scratch)
         places = {place for each in passed_over for place in (each, os.path.realpath(each))}
         self._passed_over = tuple(place.rstrip(os.sep) + os.sep for place in places)
+        self._real_base = os.path.realpath(self.base)
+        self._real_folders: dict[str, str] = {}
+        self._names: dict[str, str | None] = {}  # of modules: each is asked for when it is imported, and once more
 
     def name_of(self, path: str) -> str | None:
         """A file's name; None when it is none of the project's."""
         path = os.path.abspath(path)  # noqa: PTH100
-        for file, base in ((path, self.base), (os.path.realpath(path), os.path.realpath(self.base))):
+        for file, base in ((path, self.base), (self._real(path), self._real_base)):
             if _is_below(file, base):
                 name = os.path.relpath(file, base).replace(os.sep, "/")
                 return name if self._counts(file, name) else None
@@ -87,11 +90,16 @@ class Names:
 
     def name_of_module(self, path: str) -> str | None:
         """The name of a file that was imported, wherever it is; None when it is installed, or made for the moment."""
+        if path not in self._names:
+            self._names[path] = self._name_of_module(path)
+        return self._names[path]
+
+    def _name_of_module(self, path: str) -> str | None:
         name = self.name_of(path)
         if name is not None:
             return name
         file = os.path.abspath(path)  # noqa: PTH100
-        real = os.path.realpath(file)
+        real = self._real(file)
         parts = {*Path(file).parts, *Path(real).parts}
         if not NOT_THE_PROJECTS.isdisjoint(parts) or (file + os.sep).startswith(self._passed_over):
             return None
@@ -103,11 +111,20 @@ class Names:
         """Where the file of this name is, or was."""
         return Path(self.base, name)
 
+    def _real(self, file: str) -> str:
+        """`os.path.realpath`, which asks for each folder on the way; a library's thousand modules share a few."""
+        folder, name = os.path.split(file)
+        if os.path.islink(file):  # noqa: PTH114
+            return os.path.realpath(file)
+        if folder not in self._real_folders:
+            self._real_folders[folder] = os.path.realpath(folder)
+        return os.path.join(self._real_folders[folder], name)  # noqa: PTH118
+
     def _counts(self, file: str, name: str) -> bool:
         installed = not NOT_THE_PROJECTS.isdisjoint(name.split("/")) or (
             file.startswith(self._environment) and not self.base.startswith(sys.prefix)
         )
-        return not installed and not os.path.realpath(file).startswith(OURS)
+        return not installed and not self._real(file).startswith(OURS)
 
 
 def _is_below(path: str, folder: str) -> bool:

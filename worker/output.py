@@ -145,10 +145,11 @@ class Output:
         os.dup2(fd, self.fd, inheritable=False)
 
     def flush(self) -> None:
-        """Write what Python's streams and C's hold still."""
-        for stream in self._streams:
-            with contextlib.suppress(OSError, ValueError):  # closed by the point
-                stream.flush()
+        """Write what Python's streams, if one of them was written to, and C's hold still."""
+        if self.printed:
+            for stream in self._streams:
+                with contextlib.suppress(OSError, ValueError):  # closed by the point
+                    stream.flush()
         self._flush_libc()
 
     def mark(self, number: int, *, failed: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import queue
 import socket
@@ -111,6 +112,13 @@ def start_early() -> None:
     """Start a process for the next pool, before it is known what that is to run: it takes Python a while."""
     with contextlib.suppress(OSError):  # the pool will tell
         _early.append(Child())
+        atexit.register(_end_early)
+
+
+def _end_early() -> None:
+    """End what no pool has asked for."""
+    while _early:
+        _early.pop().close()
 
 
 def prepare(context: Context, *, slots: int) -> Pool:
