@@ -28,7 +28,7 @@ from sweep.publish import publish_summary
 from sweep.publisher import Publisher
 from sweep.run_progress import Progress, Stop
 from sweep.selection import Selection, check_redo
-from sweep.shortage import shortages_told
+from sweep.shortage import check_room, shortages_told
 from sweep.summary import Facts, Summary, peak_rss_mb
 from worker.context import Context
 from worker.pool import dismiss, prepare
@@ -212,6 +212,7 @@ def _note(folder: RunFolder, sweep: Sweep, ran: Provenance, *, root: Path) -> No
 def _engine(sweep: Sweep, request: Request, context: Context, observer: Observer) -> Iterator[Port]:
     slots = slots_here(sweep, workers=request.workers)
     if request.address is None:
+        check_room(slots)
         # Started before dask is imported, which takes a second: the children import the target meanwhile.
         prepare(context, slots=slots)
     with contextlib.ExitStack() as stack:

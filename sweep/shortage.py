@@ -6,6 +6,7 @@ import contextlib
 import errno
 import resource
 from collections.abc import Iterator
+from pathlib import Path
 
 from grid.errors import SweepfleetError
 
@@ -21,6 +22,11 @@ REMEDY = (
     "Raise the limits, free memory, or run fewer points at once: --workers 1. Finished points are kept; the same "
     "command resumes."
 )
+
+
+# Of address space, beside what is there: of the driver with dask, and for each slot (shared memory, and stacks and
+# malloc arenas of two threads). Below it a library ends the process, or a thread that cannot start is waited for for ever.
+DRIVER_BYTES, SLOT_BYTES = 550_000_000, 208_000_000
 
 
 class ShortageError(SweepfleetError):
@@ -42,6 +48,22 @@ def shortages_told() -> Iterator[None]:
         raise ShortageError(
             f"The system gives this process too little to run a sweep: {said[:200]}.{_limits()} {REMEDY}"
         ) from error
+
+
+def check_room(slots: int) -> None:
+    """Raise ShortageError where the limit of this process's address space leaves too little for so many slots."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return
+    taken = 0
+    with contextlib.suppress(OSError, ValueError):  # only Linux tells
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    needed = taken + DRIVER_BYTES + slots * SLOT_BYTES
+    if limit < needed:
+        raise ShortageError(
+            f"The system gives this process too little to run a sweep: {slots} slots need an address space of "
+            f"{needed / 1e9:.1f} GB (ulimit -v {needed // 1024 + 1}).{_limits()} {REMEDY}"
+        )
 
 
 def stalled(bundles: int) -> ShortageError:
