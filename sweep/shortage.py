@@ -25,7 +25,7 @@ REMEDY = (
 
 
 # Of address space, beside what is there: of the driver with dask, and for each slot (shared memory, and stacks and
-# malloc arenas of two threads). Below it a library ends the process, or a thread that cannot start is waited for for ever.
+# malloc arenas of two threads). Below it a library may end the process, or a thread that cannot start be waited for.
 DRIVER_BYTES, SLOT_BYTES = 550_000_000, 208_000_000
 
 
