@@ -24,7 +24,7 @@ from grid.errors import SweepfleetError, UsageError
 from sweep.bundles import Bundle, Ended, Lost
 from sweep.engine_errors import BrokenSweepError, ClusterError
 from sweep.shortage import stalled
-from sweep.slots import STARTED_TOPIC, NoSlotsError, Slots, Started, here, ready, run_bundle
+from sweep.slots import STARTED_TOPIC, Here, NoSlotsError, Slots, Started, here, ready, run_bundle
 from worker.context import Context
 from worker.pool import dismiss, prepare
 from worker.source import RunnerClosedError, Start
@@ -91,6 +91,7 @@ class Engine:
         # name for the same task.
         self._name = uuid.uuid4().hex
         self._flying: dict[int, tuple[Future, Bundle]] = {}
+        self._packets: dict[int, bytes] = {}  # of bundles, where workers in this process have handed them over
         self._starts: Counter[int] = Counter()
         self._since: dict[int, float] = {}  # by bundle that has a runner: time.monotonic() when it got it
         self._failure: BaseException | None = None  # met beside results that had to be delivered first
@@ -135,8 +136,8 @@ class Engine:
 
     @contextlib.contextmanager
     def told_here(self) -> Iterator[None]:
-        """Within it, workers in this process tell the engine of bundles that begin, and not the scheduler."""
-        here[self._name] = self._started
+        """Within it, workers in this process tell the engine of bundles that begin, and hand it what came of them."""
+        here[self._name] = Here(self._started, self._handed)
         try:
             yield
         finally:
@@ -202,13 +203,17 @@ class Engine:
         self._since.pop(number, None)
         with _asking():
             if future.status == "finished":
-                return Ended(bundle, future.result())
+                return Ended(bundle, self._packets.pop(number, b"") or future.result())
             error = future.exception() if future.status == "error" else None
         if error is None or isinstance(error, NoSlotsError | RunnerClosedError):
             raise ClusterError("The connection to the scheduler broke. Give the same command again to go on.")
         raise BrokenSweepError(
             f"The sweep broke off: {error}\nWhat was done is kept; the same command goes on."
         ) from error
+
+    def _handed(self, number: int, packet: bytes) -> None:
+        if number in self._flying:
+            self._packets[number] = packet
 
     def _started(self, message: Started) -> None:
         number = message["number"]
@@ -228,6 +233,7 @@ class Engine:
         if bundle.number in self._flying:
             future, _ = self._flying.pop(bundle.number)
             future.cancel()
+        self._packets.pop(bundle.number, None)
 
 
 @contextlib.contextmanager

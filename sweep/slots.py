@@ -20,8 +20,16 @@ from worker.source import Start
 
 STARTED_TOPIC = "sweepfleet-bundle-started"
 Started = dict[str, object]
-# By engine, where it is in this process: what is told of its bundles takes no way through the scheduler then.
-here: dict[str, Callable[[Started], None]] = {}
+
+
+class Here(NamedTuple):
+    """An engine in this process: what it is told and handed takes no way through dask then."""
+
+    tell: Callable[[Started], None]
+    hand: Callable[[int, bytes], None]  # a bundle's number, and what came of it
+
+
+here: dict[str, Here] = {}  # by engine
 
 
 class NoSlotsError(Exception):
@@ -58,7 +66,6 @@ class Ready(NamedTuple):
 
     refusal: str | None  # why they refuse the target; None: they can compute
     start: Start = Start("spawn")  # how they were started
-    start_s: float = 0.0  # the longest time that one took
 
 
 async def ready(digest: str) -> Ready:
@@ -68,13 +75,16 @@ async def ready(digest: str) -> Ready:
         await asyncio.to_thread(pool.ready)
     except UsageError as refusal:
         return Ready(str(refusal))
-    return Ready(None, pool.start, pool.start_s)
+    return Ready(None, pool.start)
 
 
 def run_bundle(
     digest: str, spans: list[Any], shuffle: int | None, limit_s: float | None, name: tuple[str, int]
 ) -> bytes:
     """Compute a bundle on a free runner of this worker; see `worker.runner.Runner.run`.
+
+    Returns:
+        a packet; nothing, where it is handed to an engine in this process.
 
     Raises:
         NoSlotsError: the worker has none for this sweep.
@@ -86,7 +96,8 @@ def run_bundle(
         raise NoSlotsError from None
     # Counted by the driver: a bundle that starts twice was lost once.
     engine, number = name
-    tell = here.get(engine) or functools.partial(get_worker().log_event, STARTED_TOPIC)
+    near = here.get(engine)
+    tell = near.tell if near else functools.partial(get_worker().log_event, STARTED_TOPIC)
     tell({"engine": engine, "number": number, "runs": False})
 
     def begun() -> None:  # it may have waited behind another bundle
@@ -94,4 +105,7 @@ def run_bundle(
 
     packet = pool.run([(start, stop) for start, stop in spans], shuffle=shuffle, limit_s=limit_s, begun=begun)
     keep_artifacts(pool.context, packet)
+    if near:
+        near.hand(number, packet)
+        return b""
     return packet

@@ -100,4 +100,4 @@ def test_a_refused_target_is_told_and_leaves_no_process(tmp_path: Path) -> None:
             pool.run([(0, 1)])
     finally:
         dismiss(wanted)
-    assert set(psutil.Process().children(recursive=True)) == before
+    assert set(psutil.Process().children(recursive=True)) <= before

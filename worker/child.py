@@ -30,6 +30,7 @@ import signal
 import socket
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -159,7 +160,9 @@ def _forked(link: Link, forks: socket.socket, work: Work) -> Link:
                 pass
         jobs_fd, replies_fd, life_fd, shared_fd, log_fd = fds
         try:
-            forked = os.fork() == 0
+            with warnings.catch_warnings():  # Python 3.12 and later warn of threads, which have been looked at
+                warnings.simplefilter("ignore", DeprecationWarning)
+                forked = os.fork() == 0
         except OSError as error:  # too little memory: the child has ended before it began
             os.write(life_fd, ENDED.pack(-(error.errno or 0)))
             forked = False

@@ -40,8 +40,7 @@ class Pool:
             for slot, cores in enumerate(self._cores.of)
         ]
         self._free: queue.LifoQueue[Runner] = queue.LifoQueue()
-        for runner in reversed(self._runners):
-            self._free.put(runner)
+        self._begun = threading.Event()  # a first runner can compute, or none ever will
         self._failure: BaseException | None = None
         self._starting = threading.Thread(target=self._start, name="start", daemon=True)
         self._starting.start()
@@ -52,15 +51,21 @@ class Pool:
                 _ = runner.child  # all of them first: they get ready side by side
             for runner in self._runners:
                 runner.ready()
+                self._free.put(runner)
+                self._begun.set()
         except OSError as error:  # which, of a cluster, would mean that it is gone
             self._failure = RuntimeError(f"no more processes can be started: {error}")
             self._failure.__cause__ = error
-        except BaseException as error:  # noqa: BLE001 - told by `ready`
+        except BaseException as error:  # noqa: BLE001 - told by `ready` and `run`
             self._failure = error
+        if self._failure is not None:
+            for runner in self._runners:  # whoever waits for one is told
+                self._free.put(runner)
+        self._begun.set()
 
     def ready(self) -> None:
-        """Wait until every child has imported the target. Raises UsageError when one cannot."""
-        self._starting.join()
+        """Wait until a child has imported the target; the others follow. Raises UsageError when one cannot."""
+        self._begun.wait()
         if self._failure is not None:
             raise self._failure
 
@@ -68,11 +73,6 @@ class Pool:
     def start(self) -> Start:
         """How children are started, once they are ready."""
         return self._source.start
-
-    @property
-    def start_s(self) -> float:
-        """The longest time that a child took, from being asked for until it could compute."""
-        return max(runner.start_s for runner in self._runners)
 
     def run(
         self,
@@ -85,6 +85,8 @@ class Pool:
         """Compute a bundle on a free runner, and call `begun` once there is one; see `Runner.run`."""
         runner = self._free.get()
         try:
+            if self._failure is not None:
+                raise self._failure
             begun()
             return runner.run(spans, shuffle=shuffle, limit_s=limit_s)
         finally:
@@ -97,11 +99,12 @@ class Pool:
 
     def close(self) -> None:
         """End every child and everything that they started, now."""
-        self._source.close()
-        for runner in self._runners:
-            runner.close()
-        self._starting.join()
-        self._cores.close()
+        with contextlib.ExitStack() as last:  # one that cannot be ended leaves no other behind
+            last.callback(self._cores.close)
+            last.callback(self._starting.join)
+            for runner in self._runners:
+                last.callback(runner.close)
+            last.callback(self._source.close)
 
 
 _pools: dict[str, Pool] = {}

@@ -73,7 +73,6 @@ class Child:
         Raises:
             OSError: it cannot be started. BrokenPipeError: the template has ended.
         """
-        self.began_s = time.monotonic()
         self.cpus: int = template.cpus if template else cpus
         self.schemas: dict[int, Schema] = {}
         self.code: dict[str, str] = {}  # the source files that it has said to compute with
@@ -83,33 +82,35 @@ class Child:
         self.used = False  # whether it had a job before its present one
         self._oom_kills = _oom_kills()
         self._scratch: str | None = None
+        self._meter: Meter | None = None
         self._ending = threading.Lock()
         self._code: int | None = None  # its exit code
-        self._meter: Meter | None = None
-        self._log = Log()
-        self._shared_fd = _shared_file()
-        self._memory = mmap.mmap(self._shared_fd, mmap.PAGESIZE)  # all of it is for a child that serves
-        self._forget()
-        jobs_read, self._jobs_fd = os.pipe()
-        self._replies_fd, replies_write = os.pipe()
-        self._life, its_life = socket.socketpair()  # ends in the child when this process does
-        self._forks, its_forks = socket.socketpair()
-        theirs = [jobs_read, replies_write, its_life.detach()]
-        forks_fd = its_forks.detach()
+        self._lost = False  # whether nobody has told how it ended
+        self._failure: OSError | None = None  # why it never began
         self._process: subprocess.Popen[bytes] | None = None
-        try:
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            self._log = Log()
+            ours.callback(self._log.close)
+            theirs.callback(self._log.close_write)
+            shared_fd = _shared_file()
+            ours.callback(self._close_shared)
+            self._shared_fd = shared_fd
+            self._memory = mmap.mmap(shared_fd, mmap.PAGESIZE)  # all of it is for a child that serves
+            self._forget()
+            jobs_fd, self._jobs_fd = _ends(os.pipe(), ours, theirs, first=theirs)
+            self._replies_fd, replies_fd = _ends(os.pipe(), ours, theirs, first=ours)
+            self._life, its_life = socket.socketpair()  # ends in the child when this process does
+            ours.enter_context(self._life)
+            theirs.enter_context(its_life)
+            self._forks, its_forks = socket.socketpair()
+            ours.enter_context(self._forks)
+            theirs.enter_context(its_forks)
+            fds = [jobs_fd, replies_fd, its_life.fileno(), shared_fd]
             if template is None:
-                self._process = _spawn([*theirs, self._shared_fd, forks_fd], log_fd=self._log.write_fd, cpus=cpus)
+                self._process = _spawn([*fds, its_forks.fileno()], log_fd=self._log.write_fd, cpus=cpus)
             else:
-                template.fork([*theirs, self._shared_fd, self._log.write_fd])
-        except BaseException:
-            self._code = -signal.SIGKILL  # there is none to be killed
-            self.close()
-            raise
-        finally:
-            self._log.close_write()
-            for fd in (*theirs, forks_fd):
-                os.close(fd)
+                template.fork([*fds, self._log.write_fd])
+            self._ours = ours.pop_all()  # what `close` gives back
         self._poll, self._end_poll = select.poll(), select.poll()
         self._poll.register(self._replies_fd, select.POLLIN)
         self._end_poll.register(self._life, select.POLLIN)
@@ -128,6 +129,8 @@ class Child:
         """Have it be a child that computes points; once it can, it replies that it is ready."""
         self._memory.close()
         self._memory = mmap.mmap(self._shared_fd, SHARED_BYTES)
+        self._close_shared()
+        self._forks.close()
         self._log.keep(context.log_bytes)
         if context.target.run is None or context.artifacts is None:
             self._scratch = tempfile.mkdtemp(prefix="sweepfleet-")
@@ -244,9 +247,6 @@ class Child:
 
         Returns:
             the exit code, negative for a signal.
-
-        Raises:
-            OSError: it never began, for want of memory or processes.
         """
         with contextlib.suppress(OSError):  # its supervisor, which does it, may be gone
             self._life.send(b"k")
@@ -256,10 +256,15 @@ class Child:
         return code
 
     def exit_code(self) -> int | None:
-        """End a child that has closed its pipe, with its group; None when it had closed it, but went on."""
+        """End a child that has closed its pipe, with its group; None when it had closed it, but went on.
+
+        Raises OSError when it never began, for want of memory or processes.
+        """
         if self._ended(EXIT_S) is None:
             self.kill()
             return None
+        if self._failure is not None:
+            raise self._failure
         return self._code
 
     def _ended(self, timeout_s: float | None) -> int | None:
@@ -271,10 +276,11 @@ class Child:
                     said = self._life.recv(ENDED.size)
                 ended = self._process.wait() if self._process is not None else 0
                 if len(said) < ENDED.size:  # it never began, or its supervisor was killed, and the child with it
+                    self._lost = True
                     self._code = ended or -signal.SIGKILL
                 elif (status := ENDED.unpack(said)[0]) < 0:
+                    self._failure = OSError(-status, os.strerror(-status))
                     self._code = -signal.SIGKILL
-                    raise OSError(-status, os.strerror(-status))
                 else:
                     self._code = os.waitstatus_to_exitcode(status)
             return self._code
@@ -285,26 +291,38 @@ class Child:
             pass
 
     def close(self) -> None:
-        """Kill the child and give back what it held."""
-        with contextlib.suppress(OSError):
-            self.kill()
+        """Kill the child and give back what it held. A second time it does nothing."""
+        self.kill()
         self._memory.close()
-        self._log.close()
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
-        self._life.close()
-        self._forks.close()
-        for fd in (self._jobs_fd, self._replies_fd, self._shared_fd):
-            os.close(fd)
+        self._ours.close()
+
+    def _close_shared(self) -> None:
+        if self._shared_fd >= 0:
+            os.close(self._shared_fd)
+            self._shared_fd = -1
 
     def killed_for_memory(self) -> bool:
-        """Whether the kernel has killed any process for memory since this child was given its job."""
-        return _oom_kills() > self._oom_kills
+        """Whether the kernel has killed a process for memory since this child was given its job, and maybe this one.
+
+        One that ended with its template or its supervisor is not meant.
+        """
+        return not self._lost and _oom_kills() > self._oom_kills
 
     def log_tail(self, *, since: int | None = None) -> str:
         """The last lines that the child printed, and whose point has not ended."""
         text = self._log.tail(since=since)
         return "\n".join(line for line in text.splitlines() if not _OUR_FRAME.match(line)).strip()
+
+
+def _ends(
+    pipe: tuple[int, int], ours: contextlib.ExitStack, theirs: contextlib.ExitStack, *, first: contextlib.ExitStack
+) -> tuple[int, int]:
+    """A pipe's two ends, each to be closed with those of its side; the one to read from is `first`'s."""
+    for fd, side in zip(pipe, (first, theirs if first is ours else ours), strict=True):
+        side.callback(os.close, fd)
+    return pipe
 
 
 def _spawn(fds: Sequence[int], *, log_fd: int, cpus: int) -> subprocess.Popen[bytes]:

@@ -53,7 +53,6 @@ class Runner:
         """
         self.context = context
         self.name = name
-        self.start_s = 0.0  # from asking for its first child until that could compute
         self._cores = cores
         self._source = source or Source(context, cores=cores)
         self._owns = source is None
@@ -71,9 +70,9 @@ class Runner:
         self._closed = True
         if self._owns:
             self._source.close()
-        if self._child is not None:
-            self._child.kill()  # which ends a `run` that another thread is in
-        with self._busy:
+        if (child := self._child) is not None:
+            child.kill()  # which ends a `run` that another thread is in
+        with self._busy, self._asking:
             if self._child is not None:
                 self._child.close()
 
@@ -89,23 +88,22 @@ class Runner:
         """Wait until the child has imported the target. Raises UsageError when it cannot."""
         with self._busy:
             if not self._ready:
-                child, _ = imported(
-                    self.child, self._restart, self.context, closed=lambda: self._closed, word="ready"
-                )
+                imported(self.child, self._restart, self.context, closed=lambda: self._closed, word="ready")
                 self._ready = True
-                self.start_s = self.start_s or time.monotonic() - child.began_s
 
     def _start(self) -> Child:
-        child = self._child = self._source.child(cores=self._cores)
-        if self._closed:  # meanwhile: `close` has killed the one before
-            child.kill()
+        child = self._source.child(cores=self._cores)
+        if self._closed:  # meanwhile: nobody else knows of it
+            child.close()
+            raise RunnerClosedError
+        self._child = child
         return child
 
     def _restart(self) -> Child:
         with self._asking:
-            if self._child is not None:
-                self._child.close()
-            self._child, self._ready = None, False
+            ended, self._child, self._ready = self._child, None, False
+            if ended is not None:
+                ended.close()
             return self._start()
 
     def run(self, spans: Sequence[Span], *, shuffle: int | None = None, limit_s: float | None = None) -> bytes:

@@ -7,8 +7,8 @@ is the first slot's child, and the others are new processes, each of which impor
 
 from __future__ import annotations
 
-import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from grid.errors import UsageError
 from worker.context import Context
 from worker.process import Child
 
+LINUX = sys.platform == "linux"
 START_DEADLINE_S = 600.0  # to import the target
 # What a process does to itself; any other signal was sent from outside.
 CRASHES = (
@@ -51,13 +52,17 @@ class Source:
         self._cores = cores
         self._lock = threading.Lock()
         self._closed = False
-        self._against: tuple[str, ...] | None = None  # what speaks against a template; None: not looked at yet
+        # Whether the first process is to look at itself, and what spoke against a template; None: not looked at yet.
+        self._looks = context.start == "fork" or (context.start == "auto" and LINUX)
+        self._against: tuple[str, ...] | None = None
+        if context.start == "auto" and not LINUX:
+            self._against = (f"processes are copied on Linux only, and this is {sys.platform}",)
         self._leads = False  # whether the first process is a template
         if blank is not None and blank.cpus != context.cpus:
             blank.close()
             blank = None
         # The template, or what may be one.
-        self._first: Child | None = self._ordered(cores, blank, look=context.start != "spawn")
+        self._first: Child | None = self._ordered(cores, blank, look=self._looks)
 
     def _ordered(self, cores: Sequence[int], blank: Child | None = None, *, look: bool = False) -> Child:
         child = blank or Child(cpus=self.context.cpus)
@@ -89,12 +94,20 @@ class Source:
 
     def _next(self) -> Child | None:
         """A fork of the template, or the first process where it is none; then None: each has to be a new one."""
-        if self.context.start != "spawn" and self._against is None:
+        if self._closed:
+            raise RunnerClosedError
+        if self._looks and self._against is None:
             self._look()
+        losses = 0
         while self._first is not None and self._leads:
             try:
                 return Child(self._first)
-            except (BrokenPipeError, ConnectionResetError):  # it was killed
+            except (BrokenPipeError, ConnectionResetError):  # it has ended
+                code = self._first.exit_code()
+                losses += 1
+                if losses > self.context.infra_retries or not from_outside(code):
+                    label, tail = self.context.target.label, self._first.log_tail()
+                    raise UsageError(f"after the import of {label}, its process {how(code)}.\n{tail}") from None
                 self._again()
                 self._look()
         first, self._first = self._first, None
@@ -115,23 +128,23 @@ class Source:
 
     def _again(self) -> Child:
         """Another first process, in place of one that has ended."""
-        if self._first is not None:
-            self._first.close()
-        self._first = self._ordered(self._cores, look=self.context.start != "spawn")
+        ended, self._first = self._first, None
+        if ended is not None:
+            ended.close()
+        self._first = first = self._ordered(self._cores, look=self._looks)
         if self._closed:
-            self._first.kill()
-        return self._first
+            first.kill()
+        return first
 
     def close(self) -> None:
-        """End the template; what was forked from it ends with it, too."""
+        """End the template; on Linux, what was forked from it ends with it."""
         self._closed = True
-        if self._first is not None:
-            with contextlib.suppress(OSError):
-                self._first.kill()  # which ends a wait for it in another thread
+        if (first := self._first) is not None:
+            first.kill()  # which ends a wait for it in another thread
         with self._lock:
-            if self._first is not None:
-                self._first.close()
-                self._first = None
+            last, self._first = self._first, None
+            if last is not None:
+                last.close()
 
 
 def imported(

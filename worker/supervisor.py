@@ -15,9 +15,10 @@ import signal
 import struct
 import sys
 import time
+import traceback
 from pathlib import Path
 
-ENDED = struct.Struct("<i")  # a wait status
+ENDED = struct.Struct("<i")  # a wait status, or less than 0: the error for which the child never began
 _SET_DEATH_SIGNAL, _SET_SUBREAPER = 1, 36  # prctl(2)
 LEAVE_S = 3.0  # for killed processes to end: one that waits for a dead disk does not
 _LOOK_S = 0.002
@@ -33,7 +34,11 @@ def supervise(life_fd: int, *fds: int) -> None:
     """
     adopts = _prctl(_SET_SUBREAPER, 1)
     supervisor = os.getpid()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError as error:  # too little memory, or too many processes
+        os.write(life_fd, ENDED.pack(-(error.errno or 0)))
+        os._exit(1)
     if child == 0:
         os.setpgid(0, 0)  # a kill then reaches all that a point started, and Ctrl-C reaches none
         os.close(life_fd)
@@ -49,6 +54,8 @@ def supervise(life_fd: int, *fds: int) -> None:
         status = _watch(child, life_fd, _wakes(), adopts=adopts)
         with contextlib.suppress(OSError):  # nobody is there any more
             os.write(life_fd, ENDED.pack(status))
+    except BaseException:  # noqa: BLE001 - where points print, there is room for it
+        traceback.print_exc()
     finally:
         os._exit(0)  # of what the child is to go on with, nothing is this process's
 
