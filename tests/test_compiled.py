@@ -132,6 +132,19 @@ def test_a_cache_that_others_may_write_in_is_not_used(site: Path, tmp_path: Path
     assert not list((tmp_path / "cache").iterdir())
 
 
+def test_a_cache_in_whose_place_others_may_put_another_is_not_used(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the folder above is sticky, as /tmp is."""
+    above = tmp_path / "above"
+    _open_to_all(above)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(above / "cache"))
+    (above / "cache").mkdir(mode=0o700)
+    assert python(KEEP) == WRITES_NOT
+    above.chmod(0o1777)
+    assert python(KEEP) != WRITES_NOT
+
+
 @pytest.mark.parametrize(
     "setting",
     ["os.geteuid = lambda: 4711", "os.statvfs = lambda path: os.statvfs_result((512, 512, *[9] * 6, 0, 255))"],

@@ -81,11 +81,12 @@ def _folder() -> Path | None:
         if not _is_own(home.parent.stat()):
             return None
         _make(home)
-    if not _is_own(home.stat()):  # it may be a link to a larger disk
+    home = home.resolve()  # it may be a link to a larger disk
+    if not _is_own(home.stat()) or not all(_is_safe(each.stat()) for each in home.parents):
         return None
     ours = home / "sweepfleet"
     environments = ours / "pycache"
-    folder = environments / hashlib.blake2b(sys.prefix.encode(), digest_size=8).hexdigest()
+    folder = environments / hashlib.blake2b(_environment().encode(), digest_size=8).hexdigest()
     new = False
     for each in (ours, environments, folder):
         new = _make(each)
@@ -101,6 +102,12 @@ def _folder() -> Path | None:
     return folder
 
 
+def _environment() -> str:
+    """What tells this environment from another, also from one of the same place on a machine with the same home."""
+    installed = [name for entry in sys.path if os.path.isdir(entry) for name in os.listdir(entry)]  # noqa: PTH112, PTH208
+    return "\n".join([sys.prefix, *sorted(name for name in installed if name.endswith(".dist-info"))])
+
+
 def _make(folder: Path) -> bool:
     """Make a folder unless it is there; whether it was not."""
     try:
@@ -114,6 +121,12 @@ def _is_own(found: os.stat_result, *, private: bool = False) -> bool:
     """Whether it is a folder of this user's in which nobody else can write; `private`: nor read."""
     others = 0o077 if private else 0o022
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & others
+
+
+def _is_safe(found: os.stat_result) -> bool:
+    """Whether nobody but this user and the system can put another folder in the place of one in it."""
+    writable = found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX
+    return found.st_uid in (0, os.geteuid()) and not writable
 
 
 def _remove_unused(environments: Path) -> None:
