@@ -201,7 +201,8 @@ class Imported(Code):
         before = _stat(path)
         data = loader.get_data(path)
         code: Any = None
-        if not _compiled_too_soon(path):
+        # Of files of one time and size Python cannot tell, and our cache outlives them: images, archives, rsync.
+        if sys.pycache_prefix is None and not _compiled_too_soon(path):
             code = self._original(loader, fullname)
         if code is None or _stat(path) != before:
             code = loader.source_to_code(data, path)  # exactly what was read, whatever a cache says

@@ -1,34 +1,49 @@
-"""Randomness that a target takes up while it is imported: processes of their own draw theirs, copies would share it.
+"""Randomness and names that a target takes up while it is imported: processes of their own draw theirs.
 
-What CPython renews by itself after a fork needs nothing (`random`, unless the target has seeded it), nor does what
-asks the system each time (`secrets`, `uuid4`, names of temporary files). Other generators are renewed here in the
-copy. What nobody can renew (numpy's `default_rng()` in a variable of the target, a UUID, a temporary folder) is told.
+Nobody is watched: what there is after the import is looked at, and the code that the project's modules run when they
+are imported. What each copy can be given of its own is renewed in it (`random`, generators of numpy and torch without
+a seed). What nobody can renew (a UUID, a temporary folder, numbers that were drawn) is told. What libraries draw for
+themselves while they are imported is theirs.
 """
 
 from __future__ import annotations
 
+import dis
 import gc
-import importlib.util
-import os
+import inspect
 import random
 import sys
-import tempfile
-import time
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from importlib import _bootstrap
-from types import FrameType
+from types import CodeType, ModuleType
 from typing import Any
 
 from worker.code import Names
-from worker.stand_ins import StandIns
 
-_STANDARD = os.path.dirname(os.__file__) + os.sep  # noqa: PTH120 - as text, as in code objects
-_RANDOM, _SECRETS, _UUID = (f"{_STANDARD}{name}.py" for name in ("random", "secrets", "uuid"))
-NUMBERS = ("random", "getrandbits")  # methods of `Random` that all others draw with
-_AN_IMPORT = "<frozen importlib._bootstrap>"
+# What gives each process something else, by the names that code calls it by.
+_OWN = {
+    **dict.fromkeys(("getpid", "getppid"), "asks for the process's id"),
+    **dict.fromkeys(("uuid1", "uuid4"), "makes a UUID"),
+    **dict.fromkeys(("urandom", "getrandom"), "draws random bytes"),
+    **dict.fromkeys(("token_bytes", "token_hex", "token_urlsafe", "randbits", "SystemRandom"), "makes a secret"),
+    **dict.fromkeys(("mkdtemp", "mkstemp", "mktemp", "gettempprefix"), "makes a temporary file or folder"),
+    **dict.fromkeys(
+        ("NamedTemporaryFile", "TemporaryFile", "TemporaryDirectory"), "makes a temporary file or folder"
+    ),
+}
+_CLOCKS = {"time", "time_ns", "now", "utcnow", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns"}
+_SEEDS = {"seed", "manual_seed", "set_seed", "seed_everything"}
+_SEEDED = _SEEDS | {"default_rng", "RandomState", "SeedSequence", "Random"}
+# What draws numbers, also as the name of a module: whoever uses none of these names has drawn none.
+_DRAWS = {
+    *("random", "randint", "randrange", "choice", "choices", "sample", "shuffle", "uniform", "gauss", "getrandbits"),
+    *("rand", "randn", "normal", "permutation", "integers", "standard_normal", "randperm", "triangular", "poisson"),
+    *("expovariate", "normalvariate", "betavariate", "exponential", "binomial", "Random", "RandomState"),
+}
 _SYSTEMS_BITS = 64  # a seed of more bits than this came from the system: numpy draws 128
+_TORCHS_LEAST = 1 << 32  # torch's own seed from the system has 53 bits or more
+_TWIST = 624  # numbers of 32 bits after which a Mersenne Twister makes its state anew
+_MOST_TWISTS = 2000  # that are followed: a million numbers drawn, some 0.1 s to follow
 _GLOBAL: random.Random = random._inst  # noqa: SLF001 - whose methods the module's functions are
 
 _renewals: list[Callable[[], object]] = []
@@ -40,286 +55,196 @@ def renew() -> None:
         each()
 
 
-class EntropyWatch:
-    """Notes who draws randomness from now on, until `end`; stand-ins for the standard library's functions do it."""
+class _Seed:
+    """Stands for `random.seed` during an import, and remembers whether the last seed was one.
+
+    An object and no function: a function that is kept in a class becomes a method. Where it is kept, it works on.
+    """
+
+    __name__ = "seed"
+
+    def __init__(self) -> None:
+        self.given: bool | None = None  # None: it was not called
+
+    def __call__(self, *args: Any, **keywords: Any) -> None:
+        self.given = next(iter((*args, *keywords.values())), None) is not None
+        _GLOBAL.seed(*args, **keywords)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return eval, ("__import__('random').seed",)  # as the function itself: by name
+
+
+class EntropyLook:
+    """Looks at the random state before an import and after it."""
 
     def __init__(self, names: Names) -> None:
-        """Begin to note.
+        """Remember what is there. Side effect: `random.seed` is stood for until `end`.
 
         Args:
             names: tells which files are the project's.
         """
         self._names = names
-        self._files: dict[str, str | None] = {}
-        self._packages: dict[str, bool] = {}
-        self._found: dict[str, None] = {}
-        self._made: list[tuple[str, str]] = []
-        self._unseeded: dict[int, tuple[weakref.ref[random.Random], str | None]] = {}
-        self._numpys: list[tuple[Any, str | None]] = []
-        self._clock: str | None = None
-        self._in_library = False
-        self._states: dict[str, bytes | None] = {}
-        self._torchs_seed: int | None = None
-        self._drawn: set[str] = set()
-        self._keep_states()
-        self._seeded = False
-        self._watching = True
-        self._replaced = StandIns(lambda frame: self._place(frame) is not None)
-        kind = random.Random
-        for where, name, note in (
-            (random, "_urandom", self._note_bytes),
-            (tempfile, "mkdtemp", self._note_made),
-            (tempfile, "_mkstemp_inner", self._note_made),
-            (kind, "seed", self._note_seed),
-            (kind, "setstate", self._note_seed),
-        ):
-            self._replaced.replace(where, name, self._noting(getattr(where, name), note))
-        load = getattr(_bootstrap, "_find_and_load", None)  # CPython's own business
-        if load is None:
-            self._drawn.update(STATES)  # by a library, or by the project
-        else:
-            self._replaced.replace(_bootstrap, "_find_and_load", self._loading(load))
-        for module, name, note in (
-            (os, "urandom", self._note_bytes),
-            (os, "getpid", self._note_pid),
-            (time, "time", self._note_clock),
-            (time, "time_ns", self._note_clock),
-        ):
-            self._replaced.offer(module, name, self._noting(getattr(module, name), note))
-        for name in ("seed", "setstate"):
-            self._replaced.offer(random, name, getattr(_GLOBAL, name))
-        for name in NUMBERS:
-            self._replaced.replace(kind, name, self._noting(getattr(kind, name), self._note_number))
-            self._replaced.offer(random, name, getattr(_GLOBAL, name))
-
-    def _noting(self, function: Callable[..., Any], note: Callable[[FrameType, tuple[Any, ...], Any], None]) -> Any:
-        """Stands for a function, and notes who has called it; afterwards it works on for whoever has kept it."""
-
-        def noted(*args: Any, **keywords: Any) -> Any:
-            result = function(*args, **keywords)
-            if self._watching:
-                note(sys._getframe(1), (*args, *keywords.values()), result)  # noqa: SLF001
-            return result
-
-        return noted
-
-    def _loading(self, load: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
-        """Stands for what imports a module that is new, and tells what libraries draw meanwhile from the rest."""
-
-        def watched(name: str, import_: Any) -> Any:
-            if self._in_library or not self._is_librarys(name.partition(".")[0]):
-                return load(name, import_)
-            self._look_at_states()
-            self._in_library = True
-            try:
-                return load(name, import_)
-            finally:
-                self._in_library = False
-                self._keep_states()
-
-        return watched
-
-    def _is_librarys(self, package: str) -> bool:
-        if package not in self._packages:
-            try:
-                spec = importlib.util.find_spec(package)
-            except (ImportError, ValueError):  # the import tells why
-                spec = None
-            places = [spec.origin, *(spec.submodule_search_locations or ())] if spec is not None else []
-            self._packages[package] = all(self._name(place) is None for place in places if place)
-        return self._packages[package]
-
-    def _keep_states(self) -> None:
-        self._states = {name: state() for name, state in STATES.items()}
-        if self._torchs_seed is None and self._states["torch"] is not None:
-            self._torchs_seed = sys.modules["torch"].initial_seed()
-
-    def _look_at_states(self) -> None:
-        for name, before in self._states.items():
-            if before is not None and STATES[name]() != before:
-                self._drawn.add(name)
+        self._before = random.getstate()
+        self._modules = set(sys.modules)
+        self._seed = random.seed
+        self._stand_in = _Seed()
+        random.seed = self._stand_in
 
     def end(self) -> list[str]:
-        """Put everything back; what was drawn that copies would share, and that `renew` cannot renew."""
-        self._watching = False
-        self._replaced.put_back()
+        """What was taken up that copies would share and that `renew` cannot renew, a line each for people."""
+        if random.seed is self._stand_in:  # else the target has put something of its own there
+            random.seed = self._seed
         _renewals.clear()
-        self._look_at_states()
-        self._look_at_random()
-        self._look_at_numpy()
-        self._look_at_torch()
-        for path, place in self._made:
-            if os.path.lexists(path):
-                self._found[f"{place} makes a temporary file or folder, {path}"] = None
-        return [f"{each}. Copies would have the same" for each in self._found]
+        used: dict[str, str] = {}
+        for name, place in _names_used(list(self._project_codes())):
+            used.setdefault(name, place)
+        draws = not _DRAWS.isdisjoint(used)
+        found = dict.fromkeys(_own_things(used))
+        for each in (*self._look_at_random(draws=draws), *_look_at_objects(used), *_look_at_torch(used)):
+            found[each] = None
+        return [f"{each}. Copies would have the same" for each in found]
 
-    def _look_at_random(self) -> None:
-        if self._seeded:
-            state = random.getstate()
-            _renewals.append(partial(random.setstate, state))  # CPython has drawn another seed for the copy
-            self._suspect_clock("random")
-        for reference, place in self._unseeded.values():
-            if place is None:
-                _renewals.append(partial(_reseed, reference))
-            elif reference() is not None:
-                self._found[f"{place} makes a random generator without a seed"] = None
+    def _project_codes(self) -> Iterator[tuple[str, CodeType]]:
+        """The code of each of the project's modules that were imported, with its file's name."""
+        for name in set(sys.modules) - self._modules:
+            module = sys.modules.get(name)
+            file = getattr(module, "__file__", None)
+            shown = self._names.name_of_module(file) if isinstance(file, str) else None
+            if shown is not None and isinstance(module, ModuleType):
+                variables = vars(module)
+                variables.update({key: self._seed for key, value in variables.items() if value is self._stand_in})
+                code = _code_of(module)
+                if code is not None:
+                    yield shown, code
 
-    def _look_at_numpy(self) -> None:
-        numpy_random = sys.modules.get("numpy.random")
-        if numpy_random is None:
+    def _look_at_random(self, *, draws: bool) -> Iterator[str]:
+        now = random.getstate()
+        if self._stand_in.given is False or now == self._before:
+            return  # CPython draws another seed for a copy by itself
+        if self._stand_in.given is None and _drawn(self._before, now):
+            if draws:
+                yield "numbers are drawn from `random` without a seed"
             return
-        its_own = numpy_random.get_bit_generator()
-        for bits, place in self._numpys:
-            if bits is not its_own and _is_unseeded(bits):  # `RandomState(3)` draws, too, and is seeded then
-                if place is None:
-                    _renewals.append(partial(_renew_numpy, bits))
-                else:
-                    self._found[f"{place} makes a random generator without a seed"] = None
-        if type(its_own).__name__ != "MT19937" or not _is_unseeded(its_own):
-            self._suspect_clock("np.random")
-            return  # the target has seeded it, as it will in each process
-        _renewals.append(partial(_renew_numpy, its_own))
-        self._tell_drawn("np.random")
+        _renewals.append(partial(random.setstate, now))
 
-    def _look_at_torch(self) -> None:
-        torch = sys.modules.get("torch")
-        if torch is None or STATES["torch"]() is None:
-            return
-        if self._torchs_seed is not None and torch.initial_seed() != self._torchs_seed:
-            self._suspect_clock("torch")
-            return  # the target has seeded it
-        _renewals.append(torch.default_generator.seed)  # which a process draws from the system when it imports torch
-        self._tell_drawn("torch")
 
-    def _tell_drawn(self, generator: str) -> None:
-        if generator in self._drawn:
-            self._found[f"numbers are drawn from `{generator}` without a seed"] = None
-
-    def _suspect_clock(self, seeded: str) -> None:
-        if self._clock is not None:
-            self._found[f"{self._clock} reads the clock, and `{seeded}` is seeded, perhaps by it"] = None
-
-    def _note_clock(self, frame: FrameType, _args: tuple[Any, ...], _result: Any) -> None:
-        if self._name(frame.f_code.co_filename) is not None:
-            self._clock = self._place(frame)
-
-    def _note_bytes(self, frame: FrameType, _args: tuple[Any, ...], _result: Any) -> None:
-        place = self._place(frame)
-        drawn_by = frame.f_back if frame.f_code.co_filename == _RANDOM else None
-        if drawn_by is not None and drawn_by.f_code.co_filename != _SECRETS:
-            made = _numpy_generator_in_the_making({id(bits) for bits, _ in self._numpys})
-            if made is not None:
-                self._numpys.append((made, place))
-                return
-        asker = _above(frame, _RANDOM, _SECRETS, _UUID)
-        if self._name(asker.f_code.co_filename) is not None:  # what a library makes up for itself is harmless
-            self._found[f"{place} {_what_is_drawn(frame)}"] = None
-
-    def _note_pid(self, frame: FrameType, _args: tuple[Any, ...], _result: Any) -> None:
-        name = self._name(frame.f_code.co_filename)
-        if name is not None:
-            self._found[f"{name}:{frame.f_lineno} asks for the process's id"] = None
-
-    def _note_made(self, frame: FrameType, _args: tuple[Any, ...], made: Any) -> None:
-        path = os.fsdecode(made if isinstance(made, (str, bytes)) else made[1])
-        asker = _above(frame, tempfile.__file__).f_code.co_filename
-        self._made.append((path, self._place(frame) or asker.rpartition("site-packages/")[2]))
-
-    def _note_seed(self, frame: FrameType, args: tuple[Any, ...], _result: Any) -> None:
-        generator, seed = args[0], next(iter(args[1:]), None)
-        if generator is _GLOBAL:
-            self._seeded = seed is not None
-            if self._seeded:
-                self._replaced.put_back(*NUMBERS)
-        elif seed is not None:
-            self._unseeded.pop(id(generator), None)
-        elif frame.f_back is None or frame.f_back.f_globals is not vars(tempfile):  # which renews its own
-            self._unseeded[id(generator)] = weakref.ref(generator), self._place(frame)
-
-    def _note_number(self, frame: FrameType, args: tuple[Any, ...], _result: Any) -> None:
-        place = self._place(frame) if args[0] is _GLOBAL and not self._seeded else None
-        if place is not None:
-            self._found[f"{place} draws from `random` without a seed"] = None
-            self._replaced.put_back(*NUMBERS)  # once is enough: it may draw millions
-
-    def _place(self, frame: FrameType | None) -> str | None:
-        """The project's line at work in this frame; None when a library does it while it is imported itself."""
-        while frame is not None and (file := frame.f_code.co_filename) != _AN_IMPORT:
-            name = self._name(file)
-            if name is not None:
-                return f"{name}:{frame.f_lineno}"
-            frame = frame.f_back
+def _code_of(module: ModuleType) -> CodeType | None:
+    loader = getattr(module.__spec__, "loader", None)
+    try:
+        code = loader.get_code(module.__name__) if loader is not None else None
+    except (ImportError, OSError, SyntaxError, AttributeError):
         return None
-
-    def _name(self, file: str) -> str | None:
-        if file not in self._files:
-            self._files[file] = None if file.startswith("<") else self._names.name_of_module(file)
-        return self._files[file]
+    return code if isinstance(code, CodeType) else None
 
 
-def _numpys_state() -> bytes | None:
-    """The state of `np.random`, to be compared; None before that is imported."""
-    get_state = getattr(sys.modules.get("numpy.random"), "get_state", None)
-    if get_state is None:
-        return None
-    import pickle  # which numpy has imported
-
-    return pickle.dumps(get_state(legacy=False))
+def _own_things(used: dict[str, str]) -> Iterator[str]:
+    """What the project does when it is imported that gives each process something else."""
+    yield from (f"{place} {_OWN[name]}" for name, place in used.items() if name in _OWN)
+    if not _SEEDED.isdisjoint(used) and (clocks := _CLOCKS & used.keys()):
+        yield f"{used[min(clocks)]} reads the clock, and a random generator is seeded, perhaps by it"
 
 
-def _torchs_state() -> bytes | None:
-    """The same for torch's generator on the processor; those on GPUs are made when they are first used."""
-    torch = sys.modules.get("torch")
-    return (
-        bytes(torch.get_rng_state().tolist()) if torch is not None and hasattr(torch, "default_generator") else None
-    )
+def _names_used(modules: list[tuple[str, CodeType]]) -> Iterator[tuple[str, str]]:
+    """The names that imports of these modules use, each with a place, and those of functions that they call."""
+    functions: dict[str, list[tuple[str, CodeType]]] = {}
+    for file, module in modules:
+        for code in _nested(module):
+            functions.setdefault(code.co_name, []).append((file, code))
+    waiting, seen = list(modules), {id(code) for _, code in modules}
+    while waiting:
+        file, code = waiting.pop()
+        # Bodies of classes and comprehensions run when they are come to, those of functions when they are called.
+        runs = [each for each in _consts(code) if not each.co_flags & inspect.CO_OPTIMIZED or each.co_name[0] == "<"]
+        runs_there = [(file, each) for each in runs]
+        for name, line in _loaded(code):
+            yield name, f"{file}:{line}"
+            runs_there += functions.get(name, ())
+        for each in runs_there:
+            if id(each[1]) not in seen:
+                seen.add(id(each[1]))
+                waiting.append(each)
 
 
-STATES: dict[str, Callable[[], bytes | None]] = {"np.random": _numpys_state, "torch": _torchs_state}
+def _loaded(code: CodeType) -> Iterator[tuple[str, int]]:
+    """The names that a piece of code loads, with their lines."""
+    line = code.co_firstlineno
+    for instruction in dis.get_instructions(code):
+        if instruction.positions is not None:
+            line = instruction.positions.lineno or line
+        loads = instruction.opname.startswith("LOAD_") and instruction.opname != "LOAD_CONST"
+        if loads and isinstance(instruction.argval, str):
+            yield instruction.argval, line
 
 
-def _above(frame: FrameType, *files: str) -> FrameType:
-    """The first frame that is in none of these files."""
-    while frame.f_code.co_filename in files and frame.f_back is not None:
-        frame = frame.f_back
-    return frame
+def _consts(code: CodeType) -> list[CodeType]:
+    return [each for each in code.co_consts if isinstance(each, CodeType)]
 
 
-def _what_is_drawn(frame: FrameType) -> str:
-    files = [frame.f_code.co_filename, frame.f_back.f_code.co_filename if frame.f_back else ""]
-    if _UUID in files:
-        return "makes a UUID"
-    if _SECRETS in files:
-        return "makes a secret"
-    return "makes a random generator without a seed" if files[0] == _RANDOM else "draws random bytes"
+def _nested(code: CodeType) -> Iterator[CodeType]:
+    for each in _consts(code):
+        yield each
+        yield from _nested(each)
 
 
-def _is_unseeded(bits: Any) -> bool:
-    """Whether a bit generator of numpy has the seed that numpy drew from the system for it."""
-    entropy = getattr(bits.seed_seq, "entropy", None)  # the sequence is None after `RandomState.seed`
+def _drawn(before: Any, now: Any) -> bool:
+    """Whether a state of `random` came of another one by drawing numbers alone, as far as that is followed."""
+    generator = random.Random()  # noqa: S311 - a copy of the one that is looked at
+    generator.setstate(before)
+    key = now[1][:-1]
+    for _ in range(_MOST_TWISTS):
+        if generator.getstate()[1][:-1] == key:
+            return True
+        generator.getrandbits(32 * _TWIST)
+    return False
+
+
+def _look_at_objects(used: dict[str, str]) -> Iterator[str]:
+    """Generators: numpy's tell whether they have a seed, and are renewed if not; Python's do not tell."""
+    numpys = sys.modules.get("numpy.random.bit_generator")
+    kinds = (random.Random, *((numpys.BitGenerator, numpys.SeedSequence) if numpys is not None else ()))
+    found = [each for each in gc.get_objects() if issubclass(type(each), kinds)]
+    pythons = [each for each in found if isinstance(each, random.Random) and each is not _GLOBAL]
+    if "Random" in used and any(type(each) is random.Random for each in pythons):
+        yield "a generator of the class random.Random is made, which does not tell whether it has a seed"
+    if numpys is None:
+        return
+    generators = [each for each in found if isinstance(each, numpys.BitGenerator)]
+    generators = [each for each in generators if type(each).__module__.startswith("numpy.")]
+    for bits in generators:
+        if _is_unseeded(bits.seed_seq):
+            if not _DRAWS.isdisjoint(used) and not _is_as_seeded(bits):
+                yield "numbers are drawn from a generator of numpy without a seed"
+            _renewals.append(partial(_renew_numpy, bits))
+    theirs = {id(bits.seed_seq) for bits in generators}
+    sequences = [each for each in found if isinstance(each, numpys.SeedSequence) and id(each) not in theirs]
+    if any(_is_unseeded(each) for each in sequences):
+        yield "a SeedSequence of numpy is made without a seed"
+
+
+def _is_unseeded(sequence: Any) -> bool:
+    """Whether numpy drew the seed from the system; there is no sequence after `RandomState.seed`."""
+    entropy = getattr(sequence, "entropy", None)
     return isinstance(entropy, int) and entropy.bit_length() > _SYSTEMS_BITS
 
 
-def _numpy_generator_in_the_making(known: set[int]) -> Any:
-    """The bit generator for which numpy draws a seed right now; None when it draws for another purpose.
-
-    It has no Python frame, and nobody holds it yet but Python's collector, which lists the youngest objects last.
-    """
-    module = sys.modules.get("numpy.random.bit_generator")
-    if module is None:
-        return None
-    for objects in (gc.get_objects(generation=0), gc.get_objects()):  # all: it may just have collected
-        for each in reversed(objects):
-            if issubclass(type(each), module.BitGenerator) and each.seed_seq is None and id(each) not in known:
-                return each
-    return None
-
-
-def _reseed(reference: weakref.ref[random.Random]) -> None:
-    generator = reference()
-    if generator is not None:
-        random.Random.seed(generator)
+def _is_as_seeded(bits: Any) -> bool:
+    """Whether nothing was drawn from a bit generator yet."""
+    return repr(type(bits)(bits.seed_seq).state) == repr(bits.state)
 
 
 def _renew_numpy(bits: Any) -> None:
     bits.state = type(bits)().state
+
+
+def _look_at_torch(used: dict[str, str]) -> Iterator[str]:
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "default_generator"):
+        return
+    seed = torch.initial_seed()
+    if seed < _TORCHS_LEAST or not _SEEDS.isdisjoint(used):
+        return  # the target has seeded it, as it will in each process
+    _renewals.append(torch.default_generator.seed)  # which a process draws from the system when it imports torch
+    fresh = torch.Generator()
+    fresh.manual_seed(seed)
+    if not _DRAWS.isdisjoint(used) and fresh.get_state().tolist() != torch.get_rng_state().tolist():
+        yield "numbers are drawn from `torch` without a seed"

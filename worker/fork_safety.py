@@ -21,7 +21,7 @@ from pathlib import Path
 from stat import S_ISCHR
 
 from worker.code import Names
-from worker.entropy import EntropyWatch, renew
+from worker.entropy import EntropyLook, renew
 
 __all__ = ["ImportWatch", "renew"]
 
@@ -44,7 +44,7 @@ class ImportWatch:
     """Notes, while a target is imported, what speaks against a fork of this process afterwards."""
 
     def __init__(self, names: Names | None = None) -> None:
-        """Begin to watch. Side effect: see `EntropyWatch`; `findings` puts everything back.
+        """Begin to watch. Side effect: see `EntropyLook`; `findings` undoes it.
 
         Args:
             names: tell which files are the project's; without, those of the working folder's project.
@@ -54,12 +54,12 @@ class ImportWatch:
         self._open = _open_files()
         self._memory = _shared_memory(_maps())
         self._children = _children()
-        self._entropy = EntropyWatch(names or Names(folder=os.curdir, root=os.curdir))
+        self._entropy = EntropyLook(names or Names(folder=os.curdir, root=os.curdir))
 
     def findings(self) -> list[str]:
         """End the watch; what speaks against a fork, a line each for people. Empty: it is safe.
 
-        Side effect: where threads run, a trial copy is made, at which some libraries end theirs.
+        Side effect: a trial copy is made, at which some libraries end their threads.
         """
         if not _LINUX:
             return [f"processes are copied on Linux only, and this is {sys.platform}"]
@@ -76,7 +76,7 @@ class ImportWatch:
 
 
 def _threads() -> Iterator[str]:
-    if _other_threads() and (problem := _try_fork()):
+    if problem := _try_fork():
         yield problem
     end_s = time.monotonic() + SETTLES_S
     while (threads := _other_threads()) and time.monotonic() < end_s:
@@ -102,17 +102,22 @@ def _try_fork() -> str | None:
     """Make a copy that ends at once: libraries that know about forks (OpenBLAS) end their threads before it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # about the threads, of Python 3.12 and later
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            return f"a copy cannot be made: {error}"
     if pid == 0:
         os._exit(0)
     end_s = time.monotonic() + FORKS_S
     with contextlib.suppress(ChildProcessError):  # the target ignores or awaits the end of all children
-        while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG) is None:
+        while (ended := os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)) is None:
             if time.monotonic() > end_s:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
                 return "a copy that was made for a trial did not end"
             time.sleep(SETTLES_S / 500)
+        if ended.si_status:
+            return "a copy that was made for a trial was ended by what the import has registered for forks"
     return None
 
 

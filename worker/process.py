@@ -88,6 +88,7 @@ class Child:
         self._lost = False  # whether nobody has told how it ended
         self._failure: OSError | None = None  # why it never began
         self._process: subprocess.Popen[bytes] | None = None
+        self._forks: socket.socket | None = None  # through which a template is sent what a child is to hold
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             self._log = Log()
             ours.callback(self._log.close)
@@ -102,11 +103,11 @@ class Child:
             self._life, its_life = socket.socketpair()  # ends in the child when this process does
             ours.enter_context(self._life)
             theirs.enter_context(its_life)
-            self._forks, its_forks = socket.socketpair()
-            ours.enter_context(self._forks)
-            theirs.enter_context(its_forks)
             fds = [jobs_fd, replies_fd, its_life.fileno(), shared_fd]
             if template is None:
+                self._forks, its_forks = socket.socketpair()
+                ours.enter_context(self._forks)
+                theirs.enter_context(its_forks)
                 self._process = _spawn([*fds, its_forks.fileno()], log_fd=self._log.write_fd, cpus=cpus)
             else:
                 template.fork([*fds, self._log.write_fd])
@@ -130,7 +131,8 @@ class Child:
         self._memory.close()
         self._memory = mmap.mmap(self._shared_fd, SHARED_BYTES)
         self._close_shared()
-        self._forks.close()
+        if self._forks is not None:
+            self._forks.close()
         self._log.keep(context.log_bytes)
         if context.target.run is None or context.artifacts is None:
             self._scratch = tempfile.mkdtemp(prefix="sweepfleet-")
@@ -142,6 +144,8 @@ class Child:
 
     def fork(self, fds: list[int]) -> None:
         """Have a template fork a child that holds these. Raises BrokenPipeError when it has ended."""
+        if self._forks is None:
+            raise BrokenPipeError
         socket.send_fds(self._forks, [b"f"], fds)
 
     def _tell(self, **order: Any) -> None:
