@@ -87,6 +87,21 @@ def test_a_child_that_starts_again_tells_of_the_code_that_it_has(tmp_path: Path,
     assert found[3] == found[5] == (now if start == "spawn" else found[0])
 
 
+def test_an_edit_while_the_target_is_imported_is_not_taken_for_its_code(tmp_path: Path) -> None:
+    """What the look at an import reads afterwards changes nothing of what it was."""
+    code = """
+        import pathlib
+        file = pathlib.Path(__file__)
+        before = file.read_bytes()
+        file.write_bytes(before + b"# edited")
+        def fit(a):
+            return 1
+    """
+    found = code_by_point(tmp_path, code, start="auto")
+    imported = (tmp_path / "fit.py").read_bytes().removesuffix(b"# edited")
+    assert found[0] == {"fit.py": digest(imported)}
+
+
 def test_what_a_compiled_file_holds_of_an_older_edit_is_not_run(tmp_path: Path) -> None:
     """Python compares whole seconds and the size: an edit of one digit within a second would run as it was before."""
     file = tmp_path / "fit.py"

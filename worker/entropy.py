@@ -15,6 +15,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -110,10 +111,10 @@ class EntropyLook:
             module = sys.modules.get(name)
             file = getattr(module, "__file__", None)
             shown = self._names.name_of_module(file) if isinstance(file, str) else None
-            if shown is not None and isinstance(module, ModuleType):
+            if shown is not None and isinstance(file, str) and isinstance(module, ModuleType):
                 variables = vars(module)
                 variables.update({key: self._seed for key, value in variables.items() if value is self._stand_in})
-                code = _code_of(module)
+                code = _code_of(file)
                 if code is not None:
                     yield shown, code
 
@@ -128,13 +129,12 @@ class EntropyLook:
         _renewals.append(partial(random.setstate, now))
 
 
-def _code_of(module: ModuleType) -> CodeType | None:
-    loader = getattr(module.__spec__, "loader", None)
+def _code_of(file: str) -> CodeType | None:
+    """What is in a source file now, and not by way of its loader: that notes which code computes."""
     try:
-        code = loader.get_code(module.__name__) if loader is not None else None
-    except (ImportError, OSError, SyntaxError, AttributeError):
+        return compile(Path(file).read_bytes(), file, "exec", dont_inherit=True)
+    except (OSError, ValueError, SyntaxError):
         return None
-    return code if isinstance(code, CodeType) else None
 
 
 def _own_things(used: dict[str, str]) -> Iterator[str]:
