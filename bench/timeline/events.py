@@ -188,10 +188,11 @@ def _role(process: Process, found: Mapping[int, Process], root: int) -> str:
         return "driver"
     if process.role:
         return process.role
-    for word, role in MODULES.items():
-        if word in process.command:
-            return role
     parent = found.get(process.parent)
-    if process.python_s is None and parent is not None and process.command == parent.command:
+    is_fork = process.python_s is None and parent is not None and process.command == parent.command
+    for word, role in MODULES.items():
+        if word in process.command and not (is_fork and not process.spans and not process.marks):
+            return role
+    if is_fork and parent is not None:
         return f"fork of {_role(parent, found, root)}"
     return Path(process.command.partition(" ")[0]).name or "process"

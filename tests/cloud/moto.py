@@ -66,7 +66,7 @@ def moto_server(*regions: str) -> Iterator[Moto]:
     finally:
         server.stop()
         if before is None:
-            del os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"]
+            os.environ.pop("MOTO_EC2_LOAD_DEFAULT_AMIS", None)  # another one may have ended meanwhile
         else:
             os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = before
 
