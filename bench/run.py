@@ -8,17 +8,15 @@ Prints a table and writes bench/results.json. What is measured, and how to read 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench import peers
-from bench.here import ROOT, core_count, machine, scratch, tell, tell_load
+from bench.here import ROOT, core_count, machine, scratch, tell
 from bench.ours import Project, Ran, busy_grid, noop_grid
-from bench.table import Row, difference, print_table, ratio
-from sweep.folder import write_whole
+from bench.table import Row, difference, finish, ratio
 
 RESULTS = ROOT / "bench" / "results.json"
 MILLISECONDS = (1, 10, 100)  # that a busy point takes
@@ -61,14 +59,8 @@ def main() -> None:
             measure(project, sizes, cores=cores, samples=samples, label=f"round {number + 1} of {sizes.rounds}")
     rows = table(samples, sizes)
     spent_s = time.perf_counter() - begin_s
-    print_table(rows, judged=not quick, title=f"{cores} cores, {sizes.rounds} rounds, {spent_s / 60:.0f} min")
-    tell_load(here)
-    if quick:
-        print(f"Too few points to judge by; {RESULTS.relative_to(ROOT)} is left as it was.")
-        return
-    results = {"machine": here, "rounds": sizes.rounds, "rows": [row.to_dict() for row in rows], "samples": samples}
-    write_whole(RESULTS, json.dumps(results, indent=1) + "\n")
-    print(f"Every sample: {RESULTS.relative_to(ROOT)}")
+    title = f"{cores} cores, {sizes.rounds} rounds, {spent_s / 60:.0f} min"
+    finish(rows, title=title, here=here, rounds=sizes.rounds, samples=samples, file=None if quick else RESULTS)
 
 
 def measure(project: Project, sizes: Sizes, *, cores: int, samples: Samples, label: str) -> None:

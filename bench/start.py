@@ -22,16 +22,15 @@ from typing import Any
 from bench import peers
 from bench.bare import bare_environment
 from bench.heavy import Heavy, known, scikit
-from bench.here import ROOT, core_count, machine, scratch, tell, tell_load, timed
+from bench.here import ROOT, core_count, machine, scratch, tell, timed
 from bench.ours import Project, Ran, busy_grid, noop_grid
 from bench.shared import slots_mb
 from bench.start_table import MILLISECONDS, table
-from bench.table import print_table
+from bench.table import finish
 from bench.timeline.record import record
 from bench.timeline.slots import slots_start_s
 from grid.load import load
 from grid.space import Space
-from sweep.folder import write_whole
 from worker.cores import environment
 
 RESULTS = ROOT / "bench" / "start.json"
@@ -76,14 +75,10 @@ def main() -> None:
     rows = table(samples, cores=here["cores"], many=sizes.many)
     spent_s = time.perf_counter() - begin_s
     spent = f"{sizes.rounds} rounds, all compiled and warm, {spent_s / 60:.0f} min"
-    print_table(rows, judged=not quick, title=f"{here['cores']} cores, {spent}")
-    tell_load(here)
-    if quick:
-        print(f"Too little to judge by; {RESULTS.relative_to(ROOT)} is left as it was.")
-        return
-    results = {"machine": here, "rounds": sizes.rounds, "rows": [row.to_dict() for row in rows], "samples": samples}
-    write_whole(RESULTS, json.dumps(results, indent=1) + "\n")
-    print(f"Every sample: {RESULTS.relative_to(ROOT)} · Into the README: uv run python -m bench.readme")
+    title = f"{here['cores']} cores, {spent}"
+    finish(rows, title=title, here=here, rounds=sizes.rounds, samples=samples, file=None if quick else RESULTS)
+    if not quick:
+        print("Into the README: uv run python -m bench.readme")
 
 
 class Start:

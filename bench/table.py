@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
+
+from bench.here import ROOT, tell_load
+from sweep.folder import write_whole
 
 Samples = Mapping[str, Sequence[float]]
 Unit = Literal["points/s", "x", "", "s", "MB"]
@@ -117,3 +122,32 @@ def print_table(rows: Sequence[Row], *, judged: bool, title: str) -> None:
     if not console.is_terminal:
         console = Console(width=120)
     console.print(table)
+
+
+def finish(
+    rows: Sequence[Row],
+    *,
+    title: str,
+    here: Mapping[str, Any],
+    rounds: int,
+    samples: Samples,
+    file: Path | None,
+) -> None:
+    """Print the rows, and write them with every sample.
+
+    Args:
+        rows: measured.
+        title: of the table.
+        here: what `bench.here.machine` says.
+        rounds: that were measured.
+        samples: by measure.
+        file: to write; None: the sizes were small, and nothing is judged or written.
+    """
+    print_table(rows, judged=file is not None, title=title)
+    tell_load(here)
+    if file is None:
+        print("Too little to judge by; the file of results is left as it was.")
+        return
+    results = {"machine": here, "rounds": rounds, "rows": [row.to_dict() for row in rows], "samples": samples}
+    write_whole(file, json.dumps(results, indent=1) + "\n")
+    print(f"Every sample: {file.relative_to(ROOT)}")

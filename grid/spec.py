@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from pydantic_core import PydanticCustomError
 
 from grid import fields
+from grid.sweep import Start
 
 Number = Annotated[Any, BeforeValidator(fields.number), WithJsonSchema({"type": "number"})]
 Whole = Annotated[int, Field(ge=1)]
@@ -129,7 +130,7 @@ class ExecutionSpec(_Optional):
         int,
         BeforeValidator(fields.log, json_schema_input_type=str | Annotated[int, Field(ge=1000, le=16_000_000)]),
     ] = Field(65536, description="Kept of what one point prints: 1MB, bytes, none.", examples=["1MB"])
-    start: Literal["auto", "spawn", "fork"] = Field(
+    start: Start = Field(
         "auto", description="Whether processes are copies of one that has imported the code.", examples=["spawn"]
     )
 

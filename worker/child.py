@@ -30,7 +30,6 @@ import signal
 import socket
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -38,10 +37,10 @@ from typing import Any
 from grid.errors import UsageError
 from grid.permutation import Permutation
 from grid.space import Point, Space
-from worker.code import Code, Names, code_of
+from worker.code import Code, code_of
 from worker.context import Context
 from worker.cores import stay_on
-from worker.fork_safety import ImportWatch, renew
+from worker.fork_safety import ImportWatch, fork, renew
 from worker.handed import SCRATCH
 from worker.modules import put_aside
 from worker.output import Output
@@ -132,8 +131,8 @@ def _import(context: Context, link: Link, *, look: bool) -> tuple[Work | None, l
     os.chdir(start_folder(context.folder, context.root))
     if context.target.run is not None:
         put_aside()
-    watch = ImportWatch(Names(folder=context.folder, root=context.root)) if look else None
     code = code_of(context)
+    watch = ImportWatch(code.names) if look else None
     try:
         compute = find(context, space)
     except UsageError as refusal:
@@ -160,9 +159,7 @@ def _forked(link: Link, forks: socket.socket, work: Work) -> Link:
                 pass
         jobs_fd, replies_fd, life_fd, shared_fd, log_fd = fds
         try:
-            with warnings.catch_warnings():  # Python 3.12 and later warn of threads, which have been looked at
-                warnings.simplefilter("ignore", DeprecationWarning)
-                forked = os.fork() == 0
+            forked = fork() == 0
         except OSError as error:  # too little memory: the child has ended before it began
             os.write(life_fd, ENDED.pack(-(error.errno or 0)))
             forked = False

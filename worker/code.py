@@ -157,7 +157,7 @@ class Code:
     """The files of one child, by name, with their digests."""
 
     def __init__(self, names: Names) -> None:
-        self._names = names
+        self.names = names
         self._files: dict[str, str] = {}
         self._told: dict[str, str] | None = None
 
@@ -195,7 +195,7 @@ class Imported(Code):
 
     def _get_code(self, loader: SourceFileLoader, fullname: str) -> CodeType | None:
         path = loader.get_filename(fullname)
-        name = self._names.name_of_module(path)
+        name = self.names.name_of_module(path)
         if name is None:
             return self._original(loader, fullname)
         before = _stat(path)
@@ -216,7 +216,7 @@ class Imported(Code):
         self._count = len(sys.modules)
         for module in set(sys.modules) - self._seen:
             file = getattr(sys.modules.get(module), "__file__", None)
-            name = self._names.name_of_module(file) if isinstance(file, str) else None
+            name = self.names.name_of_module(file) if isinstance(file, str) else None
             if name is not None and isinstance(file, str) and name not in self._files:
                 found = digest_of(Path(file))
                 if found is not None:

@@ -23,7 +23,7 @@ from stat import S_ISCHR
 from worker.code import Names
 from worker.entropy import EntropyLook, renew
 
-__all__ = ["ImportWatch", "renew"]
+__all__ = ["ImportWatch", "fork", "renew"]
 
 SETTLES_S = 0.05  # for the kernel to take a thread that has ended off its list
 FORKS_S = 5.0  # for a trial copy to end
@@ -75,6 +75,13 @@ class ImportWatch:
         ]
 
 
+def fork() -> int:
+    """`os.fork`, without what Python 3.12 and later say of threads: these are looked at here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
 def _threads() -> Iterator[str]:
     if problem := _try_fork():
         yield problem
@@ -100,12 +107,10 @@ def _other_threads() -> dict[int, str]:
 
 def _try_fork() -> str | None:
     """Make a copy that ends at once: libraries that know about forks (OpenBLAS) end their threads before it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # about the threads, of Python 3.12 and later
-        try:
-            pid = os.fork()
-        except OSError as error:
-            return f"a copy cannot be made: {error}"
+    try:
+        pid = fork()
+    except OSError as error:
+        return f"a copy cannot be made: {error}"
     if pid == 0:
         os._exit(0)
     end_s = time.monotonic() + FORKS_S

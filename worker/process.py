@@ -98,8 +98,12 @@ class Child:
             self._shared_fd = shared_fd
             self._memory = mmap.mmap(shared_fd, mmap.PAGESIZE)  # all of it is for a child that serves
             self._forget()
-            jobs_fd, self._jobs_fd = _ends(os.pipe(), ours, theirs, first=theirs)
-            self._replies_fd, replies_fd = _ends(os.pipe(), ours, theirs, first=ours)
+            jobs_fd, self._jobs_fd = os.pipe()
+            theirs.callback(os.close, jobs_fd)
+            ours.callback(os.close, self._jobs_fd)
+            self._replies_fd, replies_fd = os.pipe()
+            ours.callback(os.close, self._replies_fd)
+            theirs.callback(os.close, replies_fd)
             self._life, its_life = socket.socketpair()  # ends in the child when this process does
             ours.enter_context(self._life)
             theirs.enter_context(its_life)
@@ -318,15 +322,6 @@ class Child:
         """The last lines that the child printed, and whose point has not ended."""
         text = self._log.tail(since=since)
         return "\n".join(line for line in text.splitlines() if not _OUR_FRAME.match(line)).strip()
-
-
-def _ends(
-    pipe: tuple[int, int], ours: contextlib.ExitStack, theirs: contextlib.ExitStack, *, first: contextlib.ExitStack
-) -> tuple[int, int]:
-    """A pipe's two ends, each to be closed with those of its side; the one to read from is `first`'s."""
-    for fd, side in zip(pipe, (first, theirs if first is ours else ours), strict=True):
-        side.callback(os.close, fd)
-    return pipe
 
 
 def _spawn(fds: Sequence[int], *, log_fd: int, cpus: int) -> subprocess.Popen[bytes]:

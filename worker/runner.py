@@ -59,7 +59,6 @@ class Runner:
         self._child: Child | None = None
         self._ready = False
         self._closed = False
-        self._limit_s = BUNDLE_LIMIT_S  # of the present bundle
         self._busy, self._asking = threading.RLock(), threading.RLock()
         self._poll_s = POLL_S if context.timeout_s or context.memory_bytes else None
 
@@ -119,22 +118,21 @@ class Runner:
             `limit_s`; of one at least.
         """
         with self._busy:
-            self._limit_s = limit_s or BUNDLE_LIMIT_S
-            return self._run(spans, shuffle).to_bytes()
+            return self._run(spans, shuffle, limit_s or BUNDLE_LIMIT_S).to_bytes()
 
-    def _run(self, spans: Sequence[Span], shuffle: int | None) -> Packet:
+    def _run(self, spans: Sequence[Span], shuffle: int | None, limit_s: float) -> Packet:
         packet = Packet(worker=self.name)
         budget = Budget()
         begin_s = time.perf_counter()
         rest = list(spans)
         strays = 0
-        end_s = begin_s + self._limit_s
+        end_s = begin_s + limit_s
         while rest and (not packet.segments or time.perf_counter() < end_s):
             if self._closed:
                 raise RunnerClosedError
             self.ready()
             child = self.child
-            cause, culprit = self._attempt(child, rest, shuffle, budget)
+            cause, culprit = self._attempt(child, _job(rest, shuffle, limit_s), budget)
             segment = child.collect(culprit or child.running())
             rest = drop(rest, len(segment.records) // RECORD.size)
             strays = 0 if segment.records or culprit is not None or cause is None else strays + 1
@@ -157,9 +155,7 @@ class Runner:
         packet.wall_s = time.perf_counter() - begin_s
         return packet
 
-    def _attempt(
-        self, child: Child, spans: Sequence[Span], shuffle: int | None, budget: Budget
-    ) -> tuple[Cause | None, Running | None]:
+    def _attempt(self, child: Child, job: str, budget: Budget) -> tuple[Cause | None, Running | None]:
         """Run until the job ends or the child does; `_ready` says afterwards whether it lives.
 
         Returns:
@@ -167,7 +163,7 @@ class Runner:
             outside.
         """
         fresh = not child.used
-        child.start(json.dumps({"spans": spans, "shuffle": shuffle, "limit_s": self._limit_s}), budget)
+        child.start(job, budget)
         while True:
             reply = child.reply(self._poll_s)
             if reply is None:
@@ -208,6 +204,10 @@ class Runner:
                     f"Used {usage}, more than its resources.memory of {limit_bytes / 1e6:,.0f} MB.",
                 )
         return None
+
+
+def _job(spans: Sequence[Span], shuffle: int | None, limit_s: float) -> str:
+    return json.dumps({"spans": spans, "shuffle": shuffle, "limit_s": limit_s})
 
 
 def _cause(child: Child, code: int | None) -> Cause | None:
