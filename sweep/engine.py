@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import logging
 import math
 import queue
-import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-import dask.config
-from distributed import Client, Future, LocalCluster
+from distributed import Client, Future
 from distributed.client import ClosedClientError
 from distributed.exceptions import WorkerStartTimeoutError
-from distributed.threadpoolexecutor import ThreadPoolExecutor
 
 from grid.errors import SweepfleetError, UsageError
 from sweep.bundles import Bundle, Ended, Lost
@@ -26,38 +22,12 @@ from sweep.engine_errors import BrokenSweepError, ClusterError
 from sweep.shortage import stalled
 from sweep.slots import STARTED_TOPIC, Here, NoSlotsError, Slots, Started, here, ready, run_bundle
 from worker.context import Context
-from worker.pool import dismiss, prepare
 from worker.source import RunnerClosedError, Start
 
 IDLE_S = 20.0  # for a bundle to come to an idle runner, which takes dask a millisecond
 SLOTS_KNOWN_S = 2.0  # how long a count of the cluster's slots is believed
-CONFIG = {
-    # A machine that goes away is no fault of the task that ran there, however often: the driver counts, not dask.
-    "distributed.scheduler.allowed-failures": 1_000_000,
-    # In this process there is nothing to profile and no memory to guard: points run in children of their own.
-    "distributed.worker.profile.enabled": False,
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
-    "distributed.worker.memory.terminate": False,
-    "distributed.admin.tick.limit": "1h",
-    "distributed.diagnostics.nvml": False,
-    "distributed.scheduler.http.routes": [],
-    "distributed.worker.http.routes": [],
-}
-SELDOM = "1h"  # and never, of what `_calm` stops
-CONFIG_HERE = CONFIG | {
-    "distributed.client.heartbeat": SELDOM,
-    "distributed.client.scheduler-info-interval": SELDOM,
-    "distributed.scheduler.active-memory-manager.start": False,
-    "distributed.scheduler.work-stealing": False,
-}
-
-
 # What dask raises when scheduler or worker goes away while it asks them something: it has no one name for it.
 GONE = (OSError, ClosedClientError, concurrent.futures.CancelledError, asyncio.CancelledError)
-# dask opens an HTTP port whatever it is told; without this, on every interface.
-LOOPBACK = "127.0.0.1:0"
 
 
 class Engine:
@@ -236,99 +206,6 @@ class Engine:
         self._packets.pop(bundle.number, None)
 
 
-@contextlib.contextmanager
-def local_engine(context: Context, *, slots: int) -> Iterator[Engine]:
-    """An engine on this machine: one dask worker in this process, and a runner child for each slot.
-
-    The children do all the work, so a dask process for each slot would only cost a second at the start, its
-    memory, and a copy of every result; see docs/decisions/001-local-slots.md.
-    """
-    _quiet()
-    with dask.config.set(CONFIG_HERE):
-        try:
-            # Before dask's own start: the children import the target meanwhile.
-            pool = prepare(context, slots=slots)
-            with (
-                LocalCluster(
-                    n_workers=1,
-                    # Two threads for each runner: one waits with the next bundle, so that no runner waits for dask.
-                    threads_per_worker=2 * slots,
-                    executor=_started(2 * slots),
-                    processes=False,
-                    protocol="inproc://",
-                    scheduler_kwargs={"dashboard": False, "dashboard_address": LOOPBACK},
-                    worker_dashboard_address=LOOPBACK,
-                    memory_limit=0,
-                    silence_logs=logging.CRITICAL,
-                ) as cluster,
-                Client(cluster) as client,
-            ):
-                cluster.loop.add_callback(_calm, cluster)
-                try:
-                    engine = Engine(client, context, slots=slots, idle=lambda: pool.idle)
-                    with engine.told_here():
-                        yield engine
-                finally:
-                    dismiss(context)  # first, so that no thread of dask's waits for a point
-        finally:
-            dismiss(context)
-
-
-def _calm(cluster: LocalCluster) -> None:
-    """Stop what dask does now and then, in its loop's thread.
-
-    In one process nobody has to be told that the other is alive, and what dask measures of itself nobody reads. It
-    would wake every 10 ms, on the cores that points run on.
-    """
-    for server in (cluster.scheduler, *cluster.workers.values()):
-        for periodic in server.periodic_callbacks.values():
-            periodic.stop()
-
-
-def _started(threads: int) -> ThreadPoolExecutor:
-    """Threads for a worker's tasks, all started. Raises RuntimeError when one cannot be: dask would wait for it."""
-    executor = ThreadPoolExecutor(threads)
-    begun = threading.Barrier(threads)
-    try:
-        for task in [executor.submit(begun.wait) for _ in range(threads)]:
-            task.result()
-    except BaseException:
-        begun.abort()
-        raise
-    return executor
-
-
-@contextlib.contextmanager
-def remote_engine(context: Context, *, address: str, patience_s: float = 0) -> Iterator[Engine]:
-    """An engine on a scheduler that runs already; waits so long for the first worker.
-
-    Raises:
-        ClusterError: nothing answers at `address`, or no worker came.
-    """
-    _quiet()
-    with dask.config.set(CONFIG):
-        try:
-            client = Client(address, timeout="10s")
-        except OSError as error:
-            raise ClusterError(f"No scheduler answers at {address}: {error}") from error
-        with client:
-            try:
-                yield Engine(client, context, patience_s=patience_s)
-            except ClusterError:
-                raise  # nobody is there who could be told, and whoever comes in its place knows of no runners
-            except BaseException:
-                _retire(client, context)
-                raise
-            else:
-                _retire(client, context)
-
-
-def _retire(client: Client, context: Context) -> None:
-    """End the sweep's runners on every worker, if the cluster is there still."""
-    with contextlib.suppress(*GONE, ValueError):  # ValueError: a new scheduler, which does not know them
-        client.unregister_worker_plugin(Slots(context).name)
-
-
 def _together(starts: Sequence[Start]) -> Start:
     """How the slots of all workers were started."""
     ways = {start.how for start in starts}
@@ -343,9 +220,3 @@ def _asking() -> Iterator[None]:
         yield
     except GONE as error:
         raise ClusterError(f"The cluster went away: {error or type(error).__name__}") from error
-
-
-def _quiet() -> None:
-    """Leave the terminal to the progress: what matters of dask's messages, the engine says itself."""
-    for name in ("distributed", "tornado", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -20,7 +20,8 @@ from grid.sweep import Sweep
 from sweep.folder import RunFolder, read_json
 from sweep.ledger import Ledger
 from sweep.project import names_of, project_of
-from worker.code import command_folders, digest_of, files_named, project_around
+from worker.code import command_folders, digest_of, files_named
+from worker.project_files import project_around
 
 GIT_DEADLINE_S = 10
 META = "target"  # the ledger's note of its owner

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from grid.sweep import Sweep
-from worker.code import Names, project_around
+from worker.project_files import Names, project_around
 
 
 def project_of(sweep: Sweep, *, home: Path) -> Path:

@@ -220,7 +220,7 @@ def _engine(sweep: Sweep, request: Request, context: Context, observer: Observer
         here = request.address is None
         first = f"starting {slots} slots: importing {sweep.target.label}" if here else "workers"
         with observer.waiting(first):
-            from sweep.engine import local_engine, remote_engine
+            from sweep.engines import local_engine, remote_engine
 
             port = stack.enter_context(
                 local_engine(context, slots=slots)

@@ -9,7 +9,8 @@ from grid.errors import UsageError
 from grid.space import Space
 from grid.sweep import Sweep
 from sweep.ledger_reading import Counts, Reading
-from worker.code import Names, digest_of
+from worker.code import digest_of
+from worker.project_files import Names
 from worker.records import Status
 
 REDO = ("done", "failed", "stale", "all")

@@ -11,8 +11,8 @@ import pytest
 from distributed import LocalCluster
 
 from grid.load import load
-from sweep.engine import CONFIG, LOOPBACK
 from sweep.engine_errors import BrokenSweepError
+from sweep.engines import CONFIG, LOOPBACK
 from sweep.progress import Silent
 from sweep.run import Request, run_sweep
 from sweep.summary import Summary

@@ -18,7 +18,8 @@ from grid.plan import Plan
 from grid.sweep import Target
 from sweep.codes import differing, label, labels, merged
 from tests.support import context, grid, outcomes_of
-from worker.code import Names, code_of, digest, digest_of, files_named, project_around
+from worker.code import code_of, digest, digest_of, files_named
+from worker.project_files import Names, project_around
 from worker.records import Packet
 from worker.runner import Runner
 

@@ -16,8 +16,9 @@ from distributed import Client
 
 from grid.errors import UsageError
 from sweep.bundles import Bundle, Ended
-from sweep.engine import Engine, local_engine, remote_engine
+from sweep.engine import Engine
 from sweep.engine_errors import ClusterError
+from sweep.engines import local_engine, remote_engine
 from sweep.slots import STARTED_TOPIC, Slots, here
 from tests.support import context, eventually, gone, outcomes_of
 from worker.pool import pool_of

@@ -234,7 +234,7 @@ def test_nothing_that_a_point_prints_or_closes_can_be_taken_for_a_reply(tmp_path
 
 def test_a_point_that_closes_every_file_fails_alone(tmp_path: Path, start: Any, monkeypatch: Any) -> None:
     """A point that closes the runner's own pipes is at fault, not its machine."""
-    monkeypatch.setattr("worker.process.EXIT_S", 0.2)
+    monkeypatch.setattr("worker.life.EXIT_S", 0.2)
     code = """\
         import os, time
         def fit(a):

@@ -19,7 +19,8 @@ from grid.sweep import Sweep, Target
 from sweep.ledger import Counts, Ledger
 from sweep.selection import Selection, check_redo
 from tests.support import batches, dimension, grid
-from worker.code import Names, digest
+from worker.code import digest
+from worker.project_files import Names
 
 X = Dimension(("x",), distribution=Distribution("uniform", low=0.0, high=1.0))
 PLANS = [

@@ -12,7 +12,7 @@ import pytest
 
 from grid.errors import UsageError
 from sweep.bundles import Bundle
-from sweep.engine import _started, local_engine
+from sweep.engines import _started, local_engine
 from sweep.shortage import ShortageError, shortages_told
 from tests.command import DEADLINE_S, ROOT, Project
 from tests.support import context, grid

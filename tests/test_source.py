@@ -243,7 +243,7 @@ def test_a_template_that_is_killed_is_begun_again(
 
     Also when the kernel killed it for memory: that says nothing of the points.
     """
-    monkeypatch.setattr("worker.process._oom_kills", itertools.count().__next__)
+    monkeypatch.setattr("worker.life.oom_kills", itertools.count().__next__)
     (tmp_path / "seen.py").write_text("import pathlib\n" + MARK)
     code = """\
         import pathlib, seen, time

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from worker.code import Names
+from worker.project_files import Names
 
 # What gives each process something else, by the names that code calls it by.
 _OWN = {

@@ -20,8 +20,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from stat import S_ISCHR
 
-from worker.code import Names
 from worker.entropy import EntropyLook, renew
+from worker.project_files import Names
 
 __all__ = ["ImportWatch", "fork", "renew"]
 

@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 from worker.context import Context
 from worker.cores import environment
 from worker.drain import Budget, Log
+from worker.life import Life
 from worker.memory import Meter, Usage
 from worker.records import (
     HEADER,
@@ -36,11 +36,9 @@ from worker.records import (
     Schema,
     Segment,
 )
-from worker.supervisor import ENDED
 
 STARTS_S = 0.005  # between two looks whether a child has started
 TRACE_S = 0.2  # for a hanging child to write where it hangs
-EXIT_S = 5.0  # for a child that has closed its pipe to end
 _HERE = re.escape(str(Path(__file__).parent))
 _OUR_FRAME = re.compile(rf'  File "(<frozen runpy>|{_HERE}/\w+\.py)", line \d+ in ')
 
@@ -80,14 +78,8 @@ class Child:
         self._unread = b""
         self._started = False
         self.used = False  # whether it had a job before its present one
-        self._oom_kills = _oom_kills()
         self._scratch: str | None = None
         self._meter: Meter | None = None
-        self._ending = threading.Lock()
-        self._code: int | None = None  # its exit code
-        self._lost = False  # whether nobody has told how it ended
-        self._failure: OSError | None = None  # why it never began
-        self._process: subprocess.Popen[bytes] | None = None
         self._forks: socket.socket | None = None  # through which a template is sent what a child is to hold
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             self._log = Log()
@@ -104,21 +96,21 @@ class Child:
             self._replies_fd, replies_fd = os.pipe()
             ours.callback(os.close, self._replies_fd)
             theirs.callback(os.close, replies_fd)
-            self._life, its_life = socket.socketpair()  # ends in the child when this process does
-            ours.enter_context(self._life)
+            life, its_life = socket.socketpair()  # ends in the child when this process does
+            ours.enter_context(life)
+            self.life = Life(life)
             theirs.enter_context(its_life)
             fds = [jobs_fd, replies_fd, its_life.fileno(), shared_fd]
             if template is None:
                 self._forks, its_forks = socket.socketpair()
                 ours.enter_context(self._forks)
                 theirs.enter_context(its_forks)
-                self._process = _spawn([*fds, its_forks.fileno()], log_fd=self._log.write_fd, cpus=cpus)
+                self.life.process = _spawn([*fds, its_forks.fileno()], log_fd=self._log.write_fd, cpus=cpus)
             else:
                 template.fork([*fds, self._log.write_fd])
             self._ours = ours.pop_all()  # what `close` gives back
-        self._poll, self._end_poll = select.poll(), select.poll()
+        self._poll = select.poll()
         self._poll.register(self._replies_fd, select.POLLIN)
-        self._end_poll.register(self._life, select.POLLIN)
 
     def order(self, context: Context, *, cores: Sequence[int] = (), look: bool = False) -> None:
         """Have a new process import a target; it does while the caller goes on.
@@ -163,7 +155,7 @@ class Child:
     def _pids(self) -> tuple[int, int]:
         """The ids of its supervisor and of itself; both 0 when it has ended before it could say."""
         while not (pids := PIDS.unpack_from(self._memory, PIDS_AT))[1]:
-            if self._ended(STARTS_S) is not None:
+            if self.life.ended(STARTS_S) is not None:
                 break
         return pids[0], pids[1]
 
@@ -177,7 +169,7 @@ class Child:
         # Here, not by the child: it may be dead already, and the old results must not be taken for the new ones.
         self._forget()
         self._log.begin(budget or Budget())
-        self._oom_kills = _oom_kills()
+        self.life.begin_job()
         self.used = self._started
         self._started = True
         self.send(job)
@@ -253,45 +245,9 @@ class Child:
     def kill(self) -> int:
         """End the process and all that it started, if it has not ended; what it finished can still be collected.
 
-        Returns:
-            the exit code, negative for a signal.
+        Returns the exit code, negative for a signal.
         """
-        with contextlib.suppress(OSError):  # its supervisor, which does it, may be gone
-            self._life.send(b"k")
-        code = self._ended(None)
-        if code is None:
-            raise AssertionError("a wait without a limit ended")  # pragma: no cover
-        return code
-
-    def exit_code(self) -> int | None:
-        """End a child that has closed its pipe, with its group; None when it had closed it, but went on.
-
-        Raises OSError when it never began, for want of memory or processes.
-        """
-        if self._ended(EXIT_S) is None:
-            self.kill()
-            return None
-        if self._failure is not None:
-            raise self._failure
-        return self._code
-
-    def _ended(self, timeout_s: float | None) -> int | None:
-        """Its exit code, which its supervisor tells once nothing of it is left; None when it goes on so long."""
-        with self._ending:
-            if self._code is None and self._end_poll.poll(None if timeout_s is None else timeout_s * 1000):
-                said = b""
-                with contextlib.suppress(ConnectionResetError):
-                    said = self._life.recv(ENDED.size)
-                ended = self._process.wait() if self._process is not None else 0
-                if len(said) < ENDED.size:  # it never began, or its supervisor was killed, and the child with it
-                    self._lost = True
-                    self._code = ended or -signal.SIGKILL
-                elif (status := ENDED.unpack(said)[0]) < 0:
-                    self._failure = OSError(-status, os.strerror(-status))
-                    self._code = -signal.SIGKILL
-                else:
-                    self._code = os.waitstatus_to_exitcode(status)
-            return self._code
+        return self.life.kill()
 
     def drain(self) -> None:
         """Read what a dead child had still to say: it may have announced a schema."""
@@ -310,13 +266,6 @@ class Child:
         if self._shared_fd >= 0:
             os.close(self._shared_fd)
             self._shared_fd = -1
-
-    def killed_for_memory(self) -> bool:
-        """Whether the kernel has killed a process for memory since this child was given its job, and maybe this one.
-
-        One that ended with its template or its supervisor is not meant.
-        """
-        return not self._lost and _oom_kills() > self._oom_kills
 
     def log_tail(self, *, since: int | None = None) -> str:
         """The last lines that the child printed, and whose point has not ended."""
@@ -346,12 +295,3 @@ def _shared_file() -> int:
             fd = os.dup(file.fileno())
     os.ftruncate(fd, SHARED_BYTES)
     return fd
-
-
-def _oom_kills() -> int:
-    """How many processes the kernel has killed for memory since it booted; 0 where it does not tell."""
-    with contextlib.suppress(OSError), open("/proc/vmstat") as lines:  # noqa: PTH123 - a kernel file
-        for line in lines:
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-    return 0

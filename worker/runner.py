@@ -183,7 +183,7 @@ class Runner:
                 return None, None
             if "died" in reply:
                 self._ready = False
-                code = child.exit_code()
+                code = child.life.exit_code()
                 culprit = child.running()
                 # Between two points it may be a thread, or whatever else an earlier one left behind.
                 return _cause(child, code), None if culprit.point_index == IDLE else culprit
@@ -215,7 +215,7 @@ def _cause(child: Child, code: int | None) -> Cause | None:
     if code is None:
         return Cause("ProcessExit", f"It closed files that are not its own.\n{child.log_tail()}".rstrip())
     if from_outside(code):
-        if -code == signal.SIGKILL and child.killed_for_memory():
+        if -code == signal.SIGKILL and child.life.killed_for_memory():
             return Cause("OutOfMemory", "The kernel killed its process: the machine's memory was used up.")
         return None
     return Cause(

@@ -103,7 +103,7 @@ class Source:
             try:
                 return Child(self._first)
             except (BrokenPipeError, ConnectionResetError):  # it has ended
-                code = self._first.exit_code()
+                code = self._first.life.exit_code()
                 losses += 1
                 if losses > self.context.infra_retries or not from_outside(code):
                     label, tail = self.context.target.label, self._first.log_tail()
@@ -178,11 +178,11 @@ def imported(
         elif "refused" in reply:
             child.refusal = reply["refused"]
         elif "died" in reply:
-            code = child.exit_code()
+            code = child.life.exit_code()
             losses += 1
             if closed():
                 raise RunnerClosedError
-            if losses > context.infra_retries or not from_outside(code) or child.killed_for_memory():
+            if losses > context.infra_retries or not from_outside(code) or child.life.killed_for_memory():
                 child.refusal = f"importing {label} {how(code)}.\n{child.log_tail()}"
             else:
                 child = again()

@@ -7,7 +7,7 @@ from pathlib import Path
 from worker.machine.facts import SCHEDULER_PORT, WORKER_PORTS, Tls
 
 SILENT_S = 15  # dask takes no less than 11
-# As `sweep.engine.CONFIG` has it for one machine: what points do is no matter of dask's, they run in children.
+# As `sweep.engines.CONFIG` has it for one machine: what points do is no matter of dask's, they run in children.
 SETTINGS = {
     "DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1000000",
     "DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
