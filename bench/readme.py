@@ -26,10 +26,11 @@ def block(results: Mapping[str, Any]) -> str:
         return " / ".join(f"{value:.{digits}f}" for value in values)
 
     more = [many / one for many, one in zip(samples["memory 16"], samples["memory 1"], strict=True)]
+    few = len(samples["memory 1"])
     scikit, listed = "heavy_scikit", f"{shown('list', 'runs', digits=2)} s"
     head = "(`uv run inv bench --start`, [bench/start.json](bench/start.json))"
     rows = (
-        (f"On {results['machine']['cores']} cores, medians of {results['rounds']} rounds {head}", ""),
+        (f"On {results['machine']['cores']} cores, medians of {results['rounds']} rounds, some of {few} {head}", ""),
         ("---", "---"),
         ("`inv sweep` of examples/diabetes, the whole command", f"{shown('diabetes ours')} s"),
         (

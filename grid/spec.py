@@ -131,7 +131,7 @@ class ExecutionSpec(_Optional):
         BeforeValidator(fields.log, json_schema_input_type=str | Annotated[int, Field(ge=1000, le=16_000_000)]),
     ] = Field(65536, description="Kept of what one point prints: 1MB, bytes, none.", examples=["1MB"])
     start: Start = Field(
-        "auto", description="Whether processes are copies of one that has imported the code.", examples=["spawn"]
+        "auto", description="How processes start: forked after one import, or spawned.", examples=["spawn"]
     )
 
     model_config = ConfigDict(
