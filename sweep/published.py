@@ -15,8 +15,8 @@ from grid.errors import SweepfleetError
 from grid.sweep import Metric
 from sweep.folder import RunFolder, read_json, write_whole
 from sweep.summary import Summary
+from worker.modules import HOME
 
-HOME = Path(__file__).resolve().parents[1]
 ROOMS = ("grid", "worker", "sweep")  # whose code makes files out of rows
 KINDS = (".py", ".js", ".css", ".html")
 LIBRARIES = ("polars", "plotly")

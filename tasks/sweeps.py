@@ -63,7 +63,7 @@ def sweep(
     """Run a grid's points on the cluster that is up, or on this machine's cores; finished points are skipped."""
     from fleet.folder import stacks_up
 
-    is_here = local or test_point or not (stack or stacks_up(ROOT))
+    is_here = bool(local or test_point) or not (stack or stacks_up(ROOT))
     if is_here and not (preview or test_point):
         from worker.pool import start_early
 

@@ -46,15 +46,15 @@ def versions(root: Path) -> dict[str, str]:
 
 
 def last_start(runs: Path) -> dict[str, str]:
-    """How the processes of the last sweep here were started, and what spoke against copies; nothing without one."""
+    """How the processes of the last sweep here were started, and why they were not forked; empty without a sweep."""
+    from sweep.folder import read_json
+
     summaries = sorted(runs.glob("*/summary.json"), key=lambda file: file.stat().st_mtime, reverse=True)
     for file in summaries:
-        try:
-            start = json_.loads(file.read_text())["start"]
-            text = f"{start['how']} (run {file.parent.name})"
-            return {"start": ": ".join([text, "; ".join(start["against"])] if start["against"] else [text])}
-        except (OSError, ValueError, KeyError, TypeError):  # it has none, or is another version's
-            continue
+        match read_json(file):
+            case {"start": {"how": how, "against": [*against]}}:
+                said = f"{how} (run {file.parent.name})"
+                return {"start": f"{said}: {'; '.join(against)}" if against else said}
     return {}
 
 
