@@ -182,7 +182,8 @@ class Engine:
         ) from error
 
     def _handed(self, number: int, packet: bytes) -> None:
-        if number in self._flying:
+        # Not `_flying`: a quick bundle may end before `submit` has got its future.
+        if number in self._starts:
             self._packets[number] = packet
 
     def _started(self, message: Started) -> None:

@@ -55,6 +55,20 @@ def test_bundles_come_back_whole_and_leave_no_process(tmp_path: Path) -> None:
         pool_of(given.digest)
 
 
+def test_a_bundle_may_end_before_dask_has_given_its_future(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with local_engine(context(tmp_path, "def fit(a):\n    return {'twice': 2 * a}\n"), slots=1) as engine:
+        submit = engine._client.submit
+
+        def slow(*given: object, **named: object) -> object:
+            future = submit(*given, **named)
+            future.result()
+            return future
+
+        monkeypatch.setattr(engine._client, "submit", slow)
+        packets = collect(engine, [Bundle(1, ((0, 3),))])
+    assert [row["twice"] for _, row in outcomes_of(packets[1])] == [0, 2, 4]
+
+
 def test_a_local_engine_listens_to_nobody_outside(tmp_path: Path) -> None:
     with local_engine(context(tmp_path, "def fit(a):\n    return 1\n"), slots=2):
         open_ports = [each.laddr for each in psutil.Process().net_connections() if each.status == psutil.CONN_LISTEN]

@@ -79,12 +79,6 @@ class Fleet:
         """The workers' instance ids."""
         return {one["InstanceId"] for one in self.group["Instances"]}
 
-    def state(self, instance_id: str) -> str:
-        """An instance's, in EC2."""
-        ec2 = self.laptop.cloud.client("ec2")
-        [found] = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
-        return str(found["Instances"][0]["State"]["Name"])
-
     def joined(self) -> set[str]:
         """The workers whose connection to the scheduler stands: the head's kernel knows."""
         ec2 = self.laptop.cloud.client("ec2")
@@ -240,7 +234,6 @@ def head_power_cut(fleet: Fleet, run: Run) -> None:
     """All of the head dies at once; then somebody, or AWS, starts it."""
     head = fleet.head
     head.kill()
-    until(lambda: fleet.state(head.instance_id) == "stopped", what="EC2 knows it")
     fleet.laptop.cloud.client("ec2").start_instances(InstanceIds=[head.instance_id])
     head.wait_running()
 

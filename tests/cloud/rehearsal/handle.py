@@ -89,8 +89,9 @@ class MachineHandle:
         return self
 
     def kill(self) -> None:
-        """Cut the power. A group replaces the machine; one without a group is stopped, and can be started."""
+        """Cut the power, and wait until EC2 knows. A group replaces the machine; one without is stopped: start it."""
         self._cloud.order("kill", instance_id=self.instance_id)
+        self._until(lambda: not self._state["news"], "EC2 knows that its power is cut", TIMEOUT_S)
 
     def reboot(self) -> None:
         """Reboot in order, and wait until it has."""

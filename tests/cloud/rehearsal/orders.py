@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 
 def state(rig: Rig, *, instance_id: str) -> dict[str, Any]:
-    """How a machine is: its process 1 as the rig sees it, how often it has booted."""
+    """A machine: process 1 as the rig sees it, how often it has booted, whether EC2 is yet to hear of a power cut."""
     unit = rig.reconciler.units.get(instance_id)
     if unit is None:
-        return {"known": False, "leader": None, "boots": 0}
-    return {"known": True, "leader": unit.machine.leader, "boots": unit.machine.boots}
+        return {"known": False, "leader": None, "boots": 0, "news": False}
+    news = unit.killed and unit.link is not None
+    return {"known": True, "leader": unit.machine.leader, "boots": unit.machine.boots, "news": news}
 
 
 def machines(rig: Rig) -> dict[str, int | None]:
@@ -42,7 +43,7 @@ def limit(rig: Rig, *, instance_id: str, cores: float) -> None:
 def kill(rig: Rig, *, instance_id: str) -> None:
     """Cut a machine's power. Its group replaces it; one without a group is stopped."""
     unit = rig.reconciler.units[instance_id]
-    unit.killed = True
+    unit.killed = unit.machine.running
     unit.machine.kill()
 
 

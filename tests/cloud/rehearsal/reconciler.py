@@ -117,13 +117,12 @@ class Reconciler:
             return
         machine.tidy()
         self._disconnect(unit)  # first, so that whoever sees it stopped can start it again
-        if instance.state != "running":
-            return
-        terminates = instance.instance_initiated_shutdown_behavior == "terminate" and not unit.killed
-        if hasattr(instance, "autoscaling_group") or terminates:
-            amazon.terminate(instance)  # a group replaces a member that is not healthy
-        else:
-            instance.stop()
+        if instance.state == "running":
+            terminates = instance.instance_initiated_shutdown_behavior == "terminate" and not unit.killed
+            if hasattr(instance, "autoscaling_group") or terminates:
+                amazon.terminate(instance)  # a group replaces a member that is not healthy
+            else:
+                instance.stop()
         unit.killed = False
 
     def _obey(self, unit: Unit) -> None:
