@@ -16,8 +16,8 @@ from worker import records
 TARGET_S = 1.0  # a bundle's length once a point's is known: what is in flight is lost with its machine
 # While nothing is known, a bundle comes back this soon: with what it has finished, be it one point or all of these.
 FIRST_S, FIRST_POINTS = 0.025, 16
-LEAST_S = 0.015  # that a bundle of several points takes, also the last ones: handing one out takes a millisecond
-GROWTH = 8  # a bundle may be this many times longer than one that came back: the first estimates are rough
+LEAST_S = 0.015  # that a bundle of several points takes, also the last ones: handing one out takes half a millisecond
+GROWTH = 32  # a bundle may be this many times longer than one that came back: the first estimates are rough
 SHARE = 1.5  # a bundle is at most one slot's share of what is left, divided by this: the last ones end together
 MAX_POINTS = records.MAX_POINTS // 4  # keeps what the driver holds at once small, and costs quick points 1 %
 MAX_SPANS = 1024  # a bundle full of holes stays a few KB

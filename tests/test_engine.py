@@ -86,6 +86,10 @@ def test_a_local_engine_has_nothing_to_do_while_points_run(tmp_path: Path) -> No
         ]
         assert len(periodic) > 3
         eventually(lambda: not any(each.is_running() for each in periodic), "the end of what is done now and then")
+        scheduler = cluster.scheduler
+        comms = [*scheduler.stream_comms.values(), *scheduler.client_comms.values(), engine._client.scheduler_comm]
+        comms += [worker.batched_stream for worker in cluster.workers.values()]
+        assert [comm.interval for comm in comms] == [0] * 4, "what is sent is sent at once"
         collect(engine, [Bundle(1, ((0, 1),))])
         assert not engine._client.get_events(STARTED_TOPIC)
     assert not here

@@ -47,6 +47,38 @@ def test_a_pool_runs_as_many_bundles_at_once_as_it_has_slots(tmp_path: Path) -> 
         dismiss(wanted)
 
 
+def test_the_bundle_that_has_waited_longest_comes_first(tmp_path: Path) -> None:
+    """Else a large one may be overtaken by all the small ones after it, and one slot has it alone in the end."""
+    gate = tmp_path / "gate"
+    code = f"""\
+        import time
+        from pathlib import Path
+        def fit(a):
+            while not Path({str(gate)!r}).exists():
+                time.sleep(0.01)
+            return a
+        """
+    wanted = context(tmp_path, code)
+    pool = prepare(wanted, slots=1)
+    try:
+        pool.ready()
+        order: list[int] = []
+        threads = []
+        for a in range(6):
+            threads.append(
+                threading.Thread(target=lambda a=a: pool.run([(a, a + 1)], begun=lambda a=a: order.append(a)))
+            )
+            threads[-1].start()
+            eventually(lambda a=a: len(pool._line) + len(order) == a + 1, "the bundle's place in the line")
+        gate.touch()
+        for thread in threads:
+            thread.join(timeout=60)
+        assert order == list(range(6))
+        eventually(lambda: pool.idle, "the end of all work")
+    finally:
+        dismiss(wanted)
+
+
 def test_a_pool_is_made_once_and_known_by_its_digest(tmp_path: Path) -> None:
     """Two sweeps have two pools; the same sweep, however often it is prepared, has one."""
     one = context(tmp_path, "def fit(a): return a\n")

@@ -23,9 +23,10 @@ from grid.sweep import Target
 from tests.support import Memory, context, eventually, gone, grid, outcomes_of, space
 from worker.child import MOST_AHEAD, _ahead
 from worker.context import Context
+from worker.output import Printed
 from worker.process import Child
 from worker.records import HEADER, Packet, drop
-from worker.runner import Runner
+from worker.runner import Job, Runner
 from worker.source import RunnerClosedError, how
 
 MB = 10**6
@@ -763,3 +764,88 @@ def test_unknown_signals_have_a_name_too() -> None:
     """Real-time signals have no name of their own in Python."""
     assert how(-signal.SIGKILL) == "was killed by SIGKILL"
     assert how(-(signal.SIGRTMIN + 3)) == f"was killed by signal {signal.SIGRTMIN + 3}"
+
+
+NEXT = """\
+    import os, time
+    from pathlib import Path
+    def fit(a):
+        print("this is", a)
+        Path({folder!r}, str(a)).touch()
+        if a == {bad}:
+            {deed}
+        return a
+    """
+
+
+def next_one(tmp_path: Path, start: Any, deed: str, *, bad: int = 3, **options: Any) -> tuple[Runner, Packet]:
+    """A runner that was given points 0 and 1, and has begun with 2, 3 and 4 by itself; what came of the first."""
+    code = NEXT.format(folder=str(tmp_path), bad=bad, deed=deed)
+    runner = start(context(tmp_path, code, log_bytes=1000, **options))
+    first = Packet.from_bytes(runner.compute(Job([(0, 2)]), lambda: Job([(2, 5)])))
+    eventually((tmp_path / "2").exists, "the first point of the next bundle")
+    return runner, first
+
+
+def printed(packet: Packet) -> list[str]:
+    """What a packet's points printed."""
+    return sorted(Printed.unpack(packed).text for packed in packet.outputs.values())
+
+
+def test_a_child_begins_the_next_bundle_while_results_are_packed(tmp_path: Path, start: Any) -> None:
+    runner, first = next_one(tmp_path, start, "pass")
+    assert [index for index, _ in outcomes_of(first)] == [0, 1]
+    assert printed(first) == ["this is 0\n", "this is 1\n"]
+    eventually((tmp_path / "4").exists, "the last point of the next bundle")
+    second = Packet.from_bytes(runner.compute(Job([(2, 5)])))
+    assert [index for index, _ in outcomes_of(second)] == [2, 3, 4]
+    assert printed(second) == ["this is 2\n", "this is 3\n", "this is 4\n"]
+    assert [index for index, _ in outcomes_of(run(runner, (5, 6)))] == [5], "and nothing is left of it"
+
+
+@pytest.mark.parametrize(
+    ("deed", "options", "said"),
+    [
+        ("os._exit(3)", {}, "exit code 3"),
+        ("time.sleep(3600)", {"timeout_s": 0.3}, "Took longer than its timeout"),
+        ("raise ValueError('no')", {}, "ValueError: no"),
+    ],
+)
+def test_what_a_bundle_that_has_begun_by_itself_does_is_its_own(
+    tmp_path: Path, start: Any, deed: str, options: dict[str, Any], said: str
+) -> None:
+    """Nobody looked at the child meanwhile: a crash, a timeout and an error are those of the right point."""
+    runner, first = next_one(tmp_path, start, deed, **options)
+    assert len(outcomes_of(first)) == 2
+    second = Packet.from_bytes(runner.compute(Job([(2, 5)])))
+    found = dict(outcomes_of(second))
+    assert sorted(found) == [2, 3, 4]
+    assert said in found[3][1]
+    assert (found[2]["value"], found[4]["value"]) == (2, 4)
+
+
+def test_a_bundle_that_has_begun_by_itself_ends_with_its_runner(tmp_path: Path, start: Any) -> None:
+    runner, _ = next_one(tmp_path, start, "time.sleep(3600)")
+    pid = runner.child.pid
+    runner.close()
+    eventually(lambda: gone(pid), "the child's end")
+    with pytest.raises(RunnerClosedError):
+        runner.compute(Job([(2, 5)]))
+
+
+def test_a_child_is_left_alone_until_its_point_may_have_taken_too_long(
+    tmp_path: Path, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = start(context(tmp_path, "import time\n\ndef fit(a):\n    time.sleep(0.3)\n    return a\n", timeout_s=60))
+    runner.ready()
+    answers: list[object] = []
+    reply = Child.reply
+
+    def noted(child: Child, timeout_s: float | None) -> dict[str, Any] | None:
+        answers.append(reply(child, timeout_s))
+        return answers[-1]  # type: ignore[return-value]
+
+    monkeypatch.setattr(Child, "reply", noted)
+    assert len(outcomes_of(run(runner, (0, 1)))) == 1
+    assert answers
+    assert None not in answers

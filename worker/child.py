@@ -50,7 +50,7 @@ from worker.surroundings import Surroundings, start_folder
 from worker.target import Compute, find
 from worker.writer import Writer
 
-MOST_AHEAD = 16  # points that are made before their turn
+MOST_AHEAD = 64  # points that are made before their turn
 
 
 class Link:

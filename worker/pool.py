@@ -7,13 +7,22 @@ import contextlib
 import queue
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from worker.context import Context
 from worker.cores import Cores
 from worker.process import Child
-from worker.runner import Runner, Span
+from worker.runner import Job, Runner, Span
 from worker.source import Source, Start
+
+
+class _Waiting:
+    """A bundle that has no runner yet."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.runner: queue.SimpleQueue[Runner] = queue.SimpleQueue()
 
 
 class Pool:
@@ -39,7 +48,9 @@ class Pool:
             Runner(context, name=f"{name}/{slot}", cores=cores, source=self._source)
             for slot, cores in enumerate(self._cores.of)
         ]
-        self._free: queue.LifoQueue[Runner] = queue.LifoQueue()
+        self._lock = threading.Lock()
+        self._free: list[Runner] = []
+        self._line: deque[_Waiting] = deque()
         self._begun = threading.Event()  # a first runner can compute, or none ever will
         self._failure: BaseException | None = None
         self._starting = threading.Thread(target=self._start, name="start", daemon=True)
@@ -51,7 +62,7 @@ class Pool:
                 _ = runner.child  # all of them first: they get ready side by side
             for runner in self._runners:
                 runner.ready()
-                self._free.put(runner)
+                self._give(runner)
                 self._begun.set()
         except OSError as error:  # which, of a cluster, would mean that it is gone
             self._failure = RuntimeError(f"no more processes can be started: {error}")
@@ -60,7 +71,7 @@ class Pool:
             self._failure = error
         if self._failure is not None:
             for runner in self._runners:  # whoever waits for one is told
-                self._free.put(runner)
+                self._give(runner)
         self._begun.set()
 
     def ready(self) -> None:
@@ -82,20 +93,44 @@ class Pool:
         limit_s: float | None = None,
         begun: Callable[[], None] = lambda: None,
     ) -> bytes:
-        """Compute a bundle on a free runner, and call `begun` once there is one; see `Runner.run`."""
-        runner = self._free.get()
+        """Compute a bundle on a free runner, and call `begun` once there is one; see `Runner.compute`."""
+        waiting = _Waiting(Job(spans, shuffle, limit_s))
+        with self._lock:
+            if self._free:
+                waiting.runner.put(self._free.pop())
+            else:
+                self._line.append(waiting)
+        runner = waiting.runner.get()
+        then: list[_Waiting] = []  # whose job the runner has begun already
+
+        def next_job() -> Job | None:
+            with self._lock:
+                then.extend([self._line.popleft()] if self._line else [])
+            return then[0].job if then else None
+
         try:
             if self._failure is not None:
                 raise self._failure
             begun()
-            return runner.run(spans, shuffle=shuffle, limit_s=limit_s)
+            return runner.compute(waiting.job, next_job)
         finally:
-            self._free.put(runner)
+            if then:
+                then[0].runner.put(runner)
+            else:
+                self._give(runner)
+
+    def _give(self, runner: Runner) -> None:
+        """A runner is free: the bundle that has waited longest has it."""
+        with self._lock:
+            if self._line:
+                self._line.popleft().runner.put(runner)
+            else:
+                self._free.append(runner)
 
     @property
     def idle(self) -> bool:
         """Whether every runner waits for a bundle."""
-        return self._free.qsize() == len(self._runners)
+        return len(self._free) == len(self._runners)
 
     def close(self) -> None:
         """End every child and everything that they started, now."""

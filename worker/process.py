@@ -169,7 +169,6 @@ class Child:
         # Here, not by the child: it may be dead already, and the old results must not be taken for the new ones.
         self._forget()
         self._log.begin(budget or Budget())
-        self.life.begin_job()
         self.used = self._started
         self._started = True
         self.send(job)

@@ -7,7 +7,8 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from grid.errors import UsageError
@@ -17,7 +18,10 @@ from worker.process import Child, Running
 from worker.records import IDLE, RECORD, TEXT_SCHEMA, Packet, Segment, Status, drop, error_payload
 from worker.source import RunnerClosedError, Source, from_outside, how, imported
 
-POLL_S = 0.05  # how late a timeout, or growth past the memory limit, may be noticed
+MEMORY_POLL_S = 0.05  # how late growth past the memory limit may be noticed
+TIMEOUT_POLL_S = 0.005  # and a timeout
+# A child that is told its next job may have to wait for its core until the thread that told it sleeps.
+YIELD_S = 0.0005
 BUNDLE_LIMIT_S = 2.0  # after which a bundle comes back as it is: its points took longer than was thought
 MAX_STRAYS = 3  # deaths between two points, one after the other and with nothing done, before we give up
 
@@ -31,6 +35,35 @@ class Cause(NamedTuple):
 
     error_type: str
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A bundle's points."""
+
+    spans: Sequence[Span]  # half-open ranges of indexes at which there are points; of positions with `shuffle`
+    shuffle: int | None = None  # key of the permutation that turns positions into indexes
+    limit_s: float | None = None  # after which no other point is begun; None: BUNDLE_LIMIT_S
+
+    @property
+    def within_s(self) -> float:
+        """The limit that holds."""
+        return self.limit_s or BUNDLE_LIMIT_S
+
+    def line(self, spans: Sequence[Span]) -> str:
+        """What a child is told to compute these of its points."""
+        return json.dumps({"spans": spans, "shuffle": self.shuffle, "limit_s": self.within_s})
+
+
+class _Going(NamedTuple):
+    """A job that a child has been told, or is told next."""
+
+    budget: Budget
+    begin_s: float
+
+    @classmethod
+    def now(cls) -> _Going:
+        return cls(Budget(), time.perf_counter())
 
 
 class Runner:
@@ -60,7 +93,7 @@ class Runner:
         self._ready = False
         self._closed = False
         self._busy, self._asking = threading.RLock(), threading.RLock()
-        self._poll_s = POLL_S if context.timeout_s or context.memory_bytes else None
+        self._going: _Going | None = None  # begun by the job before it
 
     def close(self) -> None:
         """End the child and everything that it started, now. A second time it does nothing."""
@@ -106,33 +139,39 @@ class Runner:
             return self._start()
 
     def run(self, spans: Sequence[Span], *, shuffle: int | None = None, limit_s: float | None = None) -> bytes:
-        """Compute the points of all spans; never raises for a point's fault.
+        """Compute the points of all spans; see `compute` and `Job`."""
+        return self.compute(Job(spans, shuffle, limit_s))
+
+    def compute(self, job: Job, next_job: Callable[[], Job | None] = lambda: None) -> bytes:
+        """Compute a job's points; never raises for a point's fault.
 
         Args:
-            spans: half-open ranges of indexes at which there are points; of positions when `shuffle` is given.
-            shuffle: key of the permutation that turns positions into indexes.
-            limit_s: after which no other point is begun; None: BUNDLE_LIMIT_S.
+            job: one of its own, or the one that `next_job` gave to the call before: that has begun.
+            next_job: asked for the job to begin while this one's results are packed: the child has no time to lose.
 
         Returns:
-            a `worker.records.Packet` as bytes: of all points, or of the first ones where they took longer than
-            `limit_s`; of one at least.
+            a `worker.records.Packet` as bytes: of all points, or of the first ones where they took longer than the
+            job's limit; of one at least.
         """
         with self._busy:
-            return self._run(spans, shuffle, limit_s or BUNDLE_LIMIT_S).to_bytes()
+            packet = self._compute(job, next_job)
+        return packet.to_bytes()
 
-    def _run(self, spans: Sequence[Span], shuffle: int | None, limit_s: float) -> Packet:
+    def _compute(self, job: Job, next_job: Callable[[], Job | None]) -> Packet:
         packet = Packet(worker=self.name)
-        budget = Budget()
-        begin_s = time.perf_counter()
-        rest = list(spans)
+        begun, self._going = self._going, None
+        going = begun or _Going.now()
+        rest = list(job.spans)
         strays = 0
-        end_s = begin_s + limit_s
-        while rest and (not packet.segments or time.perf_counter() < end_s):
+        end_s = going.begin_s + job.within_s
+        over = False
+        while not over:
             if self._closed:
                 raise RunnerClosedError
             self.ready()
             child = self.child
-            cause, culprit = self._attempt(child, _job(rest, shuffle, limit_s), budget)
+            cause, culprit = self._attempt(child, None if begun else job.line(rest), going.budget)
+            begun = None
             segment = child.collect(culprit or child.running())
             rest = drop(rest, len(segment.records) // RECORD.size)
             strays = 0 if segment.records or culprit is not None or cause is None else strays + 1
@@ -149,23 +188,41 @@ class Runner:
             packet.outputs |= child.outputs(segment, culprit=culprit is not None and cause is not None)
             if segment.records:
                 packet.segments.append(segment)
-            if not self._ready and not self._closed:
+            over = not rest or (bool(packet.segments) and time.perf_counter() >= end_s)
+            if self._ready:
+                self._begin(child, next_job() if over else None)
+            elif not self._closed:
                 with contextlib.suppress(UsageError, RunnerClosedError):  # `ready` meets it again, and tells
                     self._restart()
-        packet.wall_s = time.perf_counter() - begin_s
+        packet.wall_s = time.perf_counter() - going.begin_s
         return packet
 
-    def _attempt(self, child: Child, job: str, budget: Budget) -> tuple[Cause | None, Running | None]:
+    def _begin(self, child: Child, job: Job | None) -> None:
+        """Have an idle child begin a job, for the `compute` that comes next."""
+        if job is not None:
+            going = _Going.now()
+            child.start(job.line(job.spans), going.budget)
+            self._going = going
+            time.sleep(YIELD_S)
+
+    def _attempt(self, child: Child, line: str | None, budget: Budget) -> tuple[Cause | None, Running | None]:
         """Run until the job ends or the child does; `_ready` says afterwards whether it lives.
+
+        Args:
+            child: that runs it.
+            line: that tells the child; None: it has been told.
+            budget: how much of what its points print may come back.
 
         Returns:
             why the child ended, and the point at which it did, if at any; without a cause it was killed from
             outside.
         """
+        child.life.begin_job()
+        if line is not None:
+            child.start(line, budget)
         fresh = not child.used
-        child.start(job, budget)
         while True:
-            reply = child.reply(self._poll_s)
+            reply = child.reply(self._patience_s(child))
             if reply is None:
                 suspect = child.running()
                 fresh = fresh and not suspect.complete
@@ -188,6 +245,17 @@ class Runner:
                 # Between two points it may be a thread, or whatever else an earlier one left behind.
                 return _cause(child, code), None if culprit.point_index == IDLE else culprit
 
+    def _patience_s(self, child: Child) -> float | None:
+        """How long a running child may be left alone."""
+        if self.context.memory_bytes is not None:
+            return MEMORY_POLL_S
+        limit_s = self.context.timeout_s
+        if limit_s is None:
+            return None
+        running = child.running()
+        spent_s = 0.0 if running.point_index == IDLE else time.monotonic() - running.since_s
+        return max(TIMEOUT_POLL_S, limit_s - spent_s)
+
     def _overdrawn(self, child: Child, running: Running) -> Cause | None:
         """Whether the running point has used up its time or its memory."""
         if running.point_index == IDLE:
@@ -204,10 +272,6 @@ class Runner:
                     f"Used {usage}, more than its resources.memory of {limit_bytes / 1e6:,.0f} MB.",
                 )
         return None
-
-
-def _job(spans: Sequence[Span], shuffle: int | None, limit_s: float) -> str:
-    return json.dumps({"spans": spans, "shuffle": shuffle, "limit_s": limit_s})
 
 
 def _cause(child: Child, code: int | None) -> Cause | None:
