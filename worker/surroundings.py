@@ -6,7 +6,7 @@ generators and module globals are shared by the points of one child, as docs/gri
 
 from __future__ import annotations
 
-# `signal` makes an enum of each answer, which takes ten times as long.
+# `signal` makes enums of its answers, which takes ten times as long.
 import _signal  # type: ignore[import-not-found]
 import contextlib
 import faulthandler
@@ -71,7 +71,7 @@ class Surroundings:
         self._umask = os.umask(0)
         os.umask(self._umask)
         self._handlers = _handlers()
-        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        self._mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
         self._wakeup_fd = signal.set_wakeup_fd(-1)
         signal.set_wakeup_fd(self._wakeup_fd)
         self._timers = [timer for timer in _TIMERS if not signal.getitimer(timer)[0]]
@@ -141,7 +141,7 @@ class Surroundings:
                 if before is not found and before is not None:  # None: C's, of which there is nothing to be had
                     signal.signal(number, before)
             self._restore_faults()
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, self._mask)
         if self._touched:
             for timer in self._timers:
                 signal.setitimer(timer, 0)
