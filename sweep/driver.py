@@ -22,7 +22,7 @@ from sweep.run_progress import Progress, Stop
 from worker.records import RECORD, TEXT_SCHEMA, Packet, Segment, Status, drop, error_payload
 from worker.source import Start
 
-WINDOW = 3  # bundles in flight for each slot: one runs, the others wait where it will end
+WINDOW = 2  # bundles in flight for each slot: one runs, the other waits where it will end
 TICK_S = 0.2
 BACKOFF_S = 0.5  # before the first retry; doubles with each
 BACKOFF_MAX_S = 60.0

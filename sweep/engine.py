@@ -129,7 +129,7 @@ class Engine:
                 pure=False,
             )
         self._flying[number] = (future, bundle)
-        future.add_done_callback(lambda _: self._events.put(("ended", number)))
+        future.add_done_callback(lambda _: self._ended(number))
 
     def wait(self, timeout_s: float) -> list[Ended | Lost]:
         """What happened: at least one event, unless `timeout_s` goes by without.
@@ -171,9 +171,11 @@ class Engine:
         del self._flying[number]
         self._starts.pop(number, None)
         self._since.pop(number, None)
+        if (packet := self._packets.pop(number, None)) is not None:
+            return Ended(bundle, packet)
         with _asking():
             if future.status == "finished":
-                return Ended(bundle, self._packets.pop(number, b"") or future.result())
+                return Ended(bundle, future.result())
             error = future.exception() if future.status == "error" else None
         if error is None or isinstance(error, NoSlotsError | RunnerClosedError):
             raise ClusterError("The connection to the scheduler broke. Give the same command again to go on.")
@@ -181,10 +183,15 @@ class Engine:
             f"The sweep broke off: {error}\nWhat was done is kept; the same command goes on."
         ) from error
 
+    def _ended(self, number: int) -> None:
+        if number in self._starts:
+            self._events.put(("ended", number))
+
     def _handed(self, number: int, packet: bytes) -> None:
         # Not `_flying`: a quick bundle may end before `submit` has got its future.
         if number in self._starts:
             self._packets[number] = packet
+            self._events.put(("ended", number))  # which the future says a millisecond later
 
     def _started(self, message: Started) -> None:
         number = message["number"]

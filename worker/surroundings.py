@@ -21,8 +21,8 @@ from typing import Any
 
 # How long points may go on before the folder, and all else, is looked at whoever changed it: C code tells nobody.
 # Looking takes some 2 and 20 µs; after a point of some milliseconds, which leaves other data in the processor's
-# caches, 20 and 200 µs.
-FOLDER_EVERY_S, LOOK_EVERY_S = 0.01, 0.1
+# caches, 30 and 150 µs.
+FOLDER_EVERY_S, LOOK_EVERY_S = 0.02, 0.1
 # What changes the surroundings, when Python code does it. A call is noted, and the point is cleaned up after.
 NOTED: dict[Any, tuple[str, ...]] = {
     os: ("chdir", "fchdir", "umask", "close", "closerange", "dup2", "set_blocking"),
