@@ -14,7 +14,9 @@ from fleet.cluster import Cluster
 from fleet.prices import prices
 from fleet.rest_prices import HOURS
 from fleet.tagged import Item, groups, identity, instances, of_ec2, others
+from grid.wording import counted
 from infra.layout import STACK_TAG
+from sweep.text import dollars
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +56,18 @@ def lines(found: Audit, now: datetime) -> Iterator[str]:
     """What an audit found, for a person."""
     explained = Counter(one.why.partition(" ")[0] for one in found.items if not one.leaked)
     yield (
-        f"{len(found.items)} resources in {found.region} carry the tag {STACK_TAG}={found.stack}: "
-        f"{explained['in']} are in its state, {explained['started']} were started by its group, "
-        f"{explained['attached']} are attached to these machines, {len(found.leaks)} are leaked."
+        f"{counted(len(found.items), 'resource')} in {found.region} with the tag {STACK_TAG}={found.stack}: "
+        f"{explained['in']} in its state, {explained['started']} started by its group, "
+        f"{explained['attached']} attached to these machines, {len(found.leaks)} leaked."
     )
     for one in found.leaks:
-        money = "" if one.usd_month is None else f", about {one.usd_month:,.2f} USD a month"
+        money = "" if one.usd_month is None else f", about {dollars(one.usd_month)} USD a month"
         yield f"LEAK {one.kind} {one.id}, {one.age(now)}{money}"
         yield f"     {one.remedy}"
     if found.leaks:
         yield (
-            f"What leaked costs about {found.usd_month:,.2f} USD a month, as far as that is known. Look at what it "
-            "holds, then remove it with the command beside it; an inv up that broke off may be what made it."
+            f"The leaked resources cost about {dollars(found.usd_month)} USD a month, as far as prices are known. An "
+            "interrupted inv up may have created them. Check what they contain, then remove each with its command."
         )
 
 

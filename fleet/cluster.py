@@ -13,6 +13,7 @@ from fleet.folder import StackFolder
 from fleet.own_address import CHECKIP_URL
 from fleet.pulumi_cli import PulumiCli, Resource
 from grid.errors import UsageError
+from grid.wording import counted
 from infra.layout import RENEW_HEAD
 from infra.outputs import Outputs
 
@@ -95,11 +96,11 @@ class Cluster:
         cloud = stacks.cloud_of(self.pulumi.config(self.stack))
         if not going and not purge:
             raise NothingToDo(f"The stack {self.stack} is down already.")
-        lines = [f"Taking down {self.stack}: {len(going)} resources in {cloud.region}."]
+        lines = [f"Taking down {self.stack}: {counted(len(going), 'resource')} in {cloud.region}."]
         for one in self._ours():
             at_work = workers.members(cloud, one.id) if one.type == GROUP else 0
             if at_work:
-                lines.append(f"  stopped: {at_work} workers, and the runs that they work for: inv status")
+                lines.append(f"  stopped: {counted(at_work, 'worker')}, and the runs that use them: inv status")
             if one.type == DATA_VOLUME:
                 lines.append(f"  lost: the data volume {one.id}, with the ledgers of all runs, and runs that go on")
             inside = bucket.contents(cloud, one.id) if one.type == BUCKET else None
@@ -130,7 +131,7 @@ class Cluster:
         kept = self.pulumi.resources(self.stack)
         for one in kept:
             if one.type == BUCKET and bucket.contents(cloud, one.id) is not None:
-                self.say(f"Deleted {bucket.empty(cloud, one.id):,} versions of objects in {one.id}.")
+                self.say(f"Deleted {counted(bucket.empty(cloud, one.id), 'object version')} in {one.id}.")
         for one in kept:
             if one.protected:
                 self.pulumi.unprotect(self.stack, one.urn)

@@ -10,6 +10,7 @@ from fleet.cloud import Cloud
 from fleet.prices import prices
 from fleet.remote import Host
 from fleet.runs import folder_of
+from sweep.text import dollars, hours_text
 from worker.machine.job import Job
 from worker.machine.meter import Reading
 
@@ -27,11 +28,6 @@ class Workers(Protocol):
     def on_demand_base(self) -> int: ...  # noqa: D102
     @property
     def budget_usd(self) -> int: ...  # noqa: D102
-
-
-def dollars(usd: float) -> str:
-    """An amount for a person; cents where there are any."""
-    return f"{usd:,.2f}".removesuffix(".00")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +64,11 @@ class Cost:
 
     def __str__(self) -> str:
         """For a person."""
-        hours = f"{self.worker_hours:,.2f} worker hours"
+        hours = hours_text(self.worker_hours)
         if self.usd is None:
             return f"{hours}; what they cost is not known"
         budget = f", of a budget of {dollars(self.budget_usd)}" if self.budget_usd is not None else ""
-        return f"at most {self.usd:,.2f} USD{budget} ({hours})"
+        return f"at most {dollars(self.usd)} USD{budget} ({hours})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +84,7 @@ class Rate:
         if self.usd_per_worker_hour is None:
             return f"What it costs is not known, and no budget holds: there is no price of {', '.join(self.unpriced)}"
         hourly = workers * self.usd_per_worker_hour
-        return f"That is at most {hourly:,.2f} USD an hour ({self.label}); it stops at {budget}"
+        return f"That is at most {dollars(hourly)} USD an hour ({self.label}); it stops at {budget}"
 
 
 def rate_of(workers: Workers, cloud: Cloud, *, count: int, cache: Path) -> Rate:

@@ -17,6 +17,7 @@ from fleet.pulumi_cli import INSTALL, OLDEST, PulumiCli
 from fleet.quotas import quotas
 from fleet.ssh_keys import agent_keys, has_passphrase, key_body, private_key_of
 from grid.errors import SweepfleetError, UsageError
+from grid.wording import counted
 from infra.settings import KEYS, Settings
 
 PACKAGES = ("sweepfleet", "pulumi", "pulumi-aws", "boto3", "distributed")
@@ -158,7 +159,7 @@ def _identity(cloud: Cloud) -> str:
 def _zones(cloud: Cloud) -> str:
     with told(f"list the zones of {cloud.region}"):
         answer = cloud.client("ec2").describe_availability_zones()["AvailabilityZones"]
-    return f"{cloud.region} with {len(answer)} zones"
+    return f"{cloud.region} with {counted(len(answer), 'zone')}"
 
 
 def _quotas(cloud: Cloud, settings: Settings) -> Iterator[Finding]:

@@ -88,9 +88,8 @@ class Fleet:
         found = [one for one in workers if one.instance_id.startswith(instance_id)]
         if len(found) != 1:
             known = ", ".join(one.instance_id for one in workers) or "none now"
-            raise UsageError(
-                f"{len(found)} workers have an id that begins with {instance_id!r}. The workers: {known}"
-            )
+            seen = f"{len(found)} workers have" if found else "No worker has"
+            raise UsageError(f"{seen} an id that begins with {instance_id!r}. The workers: {known}")
         return found[0]
 
     def release(self) -> Pushed:

@@ -10,6 +10,7 @@ from fleet import workers
 from fleet.errors import ClusterError
 from fleet.fleet import Fleet
 from fleet.remote import Host
+from grid.wording import counted
 
 STAYS = "What is asked for stays asked for: inv scale 0 takes it back."
 JOIN_S = 900
@@ -38,7 +39,7 @@ def wait_for_workers(
         except workers.SchedulerError as error:  # it may just be starting
             silence = f"{error}\n"
         if len(joined) != before:
-            say(f"{len(joined)} of {count} workers have joined, {sum(joined.values())} slots")
+            say(f"{len(joined)} of {counted(count, 'worker')} joined, {counted(sum(joined.values()), 'slot')}")
             before = len(joined)
         if len(joined) >= count:
             return sum(joined.values())
@@ -48,7 +49,9 @@ def wait_for_workers(
         reason = now or reason
         if time.monotonic() - began > deadline_s:
             why = f"{silence}{_cause(fleet, joined, reason)}"
-            raise ClusterError(f"{len(joined)} of {count} workers joined in {deadline_s:.0f} s. {why} {STAYS}")
+            raise ClusterError(
+                f"{len(joined)} of {counted(count, 'worker')} joined in {deadline_s:.0f} s. {why} {STAYS}"
+            )
         time.sleep(max(0.0, asked_s + POLL_S - time.monotonic()))
 
 

@@ -12,6 +12,7 @@ from fleet.fleet import Fleet
 from fleet.remote import Bytes, Host
 from fleet.workers import Worker, group
 from grid.errors import SweepfleetError, UsageError
+from grid.wording import counted
 
 AT_ONCE = 8  # each has a connection through the head, whose sshd drops what comes in greater crowds
 
@@ -102,4 +103,4 @@ def on_workers(fleet: Fleet, do: Callable[[Host, Bytes, Bytes], int], *, endless
     if failed:
         each = ", ".join(f"{name} ({'no answer' if code is None else code})" for name, code in failed.items())
         code = max(3 if code is None else code for code in failed.values())
-        raise ManyFailedError(f"Failed on {len(failed)} of {len(codes)} workers: {each}", code)
+        raise ManyFailedError(f"Failed on {len(failed)} of {counted(len(codes), 'worker')}: {each}", code)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fleet import runs
-from fleet.cost import Budget, Cost, Rate, cost_of, dollars, rate_of
+from fleet.cost import Budget, Cost, Rate, cost_of, rate_of
 from fleet.errors import CancelledError, ClusterError
 from fleet.fetch import fetch
 from fleet.fleet import Fleet
@@ -17,7 +17,9 @@ from fleet.runs import State
 from fleet.watch import progress_of
 from grid.errors import UsageError
 from grid.sweep import Sweep
+from grid.wording import counted
 from sweep.summary import Summary
+from sweep.text import dollars
 from worker.machine.job import Job
 
 
@@ -50,7 +52,7 @@ class Order:
         """For a person."""
         wanted = self.job.workers_wanted
         return [
-            f"Handed over to the head: release {self.release.label}, {wanted} workers asked for",
+            f"Handed over to the head: release {self.release.label}, {counted(wanted, 'worker')} requested",
             self.rate.line(wanted, budget=self.budget),
         ]
 
@@ -160,7 +162,7 @@ def bring(fleet: Fleet, name: str, *, runs_folder: Path, say: Callable[[str], No
             now = runs.state(head, name)
             if not now.ended:
                 done = progress_of(now) if now.progress else None
-                count = f": {done.done + done.failed:,} of {done.total:,} points have ended" if done else ""
+                count = f": {done.done + done.failed:,} of {counted(done.total, 'point')} finished" if done else ""
                 say(f"The run {name} goes on{count}")
                 runs.store(head, name)
     except HostKeyError:

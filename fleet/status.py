@@ -12,6 +12,7 @@ from fleet.errors import ClusterError
 from fleet.fleet import Fleet
 from fleet.push import current_release, fleet_release
 from fleet.remote import Host
+from grid.wording import counted
 from infra.layout import MachinePaths
 from sweep.text import duration
 
@@ -61,7 +62,7 @@ def _state(worker: workers.Worker, joined: dict[str, int] | None) -> str:
     if joined is None:
         return worker.state
     slots = joined.get(worker.instance_id)
-    return f"{worker.state}, has not joined" if slots is None else f"{slots} slots"
+    return f"{worker.state}, has not joined" if slots is None else counted(slots, "slot")
 
 
 def _head_lines(head: Host, address: str) -> Iterator[str]:
@@ -75,7 +76,7 @@ def _head_lines(head: Host, address: str) -> Iterator[str]:
     for name in runs.names(head, going_on=True):
         now = runs.state(head, name)
         done = now.progress or {}
-        count = f"{done.get('done', 0):,} of {done.get('total', 0):,} points" if done else now.waiting_for
+        count = f"{done.get('done', 0):,} of {counted(done.get('total', 0), 'point')}" if done else now.waiting_for
         yield f"Run {name}: {now.state}{f', {count}' if count else ''} · inv attach --name {name}"
         yield f"  cost so far {cost_of(head, name)}"
 

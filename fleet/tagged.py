@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from fleet.cloud import Cloud
 from fleet.rest_prices import ADDRESS_USD_PER_HOUR, HOURS, NAT_USD_PER_HOUR, USD_PER_GB_MONTH
+from grid.wording import counted
 from infra.layout import STACK_TAG
 from infra.settings import PROJECT
 
@@ -49,7 +50,7 @@ class Item:
         if self.created is None:
             return "of unknown age"
         hours = int((now - self.created).total_seconds() // 3600)
-        return f"{hours // 24:,} days old" if hours >= 48 else f"{hours} hours old"
+        return f"{hours // 24:,} days old" if hours >= 48 else f"{counted(hours, 'hour')} old"
 
     def to_dict(self, now: datetime) -> dict[str, Any]:
         """It as JSON has it."""

@@ -13,6 +13,7 @@ from fleet.cloud import Cloud, told
 from fleet.errors import ClusterError
 from fleet.remote import Host
 from grid.errors import UsageError
+from grid.wording import counted
 from infra.layout import MachinePaths
 from infra.outputs import Outputs
 
@@ -110,8 +111,8 @@ def scale(head: Host, cloud: Cloud, outputs: Outputs, workers: int) -> int:
     """
     if not 0 <= workers <= outputs.max_workers:
         raise UsageError(
-            f"{workers} workers: the stack allows 0 to {outputs.max_workers}. For more: pulumi config set maxWorkers "
-            f"{workers}, then inv up"
+            f"{counted(workers, 'worker')}: the stack allows 0 to {outputs.max_workers}. For more: "
+            f"pulumi config set maxWorkers {workers}, then inv up"
         )
     hold = {"workers": workers, "until_s": time.time() + HOLD_S}
     script = f'printf %s "$1" > {PATHS.data}/.hold.new && mv {PATHS.data}/.hold.new {PATHS.data}/hold.json'

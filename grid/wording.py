@@ -40,3 +40,8 @@ def choices(names: Collection[str]) -> str:
     """Some names, for a message."""
     listed = ", ".join(list(names)[:_LISTED])
     return f"{listed}, and {len(names) - _LISTED} more" if len(names) > _LISTED else listed
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things in words: `1 worker`, `1,200 workers`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -142,8 +142,8 @@ def vpc(cidr: str, ssh: tuple[str, ...], *, workers: int) -> Iterator[Problem]:
         )
         yield Problem(
             key,
-            f"`{cidr}` is too small: each zone's part has room for {room} workers, and spot capacity may put all "
-            f"{workers} (maxWorkers) into one. Take a /{wanted}.",
+            f"`{cidr}` is too small: each zone's part has room for {room} worker{'' if room == 1 else 's'}, and spot "
+            f"capacity may put all {workers} (maxWorkers) into one. Take a /{wanted}.",
             str(network.supernet(new_prefix=wanted)),
         )
     for one in ssh:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from fleet.audit import Audit
 from pipeline.markdown import table, text
+from sweep.text import dollars
 
 ROWS = 50
 
@@ -13,7 +14,7 @@ ROWS = 50
 def audit_part(found: Audit, now: datetime) -> str:
     """The leaks of a stack; Markdown."""
     rows = [
-        [one.kind, text(one.id), one.age(now), "" if one.usd_month is None else f"{one.usd_month:,.2f}"]
+        [one.kind, text(one.id), one.age(now), "" if one.usd_month is None else dollars(one.usd_month)]
         for one in found.leaks
     ]
     commands = [f"    {' '.join(one.remedy.split())}" for one in found.leaks]
@@ -23,8 +24,8 @@ def audit_part(found: Audit, now: datetime) -> str:
         "belong to nothing that is:"
     )
     last = (
-        f"Together about {found.usd_month:,.2f} USD a month, as far as that is known. An `inv up` that broke off may "
-        "have made them, or somebody by hand. Look at what they hold; then, from a laptop:"
+        f"Together about {dollars(found.usd_month)} USD a month, as far as that is known. An `inv up` that broke "
+        "off may have made them, or somebody by hand. Look at what they hold; then, from a laptop:"
     )
     head = table(("What", "Id", "Age", "USD a month"), rows[:ROWS], right=(3,))
     end = "This issue is closed by itself when there are none any more."

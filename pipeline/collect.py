@@ -23,7 +23,7 @@ from sweep.query import select
 from sweep.ranking import MEASURES
 from sweep.say import STATES
 from sweep.summary import Summary
-from sweep.text import duration
+from sweep.text import dollars, duration, hours_text
 from worker.machine.facts import KEYS
 
 BEST = 5
@@ -170,14 +170,14 @@ def _lines(end: End) -> Iterator[str]:
         yield ""
     summary = end.summary
     if summary is not None:
-        cost = "not known" if end.usd is None else f"at most {end.usd:,.2f} USD"
+        cost = "not known" if end.usd is None else f"at most {dollars(end.usd)} USD"
         rows = [
             ("State", STATES[summary.state]),
             ("Points done", f"{summary.done:,} of {summary.points:,}"),
             ("Failed", f"{summary.failed:,}"),
             ("Computed now", f"{summary.computed:,}"),
             ("Wall time", duration(summary.wall_s)),
-            ("Cost", f"{cost} ({end.worker_hours:,.2f} worker hours)"),
+            ("Cost", f"{cost} ({hours_text(end.worker_hours)})"),
         ]
         yield from table(("", ""), rows, right=(1,))
         for note in summary.notes:

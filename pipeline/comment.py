@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from grid.wording import counted
 from pipeline.drift import Drift
 from pipeline.markdown import table, text
 from pipeline.money import Item, Money
 from pipeline.plan import REPLACING, Plan, Step
 from pipeline.policy import Violation
+from sweep.text import dollars
 
 ROWS = 100  # of a table; a comment has an end
 MESSAGE = 2000  # characters of an error of Pulumi's
@@ -89,7 +91,7 @@ def _failure(plan: Plan) -> Iterator[str]:
 def _violations(found: Sequence[Violation]) -> Iterator[str]:
     if not found:
         return
-    yield f"**Refused, for {_count(len(found), 'reason')}.** Nothing was changed."
+    yield f"**Refused, for {counted(len(found), 'reason')}.** Nothing was changed."
     yield ""
     rows = [
         [f"{_type(one.type)} {text(one.name)}", text(one.rule), text(one.seen), text(one.remedy, most=MESSAGE)]
@@ -113,7 +115,7 @@ def _changes(plan: Plan) -> Iterator[str]:
     others = len(ops) - sum(ops.count(op) for op in OPS)
     yield f"**Plan:** {counts}{f', {others} otherwise' if others else ''}; {same} stay as they are."
     yield ""
-    yield f"<details><summary>{_count(len(steps), 'change')}</summary>"
+    yield f"<details><summary>{counted(len(steps), 'change')}</summary>"
     yield ""
     rows = [
         [OPS.get(_op(step), text(step.op)), _type(step.type), text(step.name), _properties(step)] for step in steps
@@ -172,8 +174,8 @@ def _at_work(money: Money) -> str:
         return "**At work:** not known: there is no price of one of its worker types."
     hourly = money.worker_usd * money.workers
     return (
-        f"**At work** at most {money.worker_usd:,.4f} USD an hour more for each worker, "
-        f"**{hourly:,.2f}** with all {money.workers}."
+        f"**At work** at most {dollars(money.worker_usd)} USD an hour more for each worker, "
+        f"**{dollars(hourly)}** with all {money.workers}."
     )
 
 
@@ -194,8 +196,4 @@ def _more(rows: Sequence[object]) -> Iterator[str]:
 
 
 def _usd(usd: float | None) -> str:
-    return "not known" if usd is None else f"{usd:,.2f}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    return "not known" if usd is None else dollars(usd)

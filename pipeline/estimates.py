@@ -10,7 +10,7 @@ from typing import Any
 
 from fleet import travel
 from fleet.cloud import Cloud, told
-from fleet.cost import Budget, Workers, dollars
+from fleet.cost import Budget, Workers
 from fleet.estimate import Capacity, capacity
 from fleet.on_stack import unpriced
 from fleet.runs import workers_wanted
@@ -18,11 +18,12 @@ from grid.errors import GridError, SweepfleetError, UsageError
 from grid.load import load
 from grid.space import Space
 from grid.sweep import Sweep
+from grid.wording import counted
 from infra.layout import BucketLayout
 from pipeline.markdown import table, text
 from pipeline.sweeps import changed, grids
 from pipeline.trial import LIMIT_S, POINTS, Trial, trial
-from sweep.text import duration, duration_each
+from sweep.text import dollars, duration, duration_each
 
 LONG = 2000  # characters of an error
 
@@ -169,7 +170,7 @@ def _of_run(known: Estimate, summary: dict[str, Any], sweep: Sweep) -> Estimate:
     left = known.points or 0
     if summary.get("plan") == sweep.plan.digest():
         left = max(0, left - int(summary["done"]) - int(summary["failed"]))
-    source = f"the mean of {computed:,} points of the stack's run of this name"
+    source = f"the mean of {counted(computed, 'point')} of the stack's run of this name"
     return replace(known, left=left, point_s=summary["busy_s"] / computed, source=source)
 
 
@@ -179,10 +180,14 @@ def _of_trial(known: Estimate, tried: Trial, *, limit_s: float) -> Estimate:
     if not tried.imported:
         warnings.append(f"Its target was not imported in {limit_s:g} s here, so no point was tried.")
     if tried.failed:
-        warnings.append(f"{tried.failed} of {ended} points that were tried here failed: {tried.error}")
+        warnings.append(f"{tried.failed} of {counted(ended, 'point')} tried here failed: {tried.error}")
     if tried.outlasted_s is not None:
-        warnings.append(f"{ended} points ended in {limit_s:g} s here, and one went on: it takes longer than is said.")
-    source = f"{ended + (tried.outlasted_s is not None)} points, run here" if tried.point_s is not None else ""
+        warnings.append(
+            f"{counted(ended, 'point')} ended in {limit_s:g} s here, and one went on: it takes longer than is said."
+        )
+    source = (
+        f"{counted(ended + (tried.outlasted_s is not None), 'point')}, run here" if tried.point_s is not None else ""
+    )
     return replace(
         known,
         point_s=tried.point_s,
@@ -223,7 +228,7 @@ def _with_money(known: Estimate, its: Capacity) -> Estimate:
 
 
 def _usd(usd: float, *, at_least: bool) -> str:
-    return f"more than {usd:,.2f}" if at_least else f"about {usd:,.2f}"
+    return f"more than {dollars(usd)}" if at_least else f"about {dollars(usd)}"
 
 
 # For the pull request
@@ -250,7 +255,7 @@ def _row(one: Estimate) -> list[str]:
         _points(one),
         "" if one.point_s is None else f"{than}{duration_each(one.point_s)}",
         "" if one.hours is None else f"{than}{duration(one.hours * 3600)}",
-        "not known" if one.usd is None else f"{than}{one.usd:,.2f}",
+        "not known" if one.usd is None else f"{than}{dollars(one.usd)}",
         "" if one.budget is None else dollars(one.budget.usd),
     ]
 

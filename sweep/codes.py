@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 
+from grid.wording import counted
 from sweep.ledger_reading import Reading
 
 LABEL_DIGITS = 12
@@ -87,4 +88,4 @@ def codes_note(ledger: Reading) -> str | None:
 
 
 def _rows(count: int) -> str:
-    return f"{count:,} row" if count == 1 else f"{count:,} rows"
+    return counted(count, "row")

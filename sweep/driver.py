@@ -13,6 +13,7 @@ import numpy as np
 
 from grid.space import Space
 from grid.sweep import Execution, Metric
+from grid.wording import counted
 from sweep.bundles import Bundle, Ended, Lost, Pending, Retries, Sizer, Span
 from sweep.early_stop import MissingMetric, OneCause
 from sweep.ledger import Ledger
@@ -294,7 +295,7 @@ class Driver:
 
     def _given_up(self, index: int, losses: int) -> Packet:
         point = self.space.point(index)
-        payload = error_payload("MachineLost", f"The machine that ran it went away {losses} times.")
+        payload = error_payload("MachineLost", f"The machine that ran it went away {counted(losses, 'time')}.")
         record = RECORD.pack(
             *(index, time.time(), 0.0, bytes.fromhex(point.id), point.seed),
             *(0, len(payload), Status.FAILED, TEXT_SCHEMA),

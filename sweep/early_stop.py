@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from grid.wording import choices, close
+from grid.wording import choices, close, counted
 from sweep.causes import cause, failure_line
 from sweep.rows import Failure
 from worker.printed import ROWS
@@ -113,6 +113,6 @@ class OneCause:
             return None
         index, line = self._examples[self.worst]
         return index, (
-            f"{self._counts[self.worst]:,} attempts failed of one cause and no point has succeeded, so the sweep has "
-            f"stopped: {line}"
+            f"{counted(self._counts[self.worst], 'attempt')} failed of one cause and no point has succeeded, "
+            f"so the sweep has stopped: {line}"
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grid.errors import SweepfleetError, UsageError
+from grid.wording import counted
 from sweep import outputs
 from sweep.folder import RunFolder, storing
 from sweep.ledger import Ledger
@@ -28,7 +29,7 @@ class Removal:
 
     def __str__(self) -> str:
         count = self.done + self.failed
-        rows = f"{count:,} {'row' if count == 1 else 'rows'} ({self.done:,} done, {self.failed:,} failed)"
+        rows = f"{counted(count, 'row')} ({self.done:,} done, {self.failed:,} failed)"
         if self.ids is None:
             return f"The run {self.folder.name}, {rows}, {megabytes(self.size)}: all of {self.folder.path}"
         return (

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from grid.errors import SweepfleetError, UsageError
+from grid.wording import counted
 from sweep.folder import StorageError
 from worker.output import Printed
 from worker.records import Packet, Status
@@ -224,7 +225,9 @@ class Recorder:
         """What the user should know."""
         if not self._lost:
             return ()
-        return (f"What {self._lost:,} attempts printed could not be kept; their results are whole. {self._error}",)
+        return (
+            f"What {counted(self._lost, 'attempt')} printed could not be kept; the results are whole. {self._error}",
+        )
 
     def close(self) -> None:
         """Close the file."""

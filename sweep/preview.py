@@ -13,6 +13,7 @@ from pathlib import Path
 from grid.errors import SweepfleetError, UsageError
 from grid.space import Point, Space
 from grid.sweep import Sweep
+from grid.wording import counted
 from sweep.folder import RunFolder
 from sweep.ledger import Ledger
 from sweep.ledger_moving import home
@@ -63,7 +64,7 @@ def preview(
     space = chosen.space
     count = space.count()
     if count.exact:
-        yield f"{sweep.name}: {count.points:,} {'point' if count.points == 1 else 'points'} of {sweep.target.label}"
+        yield f"{sweep.name}: {counted(count.points, 'point')} of {sweep.target.label}"
     else:
         yield (
             f"{sweep.name}: about {count.points:,} points of {sweep.target.label} "
@@ -79,14 +80,14 @@ def preview(
         yield "  ..."
     if chosen.conditions:
         of = chosen.whole.count()
-        yield f"  Chosen by --where from {'' if of.exact else 'about '}{of.points:,} points of the grid."
+        yield f"  Chosen by --where from {'' if of.exact else 'about '}{counted(of.points, 'point')} of the grid."
     has = known(RunFolder(runs / sweep.name), sweep, root=root, redo=redo)
     left, mean_s = max(0, count.points - has.ended), has.mean_s
     if has.ended:
         about = "" if has.exact else "about "
         yield f"{about.capitalize()}{has.ended:,} have ended in {runs / sweep.name}; {about}{left:,} are left."
     if has.again:
-        yield f"--redo {redo} computes {has.again:,} ended {'point' if has.again == 1 else 'points'} again."
+        yield f"--redo {redo} computes {counted(has.again, 'ended point')} again."
     if not left and count.exact and has.exact:
         yield "Nothing is left to run."
     elif mean_s is None:
@@ -94,7 +95,7 @@ def preview(
         yield f"Time: unknown until a point has run.{hint}"
     else:
         yield (
-            f"Time: about {duration(left * mean_s / max(1, min(slots, left)))} on {slots} slots "
+            f"Time: about {duration(left * mean_s / max(1, min(slots, left)))} on {counted(slots, 'slot')} "
             f"({duration_each(mean_s)} a point, the mean of those that have run)."
         )
         if cost is not None:
@@ -122,8 +123,8 @@ def too_large(sweep: Sweep, *, runs: Path, root: Path, slots: Callable[[], int],
     about = "" if count.exact and has.exact else "About "
     if mean_s is not None and left * mean_s > YEAR_S and left * mean_s / slots() > YEAR_S:
         return (
-            f"{about}{left:,} points are left, which take {years(left * mean_s / slots())} on {slots()} slots "
-            f"({duration_each(mean_s)} a point, the mean of those that have run)."
+            f"{about}{left:,} points are left, which take {years(left * mean_s / slots())} on "
+            f"{counted(slots(), 'slot')} ({duration_each(mean_s)} a point, the mean of those that have run)."
         )
     return f"{about}{left:,} points are left to run." if left > MANY_POINTS else None
 

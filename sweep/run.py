@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from grid.errors import UsageError
 from grid.sweep import Sweep
+from grid.wording import counted
 from sweep.bundles import Pending
 from sweep.folder import RunFolder, write_whole
 from sweep.here import slots_here
@@ -218,7 +219,7 @@ def _engine(sweep: Sweep, request: Request, context: Context, observer: Observer
     with contextlib.ExitStack() as stack:
         stack.callback(dismiss, context)
         here = request.address is None
-        first = f"starting {slots} slots: importing {sweep.target.label}" if here else "workers"
+        first = f"starting {counted(slots, 'slot')}: importing {sweep.target.label}" if here else "workers"
         with observer.waiting(first):
             from sweep.engines import local_engine, remote_engine
 

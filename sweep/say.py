@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from grid.errors import printable
+from grid.wording import counted
 from sweep.run_progress import EFFICIENCY_AFTER_S
 from sweep.summary import Summary
 from sweep.text import cut, duration, number, params_text
@@ -30,7 +31,7 @@ def ending(summary: Summary, *, folder: str, several_rows: bool, width: int | No
         several_rows: points returned rows, and there is a table of them.
         width: of the terminal, to which messages are cut; None: they are cut to a readable length.
     """
-    parts = [f"{summary.done:,} of {'' if summary.points_exact else 'about '}{summary.points:,} points done"]
+    parts = [f"{summary.done:,} of {'' if summary.points_exact else 'about '}{counted(summary.points, 'point')} done"]
     if summary.resumed:
         parts.append(f"{summary.resumed:,} of them before")
     if summary.failed:
@@ -74,7 +75,7 @@ def failures(summary: Summary, *, width: int | None) -> Iterator[str]:
         yield f"{beginning}{cut(printable(group['line']), room)}{end}"
     if more := summary.failure_kinds - len(shown):
         rest = summary.failed - sum(group["count"] for group in shown)
-        yield f"  {rest:,}  in {more:,} more {'kind' if more == 1 else 'kinds'}"
+        yield f"  {rest:,}  in {counted(more, 'more kind')}"
     yield f"Their rows: inv results {summary.name} --where \"status == 'failed'\""
     yield f"What they printed: inv output {summary.name} --failed"
     yield "Retry them: the same command with --retry-failed"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from grid.errors import SweepfleetError
+from grid.wording import counted
 
 _SHORT = (errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
 # What libraries and Python itself say where no number tells.
@@ -60,8 +61,9 @@ def check_room(slots: int) -> None:
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     needed = taken + DRIVER_BYTES + slots * SLOT_BYTES
     if limit < needed:
+        need = f"{counted(slots, 'slot')} {'needs' if slots == 1 else 'need'}"
         raise ShortageError(
-            f"The system gives this process too little to run a sweep: {slots} slots need an address space of "
+            f"The system gives this process too little to run a sweep: {need} an address space of "
             f"{needed / 1e9:.1f} GB (ulimit -v {needed // 1024 + 1}).{_limits()} {REMEDY}"
         )
 
@@ -69,8 +71,8 @@ def check_room(slots: int) -> None:
 def stalled(bundles: int) -> ShortageError:
     """What to say when work is out and nobody is at it."""
     return ShortageError(
-        f"Work was sent out ({bundles:,} bundles) and no slot is at it: dask has lost it, as it does when this "
-        f"process has too little memory or too few threads.{_limits()} {REMEDY}"
+        f"Work was sent out ({counted(bundles, 'bundle')}) and no slot is at it: dask has lost it, as it "
+        f"does when this process has too little memory or too few threads.{_limits()} {REMEDY}"
     )
 
 

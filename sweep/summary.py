@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from grid.space import Space
 from grid.sweep import Metric
-from grid.wording import choices, close
+from grid.wording import choices, close, counted
 from sweep.causes import failure_groups
 from sweep.codes import codes_note
 from sweep.ledger import Ledger
@@ -209,8 +209,8 @@ def _notes(facts: Facts, space: Space, ledger: Ledger, *, best: bool) -> list[st
     if facts.stop == "too long" and (progress := facts.progress):
         notes.append(
             f"The first points took {duration_each(progress.mean_s)} each; the {progress.left:,} that are left would "
-            f"take {years(progress.left_s)} on {progress.slots} slots. So the sweep stopped. To run them, give "
-            "the same command with --yes."
+            f"take {years(progress.left_s)} on {counted(progress.slots, 'slot')}. So the sweep stopped. To run them, "
+            "give the same command with --yes."
         )
     if facts.progress is not None and facts.progress.why:
         notes.append(facts.progress.why)
@@ -219,14 +219,14 @@ def _notes(facts: Facts, space: Space, ledger: Ledger, *, best: bool) -> list[st
         left, about = max(0, count.points - sum(ledger.counts())), "" if count.exact else "about "
         if left:
             notes.append(
-                f"--where chose {'' if progress.exact else 'about '}{progress.total:,} points; {about}{left:,} of "
-                "the grid have not run. To run them: the same command without --where"
+                f"--where chose {'' if progress.exact else 'about '}{counted(progress.total, 'point')}; "
+                f"{about}{left:,} of the grid have not run. To run them: the same command without --where"
             )
     again = sum(ledger.redo_left())
     if again:
         notes.append(
-            f"{again:,} points are still to be computed again, and have their old rows until then. To go on: the "
-            "same command without --redo"
+            f"{counted(again, 'point')} {'is' if again == 1 else 'are'} still to be computed again; until then the "
+            "old rows stay. To resume: the same command without --redo"
         )
     codes = codes_note(ledger)
     if codes:
@@ -234,7 +234,7 @@ def _notes(facts: Facts, space: Space, ledger: Ledger, *, best: bool) -> list[st
     former = ledger.former()
     if former:
         notes.append(
-            f"{former:,} rows of points that the grid no longer has are kept in the ledger, not in the tables."
+            f"{counted(former, 'row')} of points that the grid no longer has: kept in the ledger, not in the tables."
         )
     seeds = ledger.seed_changed()
     if seeds:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len, set_cell_size
 
 from grid.errors import printable
+from grid.wording import counted
 from sweep.causes import failure_line
 from sweep.text import cut, value_text
 
@@ -49,8 +50,12 @@ def results_table(rows: pl.DataFrame, *, width: int | None) -> Iterator[str]:
             for place in range(head.height)
         ],
     )
-    what = "configurations" if "mean" in rows.columns else "rows"
-    shown = f"{head.height:,} of {rows.height:,} {what}" if head.height < rows.height else f"{rows.height:,} {what}"
+    what = "configuration" if "mean" in rows.columns else "row"
+    shown = (
+        f"{head.height:,} of {counted(rows.height, what)}"
+        if head.height < rows.height
+        else counted(rows.height, what)
+    )
     left_out = len(cells) - len(widths)
     columns = f", {len(widths)} of {len(cells)} columns (the terminal is too narrow for more)" if left_out else ""
     yield f"{shown}{columns}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from grid.errors import printable
 
 CUT = "…"
 YEAR_S = 365.25 * 86400
+LEAST_USD = 0.0001  # smaller amounts are not told apart
 
 
 def value_text(value: Any, *, digits: int | None = None) -> str:
@@ -55,6 +57,20 @@ def duration_each(seconds: float) -> str:
 def number(value: float) -> str:
     """A rate as a person reads it: three digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def dollars(usd: float) -> str:
+    """An amount of US dollars as a person reads it: two digits of what is less than a dollar, else cents if any."""
+    if 0 < abs(usd) < LEAST_USD:
+        return f"<{LEAST_USD}"
+    digits = 2 if abs(usd) >= 0.995 or not usd else max(2, 1 - math.floor(math.log10(abs(usd))))
+    text = f"{usd:,.{digits}f}"
+    return text.removesuffix(".00")
+
+
+def hours_text(worker_hours: float) -> str:
+    """Workers' time as a person reads it."""
+    return f"{number(worker_hours)} worker {'hour' if number(worker_hours) == '1' else 'hours'}"
 
 
 def duration(seconds: float) -> str:

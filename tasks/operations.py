@@ -107,13 +107,14 @@ def start(c: Context, stack: str = "", workers: str = "1", timeout: str = "900")
 def scale(c: Context, workers: str, stack: str = "") -> None:
     """Set the number of workers (at least what active runs need). Returns at once."""
     from fleet.workers import scale
+    from grid.wording import counted
 
     count = number(workers, "workers", least=0)
     fleet = open_fleet(stack)
     with fleet.head() as head:
         asked = scale(head, fleet.cloud, fleet.outputs, count)
-    why = ", which the active runs need" if asked > count else ""
-    print(f"{asked} workers asked for{why}: inv status")
+    why = " (what the active runs need)" if asked > count else ""
+    print(f"{counted(asked, 'worker')} requested{why}: inv status")
 
 
 @task(help={"stack": STACK_HELP, "yes": "also when runs are active: they stop, and the same command resumes them"})

@@ -70,6 +70,7 @@ def sweep(
         start_early()  # while the grid is read, and all that is to run it imported
     from grid.errors import UsageError, printable
     from grid.load import load
+    from grid.wording import counted
     from sweep import preview as previews
     from sweep.here import slots_here
     from sweep.selection import check_redo
@@ -95,7 +96,7 @@ def sweep(
     if json and (preview or one is not None):
         raise UsageError(NO_SUMMARY)
     if preview:
-        print(f"Target: this machine, {slots} slots")
+        print(f"Target: this machine, {counted(slots, 'slot')}")
         for line in previews.preview(checked, runs=runs_folder(c), root=ROOT, slots=slots, redo=redo):
             print(printable(line), flush=True)
         return
@@ -123,7 +124,7 @@ def sweep(
     )
     show = observer(Space(checked.plan), checked.metric, quiet=json)
     folder = request.runs / checked.name
-    show.say(f"Target: this machine, {slots} slots · run {shown(folder)}")
+    show.say(f"Target: this machine, {counted(slots, 'slot')} · run {shown(folder)}")
     summary, code = run_sweep(checked, request, show)
     if json:
         print(json_.dumps(summary.to_dict() | {"folder": str(folder)}))

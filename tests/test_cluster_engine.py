@@ -301,7 +301,7 @@ def test_a_life_from_nothing_to_nothing(server: Moto, tmp_path: Path) -> None:
     assert s3.get_object(Bucket=again["bucket"], Key="runs/rates/results.csv")["Body"].read() == b"ab"
 
     done = checkout.inv("down", "--yes", "--purge")
-    assert "Deleted 2 versions of objects" in done.stdout
+    assert "Deleted 2 object versions" in done.stdout
     assert server.leftovers(REGION) == []
     assert (checkout.path / "Pulumi.dev.yaml").exists()
     assert "There is no stack dev here" in checkout.inv("preview", code=2).stderr

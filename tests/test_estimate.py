@@ -72,19 +72,19 @@ def test_a_worker_whose_slots_are_empty_costs_as_much_as_a_full_one(at_once: int
 @pytest.mark.parametrize(
     ("capacity", "line"),
     [
-        (made(0.4), "Cost: about 1.00 USD at most, of a budget of 25 (a price list)."),
-        (made(0.4, budget=Budget(0.5)), "Cost: about 1.00 USD at most, more than a budget of 0.50 (a price list)."),
+        (made(0.4), "Cost: about 1 USD at most, of a budget of 25 (a price list)."),
+        (made(0.4, budget=Budget(0.5)), "Cost: about 1 USD at most, more than a budget of 0.50 (a price list)."),
         (
             made(0.4, budget=Budget(25, 12)),
-            "Cost: about 1.00 USD at most, of the grid's max_cost of 12 (a price list).",
+            "Cost: about 1 USD at most, of the grid's max_cost of 12 (a price list).",
         ),
         (
             made(0.4, budget=Budget(25, 0.75)),
-            "Cost: about 1.00 USD at most, more than the grid's max_cost of 0.75 (a price list).",
+            "Cost: about 1 USD at most, more than the grid's max_cost of 0.75 (a price list).",
         ),
         (
             made(0.4, budget=Budget(25, 100)),
-            "Cost: about 1.00 USD at most, of a budget of 25 (a price list).",
+            "Cost: about 1 USD at most, of a budget of 25 (a price list).",
         ),
         (made(None), "Cost: not known: there is no price of x9.large."),
         (

@@ -460,7 +460,7 @@ def test_no_capacity_is_said_in_awss_words(laptop: Laptop) -> None:
     for said in (done.stdout, done.stderr):
         assert "AWS says: " in said
         assert "Name more" in said
-    assert "0 of 1 workers joined in 5 s" in done.stderr
+    assert "0 of 1 worker joined in 5 s" in done.stderr
     assert "inv scale 0 takes it back" in done.stderr
 
 
@@ -475,15 +475,15 @@ def test_a_worker_that_cannot_join_is_asked_why(laptop: Laptop) -> None:
     until(lambda: asked in machine.journal("-u", "sweepfleet-*"), what="it asks", timeout_s=PATIENCE_S)
     try:
         process = laptop.start("start")
-        assert process.stdout.readline().startswith("0 of 1 workers have joined")
+        assert process.stdout.readline().startswith("0 of 1 worker joined")
         assert "What is asked for stays asked for: inv scale 0 takes it back." in interrupted(process)
         said = laptop.inv("start", "--timeout", "1", code=3).stderr
     finally:
         head_of(laptop).run(["systemctl", "start", "sweepfleet-signer"])
-    assert "0 of 1 workers joined in 1 s" in said
+    assert "0 of 1 worker joined in 1 s" in said
     assert f"The last lines of the worker {name}:" in said
     assert asked in said
-    assert "1 of 1 workers have joined, 2 slots" in laptop.inv("start").stdout
+    assert "1 of 1 worker joined, 2 slots" in laptop.inv("start").stdout
 
 
 def test_a_worker_that_cannot_even_boot_is_known_by_its_console(laptop: Laptop) -> None:

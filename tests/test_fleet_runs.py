@@ -95,7 +95,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Laptop, Be
         laptop.up()
         assert "The cluster's release is" in laptop.inv("push").stdout
         before = Before(len(cloud.requests()), sent(head_of(laptop)))
-        assert "3 of 3 workers have joined" in laptop.inv("start", "--workers", "3").stdout
+        assert "3 of 3 workers joined" in laptop.inv("start", "--workers", "3").stdout
         yield laptop, before
 
 
@@ -234,7 +234,7 @@ def test_a_run_is_looked_at_stopped_and_taken_up_again(laptop: Laptop, second: L
     assert sofar.height == 20
     refused = laptop.inv(*command, code=2)
     assert "The run stopped goes on already" in refused.stderr
-    assert "3 workers asked for, which the active runs need" in laptop.inv("scale", "1").stdout
+    assert "3 workers requested (what the active runs need)" in laptop.inv("scale", "1").stdout
     [group] = laptop.cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
     assert group["DesiredCapacity"] == 3
     assert "Stopped stopped. Finished points are kept" in laptop.inv("cancel").stdout
@@ -264,7 +264,7 @@ def test_what_a_sweep_will_cost_is_said_before_it_runs(laptop: Laptop) -> None:
     said = laptop.inv("sweep", "--grid", TRIAL, "--preview", *again).stdout.splitlines()
     assert said[0] == "Target: stack dev in us-east-1 · run left"
     assert any(re.fullmatch(r"Time: about .+ on 4 slots \(.*\)\.", line) for line in said)
-    assert any(re.fullmatch(r"Cost: about 0.00 USD at most, of a budget of 100 \(.*\)\.", line) for line in said)
+    assert any(re.fullmatch(r"Cost: about 0.00\d+ USD at most, of a budget of 100 \(.*\)\.", line) for line in said)
 
 
 def test_a_sweep_that_has_cost_its_budget_stops(laptop: Laptop) -> None:
@@ -282,7 +282,7 @@ def test_a_sweep_that_has_cost_its_budget_stops(laptop: Laptop) -> None:
         said = rest(process)
     assert process.returncode == 1, said
     assert "Note: The sweep has cost its budget, and was stopped. What is done is kept" in said
-    assert re.search(r"Cost: at most [\d,]+\.\d\d USD, of a budget of 100", said), said
+    assert re.search(r"Cost: at most [\d,.]+ USD, of a budget of 100", said), said
     done = table(laptop, "dear").height
     assert 0 < done < POINTS
     again = json.loads(laptop.inv(*slow, "--json").stdout)
@@ -351,7 +351,7 @@ def test_points_that_fail_are_told_as_on_this_machine(laptop: Laptop) -> None:
     odd = ("sweep", "--grid", TRIAL, "--set", "a=-1,0,1,2", "--set", "pause_s=0", "--where", "a < 2")
     far = laptop.inv(*odd, "--name", "odd", "--workers", "1", code=1).stdout
     here = laptop.inv(*odd, "--name", "odd-here", "--local", code=1).stdout
-    assert ", 1 workers asked for" in far
+    assert ", 1 worker requested" in far
     assert computed(laptop, "odd").equals(computed(laptop, "odd-here"))
     assert table(laptop, "odd")["error_type"].drop_nulls().to_list() == ["ValueError"]
     assert artifacts(laptop, "odd") == artifacts(laptop, "odd-here") != {}

@@ -166,7 +166,7 @@ def test_a_scheduler_that_does_not_answer_is_no_fleet_without_workers(monkeypatc
     assert str(raised.value).startswith(
         "1 of 2 workers joined in 50 s. The scheduler on the head does not answer: OSErr"
     )
-    assert said == ["1 of 2 workers have joined, 2 slots"]
+    assert said == ["1 of 2 workers joined, 2 slots"]
 
 
 class Bucket:

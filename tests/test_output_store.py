@@ -148,7 +148,7 @@ def test_a_file_that_cannot_be_written_costs_the_text_and_is_told(
     recorder.record([packet("".join(map(chr, range(256, 50_000))))])
     recorder.close()
     (note,) = recorder.notes()
-    assert note.startswith("What 3 attempts printed could not be kept; their results are whole. ")
+    assert note.startswith("What 3 attempts printed could not be kept; the results are whole. ")
     assert str(path) in note
     assert harm == "full" or before is None or path.read_bytes() == before
 
@@ -333,7 +333,7 @@ def test_a_damaged_file_is_told_and_the_sweep_is_whole(tmp_path: Path) -> None:
     project.sweep(code=1)
     (project.runs / "lost" / "output.sqlite").write_bytes(b"damaged" * 1000)
     said = project.sweep("--retry-failed", code=1).stdout
-    assert "Note: What 1 attempts printed could not be kept; their results are whole." in said
+    assert "Note: What 1 attempt printed could not be kept; the results are whole." in said
     assert "is damaged" in project.inv("output", "--point", "0", code=2).stderr
     shutil.rmtree(project.runs / "lost")
 

@@ -391,7 +391,7 @@ DEAR = {"computed": 1, "busy_s": 36_000.0, "done": 1, "failed": 0, "plan": "anot
 @pytest.mark.parametrize(
     ("max_cost", "problems"),
     [
-        (12.5, ["It would cost about 100.00 USD, more than its max_cost of 12.50."]),
+        (12.5, ["It would cost about 100 USD, more than its max_cost of 12.50."]),
         (100.5, []),
         (None, []),
     ],
@@ -405,7 +405,7 @@ def test_over_its_max_cost_a_sweep_is_refused_and_over_the_budget_it_is_told_to_
     assert one.usd == pytest.approx(100)
     assert [said.partition(" Make it smaller")[0] for said in one.problems] == problems
     (warning,) = one.warnings
-    assert warning.startswith("It would cost about 100.00 USD, more than the stack's budgetUsd of 25: it stops there")
+    assert warning.startswith("It would cost about 100 USD, more than the stack's budgetUsd of 25: it stops there")
 
 
 def test_a_max_cost_that_nobody_could_hold_refuses_a_sweep(project: Path, offer: Offer) -> None:
@@ -422,7 +422,7 @@ def test_a_cost_that_is_only_known_to_be_more_is_said_so(project: Path, offer: O
     """Points fail here that may run there: with a max_cost the run stops at it, so that is no reason to refuse it."""
     one = estimate(put(project, grid("fit:fails", execution={"max_cost": 5})), root=project, offer=offer)
     assert (one.at_least, one.refused) == (True, False)
-    assert one.warnings == ("6 of 6 points that were tried here failed: ValueError: 0 is <b>wrong</b>",)
+    assert one.warnings == ("6 of 6 points tried here failed: ValueError: 0 is <b>wrong</b>",)
 
 
 def test_a_max_cost_needs_to_know_what_a_point_takes(project: Path, offer: Offer, begun: Path) -> None:
@@ -492,7 +492,7 @@ def told() -> list[Estimate]:
         usd=4.91,
         budget=Budget(100),
     )
-    spent = "It would cost about 491.00 USD, more than the stack's budgetUsd of 100: it stops there."
+    spent = "It would cost about 491 USD, more than the stack's budgetUsd of 100: it stops there."
     return [
         fine,
         replace(fine, grid="sweeps/again.yaml", name="again", left=300, exact=False, hours=0.0069, usd=0.12),
@@ -503,7 +503,7 @@ def told() -> list[Estimate]:
             name="fails",
             at_least=True,
             source="6 points, run here",
-            warnings=("6 of 6 points that were tried here failed: KeyError: <img src=x> | @everyone #1",),
+            warnings=("6 of 6 points tried here failed: KeyError: <img src=x> | @everyone #1",),
         ),
         replace(
             fine,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from grid.errors import UsageError
+from grid.wording import counted
 from worker.context import Context
 from worker.drain import Budget
 from worker.process import Child, Running
@@ -181,7 +182,9 @@ class Runner:
                 if cause is None:  # killed from outside
                     packet.losses[culprit.point_index] = losses = packet.losses.get(culprit.point_index, 0) + 1
                     if losses > self.context.infra_retries:
-                        cause = Cause("ProcessLost", f"Its process was killed from outside {losses} times.")
+                        cause = Cause(
+                            "ProcessLost", f"Its process was killed from outside {counted(losses, 'time')}."
+                        )
                 if cause is not None:
                     _append_failure(segment, culprit, cause)
                     rest = drop(rest, 1)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from grid.wording import counted
+
 FIXED_SHOWN = 12
 DASH = "\N{EN DASH}"
 STATES = {
@@ -78,7 +80,7 @@ def header(*, summary: Mapping[str, Any], manifest: Mapping[str, Any], done: int
         facts.append(f"commit <code>{text(str(manifest['git_commit'])[:10])}</code>{dirty}")
     badge = state if state in ("done", "failed") else "interrupted"
     shares = [(kind, 100 * count / points) for kind, count in (("done", done), ("failed", failed)) if count]
-    label = f"{done:,} of {points:,} points done, {failed:,} failed"
+    label = f"{done:,} of {counted(points, 'point')} done, {failed:,} failed"
     bars = "".join(f'<span class="{kind}" style="width:{share:.3f}%"></span>' for kind, share in shares)
     return "\n".join(
         (
@@ -110,7 +112,7 @@ def _tiles(summary: Mapping[str, Any], *, done: int, failed: int, points: int) -
         tiles.append(_tile(f"Best {best.get('metric')}", number(best.get("mean")), _basis(best)))
     if summary.get("efficiency") is not None:
         slots = summary.get("slots")
-        aside = ["1 slot" if slots == 1 else f"{slots:,} slots"] if slots else []
+        aside = [counted(slots, "slot")] if slots else []
         tiles.append(_tile("Efficiency", percent(summary["efficiency"]), *aside))
     if summary.get("wall_s"):
         rate = summary.get("points_per_s")

@@ -10,6 +10,7 @@ import polars as pl
 
 from grid.space import Space
 from grid.sweep import Metric
+from grid.wording import counted
 from sweep.report import crosses, distributions, markup, picks
 from sweep.report.assemble import PLOTLY, assemble, write_page
 from sweep.report.axes import Axis, profile
@@ -161,6 +162,7 @@ def _notes(summary: Mapping[str, Any], *, manifest: Mapping[str, Any], left: int
         again = f": {words}" if words else "."
         about = "" if summary.get("points_exact", True) else "About "
         lines.append(
-            f"{about}{left:,} points are still to run. The same command goes on where this one stopped{again}"
+            f"{about}{counted(left, 'point')} {'is' if left == 1 else 'are'} still to run. The same command "
+            f"resumes{again}"
         )
     return lines

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from grid.sweep import Metric
+from grid.wording import counted
 from sweep.report import markup, tables
 from sweep.report.axes import LEVELS_MAX, Axis, Profile
 from sweep.report.configurations import TOP, Configurations
@@ -190,7 +191,7 @@ def _rows(found: Found, *, best: bool) -> Section | None:
     if not table:
         return None
     shown, total = table["shown"], table["total"]
-    lead = f"{total:,} rows." if total == shown else _part(shown, total, best=best)
+    lead = f"{counted(total, 'row')}." if total == shown else _part(shown, total, best=best)
     return section("rows", "Rows", f'<p class="lead">{lead}</p><div class="table"></div>')
 
 
@@ -207,7 +208,7 @@ def _efficiency(busy: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
         share = worked / (slots * wall)
     if share is None:
         return ""
-    slot_words = "1 slot" if slots == 1 else f"{slots:,} slots" if slots else "the slots"
+    slot_words = counted(slots, "slot") if slots else "the slots"
     how = ""
     if worked is not None and wall is not None:
         how = f": {markup.duration(worked)} of work on {slot_words} in {markup.duration(wall)}"

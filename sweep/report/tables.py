@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from grid.wording import counted
 from sweep.report.configurations import Configurations
 from sweep.report.failures import Failures
 from sweep.report.importance import Importance
@@ -41,13 +42,13 @@ def _lead(frame: pl.DataFrame, found: Configurations) -> str:
     goal = "lowest" if found.metric.goal == "minimize" else "highest"
     name = f"<strong>{text(found.metric.name)}</strong>"
     if not found.grouped:
-        return f"The {len(frame):,} rows with the {goal} {name}."
+        return f"The {counted(len(frame), 'row')} with the {goal} {name}."
     averaged = [
         *(["replicates"] if found.replicates else []),
         *(f"<strong>{text(each)}</strong>" for each in found.over),
     ]
     lead = (
-        f"The {len(frame):,} of {len(found.ranked):,} configurations with the {goal} mean {name} over "
+        f"The {len(frame):,} of {counted(len(found.ranked), 'configuration')} with the {goal} mean {name} over "
         f"{' and '.join(averaged)}; sd is over the points of one configuration."
     )
     incomplete = len(found.incomplete)
@@ -61,7 +62,11 @@ def _lead(frame: pl.DataFrame, found: Configurations) -> str:
 
 
 def _more(left_out: int) -> str:
-    return f" {left_out:,} more parameters are in the table of rows." if left_out else ""
+    return (
+        f" {counted(left_out, 'more parameter')} {'is' if left_out == 1 else 'are'} in the table of rows."
+        if left_out
+        else ""
+    )
 
 
 def table(
