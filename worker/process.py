@@ -61,12 +61,15 @@ class Child:
     `Child(template)` is a fork. `serve` has a child compute points.
     """
 
-    def __init__(self, template: Child | None = None, *, cpus: int = 1) -> None:
+    def __init__(
+        self, template: Child | None = None, *, cpus: int = 1, serves: tuple[Context, Sequence[int]] | None = None
+    ) -> None:
         """Start a process, which waits to be told what it is for.
 
         Args:
             template: that it is a fork of; None: it is a new process.
             cpus: cores of a point, for the environment of a new process.
+            serves: what `serve` will be given, if that is known: a fork then finds its order there.
 
         Raises:
             OSError: it cannot be started. BrokenPipeError: the template has ended.
@@ -78,6 +81,7 @@ class Child:
         self._unread = b""
         self._started = False
         self.used = False  # whether it had a job before its present one
+        self._serves = False
         self._scratch: str | None = None
         self._meter: Meter | None = None
         self._forks: socket.socket | None = None  # through which a template is sent what a child is to hold
@@ -107,6 +111,9 @@ class Child:
                 theirs.enter_context(its_forks)
                 self.life.process = _spawn([*fds, its_forks.fileno()], log_fd=self._log.write_fd, cpus=cpus)
             else:
+                if serves is not None:
+                    self._tell_to_serve(*serves)
+                    ours.callback(self._remove_scratch)
                 template.fork([*fds, self._log.write_fd])
             self._ours = ours.pop_all()  # what `close` gives back
         self._poll = select.poll()
@@ -124,11 +131,16 @@ class Child:
 
     def serve(self, context: Context, *, cores: Sequence[int] = ()) -> None:
         """Have it be a child that computes points; once it can, it replies that it is ready."""
+        if not self._serves:
+            self._tell_to_serve(context, cores)
         self._memory.close()
         self._memory = mmap.mmap(self._shared_fd, SHARED_BYTES)
         self._close_shared()
         if self._forks is not None:
             self._forks.close()
+
+    def _tell_to_serve(self, context: Context, cores: Sequence[int]) -> None:
+        self._serves = True
         self._log.keep(context.log_bytes)
         if context.target.run is None or context.artifacts is None:
             self._scratch = tempfile.mkdtemp(prefix="sweepfleet-")
@@ -257,9 +269,12 @@ class Child:
         """Kill the child and give back what it held. A second time it does nothing."""
         self.kill()
         self._memory.close()
+        self._remove_scratch()
+        self._ours.close()
+
+    def _remove_scratch(self) -> None:
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
-        self._ours.close()
 
     def _close_shared(self) -> None:
         if self._shared_fd >= 0:

@@ -83,7 +83,7 @@ class Source:
             OSError: no process can be started.
         """
         with self._lock:
-            child = self._next()
+            child = self._next(cores)
         if child is None:
             child = self._ordered(cores)
         if self._closed:  # meanwhile: nobody else knows of it
@@ -92,7 +92,7 @@ class Source:
         child.serve(self.context, cores=cores)
         return child
 
-    def _next(self) -> Child | None:
+    def _next(self, cores: Sequence[int]) -> Child | None:
         """A fork of the template, or the first process where it is none; then None: each has to be a new one."""
         if self._closed:
             raise RunnerClosedError
@@ -101,7 +101,7 @@ class Source:
         losses = 0
         while self._first is not None and self._leads:
             try:
-                return Child(self._first)
+                return Child(self._first, serves=(self.context, cores))
             except (BrokenPipeError, ConnectionResetError):  # it has ended
                 code = self._first.life.exit_code()
                 losses += 1

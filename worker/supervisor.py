@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import select
 import signal
@@ -147,5 +148,10 @@ def _prctl(option: int, value: int) -> bool:
     if sys.platform != "linux":
         return False
     with contextlib.suppress(OSError, AttributeError):
-        return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
+        return bool(_libc().prctl(option, value, 0, 0, 0) == 0)
     return False
+
+
+@functools.cache  # a template's forks find it open
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
