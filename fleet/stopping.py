@@ -6,7 +6,7 @@ from fleet import runs
 from fleet.errors import ClusterError
 from fleet.fleet import Fleet
 from fleet.remote import Host, HostKeyError, NotYetError
-from fleet.workers import HOLD_S, scale, set_size
+from fleet.workers import scale, set_size
 from grid.errors import UsageError
 
 
@@ -29,8 +29,8 @@ def stop(fleet: Fleet, *, yes: bool) -> None:
             raise ClusterError(f"{error}\nWorkers are sent home without the head, too, by: inv stop --yes") from None
         set_size(fleet.cloud, fleet.outputs, 0)
         raise ClusterError(
-            f"{error}\nAWS was told to send all workers home nonetheless. The head does not know: if it lives, it "
-            f"asks for them again while a run goes on, or for {HOLD_S // 60} minutes after inv start. See: inv status"
+            f"{error}\nAWS was told to send all workers home nonetheless. The head does not know: if it is up, it "
+            "starts them again while a run is active. See: inv status"
         ) from None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,13 +11,25 @@ from fleet import data_volume
 from fleet.cloud import Cloud, told
 from fleet.errors import ClusterError
 from fleet.remote import Host
+from fleet.switch import set_switch
 from grid.errors import UsageError
 from grid.wording import counted
 from infra.layout import MachinePaths
 from infra.outputs import Outputs
+from worker.machine.keeper import BOOT, UPTIME
+from worker.machine.switch import SWITCH_AFTER
 
 PATHS = MachinePaths()
 HOLD_S = 1800  # that workers wait for a sweep after `inv start`
+# As root: how many workers are kept without a run, and for how long from now, by the head's clock that no time set
+# wrongly moves. `until_s` is for the keeper of an older release.
+HOLD = f"""
+read -r up rest < {UPTIME}
+read -r boot < {BOOT}
+printf '{{"workers": %d, "for_s": %d, "boot": "%s", "since_s": %s, "until_s": %d}}' \\
+  "$1" "$2" "$boot" "$up" "$(( $(date +%s) + $2 ))" > {PATHS.data}/.hold.new
+mv {PATHS.data}/.hold.new {PATHS.data}/hold.json
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,23 +111,22 @@ print(wanted(Data(Path('{PATHS.data}')), most=1_000_000, now_s=time.time()))" ||
 
 
 def scale(head: Host, cloud: Cloud, outputs: Outputs, workers: int) -> int:
-    """Have so many workers, and keep them for a while when there is no run.
+    """Set the number of workers, and keep them for a while when there is no run.
 
     Returns:
-        how many were asked for: not fewer than the runs that go on want, or than there are where nobody knows.
+        the number that was asked for: at least what active runs need, or what there is where nobody knows that.
 
     Raises:
         UsageError: more than the stack allows.
-        ClusterError: the head cannot be told, or AWS refuses.
+        ClusterError: the head cannot be told, or AWS refuses; then no worker was started.
     """
     if not 0 <= workers <= outputs.max_workers:
         raise UsageError(
             f"{counted(workers, 'worker')}: the stack allows 0 to {outputs.max_workers}. For more: "
             f"pulumi config set maxWorkers {workers}, then inv up"
         )
-    hold = {"workers": workers, "until_s": time.time() + HOLD_S}
-    script = f'printf %s "$1" > {PATHS.data}/.hold.new && mv {PATHS.data}/.hold.new {PATHS.data}/hold.json'
-    said = head.ask("sh", "-euc", data_volume.needed(f"{script}\n{WANTED}"), "hold", json.dumps(hold), sudo=True)
+    script = data_volume.needed(f"{HOLD}{WANTED}")
+    said = head.ask("sh", "-euc", script, "hold", str(workers), str(HOLD_S), sudo=True)
     wanted = said.strip() or "0"
     if wanted != str(workers):  # of which the group allows what it does now, whatever is remembered here
         now = group(cloud, outputs)
@@ -125,8 +135,19 @@ def scale(head: Host, cloud: Cloud, outputs: Outputs, workers: int) -> int:
     return workers
 
 
+def ends_by_itself(*, has_code: bool) -> str:
+    """What becomes of workers that no sweep comes to, for whoever has asked for them; pure."""
+    hours = f"{SWITCH_AFTER.total_seconds() / 3600:g} hours"
+    if has_code:
+        said = f"They shut down when no sweep comes within {HOLD_S // 60} minutes. If the head fails, AWS shuts them "
+        return f"{said}down after {hours}. Shut them down now: inv stop"
+    return f"They have no code: inv push. AWS shuts them down after {hours}. Shut them down now: inv stop"
+
+
 def set_size(cloud: Cloud, outputs: Outputs, workers: int) -> None:
-    """Have AWS run so many workers, whatever the head wants. Raises ClusterError."""
+    """Have AWS run so many workers, whatever the head wants; its switch is set first. Raises ClusterError."""
+    if workers:
+        set_switch(cloud, outputs)
     with told("set the number of workers"):
         cloud.client("autoscaling").set_desired_capacity(
             AutoScalingGroupName=outputs.worker_group, DesiredCapacity=workers, HonorCooldown=False

@@ -49,6 +49,11 @@ class Outputs:
     package_index: str
     budget_usd: int
 
+    @property
+    def worker_groups(self) -> tuple[str, ...]:
+        """All groups of workers; whatever empties one must empty all."""
+        return (self.worker_group,)
+
     @classmethod
     def from_json(cls, text: str) -> Outputs:
         """Outputs from `pulumi stack output --json`.

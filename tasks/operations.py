@@ -87,7 +87,7 @@ def releases(c: Context, stack: str = "") -> None:
 def start(c: Context, stack: str = "", workers: str = "1", timeout: str = "900") -> None:
     """Start workers and wait until they have joined. Without a sweep they shut down again."""
     from fleet.joining import STAYS, wait_for_workers
-    from fleet.workers import HOLD_S, scale
+    from fleet.workers import ends_by_itself, scale
 
     count, deadline_s = number(workers, "--workers", least=1), number(timeout, "--timeout", least=1)
     fleet = open_fleet(stack)
@@ -99,14 +99,15 @@ def start(c: Context, stack: str = "", workers: str = "1", timeout: str = "900")
         except KeyboardInterrupt:
             say(STAYS)
             raise
-    print(f"They shut down when no sweep comes within {HOLD_S // 60} minutes. Shut them down now: inv stop")
+    print(ends_by_itself(has_code=True))
 
 
 @task(positional=["workers"], help={"stack": STACK_HELP, "workers": "the number of workers"})
 @speaking
 def scale(c: Context, workers: str, stack: str = "") -> None:
     """Set the number of workers (at least what active runs need). Returns at once."""
-    from fleet.workers import scale
+    from fleet.push import current_release
+    from fleet.workers import ends_by_itself, scale
     from grid.wording import counted
 
     count = number(workers, "workers", least=0)
@@ -115,6 +116,8 @@ def scale(c: Context, workers: str, stack: str = "") -> None:
         asked = scale(head, fleet.cloud, fleet.outputs, count)
     why = " (what the active runs need)" if asked > count else ""
     print(f"{counted(asked, 'worker')} requested{why}: inv status")
+    if asked:
+        print(ends_by_itself(has_code=current_release(fleet.cloud, fleet.outputs) is not None))
 
 
 @task(help={"stack": STACK_HELP, "yes": "also when runs are active: they stop, and the same command resumes them"})

@@ -22,7 +22,7 @@ from tests.cloud.rehearsal.cloud import Cloud, until
 from tests.cloud.rehearsal.handle import MachineHandle
 from tests.cloud.rehearsal.host import why_not
 from tests.cloud.rehearsed import Laptop
-from worker.machine.keeper import SWITCH
+from worker.machine.switch import SWITCH
 
 pytestmark = [
     pytest.mark.rehearsal,

@@ -11,7 +11,7 @@ from infra import layout
 from infra.bootstrap import HEAD_SCRIPTS, Machine
 from infra.policies import worker_policy
 from tests.iam import allows
-from worker.machine import certificates, dask_command, facts
+from worker.machine import certificates, dask_command, facts, keeper
 from worker.machine.certificates import CertificateError, fits, make_ca, make_request, sign
 from worker.machine.facts import HOME, KEYS, Data, Facts, Tls
 from worker.machine.keeper import wanted
@@ -112,7 +112,14 @@ def test_everything_speaks_tls_and_the_dashboard_stays_on_the_head(tmp_path: Pat
     assert dask_command.address("10.42.0.10") == "tls://10.42.0.10:8786"
 
 
-def test_the_keeper_wants_what_runs_can_use_and_nothing_without(tmp_path: Path) -> None:
+def test_the_keeper_wants_what_runs_can_use_and_nothing_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `inv start` asked for is kept for a while that is counted since the boot, or since the last one."""
+    for name in ("UPTIME", "BOOT"):
+        monkeypatch.setattr(keeper, name, tmp_path / name)
+    (tmp_path / "BOOT").write_text("this\n")
+    (tmp_path / "UPTIME").write_text("1099.5 4000.0\n")
     data = Data(tmp_path)
     jobs = {"one": 3, "two": 4, "ended": 5}
     for name, workers in jobs.items():
@@ -126,6 +133,14 @@ def test_the_keeper_wants_what_runs_can_use_and_nothing_without(tmp_path: Path) 
     (data.jobs / "one" / "wanted").unlink()
     (data.jobs / "two" / "wanted").unlink()
     assert wanted(data, most=20, now_s=0) == 0
-    data.hold.write_text('{"workers": 2, "until_s": 100}')
-    assert wanted(data, most=20, now_s=99) == 2
-    assert wanted(data, most=20, now_s=101) == 0
+    data.hold.write_text('{"workers": 2, "for_s": 100, "boot": "this", "since_s": 1000.0, "until_s": 0}')
+    assert wanted(data, most=20, now_s=0) == 2
+    assert wanted(data, most=1, now_s=1e12) == 1
+    (tmp_path / "UPTIME").write_text("1100.0 4000.0\n")
+    assert wanted(data, most=20, now_s=0) == 0
+    (tmp_path / "BOOT").write_text("another\n")
+    assert wanted(data, most=20, now_s=0) == 0
+    (tmp_path / "UPTIME").write_text("99.0 4000.0\n")
+    assert wanted(data, most=20, now_s=0) == 2
+    data.hold.write_text("{}")
+    assert wanted(data, most=20, now_s=0) == 0

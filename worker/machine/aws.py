@@ -8,10 +8,12 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 from worker.machine.facts import Facts
+from worker.machine.switch import SWITCH, date_of, switch_time
 
 DEADLINE_S = 900  # an environment is some hundred megabytes
 # For the role's credentials: `aws` asks the metadata service once and for one second, and a busy machine is slower.
@@ -76,10 +78,11 @@ class Aws:
 
     def group_size(self) -> tuple[int, int, int]:
         """The group's wanted and largest size, and how many machines it has."""
-        words = ["autoscaling", "describe-auto-scaling-groups", "--auto-scaling-group-names", self.facts.group]
+        name = self.facts.groups[0]
+        words = ["autoscaling", "describe-auto-scaling-groups", "--auto-scaling-group-names", name]
         found = self._json(*words, "--query", "AutoScalingGroups[0].[DesiredCapacity,MaxSize,length(Instances)]")
         if not found:
-            raise AwsError(f"there is no group {self.facts.group}")
+            raise AwsError(f"there is no group {name}")
         return int(found[0]), int(found[1]), int(found[2])
 
     def set_group_size(self, size: int) -> None:
@@ -87,19 +90,25 @@ class Aws:
         words = [
             "set-desired-capacity",
             "--auto-scaling-group-name",
-            self.facts.group,
+            self.facts.groups[0],
             "--desired-capacity",
             str(size),
         ]
         self._run("autoscaling", *words)
 
-    def schedule_scale_in(self, *, name: str, at: str) -> None:
-        """Have AWS itself empty the group at a time (ISO 8601), whatever becomes of the head."""
-        words = ["put-scheduled-update-group-action", "--auto-scaling-group-name", self.facts.group]
-        self._run(
-            *("autoscaling", *words, "--scheduled-action-name", name),
-            *("--start-time", at, "--min-size", "0", "--desired-capacity", "0"),
-        )
+    def set_switch(self) -> None:
+        """Have AWS itself empty all groups in a while, or later than it was told to before; see `switch`."""
+        url = self.facts.endpoint_url or f"https://autoscaling.{self.facts.region}.amazonaws.com"
+        try:
+            at = switch_time(date_of(url))
+        except (OSError, HTTPException, ValueError) as error:
+            raise AwsError(f"{url} does not say what time it is, so the switch cannot be set: {error}") from None
+        for name in self.facts.groups:
+            words = ["put-scheduled-update-group-action", "--auto-scaling-group-name", name]
+            self._run(
+                *("autoscaling", *words, "--scheduled-action-name", SWITCH),
+                *("--start-time", at.strftime("%Y-%m-%dT%H:%M:%SZ"), "--min-size", "0", "--desired-capacity", "0"),
+            )
 
     def _url(self, key: str) -> str:
         return f"s3://{self.facts.bucket}/{key}"

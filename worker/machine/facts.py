@@ -27,7 +27,7 @@ class Facts:
     region: str
     endpoint_url: str
     data: str  # the head's data volume; "" on a worker
-    group: str  # the workers' autoscaling group, which the head sizes; "" on a worker
+    group: str  # the workers' autoscaling group, which the head sizes, and further ones after it; "" on a worker
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Facts:
@@ -44,6 +44,11 @@ class Facts:
             data=environment.get("SWEEPFLEET_DATA", ""),
             group=environment.get("SWEEPFLEET_GROUP", ""),
         )
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """All groups of workers; the head sizes the first."""
+        return tuple(self.group.split())
 
     @property
     def instance_id(self) -> str:
@@ -156,7 +161,7 @@ class Data:
 
     @property
     def hold(self) -> Path:
-        """How many workers `inv start` asked for, and until when."""
+        """How many workers `inv start` asked for, and for how long."""
         return self.path / "hold.json"
 
 

@@ -1,0 +1,300 @@
+"""Nobody starts workers that nothing stops: AWS's own switch is set before their number is raised, for all groups."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fleet.cloud import Cloud
+from fleet.errors import ClusterError
+from fleet.workers import set_size
+from infra.outputs import Outputs
+from tests.cloud.inprocess import up
+from tests.cloud.mocks import Mocks
+from tests.cloud.moto import Moto
+from worker.machine import keeper
+from worker.machine.aws import Aws, AwsError
+from worker.machine.facts import Data, Facts
+from worker.machine.switch import SWITCH, switch_time
+
+pytest_plugins = ["tests.cloud.fixtures"]
+REGION = "eu-west-1"
+DATE = "Tue, 01 Jan 2041 10:00:00 GMT"  # by AWS's clock; nobody's here
+AT = "2041-01-01T12:00:00"
+SET, RAISE = "PutScheduledUpdateGroupAction", "SetDesiredCapacity"
+
+
+class OtherClock(Cloud):
+    """A cloud whose clock is another than this machine's, and which notes what is asked of it."""
+
+    __slots__ = ("asked", "date")
+
+    def note(self, model: Any, params: dict[str, Any], **_: Any) -> None:
+        self.asked.append((model.name, params["body"]))
+
+    def answer(self, parsed: dict[str, Any], **_: Any) -> None:
+        headers = parsed["ResponseMetadata"]["HTTPHeaders"]
+        headers.pop("date")
+        if self.date:
+            headers["date"] = self.date
+
+    def client(self, service: str) -> Any:
+        made = super().client(service)
+        made.meta.events.register("before-call", self.note)
+        made.meta.events.register("after-call", self.answer)
+        return made
+
+
+class TwoGroups(Outputs):
+    """A stack with on-demand workers in a group of their own."""
+
+    __slots__ = ()
+
+    @property
+    def worker_groups(self) -> tuple[str, ...]:
+        return (self.worker_group, f"{self.worker_group}-on-demand")
+
+
+def cloud_of(moto: Moto, *, date: str = DATE) -> Any:
+    cloud = OtherClock(REGION, endpoint_url=moto.endpoint)
+    object.__setattr__(cloud, "asked", [])
+    object.__setattr__(cloud, "date", date)
+    return cloud
+
+
+@pytest.fixture
+def outputs(moto: Moto, no_credentials: None, monkeypatch: pytest.MonkeyPatch) -> Outputs:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    return Outputs.from_json(json.dumps(up(Mocks(moto.endpoint), {"maxWorkers": 5})))
+
+
+def size(moto: Moto, outputs: Outputs) -> int:
+    groups = moto.client("autoscaling", REGION).describe_auto_scaling_groups(
+        AutoScalingGroupNames=[outputs.worker_group]
+    )
+    return int(groups["AutoScalingGroups"][0]["DesiredCapacity"])
+
+
+def changes(cloud: Any) -> list[str]:
+    return [name for name, _ in cloud.asked if not name.startswith("Describe")]
+
+
+def test_a_laptop_sets_the_switch_by_awss_clock_before_it_raises_the_number(moto: Moto, outputs: Outputs) -> None:
+    """Whatever its own clock says; and each raise sets it anew."""
+    cloud = cloud_of(moto)
+    set_size(cloud, outputs, 2)
+    assert changes(cloud) == [SET, RAISE]
+    client = moto.client("autoscaling", REGION)
+    [action] = client.describe_scheduled_actions()["ScheduledUpdateGroupActions"]
+    assert (action["AutoScalingGroupName"], action["ScheduledActionName"]) == (outputs.worker_group, SWITCH)
+    assert (action["MinSize"], action["DesiredCapacity"]) == (0, 0)
+    assert "MaxSize" not in action
+    assert action["StartTime"].isoformat().startswith(AT)
+    object.__setattr__(cloud, "date", DATE.replace("10:00", "11:00"))
+    set_size(cloud, outputs, 3)
+    [action] = client.describe_scheduled_actions()["ScheduledUpdateGroupActions"]
+    assert action["StartTime"].isoformat().startswith(AT.replace("12:00", "13:00"))
+    cloud.asked.clear()
+    set_size(cloud, outputs, 0)
+    assert changes(cloud) == [RAISE]
+
+
+def test_the_switch_covers_every_group_of_workers(moto: Moto, outputs: Outputs) -> None:
+    client = moto.client("autoscaling", REGION)
+    client.create_launch_configuration(LaunchConfigurationName="c", ImageId="ami-1", InstanceType="c7i.large")
+    both = TwoGroups(**{name: getattr(outputs, name) for name in Outputs.__slots__})
+    with pytest.raises(ClusterError, match=f"The group {outputs.worker_group}-on-demand is gone"):
+        set_size(cloud_of(moto), both, 1)
+    assert size(moto, outputs) == 0
+    client.create_auto_scaling_group(
+        AutoScalingGroupName=both.worker_groups[1],
+        LaunchConfigurationName="c",
+        MinSize=0,
+        MaxSize=1,
+        VPCZoneIdentifier=moto.client("ec2", REGION).describe_subnets()["Subnets"][0]["SubnetId"],
+    )
+    cloud = cloud_of(moto)
+    set_size(cloud, both, 1)
+    assert changes(cloud) == [SET, SET, RAISE]
+    named = [body["AutoScalingGroupName"] for name, body in cloud.asked if name == SET]
+    assert named == list(both.worker_groups)
+
+
+@pytest.mark.parametrize("date", ["", "soon"])
+def test_where_the_switch_cannot_be_set_no_worker_is_started(moto: Moto, outputs: Outputs, date: str) -> None:
+    cloud = cloud_of(moto, date=date)
+    with pytest.raises(ClusterError, match="AWS did not say what time it is"):
+        set_size(cloud, outputs, 2)
+    assert changes(cloud) == []
+    assert size(moto, outputs) == 0
+
+
+# The head
+
+
+AWS = """#!/bin/sh
+echo "$@" >> "$ASKED"
+"""
+
+
+class Clock(BaseHTTPRequestHandler):
+    """AWS, as far as it says what time it is."""
+
+    date = DATE
+
+    def do_HEAD(self) -> None:
+        self.send_response_only(403)
+        if self.date:
+            self.send_header("Date", self.date)
+        self.end_headers()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Clock) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str) -> Facts:
+    """Of a head whose `aws` notes what it is asked."""
+    program = tmp_path / "bin" / "aws"
+    program.parent.mkdir()
+    program.write_text(AWS)
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    monkeypatch.setenv("ASKED", str(tmp_path / "asked"))
+    return Facts("head", "dev", "b", "AROA", "10.0.0.1", "", REGION, endpoint, str(tmp_path / "data"), "one two")
+
+
+def test_the_head_sets_the_switch_of_every_group_by_awss_clock(facts: Facts, tmp_path: Path) -> None:
+    Aws(facts).set_switch()
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked == [
+        f"--endpoint-url {facts.endpoint_url} autoscaling put-scheduled-update-group-action "
+        f"--auto-scaling-group-name {group} --scheduled-action-name {SWITCH} --start-time {AT}Z --min-size 0 "
+        "--desired-capacity 0"
+        for group in ("one", "two")
+    ]
+
+
+def test_a_head_that_cannot_know_the_time_sets_nothing(
+    facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Clock, "date", "")
+    with pytest.raises(AwsError, match="does not say what time it is"):
+        Aws(facts).set_switch()
+    monkeypatch.setattr(Clock, "date", DATE)
+    with pytest.raises(AwsError, match="does not say what time it is"):
+        Aws(replace(facts, endpoint_url="http://127.0.0.1:1")).set_switch()
+    assert not (tmp_path / "asked").exists()
+    with pytest.raises(ValueError, match="date"):
+        switch_time("soon")
+
+
+class EndError(Exception):
+    """The keeper has looked often enough."""
+
+
+class Group:
+    """AWS as the keeper asks it; the keeper's clock goes on as it sleeps, for so many looks."""
+
+    def __init__(self, data: Data, monkeypatch: pytest.MonkeyPatch, *, size: int) -> None:
+        self.size, self.asked, self.now_s, self.looks = size, list[str](), 0.0, 0
+        self.refuses = False
+        self.uptime = data.path / "uptime"
+        self.boot = data.path / "boot"
+        self.boot.write_text("this\n")
+        monkeypatch.setattr(keeper, "Aws", lambda _: self)
+        monkeypatch.setattr(keeper, "UPTIME", self.uptime)
+        monkeypatch.setattr(keeper, "BOOT", self.boot)
+        clock = SimpleNamespace(monotonic=lambda: self.now_s, time=lambda: 9e9 - self.now_s, sleep=self.sleep)
+        monkeypatch.setattr(keeper, "time", clock)
+        data.jobs.mkdir()
+        self.facts = Facts("head", "dev", "b", "AROA", "", "", REGION, "", str(data.path), "one")
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+        self.uptime.write_text(f"{self.now_s} 0\n")
+        self.looks -= 1
+        if self.looks == 0:
+            raise EndError
+
+    def keep(self, *, for_s: float) -> list[str]:
+        """What the keeper asks for meanwhile."""
+        self.asked.clear()
+        self.looks = int(for_s / keeper.POLL_S)
+        self.uptime.write_text(f"{self.now_s} 0\n")
+        with pytest.raises(EndError):
+            keeper.keep(self.facts)
+        return self.asked
+
+    def group_size(self) -> tuple[int, int, int]:
+        return self.size, 5, self.size
+
+    def set_switch(self) -> None:
+        if self.refuses:
+            raise AwsError("AccessDenied")
+        self.asked.append("switch")
+
+    def set_group_size(self, size: int) -> None:
+        self.asked.append(f"size {size}")
+        self.size = size
+
+
+def test_the_keeper_sets_the_switch_before_each_raise_and_moves_it_while_a_run_is_active(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = Data(tmp_path)
+    group = Group(data, monkeypatch, size=0)
+    job = data.jobs / "one"
+    job.mkdir()
+    (job / "wanted").touch()
+    (job / "job.json").write_text(
+        json.dumps(
+            {
+                **dict.fromkeys(("name", "release", "environment", "engine", "grid", "command_line"), "x"),
+                "submitted": 0.0,
+                "retry_failed": False,
+                "workers_wanted": 2,
+            }
+        )
+    )
+    group.refuses = True
+    assert group.keep(for_s=10) == []
+    group.refuses = False
+    assert group.keep(for_s=10) == ["switch", "size 2"]
+    assert set(group.keep(for_s=3 * keeper.SWITCH_EVERY_S)) == {"switch"}
+    assert len(group.asked) == 3
+    (job / "wanted").unlink()
+    assert group.keep(for_s=60) == ["size 0"]
+
+
+def test_the_keeper_keeps_what_was_started_for_its_time_and_starts_nothing_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where AWS's switch has emptied the group while the head was away; and the switch is left where it is."""
+    data = Data(tmp_path)
+    group = Group(data, monkeypatch, size=2)
+    data.hold.write_text('{"workers": 3, "for_s": 1800, "boot": "this", "since_s": 0.0, "until_s": 0}')
+    assert group.keep(for_s=1700) == []
+    assert group.keep(for_s=200) == ["size 0"]
+    group.boot.write_text("another\n")
+    group.now_s = 0.0
+    assert group.keep(for_s=100) == []
+    assert group.size == 0
