@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from fleet import runs, workers
 from fleet.cost import cost_of
+from fleet.ended import ended_lines
 from fleet.errors import ClusterError
 from fleet.fleet import Fleet
 from fleet.push import current_release, fleet_release
@@ -79,6 +80,7 @@ def _head_lines(head: Host, address: str) -> Iterator[str]:
         count = f"{done.get('done', 0):,} of {counted(done.get('total', 0), 'point')}" if done else now.waiting_for
         yield f"Run {name}: {now.state}{f', {count}' if count else ''} · inv attach --name {name}"
         yield f"  cost so far {cost_of(head, name)}"
+    yield from ended_lines(head, datetime.now(UTC))
 
 
 SPACE = f"""

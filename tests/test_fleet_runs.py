@@ -416,7 +416,11 @@ def test_a_run_that_waits_for_workers_can_be_cancelled(laptop: Laptop) -> None:
     assert "Stopped waits. The run waits has no results yet." in laptop.inv("cancel", "--name", "waits").stdout
     refused = laptop.inv("attach", "--name", "waits", code=130)
     assert "The run waits was cancelled before it had results" in refused.stderr
-    assert "Run waits" not in laptop.inv("status").stdout
+    seen = laptop.inv("status").stdout
+    assert "Run waits" not in seen
+    assert re.search(r"Ended runs, the last one first:\n  waits: cancelled, ended .* ago\) · cost at most ", seen), (
+        seen
+    )
 
 
 @pytest.mark.engine
