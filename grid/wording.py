@@ -42,6 +42,6 @@ def choices(names: Collection[str]) -> str:
     return f"{listed}, and {len(names) - _LISTED} more" if len(names) > _LISTED else listed
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: float, noun: str) -> str:
     """A number of things in words: `1 worker`, `1,200 workers`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -20,6 +20,8 @@ from sweep.ledger import Ledger
 from sweep.live_best import LiveBest
 from sweep.rows import Rows, rows_of
 from sweep.run_progress import Progress, Stop
+from sweep.sharing import Sharing
+from sweep.slot_time import SlotTime
 from worker.records import RECORD, TEXT_SCHEMA, Packet, Segment, Status, drop, error_payload
 from worker.source import Start
 
@@ -44,6 +46,8 @@ class Port(Protocol):
 
     @property
     def slots(self) -> int: ...  # noqa: D102
+    @property
+    def sharing(self) -> Sharing | None: ...  # noqa: D102
     @property
     def flying(self) -> int: ...  # noqa: D102
     @property
@@ -78,6 +82,7 @@ class Driver:
     _restarts: dict[int, int] = field(default_factory=dict)  # by bundle: times that its machine went away
     _numbers: int = 0
     _flying: int = 0  # points in flight
+    _slot_time: SlotTime = field(default_factory=SlotTime)
     _exhausted: bool = False
     # Seeded by nothing: it only spreads retries.
     _jitter: random.Random = field(default_factory=random.Random)
@@ -111,6 +116,7 @@ class Driver:
             self._land()
             if self._ended(look=True):
                 stop = None  # the last points ended meanwhile: nothing was cut short
+        self._add_up_slots(last=True)
         if stop is None and self._metric_is_missing(ended=True):
             return "metric"
         return stop
@@ -209,15 +215,33 @@ class Driver:
 
     def _fill(self) -> None:
         self._sizer.slots = self.progress.slots = self._allowed_slots()
+        if self.progress.first_submit_s is not None:
+            self._slot_time.see(time.time(), slots=self.progress.slots, of=max(1, self.engine.slots))
         window = self._window()
         while self.engine.flying < window:
             bundle = self._next()
             if bundle is None:
                 break
             if self.progress.first_submit_s is None:
-                self.progress.first_submit_s = time.time()
+                self._begin()
             self._flying += bundle.points
             self.engine.submit(bundle)
+
+    def _begin(self) -> None:
+        """Note when the first bundle was sent."""
+        now_s = self.progress.first_submit_s = time.time()
+        self._slot_time.see(now_s, slots=self.progress.slots, of=max(1, self.engine.slots))
+        if self.engine.sharing is not None:
+            self.engine.sharing.begin()
+
+    def _add_up_slots(self, *, last: bool = False) -> None:
+        """Add up the slot time that the run had; `last` asks what other runs held until now."""
+        progress, sharing = self.progress, self.engine.sharing
+        if progress.last_result_s is None:
+            return
+        if sharing is not None and (held := sharing.last() if last else sharing.news()) is not None:
+            self._slot_time.settle(time.time(), held)
+        progress.slot_s = self._slot_time.had(progress.last_result_s)
 
     def _next(self) -> Bundle | None:
         single = self._singles.popleft() if self._singles else self._retries.take(time.monotonic())
@@ -357,6 +381,7 @@ class Driver:
         if progress.first_result_s is None:
             progress.first_result_s = now_s
         progress.last_result_s = now_s
+        self._add_up_slots()
         progress.computed += news.computed
         progress.failed_now += news.failed_now
         progress.retried += news.retried

@@ -19,6 +19,7 @@ from distributed.exceptions import WorkerStartTimeoutError
 from grid.errors import SweepfleetError, UsageError
 from sweep.bundles import Bundle, Ended, Lost
 from sweep.engine_errors import BrokenSweepError, ClusterError
+from sweep.sharing import Sharing
 from sweep.shortage import stalled
 from sweep.slots import STARTED_TOPIC, Here, NoSlotsError, Slots, Started, here, ready, run_bundle
 from worker.context import Context
@@ -67,6 +68,8 @@ class Engine:
         self._failure: BaseException | None = None  # met beside results that had to be delivered first
         self._events: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
         self._slots = (-math.inf, 0) if slots is None else (math.inf, slots)
+        # Of an engine that is not in this process: other runs may be there.
+        self.sharing = Sharing(client, context.digest, cpus=context.cpus) if slots is None else None
         self._idle = idle
         self._idle_s = 0.0  # for how long bundles have been out and no runner has worked
         with _asking():
@@ -203,6 +206,11 @@ class Engine:
             self._starts[number] += 1
             if self._starts[number] > 1:
                 self._events.put(("lost", number))
+
+    def close(self) -> None:
+        """Ask the workers no more."""
+        if self.sharing is not None:
+            self.sharing.close()
 
     def cancel(self, bundle: Bundle) -> None:
         """Forget a bundle; what comes of it is dropped."""

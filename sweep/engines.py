@@ -133,7 +133,9 @@ def remote_engine(context: Context, *, address: str, patience_s: float = 0) -> I
             raise ClusterError(f"No scheduler answers at {address}: {error}") from error
         with client:
             try:
-                yield Engine(client, context, patience_s=patience_s)
+                engine = Engine(client, context, patience_s=patience_s)
+                with contextlib.closing(engine):
+                    yield engine
             except ClusterError:
                 raise  # nobody is there who could be told, and whoever comes in its place knows of no runners
             except BaseException:

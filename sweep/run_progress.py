@@ -27,7 +27,8 @@ class Progress:
     retried: int = 0  # attempts that were or will be repeated
     losses: int = 0  # processes and machines taken away
     busy_s: float = 0.0  # of all attempts of this command, added up
-    slots: int = 0
+    slots: int = 0  # that it may use now
+    slot_s: float | None = None  # slot-seconds that it had, without what other runs held; None: slots times wall_s
     first_submit_s: float | None = None  # unix time, as the next two
     first_result_s: float | None = None
     last_result_s: float | None = None
@@ -62,7 +63,15 @@ class Progress:
         return self.left * self.mean_s / max(1, self.slots)
 
     @property
+    def mean_slots(self) -> float:
+        """How many slots it had, on average; whole where it always had as many."""
+        if self.slot_s is None or self.wall_s <= 0:
+            return self.slots
+        mean = round(self.slot_s / self.wall_s, 2)
+        return int(mean) if mean == int(mean) else mean
+
+    @property
     def efficiency(self) -> float | None:
-        """The share of slot time that points had; None before the first result."""
-        available_s = self.slots * self.wall_s
+        """The share of the run's slot time that points had; None before the first result."""
+        available_s = self.slots * self.wall_s if self.slot_s is None else self.slot_s
         return min(1.0, self.busy_s / available_s) if available_s > 0 else None

@@ -12,6 +12,7 @@ import psutil
 from distributed import Worker, WorkerPlugin, get_worker
 
 from grid.errors import UsageError
+from sweep.sharing import holds_a_slot
 from worker.context import Context
 from worker.machine.artifacts import keep_artifacts
 from worker.machine.bring import ask_for
@@ -78,6 +79,7 @@ async def ready(digest: str) -> Ready:
     return Ready(None, pool.start)
 
 
+@holds_a_slot
 def run_bundle(
     digest: str, spans: list[Any], shuffle: int | None, limit_s: float | None, name: tuple[str, int]
 ) -> bytes:

@@ -46,7 +46,7 @@ class Summary:
     infra_losses: int
     wall_s: float  # from the first bundle sent to the last result
     busy_s: float  # that points took in this command, added up
-    slots: int
+    slots: float  # that the run had, on average: without what other runs held of the cluster's
     efficiency: float | None  # busy_s / (slots * wall_s)
     points_per_s: float | None
     first_result_s: float | None  # after the command began
@@ -138,7 +138,7 @@ def summarize(name: str, space: Space, ledger: Ledger, facts: Facts, *, best: di
         infra_losses=progress.losses,
         wall_s=progress.wall_s,
         busy_s=progress.busy_s,
-        slots=progress.slots,
+        slots=progress.mean_slots,
         efficiency=progress.efficiency,
         points_per_s=progress.computed / progress.wall_s if progress.wall_s > 0 else None,
         first_result_s=None if progress.first_result_s is None else progress.first_result_s - facts.born_s,
