@@ -6,24 +6,20 @@ What making a cluster takes is in docs/operator-policy.json, for people and for 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from infra.layout import BucketLayout
-from infra.policies import head_policy, worker_policy
+from infra.layout import BOUNDARY, BucketLayout
 from infra.settings import PROJECT
 
 OPERATOR_POLICY = Path(__file__).parents[1] / "docs" / "operator-policy.json"
 PLANS = "plans/"  # in the state's bucket: what was previewed, by stack and tree
+OPERATORS_BOUNDARY = f"arn:aws:iam::${{aws:PrincipalAccount}}:policy/{BOUNDARY}"
 READING = ("Describe", "Get", "List")  # how the names of actions begin that change nothing
 # Of a cluster's bucket a preview reads the settings, and of what is in it no more than what sweeps have cost.
 BUCKET_SETTINGS = ["s3:GetBucket*", "s3:Get*Configuration", "s3:ListBucket", "s3:ListTagsForResource"]
 SUMMARIES = f"{BucketLayout().runs}*/summary.json"
-# What gives a role more rights is allowed to the pipeline where the role keeps to the boundary:
-# https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html#access_policies_boundaries-delegate
-GIVES_RIGHTS = ("iam:CreateRole", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary")
-UNBINDS = "iam:DeleteRolePermissionsBoundary"
 # Where Pulumi keeps a project's state; its lock names the organization too, which a bucket has only one of.
 # https://github.com/pulumi/pulumi/blob/v3.260.0/pkg/backend/diy/store.go
 STATE = (
@@ -38,18 +34,10 @@ def operator_statements() -> list[dict[str, Any]]:
     return statements
 
 
-def machines_boundary() -> str:
-    """What a machine of any cluster may at most: a head's and a worker's own, in the buckets and groups of all."""
-    bucket = f"arn:aws:s3:::{PROJECT}-*"
-    group = f"arn:aws:autoscaling:*:*:autoScalingGroup:*:autoScalingGroupName/{PROJECT}-*"
-    policies = (head_policy(bucket_arn=bucket, group_arn=group), worker_policy(bucket_arn=bucket))
-    return _document(*(statement for policy in policies for statement in json.loads(policy)["Statement"]))
-
-
 def deploy_policy(operator: Sequence[dict[str, Any]], *, state_arn: str, key_arn: str, boundary_arn: str) -> str:
     """What an operator may, with machines' roles inside the boundary; the clusters' state, and the plans to read."""
     return _document(
-        *(part for statement in operator for part in _bounded(statement, boundary_arn)),
+        *(_bounded(statement, boundary_arn) for statement in operator),
         *_read_state(state_arn, key_arn),
         _allow("State", ["s3:PutObject", "s3:DeleteObject"], [f"{state_arn}/{path}" for path in STATE]),
     )
@@ -66,18 +54,16 @@ def preview_policy(operator: Sequence[dict[str, Any]], *, state_arn: str, key_ar
     )
 
 
-def _bounded(statement: dict[str, Any], boundary_arn: str) -> Iterator[dict[str, Any]]:
-    """A statement, such that nobody gets rights by a role that goes beyond the boundary."""
-    free = [one for one in statement["Action"] if one not in (*GIVES_RIGHTS, UNBINDS)]
-    if free:
-        yield {**statement, "Action": free}
-    if giving := [one for one in statement["Action"] if one in GIVES_RIGHTS]:
-        condition = {"StringEquals": {"iam:PermissionsBoundary": boundary_arn}}
-        yield {**statement, "Sid": f"{statement['Sid']}InBoundary", "Action": giving, "Condition": condition}
+def _bounded(statement: dict[str, Any], boundary_arn: str) -> dict[str, Any]:
+    """A statement with the pipeline's own boundary where the operator's has the account's."""
+    return dict(json.loads(json.dumps(statement).replace(OPERATORS_BOUNDARY, boundary_arn)))
 
 
 def _reading(statement: dict[str, Any]) -> dict[str, Any] | None:
-    """What of a statement changes nothing; buckets are left out, since their Get* reads what is in them, too."""
+    """What of a statement changes nothing; buckets are left out, since their Get* reads what is in them, too.
+
+    What is denied stays denied.
+    """
     actions = [one for one in statement["Action"] if one.partition(":")[2].startswith(READING)]
     actions = [one for one in actions if not one.startswith("s3:")]
     return {**statement, "Action": actions} if actions else None

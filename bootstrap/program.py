@@ -9,10 +9,11 @@ import pulumi_aws as aws
 from pulumi.runtime.config import CONFIG
 
 from bootstrap.commands import backend_url, secrets_provider, set_variables, stack_init, variables
-from bootstrap.policies import PLANS, deploy_policy, machines_boundary, operator_statements, preview_policy
+from bootstrap.policies import PLANS, deploy_policy, operator_statements, preview_policy
 from bootstrap.settings import PROJECT, Settings, read
 from bootstrap.trust import AUDIENCE, deploy_trust, issuer_url, preview_trust
 from infra.layout import OWNER_TAG
+from infra.policies import machines_boundary
 from infra.storage import Storage
 
 PLANS_DAYS = 90  # for a plan to be applied; by then it is another's turn

@@ -8,19 +8,21 @@ from pathlib import Path
 
 from fleet import bucket, workers
 from fleet import stack as stacks
+from fleet.boundary import require_boundary
 from fleet.errors import ClusterError, NothingToDo
 from fleet.folder import StackFolder
 from fleet.own_address import CHECKIP_URL
 from fleet.pulumi_cli import PulumiCli, Resource
 from grid.errors import UsageError
 from grid.wording import counted
-from infra.layout import RENEW_HEAD
+from infra.layout import IAM_PATH, RENEW_HEAD
 from infra.outputs import Outputs
 
 HEAD = "aws:ec2/instance:Instance"
 DATA_VOLUME = "aws:ebs/volume:Volume"
 BUCKET = "aws:s3/bucket:Bucket"
 GROUP = "aws:autoscaling/group:Group"
+ROLE = "aws:iam/role:Role"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,10 @@ class Cluster:
             self.pulumi.create_stack(self.stack)
         config = self.pulumi.config(self.stack)
         made = stacks.choices(config, new=new and not stacks.names_region(self.settings), address_url=address_url)
-        stacks.checked(stacks.with_choices(config, made), stack=self.stack)
+        mended = stacks.with_choices(config, made)
+        settings = stacks.checked(mended, stack=self.stack)
+        require_boundary(stacks.cloud_of(mended), settings)
+        self._require_own_roles()
         for choice in made:
             self.pulumi.set_config(self.stack, choice.path, choice.value)
             self.say(f"Set {choice.path} to {choice.value}: {choice.why}.")
@@ -137,6 +142,19 @@ class Cluster:
                 self.pulumi.unprotect(self.stack, one.urn)
         self.pulumi.destroy(self.stack, keep_protected=False)
         self.pulumi.remove_stack(self.stack)
+
+    def _require_own_roles(self) -> None:
+        """Be sure that the machines' roles are where this version has them, or are replaced with the head.
+
+        Another path makes another role, and a head that was told of the first would be a stranger in its bucket.
+        """
+        old = [one for one in self._ours() if one.type == ROLE and f":role{IAM_PATH}" not in one.arn]
+        if old and RENEW_HEAD not in self.pulumi.environment:
+            raise UsageError(
+                f"An older version made the machines' roles of {self.stack} outside the path {IAM_PATH}. They can "
+                "only be replaced together with the head, which stops runs until they are resumed. As an "
+                f"administrator: inv up --renew-head --stack {self.stack}"
+            )
 
     def _ours(self) -> list[Resource]:
         """What the stack has in AWS."""

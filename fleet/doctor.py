@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from fleet import stack as stacks
+from fleet.boundary import BoundaryError, examine_boundary
 from fleet.cloud import Cloud, told
 from fleet.errors import ClusterError
 from fleet.pulumi_cli import INSTALL, OLDEST, PulumiCli
@@ -66,6 +67,7 @@ def examine(root: Path, *, asked_stack: str, environment: Mapping[str, str] = os
     if credentials.good:
         yield _finding("region", lambda: _zones(cloud), "pulumi config set aws:region us-east-1")
         if settings is not None:
+            yield _boundary(cloud, settings)
             yield from _quotas(cloud, settings)
 
 
@@ -160,6 +162,16 @@ def _zones(cloud: Cloud) -> str:
     with told(f"list the zones of {cloud.region}"):
         answer = cloud.client("ec2").describe_availability_zones()["AvailabilityZones"]
     return f"{cloud.region} with {counted(len(answer), 'zone')}"
+
+
+def _boundary(cloud: Cloud, settings: Settings) -> Finding:
+    try:
+        return Finding("machines' boundary", examine_boundary(cloud, settings))
+    except BoundaryError as error:
+        return Finding("machines' boundary", str(error), good=False, fix=error.fix)
+    except ClusterError as error:
+        fix = "Attach the current docs/operator-policy.json, which may read this one policy"
+        return Finding("machines' boundary", str(error).splitlines()[0], good=False, fix=fix)
 
 
 def _quotas(cloud: Cloud, settings: Settings) -> Iterator[Finding]:

@@ -28,6 +28,7 @@ class Resource:
     type: str
     id: str
     protected: bool
+    arn: str = ""  # where AWS gives it one
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,13 @@ class PulumiCli:
         """What the stack's state holds."""
         state = json.loads(self._asked("stack", "export", "--stack", stack))
         return [
-            Resource(one["urn"], one["type"], one.get("id", ""), bool(one.get("protect")))
+            Resource(
+                one["urn"],
+                one["type"],
+                one.get("id", ""),
+                bool(one.get("protect")),
+                str((one.get("outputs") or {}).get("arn", "")),
+            )
             for one in state["deployment"].get("resources") or ()
         ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pulumi
 import pulumi_aws as aws
 
+from infra.layout import IAM_PATH
 from infra.policies import EC2_MAY_ASSUME
 
 
@@ -27,6 +28,7 @@ class MachineRole(pulumi.ComponentResource):
         self._children = pulumi.ResourceOptions(parent=self)
         self._role = aws.iam.Role(
             f"{name}-role",
+            path=IAM_PATH,
             assume_role_policy=EC2_MAY_ASSUME,
             description=description,
             permissions_boundary=permissions_boundary or None,
@@ -34,7 +36,7 @@ class MachineRole(pulumi.ComponentResource):
             opts=self._children,
         )
         self.profile = aws.iam.InstanceProfile(
-            f"{name}-profile", role=self._role.name, tags={"Name": name}, opts=self._children
+            f"{name}-profile", path=IAM_PATH, role=self._role.name, tags={"Name": name}, opts=self._children
         )
         self.role_id = self._role.unique_id
         self.register_outputs({})

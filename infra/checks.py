@@ -26,6 +26,7 @@ MOST_WORKERS = 1000
 MOST_TYPES = 40  # overrides that an autoscaling group takes
 DISK_GB = (16, 16384)  # what system, code and environment need; the largest gp3 volume
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html: AWS's own policies have no account
+NO_BOUNDARY = "none"  # as the value of permissionsBoundary
 POLICY_ARN = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/[\w+=,.@/-]{1,512}", re.ASCII)
 AMI_ID = re.compile(r"ami-([0-9a-f]{8}|[0-9a-f]{17})")
 PUBLIC_KEY = re.compile(r"(ssh-ed25519|ssh-rsa) [A-Za-z0-9+/]+={0,3}( .*)?")  # what EC2 imports
@@ -244,8 +245,9 @@ def texts(found: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("workerEgress", f"`{found['worker_egress']}` is none of {', '.join(EGRESS)}.", "none")
     if found.get("ami_id") and not AMI_ID.fullmatch(found["ami_id"]):
         yield Problem("amiId", f"`{found['ami_id']}` is no image id: ami- and 8 or 17 hexadecimal digits.")
-    if found.get("permissions_boundary") and not POLICY_ARN.fullmatch(found["permissions_boundary"]):
-        said = f"`{found['permissions_boundary'][:80]}` is no ARN of a policy."
+    boundary = found.get("permissions_boundary")
+    if boundary and boundary != NO_BOUNDARY and not POLICY_ARN.fullmatch(boundary):
+        said = f"`{boundary[:80]}` is not the ARN of a policy. Use one, or `{NO_BOUNDARY}`."
         yield Problem("permissionsBoundary", said, "arn:aws:iam::123456789012:policy/boundary")
     yield from _url("packageIndex", found.get("package_index"), "https://pypi.org/simple")
     if found.get("endpoint_url"):

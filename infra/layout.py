@@ -15,6 +15,10 @@ SCHEDULER_PORT = 8786
 WORKER_PORTS = (40000, 40127)  # a fixed range, so that one rule admits the scheduler to them
 SSH_PORT = 22
 
+# Machines' roles and their profiles have a path of their own, which a person's role of any name does not have.
+IAM_PATH = "/sweepfleet/"
+BOUNDARY = "sweepfleet-machines"  # the policy that no machine's role goes beyond; an administrator makes it
+
 STACK_TAG, OWNER_TAG = "sweepfleet:stack", "sweepfleet:owner"  # on everything of a stack
 
 BLOCKS_BITS = 3  # the VPC in eight blocks: the head's, and one for each zone letter from a to g

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from infra.layout import BucketLayout
+from infra.layout import BOUNDARY, BucketLayout
 
 BUCKET = BucketLayout()
 ME = "${aws:userid}"  # AWS puts the caller's in its place: role id, a colon, instance id
@@ -66,6 +66,23 @@ def head_policy(*, bucket_arn: str, group_arn: str) -> str:
             ["*"],
         ),
     )
+
+
+def machines_boundary() -> str:
+    """What no machine of any cluster may exceed: a head's and a worker's policy, for the buckets and groups of all.
+
+    `docs/machines-boundary.json` holds it, for the administrator who makes it a policy of the account.
+    """
+    bucket = "arn:aws:s3:::sweepfleet-*"
+    group = "arn:aws:autoscaling:*:*:autoScalingGroup:*:autoScalingGroupName/sweepfleet-*"
+    policies = (head_policy(bucket_arn=bucket, group_arn=group), worker_policy(bucket_arn=bucket))
+    return _document(*(statement for policy in policies for statement in json.loads(policy)["Statement"]))
+
+
+def boundary_arn(caller_arn: str) -> str:
+    """The ARN of the account's own boundary; `caller_arn` is of anybody in the account."""
+    _, partition, _, _, account, _ = caller_arn.split(":", 5)
+    return f"arn:{partition}:iam::{account}:policy/{BOUNDARY}"
 
 
 def bucket_policy(*, bucket_arn: str) -> str:

@@ -10,6 +10,7 @@ from pulumi.runtime.config import CONFIG
 
 from infra.access import MachineRole
 from infra.bootstrap import SSH_USER, Machine, boot_text
+from infra.checks import NO_BOUNDARY
 from infra.checks import architecture as architecture_of
 from infra.export import export
 from infra.firewall import Firewall, FirewallArgs
@@ -18,7 +19,7 @@ from infra.image import find_image
 from infra.layout import RENEW_HEAD, SCHEDULER_PORT, AddressPlan, stack_tags
 from infra.network import Network, NetworkArgs
 from infra.placement import Placement, place
-from infra.policies import head_policy, worker_policy
+from infra.policies import boundary_arn, head_policy, worker_policy
 from infra.settings import PROJECT, Settings, read
 from infra.storage import Storage
 from infra.workers import Workers, WorkersArgs
@@ -71,7 +72,7 @@ def declare() -> None:
     # An endpoint of the user's own may have no TLS, and a policy that asks for it would shut everybody out.
     storage = Storage(name, tls_only=not settings.endpoint_url.startswith("http://"), opts=here)
     key = aws.ec2.KeyPair(f"{name}-key", public_key=settings.ssh_public_key, tags={"Name": name}, opts=here)
-    boundary = settings.permissions_boundary
+    boundary = _boundary(settings, look_up)
     head_role = MachineRole(
         f"{name}-head", description=f"The head of {name}", permissions_boundary=boundary, opts=here
     )
@@ -190,6 +191,13 @@ def _provider(name: str, settings: Settings, *, region: str, tags: dict[str, str
         endpoints=[aws.ProviderEndpointArgs(**dict.fromkeys(SERVICES, own))] if own else None,
         s3_use_path_style=True if own else None,
     )
+
+
+def _boundary(settings: Settings, look_up: pulumi.InvokeOptions) -> str:
+    """The ARN of the policy that bounds the machines' roles; empty when the settings ask for none."""
+    if settings.permissions_boundary == NO_BOUNDARY:
+        return ""
+    return settings.permissions_boundary or boundary_arn(aws.get_caller_identity(opts=look_up).arn)
 
 
 def _placement(settings: Settings, look_up: pulumi.InvokeOptions) -> Placement:

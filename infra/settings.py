@@ -78,7 +78,7 @@ class Settings:
     )
     permissions_boundary: str = _key(
         "permissionsBoundary",
-        "ARN of an IAM policy that the machines' roles cannot go beyond; empty: none.",
+        "ARN of the policy that bounds machines' roles; empty: the account's sweepfleet-machines; none: no bound.",
         "",
     )
     endpoint_url: str = _key(

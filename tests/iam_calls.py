@@ -12,6 +12,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import botocore.client
 import pytest
 
+from infra.layout import IAM_PATH
+
 SERVICES = {
     "service-quotas": "servicequotas",
     "resourcegroupstaggingapi": "tag",
@@ -38,6 +40,16 @@ ACTIONS = {
 }
 
 
+# What EC2's calls name that the policy tells apart, by the argument that names it.
+EC2_KINDS = {
+    "LaunchTemplateId": "launch-template",
+    "InstanceId": "instance",
+    "InstanceIds": "instance",
+    "InstanceId.1": "instance",
+}
+PREFIXES = {"launch-template": "lt", "instance": "i"}
+
+
 def resource_of(service: str, given: dict[str, Any]) -> str:
     """The ARN that a call is about, as far as the policy tells them apart."""
     account = "123456789012"
@@ -46,9 +58,17 @@ def resource_of(service: str, given: dict[str, Any]) -> str:
     if service == "ssm":
         return f"arn:aws:ssm:eu-west-1::parameter{given['Name']}"  # of AWS's own, in no account
     if service == "iam":
+        if "PolicyArn" in given:
+            return str(given["PolicyArn"])
         if "InstanceProfileName" in given:
-            return f"arn:aws:iam::{account}:instance-profile/{given['InstanceProfileName']}"
-        return f"arn:aws:iam::{account}:role/{given['RoleName']}" if "RoleName" in given else "*"
+            return f"arn:aws:iam::{account}:instance-profile{IAM_PATH}{given['InstanceProfileName']}"
+        return f"arn:aws:iam::{account}:role{IAM_PATH}{given['RoleName']}" if "RoleName" in given else "*"
+    if service == "ec2":
+        for key, kind in EC2_KINDS.items():
+            named = given.get(key, ())
+            for one in [named] if isinstance(named, str) else named:
+                if one.startswith(f"{PREFIXES[kind]}-"):
+                    return f"arn:aws:ec2:eu-west-1:{account}:{kind}/{one}"
     if service == "autoscaling":
         name = given.get("AutoScalingGroupName") or next(iter(given.get("Tags", [{}])), {}).get("ResourceId", "")
         return f"arn:aws:autoscaling:eu-west-1:{account}:autoScalingGroup:x:autoScalingGroupName/{name}"

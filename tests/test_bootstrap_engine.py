@@ -31,7 +31,12 @@ pytestmark = [
 REGION = "eu-west-1"
 REPOSITORY_NAME = "octo-org@123456/sweeps@456789"
 READING = (*READING_VERBS, "Decrypt")
-CONTEXT = {"iam:PassedToService": "ec2.amazonaws.com", "iam:AWSServiceName": "spot.amazonaws.com"}
+CONTEXT = {
+    "iam:PassedToService": "ec2.amazonaws.com",
+    "iam:AWSServiceName": "spot.amazonaws.com",
+    "aws:ResourceTag/sweepfleet:stack": "dev",
+    "autoscaling:LaunchTemplateVersionSpecified": "true",
+}
 
 
 @pytest.fixture(scope="module")

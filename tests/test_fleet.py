@@ -13,13 +13,14 @@ import pytest
 
 from fleet import bucket, stack
 from fleet.cloud import Cloud
-from fleet.cluster import confirm
+from fleet.cluster import Cluster, confirm
 from fleet.doctor import Finding, examine
 from fleet.errors import ClusterError
 from fleet.own_address import own_cidr
 from fleet.pulumi_cli import PulumiCli
 from fleet.quotas import asked, codes_of, quotas
 from grid.errors import UsageError
+from infra.layout import RENEW_HEAD
 from infra.settings import KEYS, Settings
 from tests.cloud.checkout import address_server
 from tests.cloud.moto import Moto, moto_server
@@ -286,7 +287,14 @@ def test_the_doctor_finds_nothing_on_a_machine_that_is_ready(
     assert {"settings", "region", "spot", "on-demand", "SSH key", "pulumi login", "stack"} <= set(found)
 
 
-def ready(home: Path, cloud: Cloud, pulumi: Callable[..., PulumiCli], **other: str) -> None:
+def ready(
+    home: Path,
+    cloud: Cloud,
+    pulumi: Callable[..., PulumiCli],
+    *,
+    answers: dict[str, Any] | None = None,
+    **other: str,
+) -> None:
     """A stack, its key, tools and an account."""
     key = home / ".ssh" / "id_ed25519"
     if not key.exists():
@@ -303,6 +311,7 @@ def ready(home: Path, cloud: Cloud, pulumi: Callable[..., PulumiCli], **other: s
             "whoami --json": {"user": "ada", "url": "file://~"},
             "stack ls --json": [{"name": "dev", "current": True}],
             "config --json --stack dev": {key: {"value": value, "secret": False} for key, value in values.items()},
+            **(answers or {}),
         }
     )
     uv = cli.root / "bin" / "uv"
@@ -318,6 +327,54 @@ def test_the_doctor_names_a_quota_that_is_too_small_and_how_to_raise_it(
     assert not found["spot"].good
     assert "--quota-code L-34B43A08 --desired-value 80" in found["spot"].fix
     assert found["on-demand"].good
+
+
+def test_the_doctor_and_up_say_how_the_boundary_of_machines_is_made(
+    cloud: Cloud, home: Path, pulumi: Callable[..., PulumiCli], tmp_path: Path
+) -> None:
+    """An account without it, one with another version's, one that has its own, and one that wants none."""
+    iam, arn = cloud.client("iam"), "arn:aws:iam::123456789012:policy/sweepfleet-machines"
+    document = iam.get_policy_version(PolicyArn=arn, VersionId="v1")["PolicyVersion"]["Document"]
+    iam.delete_policy(PolicyArn=arn)
+    make = (
+        "aws iam create-policy --policy-name sweepfleet-machines --policy-document file://docs/machines-boundary.json"
+    )
+    for settings, made, fix in (
+        ({}, None, make),
+        ({}, document | {"Statement": document["Statement"][:1]}, "aws iam create-policy-version --set-as-default"),
+        ({}, document, ""),
+        ({"sweepfleet:permissionsBoundary": "none"}, None, ""),
+        ({"sweepfleet:permissionsBoundary": "arn:aws:iam::123456789012:policy/own"}, None, ""),
+    ):
+        if made:
+            iam.create_policy(PolicyName="sweepfleet-machines", PolicyDocument=json.dumps(made))
+        ready(home, cloud, pulumi, **settings)
+        found = findings(tmp_path)["machines' boundary"]
+        assert (found.good, fix in found.fix) == (not fix, True)
+        with pytest.raises(ClusterError) as refused:  # this `pulumi` makes nothing
+            Cluster(tmp_path, "dev", PulumiCli(tmp_path), print).up(yes=True)
+        assert ("no such question" not in str(refused.value), fix in str(refused.value)) == (bool(fix), True)
+        if made:
+            iam.delete_policy(PolicyArn=arn)
+
+
+@pytest.mark.parametrize(("path", "renew", "made"), [("/", "", False), ("/", "1", True), ("/sweepfleet/", "", True)])
+def test_roles_of_an_older_version_are_replaced_with_the_head_alone(
+    cloud: Cloud,
+    home: Path,
+    pulumi: Callable[..., PulumiCli],
+    tmp_path: Path,
+    path: str,
+    renew: str,
+    made: bool,  # noqa: FBT001
+) -> None:
+    """The head would have another identity than it was told of."""
+    role = {"urn": "r", "type": "aws:iam/role:Role", "outputs": {"arn": f"arn:aws:iam::1:role{path}sweepfleet-dev-x"}}
+    ready(home, cloud, pulumi, answers={"stack export --stack dev": {"deployment": {"resources": [role]}}})
+    cli = PulumiCli(tmp_path, {RENEW_HEAD: renew} if renew else {})
+    with pytest.raises(ClusterError if made else UsageError) as refused:
+        Cluster(tmp_path, "dev", cli, print).up(yes=True)
+    assert ("inv up --renew-head" in str(refused.value)) is not made
 
 
 def test_the_doctor_says_what_is_wrong_with_settings(

@@ -101,7 +101,7 @@ def test_networks_missing_says_which_command_sets_them() -> None:
         ({"owner": "ada;rm"}, "cannot be an AWS tag"),
         ({"workerEgress": "vpn"}, "none of none, public, nat"),
         ({"amiId": "debian-12"}, "no image id"),
-        ({"permissionsBoundary": "boundary"}, "is no ARN of a policy"),
+        ({"permissionsBoundary": "boundary"}, "is not the ARN of a policy. Use one, or `none`"),
         ({"permissionsBoundary": "arn:aws:iam::1:role/x"}, "arn:aws:iam::123456789012:policy/boundary"),
         ({"packageIndex": "ftp://pypi.org"}, "is not an http or https address"),
         ({"packageIndex": "https://ada:secret@pypi.example.org/simple"}, "user name or password"),

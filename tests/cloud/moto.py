@@ -17,6 +17,8 @@ from moto.moto_api._internal.models import moto_api_backend
 from moto.server import ThreadedMotoServer
 from moto.ssm.models import Parameter
 
+from infra.layout import BOUNDARY
+from infra.policies import machines_boundary
 from tests.cloud.aws import ACCOUNT, Aws
 from tests.cloud.leftovers import leftovers
 
@@ -39,8 +41,9 @@ class Moto:
         return self.connection(region).client(service)
 
     def reset(self) -> None:
-        """Empty, as a new account is, but for Debian's images."""
+        """Empty, as a new account is, but for Debian's images and what its administrator has made for operators."""
         moto_api_backend.reset()
+        make_boundary()
         for region in self.regions:
             publish_debian(region)
 
@@ -69,6 +72,11 @@ def moto_server(*regions: str) -> Iterator[Moto]:
             os.environ.pop("MOTO_EC2_LOAD_DEFAULT_AMIS", None)  # another one may have ended meanwhile
         else:
             os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = before
+
+
+def make_boundary() -> None:
+    """The policy that bounds machines' roles, as docs/cluster.md has an administrator make it."""
+    get_backend("iam")[ACCOUNT]["aws"].create_policy("", "/", machines_boundary(), BOUNDARY, [])
 
 
 def publish_debian(region: str) -> None:

@@ -30,12 +30,13 @@ class Role(Handler):
             "namePrefix",
             "assumeRolePolicy",
             "description",
+            "path",
             "permissionsBoundary",
             "forceDetachPolicies",
             "maxSessionDuration",
         }
     )
-    replaces = frozenset({"name", "namePrefix"})
+    replaces = frozenset({"name", "namePrefix", "path"})
     documents = frozenset({"assumeRolePolicy"})
     named, prefixed = "name", "namePrefix"
     exclusive = (("name", "namePrefix"),)
@@ -49,6 +50,7 @@ class Role(Handler):
             **picked(
                 props,
                 description="Description",
+                path="Path",
                 permissionsBoundary="PermissionsBoundary",
                 maxSessionDuration="MaxSessionDuration",
             ),
@@ -63,6 +65,7 @@ class Role(Handler):
         return role and {
             "name": id_,
             "arn": role["Arn"],
+            "path": role["Path"],
             "uniqueId": role["RoleId"],
             "createDate": role["CreateDate"].isoformat(),
             "assumeRolePolicy": json.dumps(role["AssumeRolePolicyDocument"]),
@@ -188,15 +191,15 @@ class Policy(Handler):
 
 class InstanceProfile(Handler):
     token = "aws:iam/instanceProfile:InstanceProfile"
-    inputs = frozenset({"name", "namePrefix", "role"})
-    replaces = frozenset({"name", "namePrefix"})
+    inputs = frozenset({"name", "namePrefix", "path", "role"})
+    replaces = frozenset({"name", "namePrefix", "path"})
     named, prefixed = "name", "namePrefix"
     exclusive = (("name", "namePrefix"),)
     tagged = True
 
     def create(self, aws: Aws, props: Props) -> str:
         made = aws.iam.create_instance_profile(
-            InstanceProfileName=self.name_of(props), Tags=tag_list(props["tagsAll"])
+            InstanceProfileName=self.name_of(props), Tags=tag_list(props["tagsAll"]), **picked(props, path="Path")
         )
         name: str = made["InstanceProfile"]["InstanceProfileName"]
         return name
@@ -213,6 +216,7 @@ class InstanceProfile(Handler):
             "name": id_,
             "role": profile["Roles"][0]["RoleName"] if profile["Roles"] else None,
             "arn": unquote(profile["Arn"]),
+            "path": profile["Path"],
             "uniqueId": profile["InstanceProfileId"],
             "createDate": profile["CreateDate"].isoformat(),
             "tagsAll": tag_map(profile.get("Tags")),

@@ -23,7 +23,7 @@ from moto.s3.models import FakeKey
 from werkzeug.serving import make_server
 
 from tests.cloud.aws import ACCOUNT
-from tests.cloud.moto import REGIONS, publish_debian
+from tests.cloud.moto import REGIONS, make_boundary, publish_debian
 from tests.cloud.rehearsal import group
 from tests.cloud.rehearsal.network import PUBLIC
 
@@ -48,6 +48,7 @@ def application(console: Callable[[str], str]) -> Application:
     ]
     for owner, name, change in changes:
         setattr(owner, name, change)
+    make_boundary()
     for region in REGIONS:
         publish_debian(region)
     return DomainDispatcherApplication(create_backend_app)

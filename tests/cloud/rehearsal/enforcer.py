@@ -52,10 +52,12 @@ class Guard:
                 environ, start, claim.service if claim else "s3", "a machine", "a key that is no role's"
             )
         assert claim is not None
-        policy = _policy(role)
+        policy, boundary = _policy(role), _boundary(role)
 
         def may(one: Asked) -> bool:
-            return one.action in FREE or allows(policy, one.action, one.resource, userid=role.user_id)
+            return one.action in FREE or allows(
+                policy, one.action, one.resource, userid=role.user_id, boundary=boundary
+            )
 
         wanted = _wanted(environ, claim.service)
         for one in wanted:
@@ -114,6 +116,16 @@ def _policy(role: AssumedRole) -> str:
     )
     documents = [*own.policies.values(), *(version.document for version in attached)]
     return json.dumps({"Statement": [one for text in documents for one in json.loads(text)["Statement"]]})
+
+
+def _boundary(role: AssumedRole) -> str | None:
+    """What the role cannot exceed, if there is anything."""
+    iam = get_backend("iam")[ACCOUNT]["aws"]
+    arn = iam.get_role_by_arn(role.role_arn).permissions_boundary_arn
+    if not arn:
+        return None
+    (document,) = (one.document for one in iam.get_policy(arn).versions if one.is_default)
+    return str(document)
 
 
 def _wanted(environ: Environ, service: str) -> list[Asked]:

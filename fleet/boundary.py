@@ -1,0 +1,76 @@
+"""The policy that bounds the machines' roles: whether the account has it, as this version needs it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from fleet.cloud import Cloud, told
+from fleet.errors import ClusterError
+from infra.checks import NO_BOUNDARY
+from infra.layout import BOUNDARY
+from infra.policies import boundary_arn, machines_boundary
+from infra.settings import Settings
+
+DOCUMENT = "docs/machines-boundary.json"
+MAKE = f"aws iam create-policy --policy-name {BOUNDARY} --policy-document file://{DOCUMENT}"
+UPDATE = f"aws iam create-policy-version --set-as-default --policy-document file://{DOCUMENT} --policy-arn "
+WHY = "Operators may make machines' roles only inside it (docs/security.md)"
+
+
+class BoundaryError(ClusterError):
+    """The account's boundary cannot be used; `fix` is what an administrator types."""
+
+    def __init__(self, said: str, fix: str) -> None:
+        super().__init__(said)
+        self.fix = fix
+
+
+def examine_boundary(cloud: Cloud, settings: Settings) -> str:
+    """What bounds the machines' roles, for the user to read.
+
+    Raises:
+        BoundaryError: the policy is missing, or is not the one that this version needs.
+        ClusterError: AWS does not say.
+    """
+    if settings.permissions_boundary == NO_BOUNDARY:
+        return "none: permissionsBoundary asks for none"
+    if settings.permissions_boundary:
+        return f"{settings.permissions_boundary}, by permissionsBoundary"
+    with told("look for the policy that bounds the machines' roles"):
+        arn = boundary_arn(cloud.client("sts").get_caller_identity()["Arn"])
+        found = _document(cloud, arn)
+    if found is None:
+        fix = f"An administrator makes it: {MAKE}\nWithout one: pulumi config set permissionsBoundary {NO_BOUNDARY}"
+        raise BoundaryError(f"The account has no policy {BOUNDARY}, which bounds the machines' roles. {WHY}.", fix)
+    if found != json.loads(machines_boundary()):
+        fix = f"An administrator updates it, after a look at {DOCUMENT}: {UPDATE}{arn}"
+        raise BoundaryError(f"The policy {BOUNDARY} is not the one that this version of sweepfleet needs.", fix)
+    return arn
+
+
+def require_boundary(cloud: Cloud, settings: Settings) -> None:
+    """Be sure that the machines' roles can be made inside their boundary, before anything is made.
+
+    Raises:
+        ClusterError: see `examine_boundary`; the message says what to type.
+    """
+    try:
+        examine_boundary(cloud, settings)
+    except BoundaryError as error:
+        raise ClusterError(f"{error}\n{error.fix}") from None
+
+
+def _document(cloud: Cloud, arn: str) -> Any:
+    """A policy's current document; None when there is no such policy."""
+    iam = cloud.client("iam")
+    try:
+        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchEntity":
+            raise
+        return None
+    found = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+    return json.loads(found) if isinstance(found, str) else found
