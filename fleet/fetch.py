@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import shutil
@@ -16,6 +17,7 @@ from boto3.exceptions import Boto3Error
 
 from fleet.cloud import Cloud, told
 from fleet.errors import ClusterError
+from fleet.fetch_names import ARTIFACTS, Skipped, sort_out
 from grid.errors import UsageError
 from infra.layout import BucketLayout
 from infra.outputs import Outputs
@@ -24,7 +26,9 @@ from sweep.runs import check_name
 
 MARK = ".fetched.json"
 PARTS = ".fetching"  # files that are on their way
-ARTIFACTS = "artifacts/"
+SHOWN = 10  # of objects that are skipped
+# What the system says of one file's name, and of no other file: too long, no letters of its, a folder, in a file.
+NAMES = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY}
 TRANSFERS = 8  # of artifacts at once: a run may have thousands of small ones
 
 
@@ -81,7 +85,8 @@ def _state(ledger: Path) -> list[int]:
 def fetch(cloud: Cloud, outputs: Outputs, name: str, *, runs: Path, say: Callable[[str], None]) -> RunFolder:
     """Bring a run's folder here; files appear whole, and those that did not change since are left.
 
-    What was broken off goes on with the file that it had come to.
+    What was broken off goes on with the file that it had come to. An object that cannot be a file here is skipped,
+    and said: workers choose the names of artifacts.
 
     Raises:
         UsageError: see `check_place`; or somebody writes to the folder now.
@@ -92,13 +97,24 @@ def fetch(cloud: Cloud, outputs: Outputs, name: str, *, runs: Path, say: Callabl
     folder = RunFolder(runs / name)
     check_place(folder, outputs)
     s3 = cloud.client("s3")
-    objects = _objects(s3, outputs, folder, say)
+    found = _objects(s3, outputs, folder)
     with folder.locked(), storing(folder.path):
         mark = check_place(folder, outputs)
         shutil.rmtree(folder.path / PARTS, ignore_errors=True)  # of a fetch that was killed
+        names, skipped = sort_out(found, one_case=_one_case(folder.path))
+        objects = [found[name] for name in sorted(names, key=lambda name: (name != folder.ledger.name, name))]
         changed = [one for one in objects if not _same(folder, one, mark)]
 
-        def bring(one: dict[str, Any]) -> dict[str, Any]:
+        def bring(one: dict[str, Any]) -> dict[str, Any] | None:
+            try:
+                return bring_one(one)
+            except OSError as error:
+                if error.errno not in NAMES or not one["name"].startswith(ARTIFACTS):
+                    raise
+                skipped.append(Skipped(one["name"], f"{error.strerror}, on this machine"))
+                return None
+
+        def bring_one(one: dict[str, Any]) -> dict[str, Any]:
             with _downloaded(s3, outputs, one, folder.path / PARTS) as beside:
                 if one["name"] == folder.ledger.name:
                     _expect(folder, beside, mark)
@@ -110,36 +126,46 @@ def fetch(cloud: Cloud, outputs: Outputs, name: str, *, runs: Path, say: Callabl
 
         try:
             for one in _in_turn(bring, changed):
-                mark.files[one["name"]] = one["ETag"]
+                if one is not None:
+                    mark.files[one["name"]] = one["ETag"]
         finally:
             mark.write(folder)
             shutil.rmtree(folder.path / PARTS, ignore_errors=True)
+    _say_skipped(skipped, f"s3://{outputs.bucket}/{BucketLayout().runs}{name}/", say)
     say(f"Fetched {sum(one['Size'] for one in changed) / 1e6:,.1f} MB")
     return folder
 
 
-def _objects(s3: Any, outputs: Outputs, folder: RunFolder, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """What the bucket has of a run, each with its `name` in the folder: the ledger first, which others come of."""
+def _objects(s3: Any, outputs: Outputs, folder: RunFolder) -> dict[str, dict[str, Any]]:
+    """What the bucket has of a run, each under its name, which is its `name`, too."""
     prefix = f"{BucketLayout().runs}{folder.name}/"
     with told(f"fetch the run {folder.name}"):
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=outputs.bucket, Prefix=prefix)
-        found = [
-            one | {"name": one["Key"].removeprefix(prefix)} for page in pages for one in page.get("Contents", ())
-        ]
-    if not found:
+        keys = [one | {"name": one["Key"].removeprefix(prefix)} for page in pages for one in page.get("Contents", ())]
+    if not keys:
         raise ClusterError(f"The bucket has no results of the run {folder.name} yet. What it is doing: inv status")
-    for one in found:
-        # Workers write artifacts, and no other file of a run: a name must not lead to one.
-        if {"", ".", ".."} & set(one["name"].removesuffix("/").split("/")):
-            say(f"Left out {one['Key']}, which leads elsewhere than its name says: no point of a sweep writes that.")
-            one["name"] = ""
-    return sorted(
-        (one for one in found if one["name"] and not one["name"].endswith("/")),
-        key=lambda one: (one["name"] != folder.ledger.name, one["name"]),
-    )
+    return {one["name"]: one for one in keys}
 
 
-def _in_turn(bring: Callable[[dict[str, Any]], dict[str, Any]], objects: list[dict[str, Any]]) -> Iterator[Any]:
+def _one_case(folder: Path) -> bool:
+    """Whether the file system here takes names that differ in their case for the same."""
+    probe = folder / PARTS
+    probe.mkdir(parents=True, exist_ok=True)
+    return (folder / PARTS.upper()).exists()
+
+
+def _say_skipped(skipped: list[Skipped], where: str, say: Callable[[str], None]) -> None:
+    """Say what was not brought: the first ones each with its reason, and how many more there are."""
+    for one in skipped[:SHOWN]:
+        say(f"Skipped {one}")
+    if skipped:
+        more = f" {len(skipped) - SHOWN:,} more were skipped." if len(skipped) > SHOWN else ""
+        say(f"What was skipped is in the bucket, below {where}{more}")
+
+
+def _in_turn(
+    bring: Callable[[dict[str, Any]], dict[str, Any] | None], objects: list[dict[str, Any]]
+) -> Iterator[Any]:
     """Bring the run's own files one by one, and then what its points wrote, several at once; each as it is here."""
     own = [one for one in objects if not one["name"].startswith(ARTIFACTS)]
     for one in own:

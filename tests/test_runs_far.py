@@ -23,7 +23,8 @@ import sweep.job as driving
 from fleet import data_volume, runs, travel, watch
 from fleet.cloud import Cloud
 from fleet.errors import CancelledError, ClusterError
-from fleet.fetch import MARK, PARTS, check_place, fetch
+from fleet.fetch import MARK, PARTS, _say_skipped, check_place, fetch
+from fleet.fetch_names import sort_out
 from fleet.on_stack import fetched
 from fleet.remote import HostKeyError
 from fleet.runs import State
@@ -650,19 +651,85 @@ def test_a_run_of_this_machine_or_another_stack_is_left_alone(cloud: Cloud, stor
         assert contents(folder) == before
 
 
-@pytest.mark.parametrize("key", ["../../evil.txt", "artifacts/../ledger.sqlite", "artifacts//evil.txt", "./evil.txt"])
-def test_a_key_that_leads_elsewhere_is_left_out_and_said(
-    cloud: Cloud, stored: Stored, tmp_path: Path, key: str
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        ("../../evil.txt", "points outside"),
+        ("artifacts/../ledger.sqlite", "points outside"),
+        ("artifacts//evil.txt", "points outside"),
+        ("./evil.txt", "points outside"),
+        ("/etc/artifacts/evil.txt", "points outside"),
+        ("results.parquet/artifacts/x", "only artifacts are"),
+        ("report.html/artifacts/x", "only artifacts are"),
+        ("new.json/artifacts/x", "only artifacts are"),
+        ("artifacts", "artifacts is a folder"),
+        ("artifacts/good/x/artifacts/deeper", "artifacts/good/x is a file, not a folder"),
+        (f"artifacts/good/{'n' * 256}", "too long"),
+        (f"artifacts/good/{'é' * 128}", "too long"),
+        (f"artifacts/good/{'/'.join(['n' * 200] * 4)}", ""),
+    ],
+)
+def test_no_name_of_an_object_keeps_the_others_from_being_fetched(
+    cloud: Cloud, stored: Stored, tmp_path: Path, key: str, why: str
 ) -> None:
-    """Out of the folder, or to a file that whoever may write artifacts may not write."""
+    """Workers choose names. Each that can be no file is said with its reason, and nothing is out of its place."""
+    stored.put("artifacts/good/x", b"good")
     stored.put(key, b"evil")
+    expected = contents(stored.folder) | {"artifacts/good/x": b"good"} | ({} if why else {key: b"evil"})
+    for _ in range(2):
+        said: list[str] = []
+        folder = fetch(cloud, OUTPUTS, "trial", runs=tmp_path / "runs", say=said.append)
+        assert contents(folder) == expected
+        assert (why in said[0], len(said)) == (True, 3 if why else 1), said
+        assert all(line.isprintable() for line in said)
+    assert not (tmp_path / "evil.txt").exists()
+
+
+def test_a_file_that_became_a_folder_meanwhile_keeps_no_other_from_being_fetched(
+    cloud: Cloud, stored: Stored, tmp_path: Path
+) -> None:
+    stored.put("artifacts/ab/model", b"1")
+    bring(cloud, tmp_path / "runs")
+    stored.s3.delete_object(Bucket=BUCKET, Key="runs/trial/artifacts/ab/model")
+    stored.put("artifacts/ab/model/weights", b"2")
+    stored.put("artifacts/ab/other", b"3")
     said: list[str] = []
     folder = fetch(cloud, OUTPUTS, "trial", runs=tmp_path / "runs", say=said.append)
-    assert said[0] == (
-        f"Left out runs/trial/{key}, which leads elsewhere than its name says: no point of a sweep writes that."
+    assert (folder.artifacts / "ab" / "other").read_bytes() == b"3"
+    assert said[0].startswith("Skipped artifacts/ab/model/weights: ")
+
+
+def test_of_thousands_of_skipped_objects_the_first_are_named() -> None:
+    said: list[str] = []
+    _say_skipped(
+        sort_out([f"x/artifacts/{n}" for n in range(5000)], one_case=False)[1], "s3://b/runs/x/", said.append
     )
-    assert contents(folder) == contents(stored.folder)
-    assert not (tmp_path / "evil.txt").exists()
+    assert len(said) == 11
+    assert said[-1].endswith("4,990 more were skipped.")
+
+
+@pytest.mark.parametrize(
+    ("one_case", "kept"),
+    [
+        (False, {"artifacts/1/A", "artifacts/1/a", "artifacts/1/\u00e9", "artifacts/1/e\u0301", "artifacts/2/B/x"}),
+        (True, {"artifacts/1/A", "artifacts/1/e\u0301"}),
+    ],
+)
+def test_names_that_differ_in_case_alone_are_one_file_where_the_file_system_says_so(
+    *, one_case: bool, kept: set[str]
+) -> None:
+    """The first of them in the order of their letters; else one would silently overwrite the other."""
+    names = {
+        "artifacts/1/A",
+        "artifacts/1/a",
+        "artifacts/1/\u00e9",
+        "artifacts/1/e\u0301",
+        "artifacts/2/b",
+        "artifacts/2/B/x",
+    }
+    good, skipped = sort_out(names, one_case=one_case)
+    assert set(good) == kept | {"artifacts/2/b"}
+    assert {one.name for one in skipped} == names - set(good)
 
 
 @pytest.mark.parametrize("name", [".w.part1", ".cache.parts/x", "n" * 255])
