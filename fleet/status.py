@@ -79,6 +79,8 @@ def _head_lines(head: Host, address: str) -> Iterator[str]:
         done = now.progress or {}
         count = f"{done.get('done', 0):,} of {counted(done.get('total', 0), 'point')}" if done else now.waiting_for
         yield f"Run {name}: {now.state}{f', {count}' if count else ''} · inv attach --name {name}"
+        if done.get("waits"):
+            yield f"  {done['waits']}, for {_ago(datetime.fromtimestamp(done['waits_since'], UTC))}"
         yield f"  cost so far {cost_of(head, name)}"
     yield from ended_lines(head, datetime.now(UTC))
 

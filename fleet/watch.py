@@ -152,7 +152,7 @@ def progress_of(state: State) -> Progress:
     known = {name: value for name, value in (state.progress or {}).items() if name in Progress.__dataclass_fields__}
     best = known.pop("best", None)
     ahead_s = 0.0 if state.said is None else state.said - time.time()
-    for name in ("first_submit_s", "first_result_s", "last_result_s"):
+    for name in ("first_submit_s", "first_result_s", "last_result_s", "waits_since"):
         if known.get(name) is not None:
             known[name] -= ahead_s
     return Progress(**known, best=tuple(best) if best else None)

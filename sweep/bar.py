@@ -72,6 +72,8 @@ class Bar:
         drawn = Table.grid(expand=True)
         drawn.add_row(first)
         drawn.add_row(second)
+        if waits := self._words.waits(progress):
+            drawn.add_row(Text(waits, style="yellow"))
         best = self._words.best(progress)
         if best:
             drawn.add_row(Text(best, style="cyan", overflow="ellipsis", no_wrap=True))

@@ -57,6 +57,20 @@ class Lost:
     times: int
 
 
+@dataclass(frozen=True, slots=True)
+class Storing:
+    """Bundles whose points have ended, while their files wait for the bucket: their rows are not known yet."""
+
+    points: int = 0
+    apart: int = 0  # bundles among them that have left their slots
+    since: float = 0.0  # unix time of the first
+    why: str = ""  # what the bucket said; empty: it only takes a while
+
+    def __str__(self) -> str:
+        results = "1 result waits for its" if self.points == 1 else f"{self.points:,} results wait for their"
+        return f"waiting for S3: {results} files" if self.points else ""
+
+
 @dataclass
 class Sizer:
     """How many points the next bundle gets, so that it takes about `TARGET_S`."""

@@ -14,7 +14,7 @@ import numpy as np
 from grid.space import Space
 from grid.sweep import Execution, Metric
 from grid.wording import counted
-from sweep.bundles import Bundle, Ended, Lost, Pending, Retries, Sizer, Span
+from sweep.bundles import Bundle, Ended, Lost, Pending, Retries, Sizer, Span, Storing
 from sweep.early_stop import MissingMetric, OneCause
 from sweep.ledger import Ledger
 from sweep.live_best import LiveBest
@@ -22,6 +22,7 @@ from sweep.rows import Rows, rows_of
 from sweep.run_progress import Progress, Stop
 from sweep.sharing import Sharing
 from sweep.slot_time import SlotTime
+from sweep.writing import Batch, Unwritten, Writing
 from worker.records import RECORD, TEXT_SCHEMA, Packet, Segment, Status, drop, error_payload
 from worker.source import Start
 
@@ -52,6 +53,8 @@ class Port(Protocol):
     def flying(self) -> int: ...  # noqa: D102
     @property
     def running(self) -> tuple[int, float]: ...  # noqa: D102
+    @property
+    def storing(self) -> Storing: ...  # noqa: D102
     def submit(self, bundle: Bundle) -> None: ...  # noqa: D102
     def wait(self, timeout_s: float) -> list[Ended | Lost]: ...  # noqa: D102
     def cancel(self, bundle: Bundle) -> None: ...  # noqa: D102
@@ -96,6 +99,7 @@ class Driver:
             else None
         )
         self._one_cause = OneCause(enabled=self.execution.max_fails is None and not self.progress.done)
+        self._writing = Writing(self.ledger, self.printed, self.git_commit, self.env_hash)
         slots = self._allowed_slots()
         self._sizer = Sizer(slots=slots, window=WINDOW, fixed=self.execution.bundle)
         self.progress.slots = slots
@@ -109,7 +113,9 @@ class Driver:
             if self._ended():
                 break
             self._take(self.engine.wait(self._patience_s()))
+            self._write()
             self._note_silence()
+            self._note_waits()
             self.show(self.progress)
             stop = self._stop()
         else:
@@ -127,6 +133,15 @@ class Driver:
         heard_s = progress.last_result_s or progress.first_submit_s
         quiet = heard_s is not None and time.time() - heard_s >= QUIET_S
         progress.running, progress.longest_s = self.engine.running if quiet else (0, 0.0)
+
+    def _note_waits(self) -> None:
+        """Note what finished points wait for: the bucket, or room on the disk."""
+        storing = self.engine.storing
+        found = [(str(storing), storing.since)] if storing.points else []
+        found += [self._writing.waits] if self._writing.waits else []
+        self.progress.waits = " · ".join(said for said, _ in found)
+        self.progress.paused = bool(self._writing) and not self.engine.flying
+        self.progress.waits_since = min((since for _, since in found), default=None)
 
     def _look_back(self) -> None:
         """Take what earlier commands have computed into the best so far, where it can be read in a moment."""
@@ -153,7 +168,7 @@ class Driver:
             more = self.pending.take(1)
             self.pending.give_back(more)
             self._exhausted = not more
-        return self._exhausted and not (self.engine.flying or self._retries or self._singles)
+        return self._exhausted and not (self.engine.flying or self._retries or self._singles or self._writing)
 
     def _allowed_slots(self) -> int:
         slots = max(1, self.engine.slots)
@@ -162,11 +177,14 @@ class Driver:
     def _window(self) -> int:
         """How many bundles may be out; with a limit on points at once, one that waits in line would be too many."""
         slots = self._allowed_slots()
-        return slots if slots < self.engine.slots else slots * WINDOW
+        window = slots if slots < self.engine.slots else slots * WINDOW
+        return window + self.engine.storing.apart
 
     def _patience_s(self) -> float:
         due_s = self._retries.next_due_s()
-        if due_s is None or self.engine.flying >= self._window():  # a retry has to wait for room, too
+        if (
+            due_s is None or self._writing or self.engine.flying >= self._window()
+        ):  # a retry has to wait for room, too
             return TICK_S
         return max(0.001, min(TICK_S, due_s - time.monotonic()))
 
@@ -212,12 +230,14 @@ class Driver:
         while self.engine.flying and time.monotonic() < end_s:
             self._take(self.engine.wait(TICK_S))
             self.show(self.progress)
+        self._write(at_once=True)
+        self._note_waits()
 
     def _fill(self) -> None:
         self._sizer.slots = self.progress.slots = self._allowed_slots()
         if self.progress.first_submit_s is not None:
             self._slot_time.see(time.time(), slots=self.progress.slots, of=max(1, self.engine.slots))
-        window = self._window()
+        window = 0 if self._writing else self._window()
         while self.engine.flying < window:
             bundle = self._next()
             if bundle is None:
@@ -336,12 +356,16 @@ class Driver:
             for rows in rows_of(packet):
                 again = self._judge(rows, news)
                 batches.append((rows, self._attempts, self._losses, again))
-        self.printed(packets)
-        self.ledger.record(batches, git_commit=self.git_commit, env_hash=self.env_hash)
-        self._count(news)
-        self._follow(batches)
-        if self._attempts or self._losses or any(again for *_, again in batches):
-            self._forget(batches)
+        self._writing.add(Unwritten(packets, batches, news))
+        self._write()
+
+    def _write(self, *, at_once: bool = False) -> None:
+        """Record what has ended, then show it."""
+        for one in self._writing.write(at_once=at_once):
+            self._count(one.news)
+            self._follow(one.batches)
+            if self._attempts or self._losses or any(again for *_, again in one.batches):
+                self._forget(one.batches)
 
     def _judge(self, rows: Rows, news: Progress) -> set[int]:
         """Which rows are to be tried again; counts the others."""
@@ -361,7 +385,7 @@ class Driver:
         news.busy_s += rows.busy_s
         return again
 
-    def _follow(self, batches: list[tuple[Rows, dict[int, int], dict[int, int], set[int]]]) -> None:
+    def _follow(self, batches: list[Batch]) -> None:
         """Look for the metric in what has been recorded."""
         if self.metric is None or self._live is None or self._missing is None:
             return
@@ -390,7 +414,7 @@ class Driver:
         progress.failed += news.failed_now
         progress.done += news.computed - news.failed_now
 
-    def _forget(self, batches: list[tuple[Rows, dict[int, int], dict[int, int], set[int]]]) -> None:
+    def _forget(self, batches: list[Batch]) -> None:
         """Schedule what is tried again, and drop what is remembered of points that have ended."""
         now_s = time.monotonic()
         for rows, _, _, again in batches:

@@ -11,18 +11,21 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
 
 from distributed import Client, Future
 from distributed.client import ClosedClientError
 from distributed.exceptions import WorkerStartTimeoutError
 
 from grid.errors import SweepfleetError, UsageError
-from sweep.bundles import Bundle, Ended, Lost
+from sweep.bundles import Bundle, Ended, Lost, Storing
 from sweep.engine_errors import BrokenSweepError, ClusterError
 from sweep.sharing import Sharing
 from sweep.shortage import stalled
 from sweep.slots import STARTED_TOPIC, Here, NoSlotsError, Slots, Started, here, ready, run_bundle
 from worker.context import Context
+from worker.machine.artifacts import ArtifactsLeftError, Waits
+from worker.machine.bring import BringError
 from worker.source import RunnerClosedError, Start
 
 IDLE_S = 20.0  # for a bundle to come to an idle runner, which takes dask a millisecond
@@ -65,6 +68,7 @@ class Engine:
         self._packets: dict[int, bytes] = {}  # of bundles, where workers in this process have handed them over
         self._starts: Counter[int] = Counter()
         self._since: dict[int, float] = {}  # by bundle that has a runner: time.monotonic() when it got it
+        self._storing: dict[int, tuple[float, Waits]] = {}  # by bundle whose files are not stored: unix time since
         self._failure: BaseException | None = None  # met beside results that had to be delivered first
         self._events: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
         self._slots = (-math.inf, 0) if slots is None else (math.inf, slots)
@@ -106,6 +110,17 @@ class Engine:
         """How many bundles have a slot, and the seconds that the longest of them has had it."""
         since = list(self._since.values())
         return len(since), time.monotonic() - min(since) if since else 0.0
+
+    @property
+    def storing(self) -> Storing:
+        """The bundles whose points have ended and whose files are not stored yet."""
+        found = list(self._storing.values())
+        return Storing(
+            points=sum(waits.points for _, waits in found),
+            apart=sum(waits.apart for _, waits in found),
+            since=min((since for since, _ in found), default=0.0),
+            why=next((waits.why for _, waits in found if waits.why), ""),
+        )
 
     @contextlib.contextmanager
     def told_here(self) -> Iterator[None]:
@@ -172,19 +187,23 @@ class Engine:
         if what == "lost":
             return Lost(bundle, self._starts[number] - 1)
         del self._flying[number]
-        self._starts.pop(number, None)
-        self._since.pop(number, None)
+        self._forget(number)
         if (packet := self._packets.pop(number, None)) is not None:
             return Ended(bundle, packet)
         with _asking():
             if future.status == "finished":
                 return Ended(bundle, future.result())
             error = future.exception() if future.status == "error" else None
-        if error is None or isinstance(error, NoSlotsError | RunnerClosedError):
+        if error is None or isinstance(error, NoSlotsError | RunnerClosedError | ArtifactsLeftError):
             raise ClusterError("The connection to the scheduler broke. Give the same command again to go on.")
         raise BrokenSweepError(
             f"The sweep broke off: {error}\nWhat was done is kept; the same command goes on."
         ) from error
+
+    def _forget(self, number: int) -> None:
+        self._starts.pop(number, None)
+        self._since.pop(number, None)
+        self._storing.pop(number, None)
 
     def _ended(self, number: int) -> None:
         if number in self._starts:
@@ -203,6 +222,11 @@ class Engine:
                 self._since[number] = time.monotonic()
                 return
             self._since.pop(number, None)
+            if waits := message.get("waits"):
+                since, _ = self._storing.get(number, (time.time(), None))
+                self._storing[number] = since, Waits(**cast(dict[str, Any], waits))
+                return
+            self._storing.pop(number, None)
             self._starts[number] += 1
             if self._starts[number] > 1:
                 self._events.put(("lost", number))
@@ -214,8 +238,7 @@ class Engine:
 
     def cancel(self, bundle: Bundle) -> None:
         """Forget a bundle; what comes of it is dropped."""
-        self._starts.pop(bundle.number, None)
-        self._since.pop(bundle.number, None)
+        self._forget(bundle.number)
         if bundle.number in self._flying:
             future, _ = self._flying.pop(bundle.number)
             future.cancel()
@@ -234,5 +257,7 @@ def _asking() -> Iterator[None]:
     """Around whatever is asked of the cluster. Raises ClusterError when it goes away meanwhile."""
     try:
         yield
+    except BringError as error:  # S3 may be away: the driver asks again
+        raise ClusterError(f"A worker does not get the code: {error}") from error
     except GONE as error:
         raise ClusterError(f"The cluster went away: {error or type(error).__name__}") from error

@@ -14,14 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grid.errors import SweepfleetError, UsageError
+from grid.errors import UsageError
+from sweep.disk import StorageError as StorageError  # noqa: PLC0414 - callers look for it here
+from sweep.disk import storage_error
 
 NAME_CHARS = 120  # of other runs' names in a file's name
 LOCK_TRIES = 100  # each one lost to a writer that was leaving: more means that something else is wrong
-
-
-class StorageError(SweepfleetError):
-    """A run's folder cannot be written: the disk is full, or the file is not to be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +132,7 @@ class RunFolder:
             except OSError as error:
                 if made:
                     self._leave()
-                raise storage_error(self.path, error.strerror or error) from error
+                raise storage_error(self.path, error) from error
             taken = False
             try:
                 if not _flock(number):
@@ -224,21 +222,13 @@ def _stands_at(number: int, path: Path) -> bool:
         return False
 
 
-def storage_error(path: Path, reason: object) -> StorageError:
-    """What to say when something below `path` cannot be written."""
-    return StorageError(
-        f"{path} cannot be written: {reason}. What was committed to a ledger is safe: make room on "
-        "the disk, or repair its rights, then give the same command again."
-    )
-
-
 @contextlib.contextmanager
 def storing(path: Path) -> Iterator[None]:
     """Around writing below `path`: what the system refuses becomes a StorageError that says what to do."""
     try:
         yield
     except OSError as error:
-        raise storage_error(path, error.strerror or error) from error
+        raise storage_error(path, error) from error
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -23,6 +23,7 @@ from grid.errors import SweepfleetError, UsageError
 from grid.load import load
 from grid.space import Space
 from grid.sweep import Sweep
+from sweep.disk import FullDiskError
 from sweep.engine_errors import ClusterError
 from sweep.folder import RunFolder, read_json
 from sweep.progress import Words
@@ -30,13 +31,16 @@ from sweep.run import EXIT_FAILED, EXIT_INTERRUPTED, Request, run_sweep
 from sweep.run_progress import Progress
 from sweep.runs import refresh
 from sweep.snapshot import alone, tell_end
+from sweep.summary import Summary
 from worker.machine import dask_command
 from worker.machine.aws import Aws, AwsError
 from worker.machine.facts import HOME, SCRATCH, Data, Facts
 from worker.machine.job import Job, JobFolder
+from worker.machine.waiting import is_final, pauses
 
 EVERY_S = 1.0
-STORE_AGAIN_S = 30.0
+NOTE_EVERY_S = 60.0
+PAUSED_S = 600.0  # for which workers are kept while a full volume lets nothing run
 EXIT_AGAIN = 75  # EX_TEMPFAIL
 
 
@@ -45,10 +49,13 @@ class Reporter:
 
     def __init__(self, folder: JobFolder, *, workers_wanted: int) -> None:
         self._folder = folder
+        self._workers_wanted = workers_wanted
         self._said: dict[str, Any] = {"workers_wanted": workers_wanted}
+        self._paused_s = 0.0  # time.monotonic() since when nothing runs, for want of room; 0: something does
         self.words: Words | None = None  # once the grid is read
         self._last: Progress | None = None
         self._next_s = 0.0
+        self._waits, self._noted_s = "", 0.0
 
     def say(self, text: str) -> None:
         """A line for the journal."""
@@ -65,6 +72,8 @@ class Reporter:
         if time.monotonic() < self._next_s:
             return
         self._next_s = time.monotonic() + EVERY_S
+        self._note(self.words.waits(progress) if self.words else progress.waits)
+        self._count_workers(paused=progress.paused)
         best = self.words.best(progress) if self.words else ""
         self._said |= {"state": "running", "progress": dataclasses.asdict(progress), "best": best}
         self._write()
@@ -73,6 +82,22 @@ class Reporter:
         """All that is left to do is done on the head."""
         self._said["workers_wanted"] = 0
         self._write()
+
+    @contextlib.contextmanager
+    def without_workers(self) -> Iterator[None]:
+        """Around a time in which workers would cost money for nothing."""
+        self.needs_no_workers()
+        yield
+        self._said["workers_wanted"] = self._workers_wanted
+        self._write()
+
+    def end(self, **how: Any) -> None:
+        """It has ended: whoever waits for it reads how, so this is written however long it takes."""
+        self._said |= {"state": "ended", **how}
+        for pause_s in pauses():
+            if self._write():
+                return
+            time.sleep(pause_s)
 
     @contextlib.contextmanager
     def waiting(self, what: str) -> Iterator[None]:
@@ -89,14 +114,31 @@ class Reporter:
         if self._last is not None:
             self.update(self._last)
 
-    def _write(self) -> None:
-        text = json.dumps(self._said | {"at": time.time()})
+    def _write(self) -> bool:
+        """Write what is said; whether that could be."""
         try:
-            self._folder.write(self._folder.progress, text)
-        except OSError as error:  # as when the volume is full, of which the run must be able to end
+            self._folder.write_progress(json.dumps(self._said | {"at": time.time()}))
+        except OSError as error:  # of which the run must be able to end
             print(f"how far it is cannot be written: {error}", flush=True)
-            with contextlib.suppress(OSError):
-                self._folder.progress.write_text(text)  # which takes the place of what was there, and no other
+            return False
+        return True
+
+    def _count_workers(self, *, paused: bool) -> None:
+        """Ask for no workers once nothing has run for a while, and for them again when something is to run."""
+        now_s = time.monotonic()
+        self._paused_s = (self._paused_s or now_s) if paused else 0.0
+        idle = bool(self._paused_s) and now_s - self._paused_s > PAUSED_S
+        self._said["workers_wanted"] = 0 if idle else self._workers_wanted
+
+    def _note(self, waits: str) -> None:
+        """Say in the journal what finished points wait for: at first, every minute, and when that is over."""
+        now_s = time.monotonic()
+        if waits and (not self._waits or now_s > self._noted_s + NOTE_EVERY_S):
+            print(waits, flush=True)
+            self._noted_s = now_s
+        elif self._waits and not waits:
+            print("finished points wait for nothing any more", flush=True)
+        self._waits = waits
 
 
 def sweep_of(folder: JobFolder, job: Job) -> Sweep:
@@ -170,14 +212,17 @@ def run(folder: JobFolder, facts: Facts) -> int:
             spent=folder.spent.exists,
             loaded=gc.freeze,  # a search through what stays would hold up every slot
         )
-        found, code = run_sweep(sweep, request, reporter)
+        found, code = _run_with_room(sweep, request, reporter)
         if code == EXIT_INTERRUPTED and not folder.cancelled.exists():
             return code  # the machine goes down, and the run goes on when it is up
         summary = found.to_dict()
         reporter.needs_no_workers()
-        _store(folder, reporter, Aws(facts), data.runs / job.name)
+        if why := _store(folder, reporter, Aws(facts), data.runs / job.name):
+            code, said = EXIT_FAILED, why
     except SweepfleetError as error:
         code, said = error.exit_code, str(error)
+        if code == EXIT_INTERRUPTED and not folder.cancelled.exists():
+            return code  # likewise, though its disk is full
         if isinstance(error, ClusterError):
             if not folder.spent.exists():
                 raise
@@ -188,28 +233,52 @@ def run(folder: JobFolder, facts: Facts) -> int:
         elif (run_folder := RunFolder(data.runs / job.name)).ledger.exists():
             with alone(folder), contextlib.suppress(SweepfleetError):  # for want of space: the ledger at least
                 refresh(run_folder, always=True)
-            _store(folder, reporter, Aws(facts), run_folder.path)
+            why = _store(folder, reporter, Aws(facts), run_folder.path)
+            said = f"{said}\n{why}".rstrip()
             summary = read_json(run_folder.summary)
         print(f"error: {said}", flush=True)
-    tell_end(folder, facts, exit_code=code, error=said)
-    reporter.state("ended", exit_code=code, summary=summary, error=said)
+    wait = lambda what: reporter.state("waiting", waiting_for=what)  # noqa: E731
+    tell_end(folder, facts, exit_code=code, error=said, waiting=wait)
+    reporter.end(exit_code=code, summary=summary, error=said)
     folder.wanted.unlink(missing_ok=True)
     return code
 
 
-def _store(folder: JobFolder, reporter: Reporter, aws: Aws, run_folder: Path) -> None:
-    """Store what came of a run, however often it takes: a driver that began again would ask for workers again."""
+def _run_with_room(sweep: Sweep, request: Request, reporter: Reporter) -> tuple[Summary, int]:
+    """Run the sweep; where a full volume refuses it before its first point, once there is room."""
+    for pause_s in pauses(longest_s=NOTE_EVERY_S):
+        try:
+            return run_sweep(sweep, request, reporter)
+        except FullDiskError as full:
+            waiting_for = f"room: {full.disk.name} is full; {full.disk.fix}"
+            reporter.say(f"waiting for {waiting_for}")
+            with reporter.waiting(waiting_for), reporter.without_workers():
+                time.sleep(pause_s)
+    raise AssertionError("pauses have no end")
+
+
+def _store(folder: JobFolder, reporter: Reporter, aws: Aws, run_folder: Path) -> str:
+    """Store what came of a run, however often it takes: a driver that began again would ask for workers again.
+
+    Returns:
+        why it cannot be stored, now or later; empty when it is.
+    """
     waiting_for = "storing the results"
-    while True:
+    for pause_s in pauses():
         try:
             with reporter.waiting(waiting_for), alone(folder):
                 aws.sync(run_folder, f"runs/{run_folder.name}/")
+                return ""
         except AwsError as error:
+            if is_final(str(error)):
+                return (
+                    f"The results cannot be stored in the bucket: {error}. They are on the head, in {run_folder}. "
+                    "`inv up` brings a head's rights up to date; then give the same command again."
+                )
             waiting_for = f"storing the results: {error}"
             reporter.say(waiting_for)
-            time.sleep(STORE_AGAIN_S)
-        else:
-            return
+            time.sleep(pause_s)
+    raise AssertionError("pauses have no end")
 
 
 def code_that_ran(job: Job) -> str:
@@ -241,7 +310,7 @@ def main() -> int:
         said = traceback.format_exc()
         print(said, flush=True)
         tell_end(folder, Facts.read(), exit_code=1, error=said)
-        Reporter(folder, workers_wanted=0).state("ended", exit_code=1, summary={}, error=said)
+        Reporter(folder, workers_wanted=0).end(exit_code=1, summary={}, error=said)
         folder.wanted.unlink(missing_ok=True)
         return 0
     print(f"ended with {code}", flush=True)

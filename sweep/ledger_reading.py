@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from grid.errors import UsageError
 from grid.identity import SEED_BITS
 from grid.plan import Plan
-from sweep.folder import StorageError
+from sweep.disk import StorageError, full_disk, is_full
 from sweep.ledger_file import FIELDS, REMEDY
 from worker.records import Schema, Status
 
@@ -58,6 +58,8 @@ class Reading:
                 raise
             if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                 raise UsageError(f"{self.path} is damaged: {error}. {REMEDY}") from error
+            if is_full(self.path, error):
+                raise full_disk(self.path) from error
             raise StorageError(
                 f"{self.path} cannot be written: {error}. What was committed is safe: make room on the disk (or "
                 "repair its rights), then give the same command again; it goes on where this one stopped."

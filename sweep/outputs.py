@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from grid.errors import SweepfleetError, UsageError
 from grid.wording import counted
-from sweep.folder import StorageError
+from sweep.disk import FullDiskError, StorageError, full_disk, is_full
 from worker.output import Printed
 from worker.records import Packet, Status
 
@@ -110,6 +110,8 @@ class Outputs:
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                 raise UsageError(f"{self.path} is damaged: {error}. Move it away; results do not need it.") from error
+            if is_full(self.path, error):
+                raise full_disk(self.path) from error
             raise StorageError(f"{self.path} cannot be written: {error}.") from error
 
     @contextlib.contextmanager
@@ -209,7 +211,7 @@ class Recorder:
         self._error = ""
 
     def record(self, packets: Iterable[Packet]) -> None:
-        """Store what the points of packets printed."""
+        """Store what the points of packets printed. Raises FullDiskError: again later."""
         attempts = list(attempts_of(packets))
         if not attempts:
             return
@@ -217,6 +219,8 @@ class Recorder:
             if self._outputs is None:
                 self._outputs = Outputs(self._path)
             self._outputs.record(attempts)
+        except FullDiskError:
+            raise
         except (SweepfleetError, OSError) as error:
             self._lost += len(attempts)
             self._error = str(error)

@@ -92,6 +92,12 @@ class Words:
         params_said = f" at {self._shown[1]}" if self._shown[1] else ""
         return f"{so_far} {self._metric.name} {value * self._metric.sign:.6g}{mean}{params_said}"
 
+    def waits(self, progress: Progress) -> str:
+        """What finished points wait for, and how long already."""
+        if not progress.waits or progress.waits_since is None:
+            return progress.waits
+        return f"{progress.waits}, for {duration(max(0.0, time.time() - progress.waits_since))}"
+
     def counts(self, progress: Progress) -> list[tuple[str, str]]:
         """Words and their styles."""
         parts = [(f"{progress.done:,} done", "green")]
@@ -118,6 +124,7 @@ class Lines:
         self._next_s = 0.0
         self._said_s = -QUIET_LINE_S
         self._ended = -1  # points, when the last line was written
+        self._waits = ""  # what was waited for then
         self._closed = False
 
     def say(self, text: str) -> None:
@@ -136,12 +143,13 @@ class Lines:
         """Print a line when it is time."""
         now_s, ended, words = time.monotonic(), progress.done + progress.failed, self._words
         # While points are long, what runs is all that changes: that is worth a line a minute.
-        if now_s < self._next_s or (ended == self._ended and now_s < self._said_s + QUIET_LINE_S):
+        same = ended == self._ended and bool(progress.waits) == bool(self._waits)
+        if now_s < self._next_s or (same and now_s < self._said_s + QUIET_LINE_S):
             return
-        self._next_s, self._said_s, self._ended = now_s + LINE_S, now_s, ended
+        self._next_s, self._said_s, self._ended, self._waits = now_s + LINE_S, now_s, ended, progress.waits
         about = "" if progress.exact else "about "
         parts = [f"{ended:,} of {about}{progress.total:,}", *(text for text, _ in words.counts(progress))]
-        parts += [words.rate(progress), words.best(progress)]
+        parts += [words.rate(progress), words.best(progress), words.waits(progress)]
         self._print(" · ".join(part for part in parts if part))
 
     def waiting(self, what: str) -> contextlib.AbstractContextManager[object]:  # noqa: ARG002 - the protocol's

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from grid.errors import UsageError
 from grid.space import Space
-from sweep.folder import RunFolder, read_json, storage_error, storing, write_whole
+from sweep.disk import storage_error
+from sweep.folder import RunFolder, read_json, storing, write_whole
 from sweep.ledger import Ledger
 from sweep.published import Published, files, inputs, marks, own_code
 from sweep.summary import Facts, Summary, best_of, summarize

@@ -16,6 +16,7 @@ import sys
 import threading
 
 KEEP_S = 30.0
+EXIT_FULL = 28  # ENOSPC: the disk has no room for the files
 EXIT_AFRESH = 75  # before it was ready: its owner starts another one
 
 
@@ -74,6 +75,7 @@ def _publish(folder: str, facts: str) -> int:
     from pathlib import Path
 
     from grid.errors import SweepfleetError
+    from sweep.disk import FullDiskError
     from sweep.folder import RunFolder
     from sweep.publish import publish
     from sweep.summary import Facts
@@ -82,7 +84,7 @@ def _publish(folder: str, facts: str) -> int:
         summary = publish(RunFolder(Path(folder)), Facts.from_json(facts))
     except SweepfleetError as error:
         sys.stderr.write(f"{error}\n")
-        return 1
+        return EXIT_FULL if isinstance(error, FullDiskError) else 1
     json.dump(summary.to_dict(), sys.stdout)
     return 0
 

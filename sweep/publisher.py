@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from typing import Self
 
 from grid.errors import SweepfleetError
+from sweep.disk import full_disk
 from sweep.folder import RunFolder
+from sweep.publish_process import EXIT_FULL
 from sweep.summary import Facts, Summary
 
 # polars' allocator otherwise keeps what it has freed, which doubles the process at a million rows.
@@ -63,7 +65,8 @@ class Publisher:
         """Write results.parquet, results.csv, report.html and summary.json, each whole.
 
         Raises:
-            PublishError: it failed; the ledger is whole.
+            FullDiskError: there is no room for them; the ledger is whole.
+            PublishError: it failed for another reason; likewise.
         """
         text = facts.to_json().encode()
         said, code = b"", 0
@@ -73,6 +76,8 @@ class Publisher:
             self._end(process)
             if code == 0 and summary.strip():
                 return Summary(**json.loads(summary))
+            if code == EXIT_FULL:
+                raise full_disk(self._folder.path)
             if code > 0:
                 break  # it says why; another one would, too
         why = said.decode(errors="replace").strip() or f"the process was killed by signal {-code}."

@@ -6,6 +6,7 @@ import contextlib
 import json
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from grid.errors import UsageError
 from grid.sweep import Sweep
 from grid.wording import counted
 from sweep.bundles import Pending
+from sweep.disk import FullDiskError, StoppedFullError
 from sweep.folder import RunFolder, write_whole
 from sweep.here import slots_here
 from sweep.ledger import REDO_REQUEST, Ledger
@@ -32,6 +34,7 @@ from sweep.selection import Selection, check_redo
 from sweep.shortage import check_room, shortages_told
 from sweep.summary import Facts, Summary, peak_rss_mb
 from worker.context import Context
+from worker.machine.waiting import pauses
 from worker.pool import dismiss, prepare
 from worker.source import Start
 
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from sweep.driver import Port
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
+FULL_LONGEST_S = 15.0  # between two looks whether a full disk has room for tables and report
 SHUFFLE_KEY = 0x5EED
 WORKERS_PATIENCE_S = 1800  # for the first worker of a cluster: spot capacity may be a while in coming
 
@@ -92,7 +96,8 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
     Raises:
         UsageError: nothing was run: there are no points, the target is refused, the ledger cannot be read, another
             process writes. Or the run's first points do not return the metric; what they returned is kept.
-        StorageError: the ledger could not be written any more; what was committed is kept. Or it was removed.
+        StorageError: the ledger could not be written any more; what was committed is kept. Or it was removed. A full
+            disk is waited for, except before the first point: then it is a FullDiskError.
         ClusterError: the cluster went away; likewise.
         ShortageError: there is too little memory to run it.
     """
@@ -137,13 +142,42 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
             driver_peak_rss_mb=peak_rss_mb(),
             start=started._asdict() if started else None,
         )
-        with observer.waiting("writing tables and report"):
-            summary = (None if left else publish_summary(folder, facts)) or publisher.publish(facts)
+        publish = lambda: (None if left else publish_summary(folder, facts)) or publisher.publish(facts)  # noqa: E731
+        summary = _with_room(publish, observer, progress, stop=stop)
     if stop == "metric" and progress.done + progress.failed == progress.computed:
         raise UsageError(f"{progress.why}\nReport: {folder.report}")
     if stop == "interrupted":
         return summary, EXIT_INTERRUPTED
     return summary, EXIT_FAILED if progress.failed or stop else EXIT_DONE
+
+
+def _with_room(
+    publish: Callable[[], Summary], observer: Observer, progress: Progress, *, stop: Stop | None
+) -> Summary:
+    """Publish; when the disk is full, as soon as there is room.
+
+    Raises:
+        StoppedFullError: the user stopped a sweep whose disk is full.
+    """
+    waiting_for = "writing tables and report"
+    for pause_s in pauses(longest_s=FULL_LONGEST_S):
+        try:
+            with observer.waiting(waiting_for):
+                return publish()
+        except FullDiskError as full:
+            if stop == "interrupted":
+                lost = f" {progress.waits}." if progress.waits else ""
+                raise StoppedFullError(
+                    f"Stopped.{lost} Results that were not written are computed again when the same command resumes. "
+                    f"{full}"
+                ) from None
+            now = f"room for tables and report: {full.disk.name} is full; {full.disk.fix}"
+            if waiting_for != now:
+                observer.say(f"Waiting for {now}")
+            waiting_for = now
+            with observer.waiting(waiting_for):
+                time.sleep(pause_s)
+    raise AssertionError("pauses have no end")
 
 
 def _provenance(sweep: Sweep, request: Request) -> Provenance:

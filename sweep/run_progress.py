@@ -36,6 +36,9 @@ class Progress:
     best_of_all: bool = True  # whether all that has ended was looked at for it
     running: int = 0  # bundles that have a slot, while no result comes; 0 while results come
     longest_s: float = 0.0  # that one of them has had it
+    waits: str = ""  # what finished points wait for before they count
+    waits_since: float | None = None  # unix time
+    paused: bool = False  # nothing runs, since nothing more can be written
     stopping: bool = False
     why: str = ""  # it stops early, where that is not the user's own limit
 

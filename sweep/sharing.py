@@ -27,6 +27,7 @@ class Holds:
         self._ended: dict[str, float] = {}
         self._begun: dict[int, tuple[str, float]] = {}
         self._numbers = 0
+        self._here = threading.local()  # `number`: of the bundle that the thread computes
 
     @contextlib.contextmanager
     def by(self, run: str) -> Iterator[None]:
@@ -35,11 +36,18 @@ class Holds:
             self._numbers += 1
             number = self._numbers
             self._begun[number] = run, self._clock()
+        outer, self._here.number = getattr(self._here, "number", 0), number
         try:
             yield
         finally:
-            with self._lock:
-                run, begun_s = self._begun.pop(number)
+            self.let_go()
+            self._here.number = outer
+
+    def let_go(self) -> None:
+        """The bundle of the calling thread holds its thread no more; a second time it does nothing."""
+        with self._lock:
+            if (found := self._begun.pop(self._here.number, None)) is not None:
+                run, begun_s = found
                 self._ended[run] = self._ended.get(run, 0.0) + self._clock() - begun_s
 
     def seconds(self) -> dict[str, float]:
@@ -64,6 +72,11 @@ def holds_a_slot(task: Callable[..., T]) -> Callable[..., T]:
             return task(run, *more, **named)
 
     return counts
+
+
+def let_go() -> None:
+    """The bundle of the calling thread leaves its slot to others, while it waits for something."""
+    _holds.let_go()
 
 
 def seconds_held() -> dict[str, float]:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
-from distributed import Worker, WorkerPlugin, get_worker
+from distributed import Worker, WorkerPlugin, get_worker, secede
+from distributed.threadpoolexecutor import ThreadPoolExecutor
 
 from grid.errors import UsageError
-from sweep.sharing import holds_a_slot
+from sweep.sharing import holds_a_slot, let_go
 from worker.context import Context
-from worker.machine.artifacts import keep_artifacts
+from worker.machine.artifacts import TRANSFERS, Slot, Waits, keep_artifacts
 from worker.machine.bring import ask_for
 from worker.pool import dismiss, pool_of, prepare
 from worker.source import Start
@@ -31,6 +32,12 @@ class Here(NamedTuple):
 
 
 here: dict[str, Here] = {}  # by engine
+
+
+@functools.cache
+def transfers() -> ThreadPoolExecutor:
+    """The threads that bring files to the bucket; dask's, which do not keep a process from its end."""
+    return ThreadPoolExecutor(TRANSFERS, thread_name_prefix="artifacts")
 
 
 class NoSlotsError(Exception):
@@ -106,7 +113,16 @@ def run_bundle(
         tell({"engine": engine, "number": number, "runs": True})
 
     packet = pool.run([(start, stop) for start, stop in spans], shuffle=shuffle, limit_s=limit_s, begun=begun)
-    keep_artifacts(pool.context, packet)
+
+    def leave() -> None:
+        let_go()
+        secede()
+
+    def wait(waits: Waits) -> None:
+        tell({"engine": engine, "number": number, "waits": waits._asdict()})
+
+    if pool.context.artifacts_url is not None:
+        keep_artifacts(pool.context, packet, Slot(transfers(), leave, wait, pool.ended))
     if near:
         near.hand(number, packet)
         return b""

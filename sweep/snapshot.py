@@ -12,7 +12,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,6 +26,7 @@ from worker.machine.facts import KEYS, Data, Facts
 from worker.machine.in_process import door
 from worker.machine.job import Job, JobFolder
 from worker.machine.meter import Reading
+from worker.machine.waiting import is_final, pauses
 
 EXIT_CANCELLED = 130
 
@@ -89,15 +90,32 @@ def snapshot(folder: JobFolder, facts: Facts, *, last: bool) -> None:
                 tell_end(folder, facts, exit_code=EXIT_CANCELLED, error="It was cancelled.")
         if last:
             ended = {"state": "ended", "exit_code": EXIT_CANCELLED, "summary": read_json(target.summary), "error": ""}
-            folder.write(folder.progress, json.dumps(folder.read_progress() | ended))
+            folder.write_progress(json.dumps(folder.read_progress() | ended))
 
 
-def tell_end(folder: JobFolder, facts: Facts, *, exit_code: int, error: str) -> None:
-    """Say in the bucket how the run has ended; a run whose head may not write there has ended nonetheless."""
-    try:
-        _store_end(folder, door(facts), exit_code=exit_code, error=error)
-    except AwsError as refused:
-        print(f"{refused}; what a head may, `inv up` brings up to date", flush=True)
+def tell_end(
+    folder: JobFolder, facts: Facts, *, exit_code: int, error: str, waiting: Callable[[str], None] | None = None
+) -> None:
+    """Say in the bucket how the run has ended; a run whose head may not write there has ended nonetheless.
+
+    Args:
+        folder: of its job.
+        facts: of the head.
+        exit_code: of the run.
+        error: why it failed; empty otherwise.
+        waiting: told what S3 says before each of the pauses between tries, which go on until it is said; None: it is
+            tried once.
+    """
+    for pause_s in pauses():
+        try:
+            return _store_end(folder, door(facts), exit_code=exit_code, error=error)
+        except AwsError as refused:
+            if is_final(str(refused)) or waiting is None:
+                print(f"{refused}; what a head may, `inv up` brings up to date", flush=True)
+                return None
+            waiting(f"telling in the bucket that it has ended: {refused}")
+            time.sleep(pause_s)
+    return None
 
 
 def _store_end(folder: JobFolder, aws: Aws, *, exit_code: int, error: str) -> None:

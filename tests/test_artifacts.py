@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dask.config
@@ -13,13 +13,18 @@ from distributed import LocalCluster
 from grid.load import load
 from sweep.engine_errors import BrokenSweepError
 from sweep.engines import CONFIG, LOOPBACK
-from sweep.progress import Silent
+from sweep.progress import Observer, Silent
 from sweep.run import Request, run_sweep
+from sweep.run_progress import Progress
 from sweep.summary import Summary
+from tests.cloud.line import Line, line_to
 from tests.cloud.moto import Moto
 from tests.here import bucket_here
+from worker.machine import artifacts, in_process
+from worker.machine.waiting import is_final, pauses
 
 BUCKET = "stack-bucket"
+URL = f"s3://{BUCKET}/runs/trial/artifacts"
 GRID = """
 name: trial
 run: fit:fit
@@ -57,10 +62,18 @@ def stored(s3: Moto) -> dict[str, bytes]:
     return {one["Key"]: client.get_object(Bucket=BUCKET, Key=one["Key"])["Body"].read() for one in listed}
 
 
-def sweep(folder: Path, *, url: str | None) -> tuple[Summary, int]:
+def sweep(
+    folder: Path,
+    *,
+    url: str | None = URL,
+    grid: str = GRID,
+    fit: str = FIT,
+    observer: Observer | None = None,
+    spent: Callable[[], bool] = lambda: False,
+) -> tuple[Summary, int]:
     """Run the grid on a scheduler and a worker as a cluster has them."""
-    (folder / "grid.yaml").write_text(GRID)
-    (folder / "fit.py").write_text(FIT)
+    (folder / "grid.yaml").write_text(grid)
+    (folder / "fit.py").write_text(fit)
     with (
         dask.config.set(CONFIG),
         LocalCluster(
@@ -82,8 +95,9 @@ def sweep(folder: Path, *, url: str | None) -> tuple[Summary, int]:
             address=cluster.scheduler_address,
             artifacts=folder / "scratch",
             artifacts_url=url,
+            spent=spent,
         )
-        return run_sweep(load(folder / "grid.yaml"), request, Silent())
+        return run_sweep(load(folder / "grid.yaml"), request, observer or Silent())
 
 
 def ids(folder: Path) -> dict[int, str]:
@@ -96,7 +110,7 @@ def ids(folder: Path) -> dict[int, str]:
 
 def test_what_points_wrote_is_in_the_bucket_and_nowhere_else(s3: Moto, tmp_path: Path) -> None:
     """Also what those wrote that failed or died; not what is no file, and nothing for a point that wrote nothing."""
-    summary, _ = sweep(tmp_path, url=f"s3://{BUCKET}/runs/trial/artifacts")
+    summary, _ = sweep(tmp_path)
     assert (summary.done, summary.failed) == (10, 2)
     known = ids(tmp_path)
     expected = {f"runs/trial/artifacts/{known[a]}/deep er/{a}.txt": str(a).encode() for a in range(12) if a != 3}
@@ -117,3 +131,122 @@ def test_without_a_place_to_bring_it_to_it_stays(s3: Moto, tmp_path: Path) -> No
     wrote = {point_id for a, point_id in ids(tmp_path).items() if a != 3}
     assert {folder.name for folder in (tmp_path / "scratch").iterdir()} == wrote
     assert stored(s3) == {}
+
+
+# ---- While S3 does not answer.
+
+
+POINTS = 24
+MANY = f"""
+name: trial
+run: fit:fit
+parameters: {{a: {{range: [0, {POINTS}]}}}}
+execution: {{bundle: 1, timeout: 60s}}
+"""
+WRITES = """
+def fit(a, artifact_dir):
+    (artifact_dir / "a.txt").write_text(str(a))
+    return {"loss": a}
+"""
+
+
+@pytest.fixture
+def line(s3: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    """The way to the bucket, cut; and no time is lost with it."""
+    with line_to(s3.endpoint) as line:
+        line.go_down()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", line.url)
+        monkeypatch.setattr(in_process, "RETRIES", 0)
+        monkeypatch.setattr(artifacts, "pauses", lambda: pauses(first_s=0.01, longest_s=0.1))
+        in_process.bucket.cache_clear()
+        yield line
+
+
+class Watching(Silent):
+    """Sees the sweep's progress, and does something then."""
+
+    def __init__(self, then: Callable[[Progress], None]) -> None:
+        self.update = then  # type: ignore[method-assign]
+
+
+def ended(folder: Path) -> int:
+    """How many points have ended on the worker: each has its folder until its files are stored."""
+    return len(list((folder / "scratch").glob("*/a.txt")))
+
+
+def test_while_s3_is_away_points_go_on_and_no_row_is_told_before_its_files_are_there(
+    line: Line, s3: Moto, tmp_path: Path
+) -> None:
+    """All points of two slots end meanwhile; then S3 answers, and the sweep is whole."""
+    said: list[str] = []
+
+    def look(progress: Progress) -> None:
+        if line.cut:
+            assert progress.done == 0
+            said.append(progress.waits)
+            if progress.waits.startswith(f"waiting for S3: {POINTS} results wait"):
+                assert ended(tmp_path) == POINTS
+                assert progress.waits_since is not None
+                line.come_up()
+
+    summary, code = sweep(tmp_path, grid=MANY, fit=WRITES, observer=Watching(look))
+    assert (summary.done, summary.computed, code) == (POINTS, POINTS, 0)
+    assert line.refused > 0
+    assert said[-1] == f"waiting for S3: {POINTS} results wait for their files"
+    assert {key.rpartition("/")[0].rpartition("/")[2] for key in stored(s3)} == set(ids(tmp_path).values())
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_worker_holds_no_more_results_than_it_may(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then its slots wait, too, and begin no more points until S3 answers."""
+    monkeypatch.setattr(artifacts, "HELD_BUNDLES", 3)
+    full = 3 + 2  # of two slots
+    looks: list[int] = []
+
+    def look(progress: Progress) -> None:
+        if line.cut and progress.waits.startswith(f"waiting for S3: {full} results wait"):
+            looks.append(ended(tmp_path))
+            if len(looks) == 20:
+                line.come_up()
+
+    summary, _ = sweep(tmp_path, grid=MANY, fit=WRITES, observer=Watching(look))
+    assert set(looks) == {full}
+    assert (summary.done, summary.computed) == (POINTS, POINTS)
+
+
+def test_a_sweep_that_stops_while_s3_is_away_leaves_nothing_behind_and_resumes(line: Line, tmp_path: Path) -> None:
+    """What waited is computed again: nobody was told that it was done."""
+    waits: list[str] = []
+    summary, _ = sweep(
+        tmp_path,
+        grid=MANY,
+        fit=WRITES,
+        observer=Watching(lambda progress: waits.append(progress.waits) if progress.waits else None),
+        spent=lambda: bool(waits),
+    )
+    assert (summary.done, summary.computed, summary.failed) == (0, 0, 0)
+    line.come_up()
+    summary, code = sweep(tmp_path, grid=MANY, fit=WRITES)
+    assert (summary.done, code) == (POINTS, 0)
+
+
+def test_what_can_never_work_is_told_from_what_passes() -> None:
+    """By the codes that S3 gives, within what `aws` and obstore make of them."""
+    assert is_final(
+        "aws s3 cp: upload failed: An error occurred (AccessDenied) when calling PutObject: Access Denied"
+    )
+    assert is_final("<Error><Code>KeyTooLongError</Code>")
+    assert is_final("An error occurred (NoSuchBucket) when calling the PutObject operation")
+    for passes in ("SlowDown", "ServiceUnavailable", "RequestTimeout", "InternalError", "ExpiredToken", "NoSuchKey"):
+        assert not is_final(f"An error occurred ({passes}) when calling PutObject")
+    assert not is_final('Could not connect to the endpoint URL: "https://b.s3.amazonaws.com/"')
+
+
+def test_pauses_grow_to_a_limit_and_differ() -> None:
+    found = [next(one) for one in [pauses(first_s=1.0, longest_s=8.0) for _ in range(20)]]
+    assert len(set(found)) > 1
+    some = pauses(first_s=1.0, longest_s=8.0)
+    for longest in (1.0, 2.0, 4.0, 8.0, 8.0, 8.0):
+        assert longest / 2 <= next(some) <= longest

@@ -21,7 +21,7 @@ from grid.permutation import Permutation
 from grid.space import Point, Space
 from grid.sweep import Execution, Metric
 from sweep import driver as drivers
-from sweep.bundles import Bundle, Ended, Lost, Pending
+from sweep.bundles import Bundle, Ended, Lost, Pending, Storing
 from sweep.driver import Driver
 from sweep.ledger import Ledger, StorageError
 from sweep.run_progress import Progress, Stop
@@ -55,6 +55,10 @@ class FakeEngine:
     @property
     def running(self) -> tuple[int, float]:
         return min(self.flying, self.slots), 99.0
+
+    @property
+    def storing(self) -> Storing:
+        return Storing()
 
     def submit(self, bundle: Bundle) -> None:
         assert bundle.number not in {each.number for each in self.sent}, "a number is used once"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import sweep.job as driving
+from sweep.disk import full_disk
 from sweep.engine_errors import ClusterError
 from sweep.folder import RunFolder, StorageError
 from sweep.job import Reporter, run, sweep_of
@@ -72,7 +73,7 @@ def test_a_run_that_no_worker_joins_goes_on_until_it_has_cost_its_budget(
     ends: list[tuple[int, str]] = []
     monkeypatch.setattr(driving, "HOME", Home(tmp_path / "home"))
     monkeypatch.setattr(driving, "run_sweep", nobody_came)
-    monkeypatch.setattr(driving, "tell_end", lambda *_, exit_code, error: ends.append((exit_code, error)))
+    monkeypatch.setattr(driving, "tell_end", lambda *_, exit_code, error, **__: ends.append((exit_code, error)))
     if spent:
         assert run(folder, facts(tmp_path)) == 1
         assert ends == [(1, "It has cost its budget. No worker came.")]
@@ -101,15 +102,50 @@ def test_a_run_that_broke_off_on_a_full_volume_ends_and_is_stored_however_often_
     monkeypatch.setattr(driving, "HOME", Home(tmp_path / "home"))
     monkeypatch.setattr(driving, "run_sweep", full)
     monkeypatch.setattr(driving, "Aws", lambda _: bucket)
-    monkeypatch.setattr(driving, "tell_end", lambda *_, exit_code, error: ends.append((exit_code, error)))
+    monkeypatch.setattr(driving, "tell_end", lambda *_, exit_code, error, **__: ends.append((exit_code, error)))
     monkeypatch.setattr("sweep.job.time.sleep", pauses.append)
     assert run(folder, facts(tmp_path)) == StorageError.exit_code
     assert bucket.stored == [("trial", "runs/trial/")]
-    assert pauses == [driving.STORE_AGAIN_S] * 2
+    assert len(pauses) == 2
     assert ends == [(StorageError.exit_code, "No space is left.")]
     assert not folder.wanted.exists()
     last = folder.read_progress()
     assert (last["state"], last["error"], last["workers_wanted"]) == ("ended", "No space is left.", 0)
+
+
+def test_what_the_bucket_will_never_take_is_told_at_once(
+    folder: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No try after the first; the results are where the message says."""
+    monkeypatch.setattr("sweep.job.time.sleep", lambda _: pytest.fail("it waits"))
+    bucket = Away(left=[AwsError("An error occurred (AccessDenied) when calling PutObject")])
+    said = driving._store(folder, Reporter(folder, workers_wanted=2), bucket, tmp_path / "runs" / "trial")
+    assert "AccessDenied" in said
+    assert str(tmp_path / "runs" / "trial") in said
+    assert bucket.stored == []
+
+
+def test_a_volume_that_is_full_before_the_first_point_is_waited_for_without_workers(
+    folder: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run begins when there is room; whoever looks meanwhile reads which volume, and how to grow it."""
+    monkeypatch.setenv("SWEEPFLEET_DATA", str(tmp_path))
+    full = iter([full_disk(tmp_path), full_disk(tmp_path)])
+
+    def begin(*_: object) -> tuple[str, int]:
+        for error in full:
+            raise error
+        return "summary", 0
+
+    seen: list[dict[str, Any]] = []
+    monkeypatch.setattr(driving, "run_sweep", begin)
+    monkeypatch.setattr("sweep.job.time.sleep", lambda _: seen.append(folder.read_progress()))
+    reporter = Reporter(folder, workers_wanted=2)
+    assert driving._run_with_room(None, None, reporter) == ("summary", 0)  # type: ignore[arg-type]
+    assert [one["workers_wanted"] for one in seen] == [0, 0]
+    assert "the data volume" in seen[0]["waiting_for"]
+    assert "pulumi config set dataVolumeGb" in seen[0]["waiting_for"]
+    assert folder.read_progress()["workers_wanted"] == 2
 
 
 def facts(data: Path) -> Facts:

@@ -13,7 +13,7 @@ import pytest
 from fleet.fetch import _remove_log
 from grid.sweep import Execution
 from sweep import outputs as stores
-from sweep.bundles import Bundle, Ended, Lost, Pending
+from sweep.bundles import Bundle, Ended, Lost, Pending, Storing
 from sweep.driver import Driver
 from sweep.folder import RunFolder
 from sweep.ledger import Ledger
@@ -156,11 +156,15 @@ def test_a_file_that_cannot_be_written_costs_the_text_and_is_told(
 class OneBundle:
     """An engine that answers every bundle with this packet."""
 
-    slots, flying = 1, 0
+    slots, flying, sharing = 1, 0, None
 
     def __init__(self, answer: Packet) -> None:
         self.answer = answer
         self.out: list[Bundle] = []
+
+    @property
+    def storing(self) -> Storing:
+        return Storing()
 
     def submit(self, bundle: Bundle) -> None:
         self.out.append(bundle)

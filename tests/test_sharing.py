@@ -78,6 +78,16 @@ def test_a_worker_counts_what_ended_and_what_runs() -> None:
         assert holds.seconds() == {"a": 10.0, "b": 3.0}  # 20
 
 
+def test_a_bundle_that_leaves_its_thread_to_others_counts_until_then() -> None:
+    """As one does that waits for S3."""
+    clock = iter([10.0, 13.0, 20.0])
+    holds = Holds(lambda: next(clock))
+    with holds.by("a"):  # 10
+        holds.let_go()  # 13
+        assert holds.seconds() == {"a": 3.0}  # 20
+    assert holds._ended == {"a": 3.0}
+
+
 def test_workers_are_added_up_from_where_the_run_began() -> None:
     """One that comes later counts whole, one that begins again at zero is not taken back; slots of two cores."""
     sums = Sums("me", cpus=2)

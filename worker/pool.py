@@ -38,6 +38,7 @@ class Pool:
             blank: a process that was started before the sweep was known, if any.
         """
         self.context = context
+        self.ended = threading.Event()  # set by `close`
         self._cores = Cores(slots=slots, cpus=context.cpus)
         try:
             self._source = Source(context, cores=self._cores.of[0], blank=blank)
@@ -134,6 +135,7 @@ class Pool:
 
     def close(self) -> None:
         """End every child and everything that they started, now."""
+        self.ended.set()
         with contextlib.ExitStack() as last:  # one that cannot be ended leaves no other behind
             last.callback(self._cores.close)
             last.callback(self._starting.join)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from worker.machine.files import write_whole
+
+PROGRESS_BYTES = 16384  # of a progress file, so that two of them can change places
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +106,40 @@ class JobFolder:
 
     def write(self, file: Path, text: str) -> None:
         """Write one of these files whole."""
-        new = file.with_name(f".{file.name}.new")
-        new.write_text(text)
-        os.replace(new, file)  # noqa: PTH105 - the name says that it replaces
+        write_whole(file, text)
+
+    def write_progress(self, text: str) -> None:
+        """Write the progress file whole, also on a full disk. Raises OSError when even that cannot be.
+
+        Where there is no room for another file, a spare one of the same size, which has its place on the disk
+        already, is written over, and the two change names. Whitespace fills what is left.
+        """
+        data = text.ljust(PROGRESS_BYTES)
+        try:
+            self.write(self.progress, data)
+        except OSError:
+            if len(data.encode()) > PROGRESS_BYTES or not self._spare.exists():
+                raise
+            self._exchange(data)
+        else:
+            if not self._spare.exists():
+                with contextlib.suppress(OSError):
+                    self.write(self._spare, " " * PROGRESS_BYTES)
+
+    @property
+    def _spare(self) -> Path:
+        return self.path / ".progress.spare"
+
+    def _exchange(self, data: str) -> None:
+        other = self.path / ".progress.other"
+        with self._spare.open("r+") as file:
+            file.write(data)
+        other.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it may be root's
+            other.hardlink_to(self.progress)
+        self._spare.replace(self.progress)
+        if other.exists() and other.stat().st_size == PROGRESS_BYTES:
+            other.rename(self._spare)
 
     def read_progress(self) -> dict[str, Any]:
         """How far it is; empty before it began, and when a power cut has left half a file."""

@@ -5,6 +5,7 @@ The head looks at the group's size now and then; what is counted is as exact as 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict, dataclass
 
@@ -55,7 +56,8 @@ def count(jobs: list[JobFolder], *, workers: int, now_s: float) -> None:
         except OSError as error:  # as when the volume is full: the budget holds all the same
             print(f"what {folder.path.name} costs cannot be written: {error}", flush=True)
         if over_budget(folder, now) and not folder.spent.exists():
-            folder.spent.touch()
+            with contextlib.suppress(OSError):  # likewise; the next count says it again
+                folder.spent.touch()
 
 
 def over_budget(folder: JobFolder, now: Reading) -> bool:

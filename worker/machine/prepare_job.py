@@ -6,6 +6,7 @@ release's code and nothing else goes on.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -39,10 +40,9 @@ def main(facts: Facts, folder: JobFolder) -> int:
     except (AwsError, BringError, OSError, subprocess.CalledProcessError) as error:
         print(error, flush=True)
         why = f"its code and environment, which cannot be had: {error}"
-        folder.write(
-            folder.progress,
-            json.dumps(folder.read_progress() | {"state": "waiting", "waiting_for": why, "workers_wanted": 0}),
-        )
+        said = folder.read_progress() | {"state": "waiting", "waiting_for": why, "workers_wanted": 0}
+        with contextlib.suppress(OSError):  # the next try says so
+            folder.write_progress(json.dumps(said))
         return 1
     return 0
 

@@ -16,6 +16,7 @@ from typing import Any
 from worker.machine.aws import Aws
 from worker.machine.bring import bring_environment, bring_release
 from worker.machine.facts import HOME, KEYS, Data
+from worker.machine.files import write_whole
 from worker.machine.job import going_on
 from worker.machine.publish import engine_of
 
@@ -46,7 +47,7 @@ def renew_fleet(aws: Aws, data: Data, *, release: Path, environment: Path, start
     aws.put(note, KEYS.fleet)  # first, since workers look there as soon as the scheduler has sent them away
     point(HOME.fleet_release, release)
     point(HOME.fleet_environment, environment)
-    HOME.fleet_engine.write_text(engine)
+    write_whole(HOME.fleet_engine, engine)
     return True
 
 

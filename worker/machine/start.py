@@ -17,6 +17,7 @@ from worker.machine.aws import Aws, AwsError
 from worker.machine.bring import open_counter, serve_counter
 from worker.machine.certificates import fits, make_ca, make_request, own, sign
 from worker.machine.facts import HOME, KEYS, SCRATCH, SERVICE_USER, WORKER_TLS, Data, Facts
+from worker.machine.files import write_whole
 from worker.machine.in_process import door
 from worker.machine.interruption import notice
 from worker.machine.job import going_on
@@ -28,7 +29,7 @@ AWAIT_RELEASE = "/usr/local/lib/sweepfleet/await-release"
 CERTIFICATE_DEADLINE_S = 600
 ENGINE_AGAIN_S = 15.0  # after which a worker makes sure that the fleet was not renewed just while it joined
 NOTICE_EVERY_S = 2.0  # AWS gives two minutes, and recommends a look every five seconds
-SERVICES = ("sweepfleet-signer.service", "sweepfleet-keeper.service", "sweepfleet-letterbox.service")
+SERVICES = tuple(f"sweepfleet-{name}.service" for name in ("signer", "keeper", "letterbox", "volume"))
 
 
 def start_worker(facts: Facts, environment: Path) -> None:
@@ -160,7 +161,7 @@ def _install_units() -> set[str]:
         installed = SYSTEMD / unit.name
         text = unit.read_text()
         if not installed.exists() or installed.read_text() != text:
-            installed.write_text(text)
+            write_whole(installed, text)
             changed.add(unit.name)
     return changed
 

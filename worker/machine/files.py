@@ -1,0 +1,19 @@
+"""Small files on a machine: there whole or as they were, whatever happens to the machine or its disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a file beside, then in place. Raises OSError: it is as it was, and nothing is left beside it."""
+    new = file.with_name(f".{file.name}.new")
+    try:
+        new.write_text(text)
+        os.replace(new, file)  # noqa: PTH105 - the name says that it replaces
+    except OSError:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+        raise
