@@ -46,6 +46,13 @@ def get_json(cloud: Cloud, bucket: str, key: str, *, doing: str) -> dict[str, An
     return found
 
 
+def get_bytes(cloud: Cloud, bucket: str, key: str, *, doing: str) -> bytes:
+    """An object's content. Raises ClusterError: it is not there, or AWS refuses; what is being done."""
+    with told(doing):
+        found: bytes = cloud.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    return found
+
+
 def empty(cloud: Cloud, bucket: str) -> int:
     """Delete everything in a bucket, old versions and unfinished uploads too; returns how many versions went."""
     s3 = cloud.client("s3")

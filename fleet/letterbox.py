@@ -10,7 +10,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +24,7 @@ from fleet.cloud import Cloud, told
 from fleet.console import last_lines
 from fleet.errors import ClusterError, NothingToDo
 from fleet.push import BUILD_S, HEAD_S, current_release
+from fleet.pusher import Pusher
 from fleet.release import Release
 from grid.errors import UsageError
 from grid.sweep import Sweep
@@ -104,7 +105,9 @@ class Letterbox:
         return self.cloud.client("s3")
 
 
-def push_by_letter(cloud: Cloud, outputs: Outputs, release: Release, *, say: Callable[[str], None]) -> None:
+def push_by_letter(
+    cloud: Cloud, outputs: Outputs, release: Release, *, by: Pusher, say: Callable[[str], None]
+) -> None:
     """Make a release the current one, without SSH; also the first one of a new head.
 
     Raises:
@@ -119,7 +122,7 @@ def push_by_letter(cloud: Cloud, outputs: Outputs, release: Release, *, say: Cal
     box.put_release(release)
     if now is None:
         box.begin_with(release)
-    box.ask({"kind": "push", "sha256": release.sha256}, patience_s=BUILD_S + HEAD_S)
+    box.ask({"kind": "push", "sha256": release.sha256, "by": asdict(by)}, patience_s=BUILD_S + HEAD_S)
     say(f"The cluster's release is {release.label} now.")
 
 

@@ -57,14 +57,22 @@ class Order:
         ]
 
 
-def order(fleet: Fleet, sweep: Sweep, *, command_line: str, redo: str, workers: int | None) -> Order:
-    """What to ask of the cluster for a sweep; asks AWS what the cluster runs, and for prices.
+def order(
+    fleet: Fleet,
+    sweep: Sweep,
+    *,
+    command_line: str,
+    redo: str,
+    workers: int | None,
+    release: Pushed | None = None,
+) -> Order:
+    """What to ask of the cluster for a sweep; asks AWS for prices, and without `release` what the cluster runs.
 
     Raises:
         UsageError: nothing was pushed yet, the grid is outside the project, or nobody can hold its max_cost.
         ClusterError: AWS refuses.
     """
-    release = fleet.release()
+    release = release or fleet.release()
     out = fleet.outputs
     wanted = runs.workers_wanted(sweep, workers=workers, max_workers=out.max_workers)
     rate = rate_of(out, fleet.cloud, count=wanted, cache=fleet.folder.prices_file)
@@ -101,10 +109,11 @@ def hand_over(
     command_line: str,
     redo: str,
     workers: int | None,
+    release: Pushed,
     say: Callable[[str], None],
 ) -> None:
-    """Submit a sweep to the cluster."""
-    asked = order(fleet, sweep, command_line=command_line, redo=redo, workers=workers)
+    """Submit a sweep to the cluster, to be run by this release."""
+    asked = order(fleet, sweep, command_line=command_line, redo=redo, workers=workers, release=release)
     with fleet.head() as head:
         runs.submit(head, sweep, asked.job, root=fleet.root)
     for line in asked.lines:

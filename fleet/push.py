@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,11 +14,14 @@ from typing import Any
 from fleet.bucket import get_json
 from fleet.cloud import Cloud, told
 from fleet.errors import ClusterError, NothingToDo
+from fleet.git import asked
+from fleet.pusher import UNKNOWN, Pusher
 from fleet.release import Release, label
 from fleet.remote import Host
 from grid.errors import UsageError
 from infra.layout import BucketLayout, MachinePaths
 from infra.outputs import Outputs
+from worker.machine.facts import PUSHED_BY
 
 PATHS = MachinePaths()
 BUILD_S = 1800
@@ -36,6 +40,7 @@ class Pushed:
     engine: str
     lock: str
     pushed: float  # unix time
+    by: Pusher | None = None  # None: not known
     current: bool = False
 
     @property
@@ -54,6 +59,7 @@ class Pushed:
             engine=note["engine"],
             lock=note["lock"],
             pushed=note["pushed"],
+            by=Pusher.of(note),
             current=sha256 == current,
         )
 
@@ -100,7 +106,30 @@ def new(release: Release, now: Pushed | None) -> Release:
     return release
 
 
-def push(head: Host, release: Release, *, say: Callable[[str], None]) -> None:
+def since(release: Pushed) -> str:
+    """When a release was pushed, and by whom; for a person."""
+    when = datetime.fromtimestamp(release.pushed, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+    return f"pushed {when} by {release.by or UNKNOWN}"
+
+
+def replaced(now: Pushed | None, me: Pusher, *, root: Path) -> str | None:
+    """Why a push from the checkout at `root` may not be meant: it takes another person's newer code away.
+
+    None where it does not: theirs is part of this checkout, or mine. Raises ClusterError: git cannot be started.
+    """
+    if now is None or (now.by is not None and now.by.is_same(me)):
+        return None
+    contained = asked(root, "merge-base", "--is-ancestor", now.commit, "HEAD") is not None
+    if contained and not now.dirty:
+        return None
+    lacks = "its changes, which were not committed" if contained else f"its commit {now.commit[:10]}"
+    return (
+        f"The cluster's release {now.label} was {since(now)}. This checkout does not contain {lacks}: after a push, "
+        "new sweeps run without that code. Active runs keep their release."
+    )
+
+
+def push(head: Host, release: Release, *, by: Pusher, say: Callable[[str], None]) -> None:
     """Make a release the current one: its archive is sent when the head lacks it, an environment never.
 
     Raises:
@@ -116,7 +145,7 @@ def push(head: Host, release: Release, *, say: Callable[[str], None]) -> None:
             archive.write_bytes(release.data)
             head.put(archive, incoming)
         head.ask("sh", "-euc", UNPACK, "unpack", incoming, release.sha256, PATHS.home, sudo=True)
-    _publish(head, release.sha256)
+    _publish(head, release.sha256, by=by)
     say(f"The cluster's release is {release.label} now.")
 
 
@@ -135,7 +164,7 @@ mv "$new" "$home/releases/$sha256"
 """
 
 
-def roll_back(head: Host, cloud: Cloud, outputs: Outputs, *, to: str, say: Callable[[str], None]) -> None:
+def roll_back(head: Host, cloud: Cloud, outputs: Outputs, *, to: str, by: Pusher, say: Callable[[str], None]) -> None:
     """Make an earlier release current again: the one before, or the one whose hash or commit begins with `to`.
 
     Raises:
@@ -154,7 +183,7 @@ def roll_back(head: Host, cloud: Cloud, outputs: Outputs, *, to: str, say: Calla
     if target.current:
         raise NothingToDo(f"The cluster has this release already: {target.label}.")
     wait_for_head(head, say=say)
-    _publish(head, target.sha256)
+    _publish(head, target.sha256, by=by)
     say(f"The cluster's release is {target.label} again.")
 
 
@@ -178,16 +207,17 @@ def wait_for_head(head: Host, *, say: Callable[[str], None]) -> None:
         time.sleep(2)
 
 
-def _publish(head: Host, sha256: str) -> None:
-    """Have the head build what is missing, store it and name it current.
+def _publish(head: Host, sha256: str, *, by: Pusher) -> None:
+    """Have the head build what is missing, store it and name it current, as pushed by somebody.
 
     A release that is in the bucket alone is brought by the one that the head has.
     """
     places = " || ".join(f"cd {place} 2>/dev/null" for place in (f"{PATHS.home}/releases/{sha256}", PATHS.current))
     # The fleet's Python, once there is one, since it does not start `aws` for each object.
     python = f"$(command -v {PATHS.home}/environment/bin/python || echo python3)"
-    script = f'{{ {places}; }} && set -a && . {PATHS.facts} && exec "{python}" -m worker.machine.publish "$@"'
-    done = head.run("sh", "-c", script, "publish", sha256, sudo=True, deadline_s=BUILD_S)
+    begin = f"{{ {places}; }} && set -a && . {PATHS.facts} && {PUSHED_BY}=$2"
+    script = f'{begin} && exec "{python}" -m worker.machine.publish "$1"'
+    done = head.run("sh", "-c", script, "publish", sha256, by.to_json(), sudo=True, deadline_s=BUILD_S)
     if done.exit_code:
         said = (done.stderr or done.stdout).strip().removeprefix("error: ")
         raise ClusterError(f"The release was not taken over, and the one before goes on: {said}")

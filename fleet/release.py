@@ -59,9 +59,9 @@ def make_release(root: Path, *, dirty: bool) -> Release:
         more = f", and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
         raise UsageError(
             f"Changed and not committed: {', '.join(changed[:SHOWN])}{more}. Commit, so that results can be had "
-            "again from the commit that they name; or ship the files as they are: --dirty"
+            "again from the commit that they name; or ship the files as they are: inv push --dirty"
         )
-    names = [name for name in git(root, "ls-files", "--recurse-submodules", "-z").split("\0") if name]
+    names = tracked(root)
     if "uv.lock" not in names:
         raise UsageError(
             f"{root} has no uv.lock under Git, which says what to install. Make it: uv lock && git add uv.lock"
@@ -77,6 +77,11 @@ def make_release(root: Path, *, dirty: bool) -> Release:
         _add(archive, NOTE, (json.dumps(note, sort_keys=True) + "\n").encode(), mode=0o644)
     data = packed.getvalue()
     return Release(hashlib.sha256(data).hexdigest(), commit, bool(changed), data)
+
+
+def tracked(root: Path) -> list[str]:
+    """The files that a release has: what Git tracks, by their paths in the project; errors as of `git`."""
+    return [name for name in git(root, "ls-files", "--recurse-submodules", "-z").split("\0") if name]
 
 
 def _add_file(archive: tarfile.TarFile, file: Path, name: str) -> None:

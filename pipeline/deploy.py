@@ -12,6 +12,7 @@ from fleet import stack as stacks
 from fleet.cluster import Cluster
 from fleet.errors import ClusterError, NothingToDo
 from fleet.letterbox import push_by_letter
+from fleet.pusher import pusher
 from fleet.release import make_release
 from grid.errors import UsageError
 from infra.outputs import Outputs
@@ -64,7 +65,8 @@ def push(cluster: Cluster, outputs: Outputs, *, say: Callable[[str], None]) -> N
     """
     cloud = stacks.cloud_of(cluster.pulumi.config(cluster.stack))
     try:
-        push_by_letter(cloud, outputs, make_release(cluster.root, dirty=False), say=say)
+        release = make_release(cluster.root, dirty=False)
+        push_by_letter(cloud, outputs, release, by=pusher(cloud, cluster.root), say=say)
     except NothingToDo as already:
         say(str(already))
 

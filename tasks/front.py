@@ -16,6 +16,7 @@ from invoke.exceptions import Exit
 
 BORN_S = time.time()
 ROOT = Path(__file__).resolve().parent.parent
+NEW_HEAD_S = 300  # in which a head that was just made answers
 STACK_HELP = "the stack; by default the one that is up, or that is selected in Pulumi, or dev"
 
 

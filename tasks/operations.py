@@ -5,17 +5,16 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
-from datetime import UTC, datetime
 from typing import Any
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from tasks.front import ROOT, STACK_HELP, integer, number, open_fleet, quiet_interrupt, speaking
+from tasks.front import NEW_HEAD_S, ROOT, STACK_HELP, integer, number, open_fleet, quiet_interrupt, speaking
+from tasks.pushing import push_checkout
 
 say = functools.partial(print, flush=True)
-NEW_HEAD_S = 300  # in which a head that was just made answers
 WORKER_HELP = "a worker, by the beginning of its instance id; by default the head"
 RUN_HELP = "the run; by default the active one, or the last one"
 
@@ -27,6 +26,7 @@ RUN_HELP = "the run; by default the active one, or the last one"
         "rollback": "go back to the release before this one; with --to to another",
         "to": "with --rollback: the beginning of a release's commit, or of its hash",
         "timeout": f"seconds after which a new head that does not answer is given up; by default {NEW_HEAD_S}",
+        "yes": "replace another person's newer release without being asked",
     }
 )
 @speaking
@@ -38,10 +38,11 @@ def push(
     *,
     dirty: bool = False,
     rollback: bool = False,
+    yes: bool = False,
 ) -> None:
     """Bring this checkout's commit and its locked environment to the cluster."""
-    from fleet.push import current_release, new, push, roll_back
-    from fleet.release import make_release
+    from fleet.push import roll_back
+    from fleet.pusher import pusher
     from grid.errors import UsageError
 
     patience_s = number(timeout, "--timeout", least=1)
@@ -52,28 +53,21 @@ def push(
     fleet = open_fleet(stack)
     if rollback:
         with fleet.head() as head:
-            roll_back(head, fleet.cloud, fleet.outputs, to=to, say=say)
+            roll_back(head, fleet.cloud, fleet.outputs, to=to, by=pusher(fleet.cloud, ROOT), say=say)
         return
-    release = new(make_release(ROOT, dirty=dirty), current_release(fleet.cloud, fleet.outputs))
-    with fleet.head(patience_s=patience_s, say=say) as head:
-        try:
-            push(head, release, say=say)
-        except KeyboardInterrupt:
-            say("The head finishes what it has begun. Has it taken the release over? inv releases")
-            raise
+    push_checkout(fleet, dirty=dirty, yes=yes, patience_s=patience_s, say=say)
 
 
 @task(help={"stack": STACK_HELP})
 @speaking
 def releases(c: Context, stack: str = "") -> None:
     """List what was pushed, the newest first."""
-    from fleet.push import releases
+    from fleet.push import releases, since
 
     fleet = open_fleet(stack)
     for one in releases(fleet.cloud, fleet.outputs):
-        when = datetime.fromtimestamp(one.pushed, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
         mark = "*" if one.current else " "
-        print(f"{mark} {one.label}  pushed {when}  {one.sha256[:12]}")
+        print(f"{mark} {one.label}  {since(one)}  {one.sha256[:12]}")
 
 
 @task(

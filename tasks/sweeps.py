@@ -15,7 +15,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from tasks.front import BORN_S, ROOT, ask_to_go_on, integer, open_fleet, runs_folder, shown, speaking
+from tasks.front import BORN_S, NEW_HEAD_S, ROOT, ask_to_go_on, integer, open_fleet, runs_folder, shown, speaking
 from tasks.grids import grid_file
 
 SEE_FIRST = "To see how many, how long and how dear first: --preview"
@@ -38,6 +38,8 @@ NO_SUMMARY = "--json prints the summary of a run; --preview and --test-point run
         "local": "run on this machine, even when a cluster is up",
         "stack": "run on this stack's cluster; by default the stack that is up, else this machine",
         "detach": "on a cluster: submit and return; inv attach watches it",
+        "push": "on a cluster: push this checkout first, where its release is another",
+        "as_pushed": "on a cluster: run its release as it is, also when this checkout differs",
         "yes": "run more than 10^8 points, or more than a year of them, without being asked",
     },
 )
@@ -58,6 +60,8 @@ def sweep(
     local: bool = False,
     stack: str = "",
     detach: bool = False,
+    push: bool = False,
+    as_pushed: bool = False,
     yes: bool = False,
 ) -> None:
     """Run a grid's points on the cluster that is up, or on this machine's cores; finished points are skipped."""
@@ -85,10 +89,12 @@ def sweep(
             _preview_on_stack(c, checked, stack=stack, workers=workers, redo=redo, json=json)
             return
         wishes: Any = {"workers": workers, "redo": redo, "detach": detach, "json": json, "yes": yes}
-        _on_stack(c, checked, stack=stack, **wishes)
+        _on_stack(c, checked, stack=stack, push=push, as_pushed=as_pushed, **wishes)
         return
-    if detach or stack:
-        raise UsageError("--detach and --stack are for a cluster; --local and --test-point run here.")
+    if detach or stack or push or as_pushed:
+        raise UsageError(
+            "--detach, --stack, --push and --as-pushed are for a cluster; --local and --test-point run here."
+        )
     slots = slots_here(checked, workers=integer(workers, "--workers"))
     one = integer(test_point, "--test-point")
     if preview and one is not None:
@@ -195,7 +201,17 @@ def _capacity(fleet: Any, checked: Any, most: int | None) -> Any:
 
 
 def _on_stack(
-    c: Context, checked: Any, *, stack: str, workers: str, redo: str, detach: bool, json: bool, yes: bool
+    c: Context,
+    checked: Any,
+    *,
+    stack: str,
+    workers: str,
+    redo: str,
+    detach: bool,
+    json: bool,
+    yes: bool,
+    push: bool = False,
+    as_pushed: bool = False,
 ) -> None:
     """The same on a cluster."""
     from fleet.fetch import check_place
@@ -203,8 +219,11 @@ def _on_stack(
     from grid.errors import UsageError
     from sweep.folder import RunFolder
     from sweep.preview import too_large
+    from tasks.pushing import release_for
 
     most = _most(workers)
+    if push and as_pushed:
+        raise UsageError("--push replaces the release, --as-pushed keeps it. Leave one out.")
     if json and detach:
         raise UsageError("--json prints the summary of a run; --detach does not wait for it. Leave one out.")
     fleet = open_fleet(stack)
@@ -214,9 +233,10 @@ def _on_stack(
     slots = lambda: _capacity(fleet, checked, most).slots  # noqa: E731
     concern = too_large(checked, runs=runs_folder(c), root=ROOT, slots=slots, redo=redo)
     ask_to_go_on(concern, yes=yes, instead=SEE_FIRST)
+    release = release_for(fleet, checked, push=push, as_pushed=as_pushed, patience_s=NEW_HEAD_S, say=say)
     command_line = shlex.join(["inv", *sys.argv[1:]])
     try:
-        hand_over(fleet, checked, command_line=command_line, redo=redo, workers=most, say=say)
+        hand_over(fleet, checked, command_line=command_line, redo=redo, workers=most, release=release, say=say)
     except KeyboardInterrupt:
         raise Exit(
             "Stopped while the sweep was submitted. Does the cluster have it? inv status · Cancel: inv cancel "

@@ -563,6 +563,40 @@ def test_stop_keeps_what_a_run_has_done(laptop: Laptop, started: list[str]) -> N
     laptop.git("checkout", "-q", "trial/fit.py")
 
 
+def is_called(laptop: Laptop, name: str) -> None:
+    """Whose checkout it is, as Git knows it."""
+    laptop.git("config", "user.name", name)
+    laptop.git("config", "user.email", f"{name.lower()}@example.org")
+
+
+def test_a_sweep_of_other_code_than_the_clusters_is_refused_or_pushed_first(laptop: Laptop) -> None:
+    """In a script, which nobody can be asked in; and a push says whose newer code it would replace."""
+    is_called(laptop, "Ada")
+    laptop.inv("push", code=None)
+    there = laptop.git("rev-parse", "HEAD").strip()
+    here = change(laptop, "trial/fit.py", "\n# Ada's.\n")
+    sweep = ("sweep", "--grid", "trial/grid.yaml", "--set", "i=100,101")
+    said = laptop.inv(*sweep, "--name", "meant", code=2).stderr
+    assert f"The release on stack dev is {there[:10]}, pushed " in said
+    assert f"This checkout is {here[:10]}. Files of the target that differ: trial/fit.py." in said
+    assert "The cluster has no run meant" in laptop.inv("attach", "--name", "meant", code=2).stderr
+    laptop.inv(*sweep, "--name", "as-pushed", "--as-pushed")
+    assert manifest(laptop, "as-pushed")["git_commit"] == there
+    laptop.inv(*sweep, "--name", "meant", "--push")
+    assert manifest(laptop, "meant")["git_commit"] == here
+    laptop.git("reset", "-q", "--hard", there)
+    is_called(laptop, "Bob")
+    mine = change(laptop, "README.md", "\nBob's.\n")
+    said = laptop.inv("push", code=2).stderr
+    assert f"The cluster's release {here[:10]} was pushed " in said
+    assert "by Ada <ada@example.org>" in said
+    assert here[:10] in laptop.inv("status").stdout, "nothing was replaced"
+    laptop.inv("push", "--yes")
+    [listed] = [line for line in laptop.inv("releases").stdout.splitlines() if line.startswith("* ")]
+    assert listed.startswith(f"* {mine[:10]}  pushed ")
+    assert " by Bob <bob@example.org> (" in listed
+
+
 def points_done(laptop: Laptop, name: str) -> int:
     text = head_of(laptop).run(["cat", f"/srv/sweepfleet/jobs/{name}/progress.json"], check=False).stdout
     progress = json.loads(text or "{}").get("progress") or {}

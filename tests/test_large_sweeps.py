@@ -14,7 +14,7 @@ import fleet.fetch
 import fleet.on_stack
 from grid.errors import UsageError
 from grid.load import loads
-from tasks import sweeps
+from tasks import pushing, sweeps
 
 HUGE = "name: huge\nrun: fit:fit\nparameters: {a: {min: 1, max: 100000}, b: {min: 1, max: 100000}}\n"
 
@@ -27,6 +27,7 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(sweeps, "open_fleet", lambda _: stack)
     monkeypatch.setattr(fleet.fetch, "check_place", lambda *_: None)
     monkeypatch.setattr(fleet.on_stack, "target_line", lambda *_: "Target: the stack dev")
+    monkeypatch.setattr(pushing, "release_for", lambda *_, **__: None)
     monkeypatch.setattr(fleet.on_stack, "hand_over", lambda _, checked, **__: names.append(checked.name))
     return names
 

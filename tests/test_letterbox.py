@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 import threading
 import time
@@ -91,6 +92,27 @@ def test_each_letter_is_answered_once_and_the_oldest_first(bucket: FolderBucket,
     store(bucket, KEYS.letter("4"), {"kind": "push", "sha256": SHA256})
     do_all(bucket, Data(tmp_path), set())
     assert set(answers(bucket)) == {"1", "2", "3", "4", "trial"}
+
+
+@pytest.mark.parametrize("by", [None, {"aws": "arn:aws:sts::1:assumed-role/deploy/run-1", "git": ""}])
+def test_who_pushes_by_letter_is_told_to_the_publisher(
+    bucket: FolderBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: Any
+) -> None:
+    """Letters of an older checkout do not say it."""
+    program = tmp_path / "bin" / "systemd-run"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/words\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    monkeypatch.setattr(letterbox, "bring_release", lambda *_: tmp_path)
+    new = "c" * 64
+    store(bucket, KEYS.letter("1"), {"kind": "push", "sha256": new} | ({"by": by} if by else {}))
+    do_all(bucket, Data(tmp_path), set())
+    assert answers(bucket)["1"] == (DONE, "published")
+    words = (tmp_path / "words").read_text().splitlines()
+    told = [word.removeprefix("--setenv=SWEEPFLEET_PUSHED_BY=") for word in words if "PUSHED_BY" in word]
+    assert [json.loads(one) for one in told] == ([by] if by else [])
+    assert words[-1] == new
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from typing import Any
 
 from worker.machine.aws import Aws, AwsError
 from worker.machine.bring import BringError, bring_release
-from worker.machine.facts import KEYS, Data, Facts
+from worker.machine.facts import KEYS, PUSHED_BY, Data, Facts
 from worker.machine.in_process import door
 from worker.machine.job import Job, JobFolder
 from worker.machine.publish import EXIT_AGAIN
@@ -88,7 +88,7 @@ def do(aws: Aws, data: Data, letter: str) -> tuple[int, str]:
         try:
             asked = json.loads(place.read_text())
             if asked["kind"] == "push":
-                return publish(aws, str(asked["sha256"]))
+                return publish(aws, str(asked["sha256"]), by=asked.get("by"))
             if asked["kind"] == "sweep":
                 return take_over(aws, data, letter, str(asked["name"]))
         except (ValueError, KeyError, TypeError) as error:
@@ -98,7 +98,7 @@ def do(aws: Aws, data: Data, letter: str) -> tuple[int, str]:
     return REFUSED, f"this head does not know what {asked['kind']!r} is: its release is older than who asks"
 
 
-def publish(aws: Aws, sha256: str) -> tuple[int, str]:
+def publish(aws: Aws, sha256: str, *, by: Any) -> tuple[int, str]:
     """Publish a release whose archive is in the bucket, in a unit of its own: it restarts this one.
 
     Raises:
@@ -111,6 +111,8 @@ def publish(aws: Aws, sha256: str) -> tuple[int, str]:
         return DONE, "it is the cluster's release"
     release = bring_release(aws, sha256)
     unit = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--property=EnvironmentFile={ENVIRONMENT}"]
+    if by:
+        unit.append(f"--setenv={PUSHED_BY}={json.dumps(by)}")
     command = [sys.executable, "-m", "worker.machine.publish", sha256]
     done = subprocess.run(
         [*unit, f"--working-directory={release}", *command], capture_output=True, text=True, check=False

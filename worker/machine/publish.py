@@ -21,7 +21,7 @@ from typing import Any
 
 from worker.machine.aws import Aws, AwsError
 from worker.machine.bring import BringError, bring_environment, bring_release, environment_sha256
-from worker.machine.facts import HOME, KEYS, Data, Facts
+from worker.machine.facts import HOME, KEYS, PUSHED_BY, Data, Facts
 from worker.machine.in_process import door
 from worker.machine.job import going_on
 
@@ -37,12 +37,13 @@ class PublishError(Exception):
     """The release cannot be published; the message says why. Nothing was changed."""
 
 
-def publish(facts: Facts, sha256: str) -> dict[str, Any]:
+def publish(facts: Facts, sha256: str, *, by: str) -> dict[str, Any]:
     """Make a release current.
 
     Args:
         facts: of this machine.
         sha256: of its archive, which has just come and is unpacked, or is in the bucket.
+        by: who pushes, as JSON; empty where nobody says.
 
     Returns:
         what `releases/current.json` says now.
@@ -69,6 +70,7 @@ def publish(facts: Facts, sha256: str) -> dict[str, Any]:
         "engine": engine_of(release, lock),
         "lock": lock,
         "pushed": time.time(),
+        **({"pushed_by": json.loads(by)} if by else {}),
         "release": {"key": KEYS.release(sha256), "sha256": sha256},
         "environment": {"key": KEYS.environment(lock), "sha256": environment_sha256(aws, lock)},
     }
@@ -194,7 +196,7 @@ if __name__ == "__main__":
     with (HOME.path / ".publish.lock").open("w") as _lock:
         fcntl.flock(_lock, fcntl.LOCK_EX)  # two pushes at once: one after the other
         try:
-            publish(Facts.read(), _sha256)
+            publish(Facts.read(), _sha256, by=os.environ.get(PUSHED_BY, ""))
         except (PublishError, BringError) as _error:
             sys.exit(f"error: {_error}")
         except AwsError as _error:
