@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from fleet.git import asked
 from fleet.pusher import UNKNOWN, Pusher
 from fleet.release import Release, label
 from fleet.remote import Host
+from fleet.steps import StepLines, Steps
 from grid.errors import UsageError
 from infra.layout import BucketLayout, MachinePaths
 from infra.outputs import Outputs
@@ -129,24 +129,30 @@ def replaced(now: Pushed | None, me: Pusher, *, root: Path) -> str | None:
     )
 
 
-def push(head: Host, release: Release, *, by: Pusher, say: Callable[[str], None]) -> None:
+def push(head: Host, release: Release, *, by: Pusher, steps: Steps) -> None:
     """Make a release the current one: its archive is sent when the head lacks it, an environment never.
 
     Raises:
         ClusterError: the head is not ready, or cannot build the environment; the old release goes on.
     """
-    wait_for_head(head, say=say)
+    wait_for_head(head, steps=steps)
     place = f"{PATHS.home}/releases/{release.sha256}"
     if head.run("test", "-d", place).exit_code:
-        say(f"Sending {release.label}, {len(release.data) / 1e6:.1f} MB")
+        size = f"{len(release.data) / 1e6:.1f} MB"
+        steps.step(f"Sending {release.label}, {size}")
         incoming = f"/tmp/sweepfleet-{release.sha256}.tar.gz"  # noqa: S108 - its hash is checked over there
         with TemporaryDirectory() as folder:
             archive = Path(folder, "release.tar.gz")
             archive.write_bytes(release.data)
-            head.put(archive, incoming)
+            head.put(
+                archive,
+                incoming,
+                sent=lambda sent, _: steps.update(f"Sending {release.label}, {sent / 1e6:.1f} of {size}"),
+            )
+        steps.step("Unpacking it on the head")
         head.ask("sh", "-euc", UNPACK, "unpack", incoming, release.sha256, PATHS.home, sudo=True)
-    _publish(head, release.sha256, by=by)
-    say(f"The cluster's release is {release.label} now.")
+    _publish(head, release.sha256, by=by, steps=steps)
+    steps.say(f"The cluster's release is {release.label} now.")
 
 
 # As root: check what came, and put it where releases are, whole.
@@ -164,7 +170,7 @@ mv "$new" "$home/releases/$sha256"
 """
 
 
-def roll_back(head: Host, cloud: Cloud, outputs: Outputs, *, to: str, by: Pusher, say: Callable[[str], None]) -> None:
+def roll_back(head: Host, cloud: Cloud, outputs: Outputs, *, to: str, by: Pusher, steps: Steps) -> None:
     """Make an earlier release current again: the one before, or the one whose hash or commit begins with `to`.
 
     Raises:
@@ -182,12 +188,12 @@ def roll_back(head: Host, cloud: Cloud, outputs: Outputs, *, to: str, by: Pusher
     (target,) = fitting
     if target.current:
         raise NothingToDo(f"The cluster has this release already: {target.label}.")
-    wait_for_head(head, say=say)
-    _publish(head, target.sha256, by=by)
-    say(f"The cluster's release is {target.label} again.")
+    wait_for_head(head, steps=steps)
+    _publish(head, target.sha256, by=by, steps=steps)
+    steps.say(f"The cluster's release is {target.label} again.")
 
 
-def wait_for_head(head: Host, *, say: Callable[[str], None]) -> None:
+def wait_for_head(head: Host, *, steps: Steps) -> None:
     """Wait until the head has prepared itself: its data volume is mounted, and uv installed.
 
     Raises:
@@ -197,7 +203,7 @@ def wait_for_head(head: Host, *, say: Callable[[str], None]) -> None:
     said = False
     while head.run("sh", "-c", f"mountpoint -q {PATHS.data} && test -x {UV}").exit_code:
         if not said:
-            say("The head is still preparing itself")
+            steps.step(f"Waiting for the head to finish its first boot, {HEAD_S} s at most")
             said = True
         if time.monotonic() > end_s:
             last = head.run(
@@ -207,7 +213,7 @@ def wait_for_head(head: Host, *, say: Callable[[str], None]) -> None:
         time.sleep(2)
 
 
-def _publish(head: Host, sha256: str, *, by: Pusher) -> None:
+def _publish(head: Host, sha256: str, *, by: Pusher, steps: Steps) -> None:
     """Have the head build what is missing, store it and name it current, as pushed by somebody.
 
     A release that is in the bucket alone is brought by the one that the head has.
@@ -217,7 +223,9 @@ def _publish(head: Host, sha256: str, *, by: Pusher) -> None:
     python = f"$(command -v {PATHS.home}/environment/bin/python || echo python3)"
     begin = f"{{ {places}; }} && set -a && . {PATHS.facts} && {PUSHED_BY}=$2"
     script = f'{begin} && exec "{python}" -m worker.machine.publish "$1"'
-    done = head.run("sh", "-c", script, "publish", sha256, by.to_json(), sudo=True, deadline_s=BUILD_S)
+    steps.step("The head looks at the release")
+    out = StepLines(steps, named=lambda line: f"The head is {line}")
+    done = head.run("sh", "-c", script, "publish", sha256, by.to_json(), sudo=True, deadline_s=BUILD_S, out=out)
     if done.exit_code:
         said = (done.stderr or done.stdout).strip().removeprefix("error: ")
         raise ClusterError(f"The release was not taken over, and the one before goes on: {said}")

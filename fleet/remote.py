@@ -11,10 +11,10 @@ import logging
 import select
 import shlex
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import paramiko
 from fabric import Config, Connection, Remote
@@ -26,6 +26,9 @@ from fleet.errors import ClusterError
 from fleet.ssh_keys import keys_to_try
 from infra.layout import SSH_PORT, BucketLayout
 from infra.outputs import Outputs
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 CONNECT_S = 30
 ALIVE_S, GONE_S = 15, 60  # between two signs of life; and after which without any the line is gone
@@ -83,15 +86,19 @@ class Host:
             raise ClusterError(f"[{self.name}] `{shlex.join(words)[:80]}` failed: {said or answer.exit_code}")
         return answer.stdout
 
-    def run(self, *words: str, sudo: bool = False, deadline_s: int = 120) -> Answer:
-        """Run a command to its end.
+    def run(
+        self, *words: str, sudo: bool = False, deadline_s: int = 120, out: SupportsWrite[str] | None = None
+    ) -> Answer:
+        """Run a command to its end; what it prints goes to `out` as it comes, too.
 
         Raises:
             ClusterError: it did not end in time, or the connection broke.
         """
         command = _command(words, sudo=sudo)
         try:
-            done = self._connection.run(command, hide=True, warn=True, timeout=deadline_s, in_stream=False)
+            done = self._connection.run(
+                command, hide=True, warn=True, timeout=deadline_s, in_stream=False, out_stream=out
+            )
         except CommandTimedOut:
             raise ClusterError(f"[{self.name}] `{command[:80]}` did not end in {deadline_s} s") from None
         except (UnexpectedExit, OSError, EOFError, paramiko.SSHException) as error:
@@ -139,11 +146,11 @@ class Host:
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise ClusterError(f"[{self.name}] the connection broke: {error or 'nothing was heard'}") from None
 
-    def put(self, file: Path, remote: str) -> None:
-        """Copy a file there; it appears whole."""
+    def put(self, file: Path, remote: str, *, sent: Callable[[int, int], object] | None = None) -> None:
+        """Copy a file there; it appears whole. `sent` is told the bytes that have gone, and all of them."""
         try:
             sftp = self._connection.sftp()  # one for the connection's whole life, which closes it
-            sftp.put(str(file), f"{remote}.part")
+            sftp.put(str(file), f"{remote}.part", callback=sent)
             sftp.posix_rename(f"{remote}.part", remote)
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise ClusterError(f"[{self.name}] {file.name} could not be copied there: {error}") from None

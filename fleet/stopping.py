@@ -1,4 +1,4 @@
-"""Sends all workers home, and stops the runs that they work for: by the head, or past one that cannot be reached."""
+"""Shuts down all workers and stops the runs that use them: through the head, or without one that does not answer."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from fleet import runs
 from fleet.errors import ClusterError
 from fleet.fleet import Fleet
 from fleet.remote import Host, HostKeyError, NotYetError
+from fleet.steps import Steps
 from fleet.workers import scale, set_size
 from grid.errors import UsageError
 
@@ -22,23 +23,25 @@ def stop(fleet: Fleet, *, yes: bool) -> None:
         ClusterError: the head cannot be told; with `yes`, the workers go all the same.
     """
     try:
-        with fleet.head() as head:
-            _stop(fleet, head, yes=yes)
+        with Steps() as steps, fleet.head() as head:
+            _stop(fleet, head, yes=yes, steps=steps)
     except (NotYetError, HostKeyError) as error:
         if not yes:
-            raise ClusterError(f"{error}\nWorkers are sent home without the head, too, by: inv stop --yes") from None
+            raise ClusterError(f"{error}\nTo shut down the workers without the head: inv stop --yes") from None
         set_size(fleet.cloud, fleet.outputs, 0)
         raise ClusterError(
-            f"{error}\nAWS was told to send all workers home nonetheless. The head does not know: if it is up, it "
-            "starts them again while a run is active. See: inv status"
+            f"{error}\nAWS was told to shut down all workers. The head does not know: if it is up, it starts them "
+            "again while a run is active. See: inv status"
         ) from None
 
 
-def _stop(fleet: Fleet, head: Host, *, yes: bool) -> None:
+def _stop(fleet: Fleet, head: Host, *, yes: bool, steps: Steps) -> None:
     going_on = runs.names(head, going_on=True)
     if going_on and not yes:
-        raise UsageError(f"Runs go on: {', '.join(going_on)}. To stop them too: inv stop --yes")
+        raise UsageError(f"Active runs: {', '.join(going_on)}. To stop them, too: inv stop --yes")
     for name in going_on:
+        steps.step(f"Stopping the run {name} and storing its results")
         runs.cancel(head, name)
-        print(f"Stopped {name}; the same inv sweep goes on with it.")
+        steps.say(f"Stopped {name}. The same inv sweep resumes it.")
+    steps.step("Shutting down the workers")
     scale(head, fleet.cloud, fleet.outputs, 0)

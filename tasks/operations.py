@@ -43,6 +43,7 @@ def push(
     """Bring this checkout's commit and its locked environment to the cluster."""
     from fleet.push import roll_back
     from fleet.pusher import pusher
+    from fleet.steps import Steps
     from grid.errors import UsageError
 
     patience_s = number(timeout, "--timeout", least=1)
@@ -52,8 +53,11 @@ def push(
         raise UsageError("--dirty ships files, --rollback none. Leave one out.")
     fleet = open_fleet(stack)
     if rollback:
-        with fleet.head() as head:
-            roll_back(head, fleet.cloud, fleet.outputs, to=to, by=pusher(fleet.cloud, ROOT), say=say)
+        with Steps() as steps:
+            steps.step("Connecting to the head")
+            me = pusher(fleet.cloud, ROOT)
+            with fleet.head() as head:
+                roll_back(head, fleet.cloud, fleet.outputs, to=to, by=me, steps=steps)
         return
     push_checkout(fleet, dirty=dirty, yes=yes, patience_s=patience_s, say=say)
 
@@ -81,17 +85,20 @@ def releases(c: Context, stack: str = "") -> None:
 def start(c: Context, stack: str = "", workers: str = "1", timeout: str = "900") -> None:
     """Start workers and wait until they have joined. Without a sweep they shut down again."""
     from fleet.joining import STAYS, wait_for_workers
+    from fleet.steps import Steps
     from fleet.workers import ends_by_itself, scale
+    from grid.wording import counted
 
     count, deadline_s = number(workers, "--workers", least=1), number(timeout, "--timeout", least=1)
     fleet = open_fleet(stack)
     fleet.release()
-    with fleet.head() as head:
+    with Steps() as steps, fleet.head() as head:
+        steps.step(f"Starting {counted(count, 'worker')}")
         try:
             scale(head, fleet.cloud, fleet.outputs, count)
-            wait_for_workers(fleet, head, count, deadline_s=deadline_s, say=say)
+            wait_for_workers(fleet, head, count, deadline_s=deadline_s, say=steps.say)
         except KeyboardInterrupt:
-            say(STAYS)
+            steps.say(STAYS)
             raise
     print(ends_by_itself(has_code=True))
 
@@ -248,11 +255,13 @@ def attach(c: Context, stack: str = "", name: str = "", *, json: bool = False) -
 def cancel(c: Context, stack: str = "", name: str = "") -> None:
     """Cancel a run on the cluster. Finished points are kept, and the same inv sweep resumes it."""
     from fleet import runs
+    from fleet.steps import Steps
     from grid.errors import UsageError
 
     fleet = open_fleet(stack)
-    with fleet.head() as head:
+    with Steps() as steps, fleet.head() as head:
         name = runs.which(head, name)
+        steps.step(f"Stopping the run {name} and storing its results")
         if name not in runs.names(head, going_on=True):
             raise UsageError(f"The run {name} has ended already: inv results --fetch --name {name}")
         missing = runs.cancel(head, name)

@@ -24,11 +24,14 @@ def push_checkout(fleet: Any, *, dirty: bool, yes: bool, patience_s: float, say:
     from fleet.push import current_release, new, push, replaced
     from fleet.pusher import pusher
     from fleet.release import make_release
+    from fleet.steps import Steps
     from grid.errors import UsageError
 
-    now = current_release(fleet.cloud, fleet.outputs)
-    release = new(make_release(ROOT, dirty=dirty), now)
-    me = pusher(fleet.cloud, ROOT)
+    with Steps(say=say) as steps:
+        steps.step("Packing the tracked files")
+        now = current_release(fleet.cloud, fleet.outputs)
+        release = new(make_release(ROOT, dirty=dirty), now)
+        me = pusher(fleet.cloud, ROOT)
     concern = replaced(now, me, root=ROOT)
     if concern and not yes:
         instead = "Get it first: git pull. Replace it: inv push --yes"
@@ -36,12 +39,14 @@ def push_checkout(fleet: Any, *, dirty: bool, yes: bool, patience_s: float, say:
             raise UsageError(f"{concern} {instead}")
         if not agreed(f"{concern} Replace it?"):
             raise Exit(f"Nothing was pushed. {instead}", 2)
-    with fleet.head(patience_s=patience_s, say=say) as head:
-        try:
-            push(head, release, by=me, say=say)
-        except KeyboardInterrupt:
-            say("The head finishes what it has begun. Has it taken the release over? inv releases")
-            raise
+    with Steps(say=say) as steps:
+        steps.step("Connecting to the head")
+        with fleet.head(patience_s=patience_s, say=say) as head:
+            try:
+                push(head, release, by=me, steps=steps)
+            except KeyboardInterrupt:
+                say("Interrupted; the head finishes what it has begun. Whether the release is current: inv releases")
+                raise
 
 
 def release_for(

@@ -93,10 +93,30 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Laptop, Be
             (laptop.path / name).write_text(text)
         laptop.commit("A trial")
         laptop.up()
-        assert "The cluster's release is" in laptop.inv("push").stdout
+        told_steps(laptop.inv("push").stdout)
         before = Before(len(cloud.requests()), sent(head_of(laptop)))
         assert "3 of 3 workers joined" in laptop.inv("start", "--workers", "3").stdout
         yield laptop, before
+
+
+def told_steps(said: str) -> None:
+    """A first push tells each of its steps, in their order."""
+    steps = (
+        *(
+            "Packing ",
+            "Connecting ",
+            "Sending ",
+            "Unpacking ",
+            r"The head is building the environment: \d+ packages ",
+        ),
+        *("The head is packing the environment", r"The head is storing the environment, [\d.,]+ MB"),
+        *(
+            "The head is storing the release, ",
+            "The head is making the release current",
+            "The cluster's release is ",
+        ),
+    )
+    assert re.search("(?s)^" + ".*\n".join(steps), said), said
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,15 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from worker.machine.aws import Aws, AwsError
 from worker.machine.bring import BringError, bring_environment, bring_release, environment_sha256
@@ -28,6 +31,7 @@ from worker.machine.job import going_on
 ENGINE = ("grid", "worker", "sweep")  # what scheduler, workers and drivers must have the same of
 NOT_ON_MACHINES = ("operator", "dev", "bench")  # dependency groups
 AWAIT_RELEASE = "sweepfleet-boot@await-release.service"
+UV = Path("/usr/local/bin/uv")
 EXIT_AGAIN = 75  # EX_TEMPFAIL: AWS did not answer, or refused
 GOING = ".going-"  # before the name of what is being removed
 KEPT = 5  # releases on the head's disk; the bucket has all of them
@@ -55,15 +59,15 @@ def publish(facts: Facts, sha256: str, *, by: str) -> dict[str, Any]:
     stored = aws.exists(KEYS.environment_hash(lock))
     if not environment.exists():
         if stored:
+            _say("bringing the environment from the bucket")
             bring_environment(aws, lock)
         else:
-            _say("building the environment")
             build(release, environment, index=facts.package_index)
     if not stored:
-        _say("storing the environment")
         store_environment(aws, environment, lock)
     archive = HOME.incoming(sha256)
     if archive.exists():  # or left by a push that failed further up
+        _say(f"storing the release, {_megabytes(archive)}")
         aws.put(archive, KEYS.release(sha256))
         archive.unlink()
     note: dict[str, Any] = json.loads((release / "release.json").read_text()) | {
@@ -76,6 +80,7 @@ def publish(facts: Facts, sha256: str, *, by: str) -> dict[str, Any]:
     }
     for key in (KEYS.release_note(sha256), KEYS.current):  # the last one is what everybody looks at
         _put_text(aws, json.dumps(note, indent=2) + "\n", key)
+    _say("making the release current")
     subprocess.run(["systemctl", "restart", AWAIT_RELEASE], check=True)
     os.utime(release)
     prune({release}, Data(Path(facts.data)))
@@ -138,7 +143,9 @@ def build(release: Path, environment: Path, *, index: str) -> None:
     export = ["export", "--frozen", "--all-groups", *groups, "--no-emit-project", "--format", "requirements-txt"]
     python = new / "bin" / "python"
     try:
+        _say("building the environment")
         _uv(*export, "--output-file", str(requirements), "--quiet", folder=release)
+        _say(f"building the environment: {_packages(requirements.read_text())} packages from {_host(index)}")
         _uv("venv", "--python", "/usr/bin/python3", "--relocatable", "--quiet", str(new), folder=release)
         _uv(
             *("pip", "install", "--python", str(python), "--require-hashes", "--no-deps", "--only-binary", ":all:"),
@@ -155,10 +162,12 @@ def store_environment(aws: Aws, environment: Path, lock: str) -> None:
     """Pack an environment and store it; its hash comes last and says that it is there."""
     archive, note = HOME.path / ".packing", HOME.path / ".environment.sha256"
     try:
+        _say("packing the environment")
         pack = ["tar", "-c", "-I", "gzip -1", "-f", str(archive), "--sort=name", "-C", str(environment), "."]
         subprocess.run(pack, check=True)
         with archive.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        _say(f"storing the environment, {_megabytes(archive)}")
         aws.put(archive, KEYS.environment(lock))
         note.write_text(sha256)
         aws.put(note, KEYS.environment_hash(lock))
@@ -172,12 +181,16 @@ def _uv(*words: str, folder: Path) -> None:
         "UV_CACHE_DIR": str(HOME.path / ".uv"),
         "NO_COLOR": "1",
     }
-    done = subprocess.run(
-        ["/usr/local/bin/uv", *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        last = "\n".join(done.stderr.strip().splitlines()[-12:])
-        raise PublishError(f"the environment cannot be built: uv {' '.join(words[:2])} said:\n{last}")
+    last: deque[str] = deque(maxlen=12)
+    pipes: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
+    with subprocess.Popen([str(UV), *words], cwd=folder, env=environment, **pipes) as running:
+        for line in running.stderr or ():
+            last.append(line.rstrip())
+            if not line.startswith(" + "):  # one for each package, all at once
+                _say(f"  {line.strip()}")
+    if running.returncode:
+        said = "\n".join(last).strip()
+        raise PublishError(f"the environment cannot be built: uv {' '.join(words[:2])} said:\n{said}")
 
 
 def _put_text(aws: Aws, text: str, key: str) -> None:
@@ -186,8 +199,26 @@ def _put_text(aws: Aws, text: str, key: str) -> None:
     aws.put(file, key)
 
 
+def _packages(requirements: str) -> int:
+    """How many packages a requirements file names."""
+    return len(re.findall(r"^[A-Za-z0-9][^\s;]*==", requirements, re.MULTILINE))
+
+
+def _host(index: str) -> str:
+    """The host of a package index; the address itself may hold a password."""
+    return urlsplit(index).hostname or "the package index"
+
+
+def _megabytes(file: Path) -> str:
+    return f"{file.stat().st_size / 1e6:,.1f} MB"
+
+
 def _say(text: str) -> None:
-    print(text, flush=True)
+    """Tell whoever pushes what is done: a line for a step, an indented one for what that step is at."""
+    try:
+        print(text, flush=True)
+    except OSError:  # nobody listens any more, and what was begun is finished
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":
