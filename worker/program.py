@@ -8,7 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from grid.errors import UsageError
+from worker import executable
 from worker.context import Context
+
+HERE = "this machine is"
 
 
 def placed(context: Context) -> tuple[str, tuple[str, ...]]:
@@ -35,25 +38,26 @@ def placed(context: Context) -> tuple[str, tuple[str, ...]]:
     return context.root, tuple(str(beside) if word == program else word for word in words)
 
 
-def check(words: Sequence[str | None], *, cwd: str, env: Mapping[str, str]) -> None:
+def check(words: Sequence[str | None], *, cwd: str, env: Mapping[str, str], where: str = HERE) -> None:
     """Raise UsageError when the program of a command cannot be started.
 
     Args:
         words: the first words of the command; None for one that is another at each point.
         cwd: where it starts.
         env: whose PATH is searched.
+        where: who runs it, as `worker.executable.trouble` takes it.
     """
     for number, word in enumerate(words):
         if word is None or (number and (word.startswith("-") or "=" in word)):
             return
-        trouble = _trouble(word, cwd=cwd, path=env.get("PATH", os.defpath))
+        trouble = _trouble(word, cwd=cwd, path=env.get("PATH", os.defpath), where=where)
         if trouble:
             raise UsageError(f"command: {trouble}")
         if Path(word).name != "env":  # which starts what comes next
             return
 
 
-def _trouble(program: str, *, cwd: str, path: str) -> str | None:
+def _trouble(program: str, *, cwd: str, path: str, where: str) -> str | None:
     """Why it cannot be started, and what to do; None when it can, as far as can be seen."""
     if not program:
         return "its first word is empty. Name the program to start."
@@ -61,7 +65,7 @@ def _trouble(program: str, *, cwd: str, path: str) -> str | None:
         folders = os.pathsep.join(os.path.join(cwd, folder) for folder in path.split(os.pathsep))  # noqa: PTH118
         found = shutil.which(program, path=folders)
         if found is not None:
-            return _interpreter_trouble(Path(found))
+            return _start_trouble(Path(found), where=where)
         if Path(cwd, program).is_file():
             return f"{program!r} is not on the PATH; there is one in {cwd}: write ./{program}"
         return f"there is no program {program!r} on the PATH. Install it, or write its whole path."
@@ -73,17 +77,21 @@ def _trouble(program: str, *, cwd: str, path: str) -> str | None:
         return f"{program} is a folder, not a program."
     if not os.access(file, os.X_OK):
         return f"{program} is not executable. Make it so: chmod +x {file}"
-    return _interpreter_trouble(file)
+    return _start_trouble(file, where=where)
 
 
-def _interpreter_trouble(file: Path) -> str | None:
-    """Why a script cannot be started that is there and executable: what its first line names may not be."""
+def _start_trouble(file: Path, *, where: str) -> str | None:
+    """Why a file cannot be started that is there and executable: its format, or what its first line names."""
     try:
         with file.open("rb") as opened:
-            first = opened.readline(1000)
+            head = opened.read(executable.HEAD_BYTES)
     except OSError:  # a program that may be run and not read
         return None
-    words = first.removeprefix(b"#!").split() if first.startswith(b"#!") else []
+    if not head.startswith(b"#!"):
+        return executable.trouble(file, head, where=where)
+    line, end, _ = head[:1000].partition(b"\n")
+    first = line + end
+    words = first.removeprefix(b"#!").split()
     if not words:
         return None
     interpreter = os.fsdecode(words[0])

@@ -20,7 +20,7 @@ from worker.context import Context
 from worker.handed import SCRATCH, Placed, environment, placed_point, why_not_started
 from worker.modules import put_first
 from worker.printed import EXAMPLE, ROWS, NoResultError, read
-from worker.program import check, placed
+from worker.program import HERE, check, placed
 from worker.records import MAX_PAYLOAD_BYTES
 from worker.tables import MAX_ROWS_BYTES
 from worker.wandb_script import Handover, handed
@@ -189,7 +189,8 @@ def _command(context: Context, names: Sequence[str]) -> Compute:
     from grid.command import fixed, render  # which brings the YAML reader: a function's child starts faster without
 
     cwd, command = placed(context)
-    check([fixed(word, env=os.environ, names=names) for word in command[:2]], cwd=cwd, env=os.environ)
+    where = HERE if context.artifacts_url is None else "the workers are"
+    check([fixed(word, env=os.environ, names=names) for word in command[:2]], cwd=cwd, env=os.environ, where=where)
 
     def compute(point: Point) -> Any:
         with (
