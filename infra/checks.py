@@ -22,6 +22,8 @@ INSTANCE_TYPE = re.compile(
     r"\.(nano|micro|small|medium|large|\d*xlarge|metal(-\d+xl)?)"
 )
 EGRESS = ("none", "public", "nat")
+CREDITS = ("standard", "unlimited")  # the first by default
+BURSTABLE = ("t2", "t3", "t3a", "t4g")
 MOST_WORKERS = 1000
 MOST_TYPES = 40  # overrides that an autoscaling group takes
 DISK_GB = (16, 16384)  # what system, code and environment need; the largest gp3 volume
@@ -178,6 +180,11 @@ def architecture(instance_type: str) -> str | None:
     return "arm64" if match["series"] == "a" or "g" in match["attributes"] else "amd64"
 
 
+def burstable(instance_type: str) -> bool:
+    """Whether a type earns CPU credits and uses them up under load; AWS names them t2, t3, t3a and t4g."""
+    return instance_type.partition(".")[0] in BURSTABLE
+
+
 def instance_types(workers: tuple[str, ...] | None, head: str | None) -> Iterator[Problem]:
     """Types that look like AWS's, all of one architecture: the head builds the environment that the workers run."""
     key, example = "workerInstanceTypes", ("c7i.xlarge", "c7a.xlarge")
@@ -243,6 +250,9 @@ def texts(found: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("owner", f"`{owner[:60]}` cannot be an AWS tag: {allowed}.", "ada@example.org")
     if found.get("worker_egress", "none") not in EGRESS:
         yield Problem("workerEgress", f"`{found['worker_egress']}` is none of {', '.join(EGRESS)}.", "none")
+    credit = found.get("head_cpu_credits", CREDITS[0])
+    if credit not in CREDITS:
+        yield Problem("headCpuCredits", f"`{credit}` cannot be used. Use {' or '.join(CREDITS)}.", CREDITS[0])
     if found.get("ami_id") and not AMI_ID.fullmatch(found["ami_id"]):
         yield Problem("amiId", f"`{found['ami_id']}` is no image id: ami- and 8 or 17 hexadecimal digits.")
     boundary = found.get("permissions_boundary")

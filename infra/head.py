@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from infra.checks import burstable
 from infra.machine_options import HOP_LIMIT, HTTP_ENDPOINT, HTTP_TOKENS, VOLUME_TYPE
 
 ROOT_DISK_GB = 20  # system, uv, releases and environments; runs are on the data volume
@@ -20,6 +21,7 @@ class HeadArgs:
 
     image_id: pulumi.Input[str]
     instance_type: str
+    cpu_credits: str  # of a burstable type: standard or unlimited; of others nothing
     subnet: aws.ec2.Subnet
     private_ip: str
     security_group_id: pulumi.Input[str]
@@ -73,6 +75,10 @@ class Head(pulumi.ComponentResource):
             f"{name}-head",
             ami=args.image_id,
             instance_type=args.instance_type,
+            # AWS's own default for t3 and t4g is unlimited, which costs up to three times as much under load.
+            credit_specification=aws.ec2.InstanceCreditSpecificationArgs(cpu_credits=args.cpu_credits)
+            if burstable(args.instance_type)
+            else None,
             subnet_id=args.subnet.id,
             private_ip=args.private_ip,
             vpc_security_group_ids=[args.security_group_id],

@@ -133,6 +133,7 @@ def declare() -> None:
         HeadArgs(
             image_id=image.id,
             instance_type=settings.head_instance_type,
+            cpu_credits=settings.head_cpu_credits,
             subnet=network.head_subnet,
             private_ip=head_private_ip,
             security_group_id=firewall.head_group_id,

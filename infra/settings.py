@@ -48,6 +48,11 @@ class Settings:
     head_instance_type: str = _key(
         "headInstanceType", "The head's instance type; of the workers' architecture.", "t3.medium"
     )
+    head_cpu_credits: str = _key(
+        "headCpuCredits",
+        "A burstable head (t3, t4g) without CPU credits: standard (is slow) or unlimited (costs more).",
+        "standard",
+    )
     data_volume_gb: int = _key(
         "dataVolumeGb", "The head's data volume for runs, in GB; it can grow, and never shrink.", 50
     )

@@ -25,6 +25,7 @@ OTHERWISE = {
     "vpcCidr": "172.20.0.0/20",
     "zones": ["eu-west-1b", "eu-west-1c"],
     "headInstanceType": "t4g.medium",
+    "headCpuCredits": "unlimited",
     "dataVolumeGb": 80,
     "workerInstanceTypes": ["c7g.large", "m7g.large"],
     "maxWorkers": 40,
@@ -294,6 +295,10 @@ def test_the_head_is_where_the_outputs_say(made: Made) -> None:
     assert head["PrivateIpAddress"] == made.outputs.head_private_ip
     assert head["InstanceType"] == made.outputs.head_instance_type
     assert head["ImageId"] == made.outputs.image_id
+    [credit] = made.ec2.describe_instance_credit_specifications(InstanceIds=[made.outputs.head_id])[
+        "InstanceCreditSpecifications"
+    ]
+    assert credit["CpuCredits"] == made.settings.get("headCpuCredits", "standard")
     (address,) = made.ec2.describe_addresses(PublicIps=[made.outputs.head_ip])["Addresses"]
     assert address["InstanceId"] == made.outputs.head_id
     (role,) = (role for role in made.of("aws:iam/role:Role") if "-head-" in role.name)

@@ -313,6 +313,30 @@ class TestBehaviour:
         assert (machine.state["instanceType"], base64.b64decode(sent)) == ("t3.large", b"new")
         assert machine.state["instanceState"] == "running"
 
+    def test_a_machines_credits_are_kept_changed_in_place_and_of_burstable_types_alone(self, world: World) -> None:
+        ec2 = world.moto.client("ec2", "eu-west-1")
+        credit: Any = lambda one: ec2.describe_instance_credit_specifications(InstanceIds=[one.id])[  # noqa: E731
+            "InstanceCreditSpecifications"
+        ]
+        inputs = {"ami": world.ami(), "instanceType": "t3.micro"}
+        machine = world.make(INSTANCE, **inputs)
+        assert credit(machine)[0]["CpuCredits"] == "unlimited", "AWS's own default"
+        calls = calls_of(world)
+        world.update(machine, **inputs, creditSpecification={"cpuCredits": "standard"})
+        assert credit(machine)[0]["CpuCredits"] == "standard"
+        assert "StopInstances" not in calls
+        born = world.make(INSTANCE, **inputs, creditSpecification={"cpuCredits": "standard"})
+        assert (credit(born)[0]["CpuCredits"], born.state["creditSpecification"]) == (
+            "standard",
+            {"cpuCredits": "standard"},
+        )
+        world.update(born, ami=inputs["ami"], instanceType="m7i.large")
+        assert credit(born) == []
+        with pytest.raises(CloudError, match="takes no CPU credits"):
+            world.make(
+                INSTANCE, ami=world.ami(), instanceType="m7i.large", creditSpecification={"cpuCredits": "standard"}
+            )
+
     @pytest.mark.parametrize("stays", [False, True])
     def test_a_machines_own_disk_goes_with_it_unless_it_says_not(self, world: World, *, stays: bool) -> None:
         disk = {"encrypted": True, **({"deleteOnTermination": False} if stays else {})}

@@ -99,6 +99,7 @@ def test_networks_missing_says_which_command_sets_them() -> None:
         ({"budgetUsd": -5}, "lets nothing run"),
         ({"owner": ""}, "cannot be an AWS tag"),
         ({"owner": "ada;rm"}, "cannot be an AWS tag"),
+        ({"headCpuCredits": "plenty"}, "`plenty` cannot be used. Use standard or unlimited."),
         ({"workerEgress": "vpn"}, "none of none, public, nat"),
         ({"amiId": "debian-12"}, "no image id"),
         ({"permissionsBoundary": "boundary"}, "is not the ARN of a policy. Use one, or `none`"),

@@ -19,6 +19,7 @@ from moto.ssm.models import Parameter
 
 from infra.layout import BOUNDARY
 from infra.policies import machines_boundary
+from tests.cloud import cpu_credits
 from tests.cloud.aws import ACCOUNT, Aws
 from tests.cloud.leftovers import leftovers
 
@@ -59,6 +60,7 @@ def moto_server(*regions: str) -> Iterator[Moto]:
     # moto's thirteen hundred images take seconds to make in every region, and none is Debian's.
     os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    cpu_credits.install()
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -87,6 +87,7 @@ class Instance(Ec2Handler):
             "keyName": machine.get("KeyName"),
             "iamInstanceProfile": profile.rpartition("/")[2] or None,
             "metadataOptions": self._metadata(machine, state),
+            "creditSpecification": _credits(aws, id_) if state.get("creditSpecification") else None,
             "privateIp": machine.get("PrivateIpAddress"),
             "privateDns": machine.get("PrivateDnsName"),
             "publicIp": machine.get("PublicIpAddress"),
@@ -110,10 +111,6 @@ class Instance(Ec2Handler):
         if "monitoring" in changed:
             turn = aws.ec2.monitor_instances if new.get("monitoring") else aws.ec2.unmonitor_instances
             turn(InstanceIds=[id_])
-        if "creditSpecification" in changed:
-            aws.ec2.modify_instance_credit_specification(
-                InstanceCreditSpecifications=[{"InstanceId": id_, **pascal(new["creditSpecification"])}]
-            )
         if "rootBlockDevice" in changed:
             _change_root(aws, id_, old.get("rootBlockDevice", {}), new.get("rootBlockDevice", {}))
         if changed & {"volumeTags", "rootBlockDevice"} and self._disk_tags(aws, new):
@@ -128,6 +125,10 @@ class Instance(Ec2Handler):
                 modify(InstanceId=id_, Attribute="userData", Value=text)
             aws.ec2.start_instances(InstanceIds=[id_])
             aws.wait("instance_running", InstanceIds=[id_])
+        if "creditSpecification" in changed and new.get("creditSpecification"):  # of the new type; left, it stays
+            aws.ec2.modify_instance_credit_specification(
+                InstanceCreditSpecifications=[{"InstanceId": id_, **pascal(new["creditSpecification"])}]
+            )
 
     def delete(self, aws: Aws, id_: str, state: Props) -> None:
         aws.ec2.terminate_instances(InstanceIds=[id_])
@@ -152,6 +153,12 @@ def instance(aws: Aws, id_: str) -> Any:
     with ignoring("InvalidInstanceID.NotFound"):
         found = aws.ec2.describe_instances(InstanceIds=[id_])["Reservations"]
     return only([each for reservation in found for each in reservation["Instances"]])
+
+
+def _credits(aws: Aws, id_: str) -> dict[str, Any] | None:
+    """Of a burstable machine; AWS has no answer of another."""
+    found = aws.ec2.describe_instance_credit_specifications(InstanceIds=[id_])["InstanceCreditSpecifications"]
+    return {"cpuCredits": found[0]["CpuCredits"]} if found else None
 
 
 def _network(props: Props) -> dict[str, Any]:
