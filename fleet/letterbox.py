@@ -1,7 +1,8 @@
 """The way to the head for whoever has a role in AWS and no SSH key: letters in the bucket.
 
 The head's side is `worker.machine.letterbox`.
-A letter that nobody waits for any more is done nonetheless.
+A letter that nobody waits for any more is done nonetheless, until it expires; one of the cluster that had this bucket
+before is not.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from grid.sweep import Sweep
 from infra.outputs import Outputs
 from worker.machine.facts import KEYS
 from worker.machine.job import Job
+from worker.machine.letters import EXPIRES_S, stamped
 
 POLL_S = 3.0
 TAKE_OVER_S = 300  # for the head to look, and to start a run
@@ -60,7 +62,8 @@ class Letterbox:
             with told("write to the bucket"):
                 key = KEYS.enclosed(letter)
                 self._s3.put_object(Bucket=self.outputs.bucket, Key=key, Body=enclosed.read_bytes())
-        self._put(KEYS.letter(letter), what)
+        volume = self.outputs.data_volume_id
+        self._put(KEYS.letter(letter), stamped(what, volume=volume, now=datetime.now(UTC)))
         answer = self._answer(letter, patience_s=patience_s)
         if answer["exit_code"] == 0:
             return
@@ -92,7 +95,8 @@ class Letterbox:
                 return answer
             time.sleep(POLL_S)
         raise ClusterError(
-            f"The head did not answer in {patience_s:.0f} s; it does what was asked as soon as it can. "
+            f"The head did not answer in {patience_s:.0f} s; it does what was asked as soon as it can, within "
+            f"{EXPIRES_S / 3600:.0f} h. "
             f"{last_lines(self.cloud, self.outputs.head_id)}"
         )
 

@@ -16,9 +16,10 @@ class FolderBucket(Aws):
 
     folder: Path = Path()
     facts: Any = None
+    refused: frozenset[str] = frozenset()  # keys that cannot be read
 
     def get(self, key: str, file: Path) -> None:
-        if not (self.folder / key).exists():
+        if key in self.refused or not (self.folder / key).exists():
             raise AwsError(f"aws s3 cp {key}: fatal error: 403")
         file.write_bytes((self.folder / key).read_bytes())
 
@@ -28,5 +29,12 @@ class FolderBucket(Aws):
 
     def list(self, prefix: str) -> list[Stored]:
         files = (file for file in self.folder.rglob("*") if file.is_file())
-        names = sorted(file.relative_to(self.folder).as_posix() for file in files)
-        return [Stored(name, "", datetime.now(UTC), 1) for name in names if name.startswith(prefix)]
+        found = {file.relative_to(self.folder).as_posix(): file.stat() for file in files}
+        return [
+            Stored(name, "", datetime.fromtimestamp(stat.st_mtime, UTC), stat.st_size)
+            for name, stat in sorted(found.items())
+            if name.startswith(prefix)
+        ]
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,12 @@ from tests.cloud.moto import Moto, moto_server
 from tests.folder_bucket import FolderBucket
 from tests.test_runs_far import OUTPUTS
 from worker.machine import letterbox
-from worker.machine.facts import KEYS, Data
+from worker.machine.facts import KEYS, Data, Facts
+from worker.machine.in_process import bucket as bucket_of
+from worker.machine.in_process import door
 from worker.machine.job import Job, JobFolder
 from worker.machine.letterbox import DONE, REFUSED, do_all
+from worker.machine.letters import stamped
 
 REGION = "us-east-1"
 SHA256 = "a" * 64
@@ -51,12 +56,34 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderBucket:
 def store(bucket: FolderBucket, key: str, what: Any) -> None:
     place = bucket.folder / key
     place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(what if isinstance(what, str) else json.dumps(what))
+    if isinstance(what, bytes):
+        place.write_bytes(what)
+    else:
+        place.write_text(what if isinstance(what, str) else json.dumps(what))
+
+
+VOLUME = "vol-0a1b"
+
+
+def ask(bucket: FolderBucket, letter: str, what: dict[str, Any], **other: Any) -> None:
+    """A letter as `fleet.letterbox` writes it."""
+    store(bucket, KEYS.letter(letter), stamped(what, volume=VOLUME, now=datetime.now(UTC)) | other)
+
+
+def age(bucket: FolderBucket, letter: str, seconds: float) -> None:
+    """Have S3 have stored it so long ago."""
+    then = time.time() - seconds
+    os.utime(bucket.folder / KEYS.letter(letter), (then, then))
+
+
+def look(bucket: FolderBucket, data: Path, answered: set[str] | None = None) -> None:
+    """One look of the head of this cluster."""
+    do_all(bucket, Data(data), set() if answered is None else answered, volume=VOLUME)
 
 
 def ask_for_sweep(bucket: FolderBucket, letter: str, job: Job) -> None:
     """A sweep's letter, and the archive that travels with it."""
-    store(bucket, KEYS.letter(letter), {"kind": "sweep", "name": "trial"})
+    ask(bucket, letter, {"kind": "sweep", "name": "trial"})
     place = bucket.folder / KEYS.enclosed(letter)
     place.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(place, "w") as tar:
@@ -76,21 +103,21 @@ def taken_over(data: Path) -> JobFolder:
 def test_each_letter_is_answered_once_and_the_oldest_first(bucket: FolderBucket, tmp_path: Path) -> None:
     """What is there already needs nothing done; what is no letter is left alone; a new process answers none again."""
     for letter in ("2", "1", "3"):
-        store(bucket, KEYS.letter(letter), {"kind": "push", "sha256": SHA256})
+        ask(bucket, letter, {"kind": "push", "sha256": SHA256})
     store(bucket, KEYS.first, {"key": KEYS.release(SHA256), "sha256": SHA256})
     store(bucket, KEYS.answer("3"), {"exit_code": 1, "said": "before"})
     store(bucket, KEYS.ended("trial"), {"exit_code": 0, "said": "of a run"})
     store(bucket, "inbox/deep/1.json", {})
     answered: set[str] = set()
-    do_all(bucket, Data(tmp_path), answered)
+    look(bucket, tmp_path, answered)
     here = (DONE, "it is the cluster's release")
     assert answers(bucket) == {"1": here, "2": here, "3": (1, "before"), "trial": (0, "of a run")}
     assert answered == {"1", "2", "3"}
     (bucket.folder / KEYS.answer("1")).unlink()
-    do_all(bucket, Data(tmp_path), answered)
+    look(bucket, tmp_path, answered)
     assert "1" not in answers(bucket), "nobody looks at it twice"
-    store(bucket, KEYS.letter("4"), {"kind": "push", "sha256": SHA256})
-    do_all(bucket, Data(tmp_path), set())
+    ask(bucket, "4", {"kind": "push", "sha256": SHA256})
+    look(bucket, tmp_path)
     assert set(answers(bucket)) == {"1", "2", "3", "4", "trial"}
 
 
@@ -106,8 +133,8 @@ def test_who_pushes_by_letter_is_told_to_the_publisher(
     monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
     monkeypatch.setattr(letterbox, "bring_release", lambda *_: tmp_path)
     new = "c" * 64
-    store(bucket, KEYS.letter("1"), {"kind": "push", "sha256": new} | ({"by": by} if by else {}))
-    do_all(bucket, Data(tmp_path), set())
+    ask(bucket, "1", {"kind": "push", "sha256": new} | ({"by": by} if by else {}))
+    look(bucket, tmp_path)
     assert answers(bucket)["1"] == (DONE, "published")
     words = (tmp_path / "words").read_text().splitlines()
     told = [word.removeprefix("--setenv=SWEEPFLEET_PUSHED_BY=") for word in words if "PUSHED_BY" in word]
@@ -118,9 +145,23 @@ def test_who_pushes_by_letter_is_told_to_the_publisher(
 @pytest.mark.parametrize(
     ("letter", "said"),
     [
-        ("no json", "the letter cannot be read"),
-        ("[]", "the letter cannot be read"),
-        ({"kind": "push"}, "the letter cannot be read: KeyError('sha256')"),
+        ("no json", "The request cannot be read"),
+        ("[]", "The request cannot be read"),
+        ("[" * 60_000, "The request cannot be read: RecursionError"),
+        ("\udcff".encode(errors="surrogateescape"), "The request cannot be read"),
+        (b" " * 65_537, "The request has 65,537 bytes, and 65,536 at most can be read"),
+        ({"kind": "push"}, "The request cannot be read: KeyError('sha256')"),
+        (
+            {"kind": "push", "sha256": SHA256, "volume": "vol-other"},
+            "is for the cluster of the volume vol-other",
+        ),
+        ({"kind": "push", "sha256": SHA256, "volume": ""}, "an older version sent it"),
+        ({"kind": "push", "sha256": SHA256, "expires_s": None}, "an older version sent it"),
+        ({"kind": "push", "sha256": SHA256, "expires_s": True}, "an older version sent it"),
+        ({"kind": "push", "sha256": SHA256, "sent": None}, "an older version sent it"),
+        ({"kind": "push", "sha256": SHA256, "expires_s": -1}, "The request has expired"),
+        ({"kind": "push", "sha256": SHA256, "expires_s": -(10**400)}, "The request has expired"),
+        ({"kind": "push", "sha256": SHA256, "expires_s": float("nan")}, "The request has expired"),
         ({"kind": "dance"}, "this head does not know what 'dance' is"),
         ({"kind": "sweep", "name": "../../etc"}, "'../../etc' is no name of a run"),
         ({"kind": "sweep", "name": ""}, "'' is no name of a run"),
@@ -130,21 +171,78 @@ def test_who_pushes_by_letter_is_told_to_the_publisher(
 def test_a_letter_that_cannot_be_done_is_refused_and_stops_no_other(
     bucket: FolderBucket, tmp_path: Path, letter: Any, said: str
 ) -> None:
-    store(bucket, KEYS.letter("1"), letter)
-    store(bucket, KEYS.letter("2"), {"kind": "push", "sha256": SHA256})
-    do_all(bucket, Data(tmp_path), set())
+    if isinstance(letter, dict):
+        ask(bucket, "1", letter, **letter)
+    else:
+        store(bucket, KEYS.letter("1"), letter)
+    ask(bucket, "2", {"kind": "push", "sha256": SHA256})
+    look(bucket, tmp_path)
     code, answer = answers(bucket)["1"]
     assert code == REFUSED
     assert said in answer
     assert answers(bucket)["2"][0] == DONE
 
 
+@pytest.mark.parametrize(
+    ("letter", "again"),
+    [({"kind": "push", "sha256": SHA256}, "inv ci.deploy"), ({"kind": "sweep", "name": "trial"}, "inv ci.sweeps")],
+)
+@pytest.mark.parametrize("version", ["expired", "of another cluster", "without a stamp"])
+def test_what_an_old_letter_asks_for_is_not_done_and_the_answer_says_how_to_send_it_again(
+    bucket: FolderBucket,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    letter: dict[str, str],
+    again: str,
+    version: str,
+) -> None:
+    """A bucket outlives its cluster: the next one's head finds what the last one's did not do."""
+    done: list[str] = []
+    monkeypatch.setattr(letterbox, "publish", lambda *_: done.append("push"))
+    monkeypatch.setattr(letterbox, "take_over", lambda *_: done.append("sweep"))
+    if version == "without a stamp":
+        store(bucket, KEYS.letter("1"), letter)
+    else:
+        ask(bucket, "1", letter, **({} if version == "expired" else {"volume": "vol-gone"}))
+    age(bucket, "1", 30 * 86_400)
+    look(bucket, tmp_path)
+    code, said = answers(bucket)["1"]
+    assert (code, done) == (REFUSED, [])
+    assert "Nothing was done." in said
+    assert said.endswith(again)
+
+
+def test_a_letter_s_age_is_by_s3_s_clock_and_not_by_its_sender_s(bucket: FolderBucket, tmp_path: Path) -> None:
+    for letter, sent in (("1", "1999-01-01T00:00:00+00:00"), ("2", "2999-01-01T00:00:00+00:00")):
+        ask(bucket, letter, {"kind": "push", "sha256": SHA256}, sent=sent, expires_s=3600)
+    age(bucket, "2", 3601)
+    look(bucket, tmp_path)
+    assert [answers(bucket)[letter][0] for letter in ("1", "2")] == [DONE, REFUSED]
+
+
+def test_a_letter_that_cannot_be_had_holds_up_no_other_and_is_done_when_it_can(
+    bucket: FolderBucket, tmp_path: Path
+) -> None:
+    for letter in ("1", "2"):
+        ask(bucket, letter, {"kind": "push", "sha256": SHA256})
+    ask_for_sweep(bucket, "3", JOB)
+    taken_over(tmp_path).wanted.touch()
+    (bucket.folder / KEYS.enclosed("3")).unlink()
+    answered: set[str] = set()
+    with pytest.raises(letterbox.LaterError, match=r"1: not done yet: .*403\n3: not done yet: .*403"):
+        look(dataclasses.replace(bucket, refused=frozenset({KEYS.letter("1")})), tmp_path, answered)
+    assert (set(answers(bucket)), answered) == ({"2"}, {"2"})
+    ask_for_sweep(bucket, "3", JOB)
+    look(bucket, tmp_path, answered)
+    assert {letter: code for letter, (code, _) in answers(bucket).items()} == dict.fromkeys("123", DONE)
+
+
 def test_a_head_that_is_not_ready_answers_nothing_and_tries_again(bucket: FolderBucket, tmp_path: Path) -> None:
-    store(bucket, KEYS.letter("1"), {"kind": "push", "sha256": "c" * 64})
+    ask(bucket, "1", {"kind": "push", "sha256": "c" * 64})
     (tmp_path / "uv").unlink()
     answered: set[str] = set()
     with pytest.raises(letterbox.LaterError):
-        do_all(bucket, Data(tmp_path), answered)
+        look(bucket, tmp_path, answered)
     assert (answers(bucket), answered) == ({}, set())
 
 
@@ -156,7 +254,7 @@ def test_a_run_that_was_taken_over_just_before_the_power_went_is_not_taken_over_
     folder.wanted.touch()
     ask_for_sweep(bucket, "1", JOB)
     ask_for_sweep(bucket, "2", Job(**{**vars_of(JOB), "submitted": 8.0}))
-    do_all(bucket, Data(tmp_path), set())
+    look(bucket, tmp_path)
     assert answers(bucket) == {"1": (DONE, "taken over"), "2": (REFUSED, "The run trial goes on already.")}
 
 
@@ -167,7 +265,7 @@ def test_a_run_whose_answer_could_not_be_written_is_not_begun_again_when_it_has_
     folder = taken_over(tmp_path)
     folder.spent.touch()
     ask_for_sweep(bucket, "1", JOB)
-    do_all(bucket, Data(tmp_path), set())
+    look(bucket, tmp_path)
     assert answers(bucket) == {"1": (DONE, "taken over")}
     assert folder.spent.exists()
     assert not folder.wanted.exists()
@@ -178,7 +276,7 @@ def test_a_head_whose_data_volume_is_not_mounted_takes_nothing_over_and_tries_ag
 ) -> None:
     ask_for_sweep(bucket, "1", JOB)
     with pytest.raises(letterbox.LaterError, match="is not mounted yet"):
-        do_all(bucket, Data(tmp_path), set())
+        look(bucket, tmp_path)
     assert answers(bucket) == {}
 
 
@@ -235,6 +333,39 @@ def test_whoever_asks_hears_what_the_head_says(
 
 def test_a_head_that_does_not_answer_is_given_up_with_what_its_console_says(box: tuple[Letterbox, Moto]) -> None:
     with pytest.raises(
-        ClusterError, match=r"did not answer in 0 s; it does what was asked as soon as it can\. .*onsole"
+        ClusterError, match=r"did not answer in 0 s; it does what was asked as soon as it can, within 24 h\. .*onsole"
     ):
         box[0].ask({"kind": "push", "sha256": SHA256}, patience_s=0)
+
+
+@pytest.mark.parametrize("volume", [OUTPUTS.data_volume_id, "vol-of-the-next-cluster"])
+def test_a_letter_goes_through_the_bucket_to_the_head_that_it_is_for(
+    box: tuple[Letterbox, Moto], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, volume: str
+) -> None:
+    """Sender and head as they are, with S3's clock; the head of another cluster refuses."""
+    asker, moto = box
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto.endpoint)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    (tmp_path / "uv").touch()
+    monkeypatch.setattr(letterbox, "UV", tmp_path / "uv")
+    note = json.dumps({"release": {"sha256": SHA256}}).encode()
+    moto.client("s3").put_object(Bucket=OUTPUTS.bucket, Key=KEYS.current, Body=note)
+    facts = Facts("head", "dev", OUTPUTS.bucket, "AROA", "", "", REGION, moto.endpoint, str(tmp_path), "g", volume)
+    answered: set[str] = set()
+    bucket_of.cache_clear()
+
+    def head() -> None:
+        while not answered:
+            do_all(door(facts), Data(tmp_path), answered, volume=facts.data_volume)
+
+    answering = threading.Thread(target=head)
+    answering.start()
+    try:
+        if volume == OUTPUTS.data_volume_id:
+            asker.ask({"kind": "push", "sha256": SHA256}, patience_s=60)
+        else:
+            with pytest.raises(UsageError, match=r"the cluster of the volume .* Send it again: inv ci\.deploy"):
+                asker.ask({"kind": "push", "sha256": SHA256}, patience_s=60)
+    finally:
+        answering.join()
+        bucket_of.cache_clear()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.machine.facts import Facts
-from worker.machine.switch import SWITCH, date_of, switch_time
+from worker.machine.switch import SWITCH, date_of, switch_time, time_of
 
 DEADLINE_S = 900  # an environment is some hundred megabytes
 # For the role's credentials: `aws` asks the metadata service once and for one second, and a busy machine is slower.
@@ -109,6 +109,14 @@ class Aws:
                 *("autoscaling", *words, "--scheduled-action-name", SWITCH),
                 *("--start-time", at.strftime("%Y-%m-%dT%H:%M:%SZ"), "--min-size", "0", "--desired-capacity", "0"),
             )
+
+    def now(self) -> datetime:
+        """The time by S3's own clock, which says when an object was stored."""
+        url = self.facts.endpoint_url or f"https://s3.{self.facts.region}.amazonaws.com"
+        try:
+            return time_of(date_of(url))
+        except (OSError, HTTPException, ValueError) as error:
+            raise AwsError(f"{url} does not say what time it is: {error}") from None
 
     def _url(self, key: str) -> str:
         return f"s3://{self.facts.bucket}/{key}"

@@ -29,6 +29,7 @@ class Facts:
     endpoint_url: str
     data: str  # the head's data volume; "" on a worker
     group: str  # the workers' autoscaling group, which the head sizes, and further ones after it; "" on a worker
+    data_volume: str = ""  # the id of the head's data volume; "" on a worker
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Facts:
@@ -44,6 +45,7 @@ class Facts:
             endpoint_url=environment.get("AWS_ENDPOINT_URL", ""),
             data=environment.get("SWEEPFLEET_DATA", ""),
             group=environment.get("SWEEPFLEET_GROUP", ""),
+            data_volume=environment.get("SWEEPFLEET_DATA_VOLUME", ""),
         )
 
     @property

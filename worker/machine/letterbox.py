@@ -2,7 +2,8 @@
 
 So a pipeline needs no way to the head and no SSH key: its role in AWS is all that it has. A letter is
 `inbox/<id>.json`, written last, after what goes with it; its answer is `outbox/<id>.json`. A letter is done at least
-once: what was done before the answer was written is found done.
+once: what was done before the answer was written is found done. One that has expired, or is for the cluster that had
+this bucket before, is refused; one that cannot be had now is tried again, and holds up no other.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from worker.machine.aws import Aws, AwsError
+from worker.machine.aws import Aws, AwsError, Stored
 from worker.machine.bring import BringError, bring_release
 from worker.machine.facts import KEYS, PUSHED_BY, Data, Facts
 from worker.machine.in_process import door
 from worker.machine.job import Job, JobFolder
+from worker.machine.letters import MOST_BYTES, PLAIN, Letter, RefusedError, check, read
 from worker.machine.publish import EXIT_AGAIN
 from worker.machine.take_over import GOES_ON, TAKE_OVER
 
@@ -40,62 +42,84 @@ class LaterError(Exception):
     """A letter cannot be done yet."""
 
 
-class RefusedError(Exception):
-    """A letter cannot be done as it is; the message says why."""
-
-
 def serve(facts: Facts) -> None:
     """Do what letters ask for, the oldest first, for ever."""
     aws = door(facts)
     answered: set[str] = set()
     awake_s = time.monotonic() + AWAKE_S
+    told = ""
     while True:
         before = len(answered)
         try:
-            do_all(aws, Data(Path(facts.data)), answered)
+            do_all(aws, Data(Path(facts.data)), answered, volume=facts.data_volume)
+            told = ""
         except (AwsError, LaterError) as error:
-            print(error, flush=True)
+            if str(error) != told:  # once, and not at every look
+                print(error, flush=True)
+            told = str(error)
         if len(answered) > before:
             awake_s = time.monotonic() + AWAKE_S
         time.sleep(POLL_S if time.monotonic() < awake_s else REST_S)
 
 
-def do_all(aws: Aws, data: Data, answered: set[str]) -> None:
+def do_all(aws: Aws, data: Data, answered: set[str], *, volume: str) -> None:
     """Do every letter that has no answer yet, and note it in `answered`.
 
     Raises:
-        AwsError, LaterError: this letter and those after it are to be tried again.
+        AwsError: the bucket does not answer.
+        LaterError: these letters are to be tried again, each with its reason; all others were done.
     """
-    letters = {name for name in map(_letter, aws.list(KEYS.inbox)) if name}
-    if letters <= answered:
+    letters = {name: one for one in aws.list(KEYS.inbox) if (name := _letter(one))}
+    if set(letters) <= answered:
         return
     answered |= {Path(one.key).stem for one in aws.list(KEYS.outbox) if one.key == KEYS.answer(Path(one.key).stem)}
-    for letter in sorted(letters - answered):
-        code, said = do(aws, data, letter)
-        print(f"{letter}: {code} {said}", flush=True)
-        with TemporaryDirectory() as folder:
-            answer = Path(folder, "answer.json")
-            answer.write_text(json.dumps({"exit_code": code, "said": said}) + "\n")
-            aws.put(answer, KEYS.answer(letter))
-        answered.add(letter)
+    later = []
+    for letter in sorted(set(letters) - answered):
+        try:
+            code, said = do(aws, data, letter, letters[letter], volume=volume)
+            print(f"{letter}: {code} {said}", flush=True)
+            _answer(aws, letter, code, said)
+        except (AwsError, LaterError) as error:
+            later.append(f"{letter}: not done yet: {error}")
+        else:
+            answered.add(letter)
+    if later:
+        raise LaterError("\n".join(later))
 
 
-def do(aws: Aws, data: Data, letter: str) -> tuple[int, str]:
+def _answer(aws: Aws, letter: str, code: int, said: str) -> None:
+    with TemporaryDirectory() as folder:
+        answer = Path(folder, "answer.json")
+        answer.write_text(json.dumps({"exit_code": code, "said": said}) + "\n")
+        aws.put(answer, KEYS.answer(letter))
+
+
+def do(aws: Aws, data: Data, letter: str, stored: Stored, *, volume: str) -> tuple[int, str]:
     """Do what one letter asks for; an exit code and what is to be said. Raises AwsError, LaterError: again, later."""
+    try:
+        asked = _read(aws, letter, stored)
+        check(asked, volume=volume, stored=stored.changed, now=aws.now())
+        if asked.kind == "push":
+            return publish(aws, str(asked.asked["sha256"]), by=asked.asked.get("by"))
+        if asked.kind == "sweep":
+            return take_over(aws, data, letter, str(asked.asked["name"]))
+    except (RefusedError, BringError) as error:
+        return REFUSED, str(error)
+    except (ValueError, KeyError, TypeError) as error:
+        return REFUSED, f"The request cannot be read: {error!r}. Send it again: {PLAIN}"
+    except OSError as error:
+        raise LaterError(f"this machine cannot do it: {error}") from None
+    return REFUSED, f"this head does not know what {asked.kind!r} is: its release is older than who asks"
+
+
+def _read(aws: Aws, letter: str, stored: Stored) -> Letter:
+    """A letter out of the bucket. Raises AwsError; RefusedError when it is none."""
+    if stored.size > MOST_BYTES:
+        raise RefusedError(f"The request has {stored.size:,} bytes, and {MOST_BYTES:,} at most can be read.")
     with TemporaryDirectory() as folder:
         place = Path(folder, "letter.json")
         aws.get(KEYS.letter(letter), place)
-        try:
-            asked = json.loads(place.read_text())
-            if asked["kind"] == "push":
-                return publish(aws, str(asked["sha256"]), by=asked.get("by"))
-            if asked["kind"] == "sweep":
-                return take_over(aws, data, letter, str(asked["name"]))
-        except (ValueError, KeyError, TypeError) as error:
-            return REFUSED, f"the letter cannot be read: {error!r}"
-        except (RefusedError, BringError) as error:
-            return REFUSED, str(error)
-    return REFUSED, f"this head does not know what {asked['kind']!r} is: its release is older than who asks"
+        return read(place.read_bytes().decode(errors="replace"))
 
 
 def publish(aws: Aws, sha256: str, *, by: Any) -> tuple[int, str]:
@@ -181,7 +205,7 @@ def main(words: list[str]) -> None:
     os.umask(0o022)
     facts = Facts.read()
     if words == ["--once"]:
-        do_all(Aws(facts), Data(Path(facts.data)), set())
+        do_all(Aws(facts), Data(Path(facts.data)), set(), volume=facts.data_volume)
     else:
         serve(facts)
 

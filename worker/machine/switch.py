@@ -24,8 +24,17 @@ def switch_time(date: str) -> datetime:
     Raises:
         ValueError: that is no time.
     """
+    return time_of(date) + SWITCH_AFTER
+
+
+def time_of(date: str) -> datetime:
+    """The time in a `Date` header; pure.
+
+    Raises:
+        ValueError: that is no time.
+    """
     now = parsedate_to_datetime(date)
-    return (now if now.tzinfo else now.replace(tzinfo=UTC)).astimezone(UTC) + SWITCH_AFTER
+    return (now if now.tzinfo else now.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def date_of(url: str) -> str:
