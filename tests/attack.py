@@ -256,7 +256,7 @@ NOTHING = (
     *("ec2:ModifySubnetAttribute", "ec2:ModifyVpcAttribute", "ec2:ImportKeyPair", "ec2:DeleteKeyPair"),
     *("ec2:CreateLaunchTemplate", "ec2:RunInstances", "ec2:ReplaceIamInstanceProfileAssociation"),  # iam:PassRole
     *("ec2:DeleteLaunchTemplate", "ec2:DeleteLaunchTemplateVersions", "ec2:DeleteTags"),
-    *("ec2:StartInstances", "ec2:StopInstances", "ec2:TerminateInstances"),
+    *("ec2:StartInstances", "ec2:StopInstances", "ec2:TerminateInstances", "ec2:ModifyInstanceCreditSpecification"),
     *("autoscaling:CreateOrUpdateTags", "autoscaling:DeleteAutoScalingGroup", "autoscaling:DeleteTags"),
     *("autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup"),
     *("autoscaling:PutScheduledUpdateGroupAction", "autoscaling:DeleteScheduledAction"),
