@@ -98,6 +98,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
             "head-from-203.0.113.0-24-22 SecurityGroupIngressRule": "create",
         },
     ),
+    "a burstable head's credits change in place": ({"headCpuCredits": "unlimited"}, {"head Instance": "update"}),
     "zones come and go and move no other": (
         {"zones": ["us-east-1b", "us-east-1a", "us-east-1d"]},
         {
