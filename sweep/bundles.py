@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import heapq
 import itertools
 import math
@@ -27,6 +28,16 @@ Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """A bundle of a driver that died, active or finished on a worker that lives."""
+
+    name: tuple[str, int]  # the dead driver's engine, and the bundle's number there
+    spans: tuple[Span, ...]
+    shuffle: int | None
+    address: str  # of the worker
+
+
+@dataclass(frozen=True, slots=True)
 class Bundle:
     """Points for one slot: ranges of indexes, or of positions in a shuffled order."""
 
@@ -34,6 +45,7 @@ class Bundle:
     spans: tuple[Span, ...]
     shuffle: int | None = None
     limit_s: float | None = None  # it comes back with what has finished by then; None: when a runner says so
+    found: Found | None = None  # it has begun already; None: it has not
 
     @property
     def points(self) -> int:
@@ -125,6 +137,8 @@ class Pending:
         self._permutation = Permutation(space.size, 0 if shuffle is None else shuffle)
         self._spans = self._in_order() if shuffle is None else self._shuffled()
         self._ahead: list[Span] = []  # what comes before the rest, the next one last
+        self._read = 0  # where the rest begins
+        self._claimed: list[Span] = []  # of the rest, in order
 
     def index_at(self, position: int) -> int:
         """The index at a position of the shuffled order."""
@@ -134,14 +148,51 @@ class Pending:
         """Points that were taken and not run: they come next."""
         self._ahead += reversed(spans)
 
+    def claim(self, spans: Sequence[Span], shuffle: int | None) -> bool:
+        """Take out a bundle's points, unless one of them has ended, is no point, or was taken; whether it did."""
+        if shuffle is None and self.shuffle is not None:  # a point that went alone
+            places = (self._permutation.inverse(index) for start, stop in spans for index in range(start, stop))
+            spans = [(place, place + 1) for place in places]
+        elif shuffle != self.shuffle:
+            return False
+        if not all(self._is_pending(*span) and self._is_free(*span) for span in spans):
+            return False
+        for start, stop in spans:
+            if start >= self._read:
+                bisect.insort(self._claimed, (start, stop))
+                continue
+            place = next(place for place, (low, high) in enumerate(self._ahead) if low <= start and stop <= high)
+            self._ahead[place : place + 1] = reversed(list(_without(self._ahead[place], [(start, stop)])))
+        return True
+
+    def _is_pending(self, start: int, stop: int) -> bool:
+        """Whether there are points at all these places, of which none has ended."""
+        if not 0 <= start < stop <= self._space.size:
+            return False
+        if self.shuffle is None:
+            ended = self._ledger.ended_from(start, limit=1)
+            return list(self._space.spans(start, stop)) == [(start, stop)] and not (ended and ended[0] < stop)
+        indexes = map(self._permutation, range(start, stop))
+        return all(self._space.exists(index) and not self._ledger.has_ended(index) for index in indexes)
+
+    def _is_free(self, start: int, stop: int) -> bool:
+        """Whether none of these places has been taken or claimed; of some that may be free it says no."""
+        if start >= self._read:
+            return not any(low < stop and start < high for low, high in self._claimed)
+        return any(low <= start and stop <= high for low, high in self._ahead)
+
     def take(self, count: int) -> tuple[Span, ...]:
         """The next `count` points at the most; empty when there are none left."""
         taken: list[Span] = []
         while count > 0 and len(taken) < MAX_SPANS:
-            span = self._ahead.pop() if self._ahead else next(self._spans, None)
-            if span is None:
-                break
-            start, stop = span
+            if not self._ahead:
+                span = next(self._spans, None)
+                if span is None:
+                    break
+                self._read = span[1]
+                self._ahead += reversed(list(_without(span, self._claimed)))
+                continue
+            start, stop = self._ahead.pop()
             cut = min(stop, start + count)
             taken.append((start, cut))
             count -= cut - start
@@ -176,6 +227,19 @@ class Pending:
             stop = position + 1
         if start < stop:
             yield start, stop
+
+
+def _without(span: Span, holes: Sequence[Span]) -> Iterator[Span]:
+    """What is left of a span without these, which are in order."""
+    start, stop = span
+    for low, high in holes:
+        if high <= start or stop <= low:
+            continue
+        if start < low:
+            yield start, low
+        start = high
+    if start < stop:
+        yield start, stop
 
 
 @dataclass

@@ -14,7 +14,7 @@ import numpy as np
 from grid.space import Space
 from grid.sweep import Execution, Metric
 from grid.wording import counted
-from sweep.bundles import Bundle, Ended, Lost, Pending, Retries, Sizer, Span, Storing
+from sweep.bundles import Bundle, Ended, Found, Lost, Pending, Retries, Sizer, Span, Storing
 from sweep.early_stop import MissingMetric, OneCause
 from sweep.ledger import Ledger
 from sweep.live_best import LiveBest
@@ -58,6 +58,7 @@ class Port(Protocol):
     def submit(self, bundle: Bundle) -> None: ...  # noqa: D102
     def wait(self, timeout_s: float) -> list[Ended | Lost]: ...  # noqa: D102
     def cancel(self, bundle: Bundle) -> None: ...  # noqa: D102
+    def found(self) -> list[Found]: ...  # noqa: D102
 
 
 @dataclass
@@ -238,14 +239,20 @@ class Driver:
         if self.progress.first_submit_s is not None:
             self._slot_time.see(time.time(), slots=self.progress.slots, of=max(1, self.engine.slots))
         window = 0 if self._writing else self._window()
+        for found in [] if self._writing else self.engine.found():
+            if self.pending.claim(found.spans, found.shuffle):
+                self._send(self._bundle(found.spans, found.shuffle, found=found))
         while self.engine.flying < window:
             bundle = self._next()
             if bundle is None:
                 break
-            if self.progress.first_submit_s is None:
-                self._begin()
-            self._flying += bundle.points
-            self.engine.submit(bundle)
+            self._send(bundle)
+
+    def _send(self, bundle: Bundle) -> None:
+        if self.progress.first_submit_s is None:
+            self._begin()
+        self._flying += bundle.points
+        self.engine.submit(bundle)
 
     def _begin(self) -> None:
         """Note when the first bundle was sent."""
@@ -281,9 +288,16 @@ class Driver:
             return None
         return max(1, self.progress.total - self.progress.done - self.progress.failed - self._flying)
 
-    def _bundle(self, spans: tuple[Span, ...], shuffle: int | None, *, limit_s: float | None = None) -> Bundle:
+    def _bundle(
+        self,
+        spans: tuple[Span, ...],
+        shuffle: int | None,
+        *,
+        limit_s: float | None = None,
+        found: Found | None = None,
+    ) -> Bundle:
         self._numbers += 1
-        return Bundle(self._numbers, spans, shuffle, limit_s)
+        return Bundle(self._numbers, spans, shuffle, limit_s, found)
 
     def _take(self, events: list[Ended | Lost]) -> None:
         packets = []

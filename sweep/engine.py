@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import itertools
 import math
 import queue
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, cast
 
 from distributed import Client, Future
@@ -18,11 +19,23 @@ from distributed.client import ClosedClientError
 from distributed.exceptions import WorkerStartTimeoutError
 
 from grid.errors import SweepfleetError, UsageError
-from sweep.bundles import Bundle, Ended, Lost, Storing
+from sweep.bundles import Bundle, Ended, Found, Lost, Storing
 from sweep.engine_errors import BrokenSweepError, ClusterError
 from sweep.sharing import Sharing
 from sweep.shortage import stalled
-from sweep.slots import STARTED_TOPIC, Here, NoSlotsError, Slots, Started, here, ready, run_bundle
+from sweep.slots import (
+    HELD_TOPIC,
+    STARTED_TOPIC,
+    HeldBundle,
+    Here,
+    NoSlotsError,
+    Slots,
+    Started,
+    held,
+    here,
+    ready,
+    run_bundle,
+)
 from worker.context import Context
 from worker.machine.artifacts import ArtifactsLeftError, Waits
 from worker.machine.bring import BringError
@@ -30,6 +43,8 @@ from worker.source import RunnerClosedError, Start
 
 IDLE_S = 20.0  # for a bundle to come to an idle runner, which takes dask a millisecond
 SLOTS_KNOWN_S = 2.0  # how long a count of the cluster's slots is believed
+LOOK_S = 0.2  # between two looks whether workers have come back
+MOST_OUT = 32  # bundles of which workers are told that they are not committed; see `Held.committed`
 # What dask raises when scheduler or worker goes away while it asks them something: it has no one name for it.
 GONE = (OSError, ClosedClientError, concurrent.futures.CancelledError, asyncio.CancelledError)
 
@@ -63,7 +78,7 @@ class Engine:
         self._digest, self._cpus = context.digest, context.cpus
         # In its bundles' names: those of a driver that was killed may run still, and dask takes a task of the same
         # name for the same task.
-        self._name = uuid.uuid4().hex
+        self.name = uuid.uuid4().hex
         self._flying: dict[int, tuple[Future, Bundle]] = {}
         self._packets: dict[int, bytes] = {}  # of bundles, where workers in this process have handed them over
         self._starts: Counter[int] = Counter()
@@ -74,6 +89,10 @@ class Engine:
         self._slots = (-math.inf, 0) if slots is None else (math.inf, slots)
         # Of an engine that is not in this process: other runs may be there.
         self.sharing = Sharing(client, context.digest, cpus=context.cpus) if slots is None else None
+        self._dead: frozenset[str] = frozenset()  # engines of drivers that died, whose bundles are ours now
+        self._found: queue.SimpleQueue[Found] = queue.SimpleQueue()
+        self._known: set[tuple[str, int]] = set()  # the names of those that were found
+        self._pinned: dict[int, str] = {}  # by bundle that a worker holds: that worker's address
         self._idle = idle
         self._idle_s = 0.0  # for how long bundles have been out and no runner has worked
         with _asking():
@@ -87,8 +106,10 @@ class Engine:
         for answer in answers.values():
             if answer.refusal is not None:
                 raise UsageError(answer.refusal)
+        self.goes_on = False  # whether a driver comes in this one's place: then the runners stay
         self.start = _together([answer.start for answer in answers.values()])
         client.subscribe_topic(STARTED_TOPIC, lambda event: self._started(event[1]))
+        client.subscribe_topic(HELD_TOPIC, lambda event: self._told(event[1]))
 
     @property
     def slots(self) -> int:
@@ -96,9 +117,54 @@ class Engine:
         known_s, slots = self._slots
         if time.monotonic() - known_s > SLOTS_KNOWN_S:
             with _asking():
-                slots = sum(max(1, threads // self._cpus) for threads in self._client.nthreads().values())
+                threads: dict[str, int] = self._client.nthreads()
+            slots = sum(max(1, each // self._cpus) for each in threads.values())
             self._slots = (time.monotonic(), slots)
+            for number, address in list(self._pinned.items()):
+                if address not in threads:
+                    self._events.put(("gone", number))
         return slots
+
+    def take_over(self, engines: Collection[str], *, slots: int, patience_s: float) -> None:
+        """Find the bundles that workers hold for drivers that died; see `found`.
+
+        Args:
+            engines: the names of their engines.
+            slots: how many there were. Until as many are there again, workers are on their way back.
+            patience_s: how long to wait for them. One that comes later tells by itself what it holds.
+
+        Raises:
+            ClusterError: the scheduler is gone.
+        """
+        self._dead = frozenset(engines)
+        end_s = time.monotonic() + patience_s
+        while self.slots < slots and time.monotonic() < end_s:
+            time.sleep(LOOK_S)
+            self._slots = (-math.inf, 0)
+        with _asking():
+            answers: dict[str, list[HeldBundle]] = self._client.run(held, self._digest, sorted(engines))
+        for address, bundles in answers.items():
+            self._find(address, bundles)
+
+    def _told(self, message: dict[str, Any]) -> None:
+        """A worker that has just come says what it holds."""
+        if message["digest"] == self._digest:
+            self._find(message["address"], message["bundles"])
+
+    def _find(self, address: str, bundles: Sequence[HeldBundle]) -> None:
+        for (engine, number), spans, shuffle in bundles:
+            name = (engine, number)
+            if engine in self._dead and name not in self._known:
+                self._known.add(name)
+                self._found.put(Found(name, tuple((start, stop) for start, stop in spans), shuffle, address))
+
+    def found(self) -> list[Found]:
+        """The bundles of dead drivers that were found on workers since the last call."""
+        found = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                found.append(self._found.get_nowait())
+        return found
 
     @property
     def flying(self) -> int:
@@ -125,16 +191,25 @@ class Engine:
     @contextlib.contextmanager
     def told_here(self) -> Iterator[None]:
         """Within it, workers in this process tell the engine of bundles that begin, and hand it what came of them."""
-        here[self._name] = Here(self._started, self._handed)
+        here[self.name] = Here(self._started, self._handed)
         try:
             yield
         finally:
-            del here[self._name]
+            del here[self.name]
 
     def submit(self, bundle: Bundle) -> None:
-        """Send a bundle out. Raises ClusterError when the scheduler is gone."""
+        """Send a bundle out, or take one that was found over from the worker that holds it.
+
+        All that `wait` has returned before is committed. Raises ClusterError when the scheduler is gone.
+        """
+        found = bundle.found
+        self._starts[bundle.number] = 1 if found else 0
+        if found:
+            self._pinned[bundle.number] = found.address
+        self._send(bundle, f"bundle-{self.name}-{bundle.number}", **({"workers": [found.address]} if found else {}))
+
+    def _send(self, bundle: Bundle, key: str, **where: Any) -> None:
         number = bundle.number
-        self._starts[number] = 0
         with _asking():
             future = self._client.submit(
                 run_bundle,
@@ -142,9 +217,12 @@ class Engine:
                 bundle.spans,
                 bundle.shuffle,
                 bundle.limit_s,
-                (self._name, number),
-                key=f"bundle-{self._name}-{number}",
+                (self.name, number),
+                before=bundle.found.name if bundle.found else None,
+                out=[*itertools.islice(self._flying, MOST_OUT - 1), number],
+                key=key,
                 pure=False,
+                **where,
             )
         self._flying[number] = (future, bundle)
         future.add_done_callback(lambda _: self._ended(number))
@@ -186,6 +264,13 @@ class Engine:
         future, bundle = self._flying[number]
         if what == "lost":
             return Lost(bundle, self._starts[number] - 1)
+        if what == "gone":
+            if self._pinned.pop(number, None) is not None and not future.done():
+                future.cancel()
+                self._send(bundle, f"bundle-{self.name}-{number}-again")
+            return None
+        if number not in self._packets and not future.done():
+            return None  # it ended for the worker that held it, and began anew
         del self._flying[number]
         self._forget(number)
         if (packet := self._packets.pop(number, None)) is not None:
@@ -204,6 +289,7 @@ class Engine:
         self._starts.pop(number, None)
         self._since.pop(number, None)
         self._storing.pop(number, None)
+        self._pinned.pop(number, None)
 
     def _ended(self, number: int) -> None:
         if number in self._starts:
@@ -217,7 +303,7 @@ class Engine:
 
     def _started(self, message: Started) -> None:
         number = message["number"]
-        if message["engine"] == self._name and isinstance(number, int) and number in self._starts:
+        if message["engine"] == self.name and isinstance(number, int) and number in self._starts:
             if message.get("runs"):
                 self._since[number] = time.monotonic()
                 return

@@ -13,7 +13,7 @@ from distributed.threadpoolexecutor import ThreadPoolExecutor
 
 from sweep.engine import GONE, Engine
 from sweep.engine_errors import ClusterError
-from sweep.slots import Slots
+from sweep.slots import Slots, end_runners
 from worker.context import Context
 from worker.pool import dismiss, prepare
 
@@ -137,18 +137,20 @@ def remote_engine(context: Context, *, address: str, patience_s: float = 0) -> I
                 with contextlib.closing(engine):
                     yield engine
             except ClusterError:
-                raise  # nobody is there who could be told, and whoever comes in its place knows of no runners
+                raise  # the runners go on, and a driver that comes in this one's place takes over what they hold
             except BaseException:
                 _retire(client, context)
                 raise
             else:
-                _retire(client, context)
+                if not engine.goes_on:
+                    _retire(client, context)
 
 
 def _retire(client: Client, context: Context) -> None:
     """End the sweep's runners on every worker, if the cluster is there still."""
     with contextlib.suppress(*GONE, ValueError):  # ValueError: a new scheduler, which does not know them
         client.unregister_worker_plugin(Slots(context).name)
+        client.run(end_runners, context)
 
 
 def _quiet() -> None:

@@ -210,6 +210,7 @@ def run(folder: JobFolder, facts: Facts) -> int:
             artifacts=SCRATCH / "artifacts" / job.name,
             artifacts_url=f"s3://{facts.bucket}/runs/{job.name}/artifacts",
             spent=folder.spent.exists,
+            goes_on=lambda: not folder.cancelled.exists(),  # the machine goes down, and the run is wanted after it
             loaded=gc.freeze,  # a search through what stays would hold up every slot
         )
         found, code = _run_with_room(sweep, request, reporter)

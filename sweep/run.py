@@ -19,6 +19,7 @@ from grid.wording import counted
 from sweep.bundles import Pending
 from sweep.disk import FullDiskError, StoppedFullError
 from sweep.folder import RunFolder, write_whole
+from sweep.handover import Mark
 from sweep.here import slots_here
 from sweep.ledger import REDO_REQUEST, Ledger
 from sweep.outputs import Recorder
@@ -39,7 +40,7 @@ from worker.pool import dismiss, prepare
 from worker.source import Start
 
 if TYPE_CHECKING:
-    from sweep.driver import Port
+    from sweep.engine import Engine
 
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 FULL_LONGEST_S = 15.0  # between two looks whether a full disk has room for tables and report
@@ -63,6 +64,7 @@ class Request:
     artifacts_url: str | None = None  # s3://bucket/prefix, to which the workers bring it
     spent: Callable[[], bool] = lambda: False  # whether it has cost what it may
     longest_s: float | None = None  # what is left may take so long at the first points' time; None: any time
+    goes_on: Callable[[], bool] = lambda: False  # whether a driver follows this one when it is told to stop
     loaded: Callable[[], object] = lambda: None  # called when all is imported and started, before points run
 
 
@@ -244,7 +246,7 @@ def _note(folder: RunFolder, sweep: Sweep, ran: Provenance, *, root: Path) -> No
 
 
 @contextlib.contextmanager
-def _engine(sweep: Sweep, request: Request, context: Context, observer: Observer) -> Iterator[Port]:
+def _engine(sweep: Sweep, request: Request, context: Context, observer: Observer) -> Iterator[Engine]:
     slots = slots_here(sweep, workers=request.workers)
     if request.address is None:
         check_room(slots)
@@ -271,7 +273,7 @@ def _drive(
     folder: RunFolder,
     *,
     ran: Provenance,
-    engine: Port,
+    engine: Engine,
     request: Request,
     observer: Observer,
     recorder: Recorder,
@@ -284,6 +286,9 @@ def _drive(
             ledger.set_meta(OWNER, owner)
         ledger.adopt(chosen.whole)
         _note(folder, sweep, ran, root=request.root)
+        mark = Mark.read(ledger)
+        if request.address is None or (request.redo and ledger.meta(REDO_REQUEST) != request.redo_request):
+            mark = Mark(ledger)  # what others hold was computed before it was asked for
         ledger.redo(_asked_again(sweep, chosen, ledger, request), request=request.redo_request)
         shuffle = SHUFFLE_KEY if sweep.execution.order == "shuffled" else None
         progress = _begun(folder, chosen, ledger)
@@ -291,6 +296,8 @@ def _drive(
 
         def stopped() -> Stop | None:
             still_there()
+            if request.address is not None:
+                mark.note(engine.slots)
             return "interrupted" if interrupted else "budget" if request.spent() else None
 
         driver = Driver(
@@ -309,9 +316,16 @@ def _drive(
             printed=recorder.record,
         )
         request.loaded()
-        with observer.running():
-            stop = driver.run()
-        still_there()
+        with contextlib.ExitStack() as stack:
+            if request.address is not None:
+                mark.taken_by(engine, observer)
+                stack.enter_context(mark.of(engine.name, slots=engine.slots, request=request.redo_request))
+            with observer.running():
+                stop = driver.run()
+            still_there()
+            engine.goes_on = stop == "interrupted" and request.goes_on()
+        if not engine.goes_on:
+            mark.clear()
         return stop, progress
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,13 +15,17 @@ from distributed.threadpoolexecutor import ThreadPoolExecutor
 from grid.errors import UsageError
 from sweep.sharing import holds_a_slot, let_go
 from worker.context import Context
+from worker.held import Name
 from worker.machine.artifacts import TRANSFERS, Slot, Waits, keep_artifacts
 from worker.machine.bring import ask_for
-from worker.pool import dismiss, pool_of, prepare
+from worker.pool import dismiss, leave, pool_of, prepare
+from worker.runner import Span
 from worker.source import Start
 
 STARTED_TOPIC = "sweepfleet-bundle-started"
+HELD_TOPIC = "sweepfleet-bundles-held"
 Started = dict[str, object]
+HeldBundle = tuple[Name, tuple[Span, ...], int | None]  # its name, spans and shuffle
 
 
 class Here(NamedTuple):
@@ -52,13 +56,28 @@ class Slots(WorkerPlugin):  # type: ignore[misc]
         self.name = f"sweepfleet-{context.digest}"
 
     def setup(self, worker: Worker) -> None:
-        """Start the runners; they import the target while the worker goes on."""
+        """Start the runners, which import the target meanwhile; or go on with those that a driver before had."""
         ask_for(Path(self._context.root))
-        prepare(self._context, slots=slots_of(self._context, threads=worker.state.nthreads))
+        pool = prepare(self._context, slots=slots_of(self._context, threads=worker.state.nthreads))
+        if pool.held.engines:  # its scheduler was lost: the driver there has to hear what was not
+            listed = pool.held.of(pool.held.engines)
+            worker.log_event(
+                HELD_TOPIC, {"digest": self._context.digest, "address": worker.address, "bundles": listed}
+            )
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002 - dask's signature
-        """End the runners."""
-        dismiss(self._context)
+        """Leave the runners to whoever comes next: the scheduler is lost, or the driver is another one now."""
+        leave(self._context)
+
+
+def end_runners(context: Context) -> None:
+    """End a sweep's runners on this worker: it is over."""
+    dismiss(context)
+
+
+def held(digest: str, engines: list[str]) -> list[HeldBundle]:
+    """The bundles that this worker holds for these engines."""
+    return pool_of(digest).held.of(engines)
 
 
 def slots_of(context: Context, *, threads: int) -> int:
@@ -88,9 +107,25 @@ async def ready(digest: str) -> Ready:
 
 @holds_a_slot
 def run_bundle(
-    digest: str, spans: list[Any], shuffle: int | None, limit_s: float | None, name: tuple[str, int]
+    digest: str,
+    spans: list[Any],
+    shuffle: int | None,
+    limit_s: float | None,
+    name: Name,
+    *,
+    before: Name | None = None,
+    out: Sequence[int] = (),
 ) -> bytes:
-    """Compute a bundle on a free runner of this worker; see `worker.runner.Runner.run`.
+    """Compute a bundle on a free runner of this worker, or wait for one that it holds; see `Runner.run`.
+
+    Args:
+        digest: of the context.
+        spans: the points.
+        shuffle: as in `worker.runner.Job`.
+        limit_s: likewise.
+        name: of the bundle.
+        before: the name that it had with a driver that died, if this worker holds it.
+        out: bundles that the driver has not committed; see `worker.held.Held.committed`.
 
     Returns:
         a packet; nothing, where it is handed to an engine in this process.
@@ -103,27 +138,42 @@ def run_bundle(
         pool = pool_of(digest)
     except KeyError:
         raise NoSlotsError from None
-    # Counted by the driver: a bundle that starts twice was lost once.
     engine, number = name
     near = here.get(engine)
     tell = near.tell if near else functools.partial(get_worker().log_event, STARTED_TOPIC)
-    tell({"engine": engine, "number": number, "runs": False})
 
     def begun() -> None:  # it may have waited behind another bundle
         tell({"engine": engine, "number": number, "runs": True})
 
-    packet = pool.run([(start, stop) for start, stop in spans], shuffle=shuffle, limit_s=limit_s, begun=begun)
-
-    def leave() -> None:
+    def leave_slot() -> None:
         let_go()
         secede()
 
     def wait(waits: Waits) -> None:
         tell({"engine": engine, "number": number, "waits": waits._asdict()})
 
-    if pool.context.artifacts_url is not None:
-        keep_artifacts(pool.context, packet, Slot(transfers(), leave, wait, pool.ended))
-    if near:
-        near.hand(number, packet)
+    given = tuple((start, stop) for start, stop in spans)
+
+    def compute() -> bytes:
+        # Counted by the driver: a bundle that starts twice was lost once.
+        tell({"engine": engine, "number": number, "runs": False})
+        packet = pool.run(given, shuffle=shuffle, limit_s=limit_s, begun=begun)
+        if pool.context.artifacts_url is not None:
+            keep_artifacts(pool.context, packet, Slot(transfers(), leave_slot, wait, pool.ended))
+        return packet
+
+    if near:  # which dies with this process, and leaves nobody to hold anything for
+        near.hand(number, compute())
         return b""
+    pool.held.committed(engine, out)
+    bundle, known = pool.held.join(name, given, shuffle, before=before)
+    if known:
+        begun()
+        return bundle.packet.result()
+    try:
+        packet = compute()
+    except BaseException as error:
+        pool.held.fail(bundle, error)
+        raise
+    pool.held.finish(bundle, packet)
     return packet

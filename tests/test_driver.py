@@ -21,7 +21,7 @@ from grid.permutation import Permutation
 from grid.space import Point, Space
 from grid.sweep import Execution, Metric
 from sweep import driver as drivers
-from sweep.bundles import Bundle, Ended, Lost, Pending, Storing
+from sweep.bundles import Bundle, Ended, Found, Lost, Pending, Storing
 from sweep.driver import Driver
 from sweep.ledger import Ledger, StorageError
 from sweep.run_progress import Progress, Stop
@@ -45,6 +45,7 @@ class FakeEngine:
     sent: list[Bundle] = field(default_factory=list)
     cancelled: list[int] = field(default_factory=list)
     most: int = 0
+    held: list[Found] = field(default_factory=list)  # what workers hold for a driver before
     _flying: dict[int, Bundle] = field(default_factory=dict)
     _times: Counter[int] = field(default_factory=Counter)
 
@@ -80,6 +81,10 @@ class FakeEngine:
             elif bundle.number in self._flying:
                 del self._flying[bundle.number]
                 found.append(Ended(bundle, self._packet(bundle)))
+        return found
+
+    def found(self) -> list[Found]:
+        found, self.held = self.held, []
         return found
 
     def cancel(self, bundle: Bundle) -> None:

@@ -19,7 +19,7 @@ from sweep.bundles import Bundle, Ended
 from sweep.engine import Engine
 from sweep.engine_errors import ClusterError
 from sweep.engines import local_engine, remote_engine
-from sweep.slots import STARTED_TOPIC, Slots, here
+from sweep.slots import STARTED_TOPIC, Slots, end_runners, here
 from tests.support import context, eventually, gone, outcomes_of
 from worker.pool import pool_of
 from worker.records import Packet
@@ -246,6 +246,7 @@ def test_a_worker_of_a_new_scheduler_is_no_broken_sweep(tmp_path: Path) -> None:
         def forget() -> None:
             with Client(cluster.address, set_as_default=False) as other:
                 other.unregister_worker_plugin(Slots(given).name)
+                other.run(end_runners, given)
             engine.submit(Bundle(2, ((1, 2),)))
 
         (tmp_path / "go").touch()

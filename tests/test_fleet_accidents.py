@@ -189,7 +189,7 @@ def worker_killed(fleet: Fleet, run: Run) -> None:
 def worker_process_killed(fleet: Fleet, run: Run) -> None:
     """Dask's worker dies, the machine lives and joins again."""
     worker = fleet.a_worker()
-    worker.run(["pkill", "-KILL", "-f", "distributed.cli.dask_worker"])
+    worker.run(["pkill", "-KILL", "-f", "sweep.dask_worker"])
     until(lambda: worker.instance_id not in fleet.joined(), what="it is gone")
     until(lambda: worker.instance_id in fleet.joined(), what="it is back", timeout_s=RECOVERY_S)
 

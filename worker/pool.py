@@ -12,9 +12,14 @@ from collections.abc import Callable, Sequence
 
 from worker.context import Context
 from worker.cores import Cores
+from worker.held import Held
 from worker.process import Child
 from worker.runner import Job, Runner, Span
 from worker.source import Source, Start
+
+# A driver that died is back within seconds, a head that lost its power within minutes. What nobody has asked for by
+# then costs nobody's patience any more, only the memory and the cores of the next sweep.
+KEEP_S = 900.0
 
 
 class _Waiting:
@@ -39,6 +44,7 @@ class Pool:
         """
         self.context = context
         self.ended = threading.Event()  # set by `close`
+        self.held = Held()
         self._cores = Cores(slots=slots, cpus=context.cpus)
         try:
             self._source = Source(context, cores=self._cores.of[0], blank=blank)
@@ -129,6 +135,11 @@ class Pool:
                 self._free.append(runner)
 
     @property
+    def failed(self) -> bool:
+        """Whether its children could not be started."""
+        return self._failure is not None
+
+    @property
     def idle(self) -> bool:
         """Whether every runner waits for a bundle."""
         return len(self._free) == len(self._runners)
@@ -145,6 +156,8 @@ class Pool:
 
 
 _pools: dict[str, Pool] = {}
+_timers: dict[str, threading.Timer] = {}  # of pools that nobody asks for at present, by digest
+_changing = threading.Lock()
 _early: list[Child] = []
 
 
@@ -162,8 +175,13 @@ def _end_early() -> None:
 
 
 def prepare(context: Context, *, slots: int) -> Pool:
-    """The pool for this sweep in this process, started now if there is none yet."""
-    pool = _pools.get(context.digest)
+    """The pool for this sweep in this process: started now if there is none yet, kept if there is."""
+    with _changing:
+        _stop_timer(context.digest)
+        pool = _pools.get(context.digest)
+    if pool is not None and pool.failed:
+        dismiss(context)
+        pool = None
     if pool is None:
         blank = _early.pop() if _early else None
         pool = _pools[context.digest] = Pool(context, slots=slots, name=socket.gethostname(), blank=blank)
@@ -175,8 +193,31 @@ def pool_of(digest: str) -> Pool:
     return _pools[digest]
 
 
+def pools() -> int:
+    """How many pools there are."""
+    return len(_pools)
+
+
+def leave(context: Context) -> None:
+    """Nobody asks for this pool now: it computes on, and is dismissed unless `prepare` comes in time."""
+    with _changing:
+        _stop_timer(context.digest)
+        if context.digest in _pools:
+            timer = _timers[context.digest] = threading.Timer(KEEP_S, dismiss, [context])
+            timer.daemon = True
+            timer.start()
+
+
+def _stop_timer(digest: str) -> None:
+    timer = _timers.pop(digest, None)
+    if timer is not None:
+        timer.cancel()
+
+
 def dismiss(context: Context) -> None:
     """End the pool for this sweep in this process, and every process that it started."""
-    pool = _pools.pop(context.digest, None)
+    with _changing:
+        _stop_timer(context.digest)
+        pool = _pools.pop(context.digest, None)
     if pool is not None:
         pool.close()

@@ -22,7 +22,6 @@ SETTINGS = {
     # A machine that vanishes says no goodbye; its kernel is asked every second or two, and counts as gone then.
     "DISTRIBUTED__COMM__TIMEOUTS__TCP": f"{SILENT_S}s",
 }
-HEARTBEAT_LOST_S = 60  # after which a worker that lost the scheduler ends, to start anew
 
 
 def address(head_ip: str) -> str:
@@ -49,13 +48,11 @@ def scheduler(python: Path, *, head_ip: str) -> list[str]:
     ]
 
 
-def worker(python: Path, *, head_ip: str, name: str, slots: int, scratch: Path) -> list[str]:
+def worker(environment: Path, *, head_ip: str, name: str, slots: int, scratch: Path) -> list[str]:
     """A worker with a slot for each core; its name is its instance's id, so that everybody knows which it is."""
     first, last = WORKER_PORTS
     return [
-        *(str(python), "-m", "distributed.cli.dask_worker", address(head_ip)),
-        *("--protocol", "tls", "--no-nanny", "--nworkers", "1", "--nthreads", str(slots), "--name", name),
-        *("--worker-port", f"{first}:{last}", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"),
-        *("--memory-limit", "0", "--local-directory", str(scratch)),
-        *("--death-timeout", str(HEARTBEAT_LOST_S)),
+        *(str(environment / "bin" / "python"), "-m", "sweep.dask_worker", address(head_ip)),
+        *("--name", name, "--slots", str(slots), "--ports", f"{first}:{last}"),
+        *("--scratch", str(scratch), "--environment", str(environment)),
     ]

@@ -51,7 +51,7 @@ def start_worker(facts: Facts, environment: Path) -> None:
     SCRATCH.mkdir(mode=0o700)
     shutil.chown(SCRATCH, SERVICE_USER, SERVICE_USER)
     command = dask_command.worker(
-        environment / "bin" / "python",
+        environment,
         head_ip=facts.head_ip,
         name=facts.instance_id,
         slots=len(os.sched_getaffinity(0)),
