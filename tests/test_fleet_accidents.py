@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,6 +37,8 @@ import time
 from pathlib import Path
 
 def fit(a, gate):
+    with open(f"/var/tmp/begun-{Path(gate).name}", "a") as begun:
+        begun.write(f"{a}\\n")
     if not Path(gate).exists():
         time.sleep(0.5)
     return {"twice": 2.0 * a}
@@ -105,6 +108,14 @@ class Fleet:
         """The runner children on a worker, by their process ids."""
         machine = self.laptop.cloud.machine(instance_id)
         return machine.run(["pgrep", "-f", "worker.child"], check=False).stdout
+
+    def begun(self, name: str) -> Counter[str]:
+        """How often each point of a run has begun on the machines that are workers now."""
+        begun: Counter[str] = Counter()
+        for instance_id in self.members:
+            machine = self.laptop.cloud.machine(instance_id)
+            begun.update(machine.run(["cat", f"/var/tmp/begun-{name}"], check=False).stdout.split())
+        return begun
 
     def kill(self, unit: str) -> None:
         """SIGKILL a service's own process on the head."""
@@ -271,6 +282,9 @@ def steady(fleet: Fleet) -> Fleet:
     return fleet
 
 
+OF_THE_HEAD = (scheduler_killed, driver_killed, head_rebooted, head_power_cut)  # the workers live
+
+
 @pytest.mark.parametrize(
     "accident",
     [
@@ -285,10 +299,16 @@ def steady(fleet: Fleet) -> Fleet:
     ],
 )
 def test_a_sweep_lives_through_an_accident(steady: Fleet, accident: Callable[[Fleet, Run], None]) -> None:
-    """Whatever it is, alone; and no runner of the sweep is left on any worker."""
+    """Whatever it is, alone; and no runner of the sweep is left on any worker.
+
+    Where only the head has it, what the workers have in hand is found again: no point begins twice.
+    """
     until(steady.all_joined, what="all workers joined", timeout_s=RECOVERY_S)
     run = Run.start(steady, accident.__name__.replace("_", "-"))
     until(lambda: any(map(steady.runners, steady.joined())), what="runners are seen", timeout_s=RECOVERY_S)
     run.has(accident)
     run.ends_whole()
+    if accident in OF_THE_HEAD:
+        begun = steady.begun(run.name)
+        assert (len(begun), begun.total()) == (POINTS, POINTS), [each for each in begun.items() if each[1] > 1]
     until(lambda: not any(map(steady.runners, steady.joined())), what="no runner is left")
