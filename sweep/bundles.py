@@ -148,13 +148,18 @@ class Pending:
         """Points that were taken and not run: they come next."""
         self._ahead += reversed(spans)
 
+    def places(self, spans: Sequence[Span], shuffle: int | None) -> Sequence[Span]:
+        """Where a bundle's points stand in this order."""
+        if shuffle == self.shuffle:
+            return spans
+        indexes = (index for start, stop in spans for index in range(start, stop))  # points that go one by one
+        return [(place, place + 1) for place in map(self._permutation.inverse, indexes)]
+
     def claim(self, spans: Sequence[Span], shuffle: int | None) -> bool:
         """Take out a bundle's points, unless one of them has ended, is no point, or was taken; whether it did."""
-        if shuffle is None and self.shuffle is not None:  # a point that went alone
-            places = (self._permutation.inverse(index) for start, stop in spans for index in range(start, stop))
-            spans = [(place, place + 1) for place in places]
-        elif shuffle != self.shuffle:
+        if shuffle not in (None, self.shuffle):
             return False
+        spans = self.places(spans, shuffle)
         if not all(self._is_pending(*span) and self._is_free(*span) for span in spans):
             return False
         for start, stop in spans:

@@ -77,6 +77,8 @@ class Driver:
     show: Callable[[Progress], None]
     stopped: Callable[[], Stop | None]  # why somebody else wants it to stop
     longest_s: float | None = None  # that what is left may take at the first points' time; None: any time
+    # Places of points that had begun with a driver that died, until they are found or begin again.
+    left: list[Span] = field(default_factory=list)
     printed: Callable[[list[Packet]], None] = lambda _: None  # keeps what points printed; called before they count
     _judged: bool = False
     _retries: Retries = field(default_factory=Retries)
@@ -251,8 +253,23 @@ class Driver:
     def _send(self, bundle: Bundle) -> None:
         if self.progress.first_submit_s is None:
             self._begin()
+        if self.left:
+            self._begin_again(bundle)
         self._flying += bundle.points
         self.engine.submit(bundle)
+
+    def _begin_again(self, bundle: Bundle) -> None:
+        """Count the points of a bundle that a driver before had begun: lost, unless a worker still has them."""
+        for start, stop in self.pending.places(bundle.spans, bundle.shuffle):
+            for low, high in [each for each in self.left if each[0] < stop and start < each[1]]:
+                first, last = max(start, low), min(stop, high)
+                self.left.remove((low, high))
+                self.left += [each for each in ((low, first), (last, high)) if each[0] < each[1]]
+                if bundle.found is None:
+                    self.progress.losses += last - first
+                    for place in range(first, last):
+                        index = place if self.pending.shuffle is None else self.pending.index_at(place)
+                        self._losses[index] = self._losses.get(index, 0) + 1
 
     def _begin(self) -> None:
         """Note when the first bundle was sent."""
@@ -309,7 +326,7 @@ class Driver:
                 self._landed(event.bundle, packet)
                 packets.append(packet)
             else:
-                self.progress.losses += 1
+                self.progress.losses += event.bundle.points
                 if event.bundle.number not in ended:
                     lost[event.bundle.number] = event
         for event in lost.values():

@@ -188,6 +188,12 @@ class Engine:
             why=next((waits.why for _, waits in found if waits.why), ""),
         )
 
+    @property
+    def begun(self) -> list[Bundle]:
+        """The bundles that have a slot."""
+        flying = [self._flying.get(number) for number in list(self._since)]
+        return [each[1] for each in flying if each is not None]
+
     @contextlib.contextmanager
     def told_here(self) -> Iterator[None]:
         """Within it, workers in this process tell the engine of bundles that begin, and hand it what came of them."""

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from grid.space import Space
 from grid.sweep import Metric
+from grid.wording import counted
 from sweep.run_progress import EFFICIENCY_AFTER_S, Progress
 from sweep.text import duration, number, params_text
 
@@ -108,7 +109,7 @@ class Words:
         if progress.retried:
             parts.append((f"{progress.retried:,} retried", "yellow"))
         if progress.losses:
-            parts.append((f"{progress.losses:,} lost and run again", "yellow"))
+            parts.append((f"{counted(progress.losses, 'point')} run again", "yellow"))
         if progress.efficiency is not None and progress.wall_s >= EFFICIENCY_AFTER_S:
             parts.append((f"efficiency {progress.efficiency:.0%}", "dim"))
         if progress.running:

@@ -297,7 +297,7 @@ def _drive(
         def stopped() -> Stop | None:
             still_there()
             if request.address is not None:
-                mark.note(engine.slots)
+                mark.note(engine, driver)
             return "interrupted" if interrupted else "budget" if request.spent() else None
 
         driver = Driver(
@@ -313,13 +313,14 @@ def _drive(
             show=observer.update,
             stopped=stopped,
             longest_s=request.longest_s,
+            left=list(mark.begun),
             printed=recorder.record,
         )
         request.loaded()
         with contextlib.ExitStack() as stack:
             if request.address is not None:
                 mark.taken_by(engine, observer)
-                stack.enter_context(mark.of(engine.name, slots=engine.slots, request=request.redo_request))
+                stack.enter_context(mark.of(engine, request=request.redo_request))
             with observer.running():
                 stop = driver.run()
             still_there()

@@ -41,6 +41,8 @@ def ending(summary: Summary, *, folder: str, several_rows: bool, width: int | No
         short = summary.wall_s < EFFICIENCY_AFTER_S
         parts.append("too short for an efficiency" if short else f"efficiency {summary.efficiency or 0:.0%}")
     all_failed = summary.state == "failed" and summary.done == 0
+    if summary.infra_losses:
+        parts.append(f"{counted(summary.infra_losses, 'point')} run again: a machine or a process was lost")
     yield f"{STATES['all failed' if all_failed else summary.state]}: {' · '.join(parts)}"
     if summary.best:
         yield best_line(summary.best)

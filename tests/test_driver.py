@@ -8,7 +8,7 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from sweep.driver import Driver
 from sweep.ledger import Ledger, StorageError
 from sweep.run_progress import Progress, Stop
 from tests.support import batches, space, written
-from worker.records import Packet, Status
+from worker.records import Packet, Status, drop
 
 
 @dataclass
@@ -128,6 +128,7 @@ def drive(
     stopped: Callable[[], Stop | None] = lambda: None,
     retry_failed: bool = False,
     longest_s: float | None = None,
+    left: Sequence[tuple[int, int]] = (),
 ) -> tuple[Stop | None, Progress, Driver]:
     if retry_failed:
         ledger.redo([index for index, row in rows(ledger).items() if row[2] == Status.FAILED])
@@ -148,6 +149,7 @@ def drive(
         show=show,
         stopped=stopped,
         longest_s=longest_s,
+        left=list(left),
     )
     return driver.run(), progress, driver
 
@@ -370,7 +372,8 @@ def test_a_bundle_that_is_lost_now_and_then_goes_on_by_itself() -> None:
         assert ledger.counts() == (10, 0)
     assert engine.cancelled == []
     assert set(engine.ran.values()) == {1}
-    assert progress.losses == len(told) == 2 * (drivers.SPLIT_AFTER - 1)
+    assert len(told) == 2 * (drivers.SPLIT_AFTER - 1)
+    assert progress.losses == 5 * len(told), "of points"
 
 
 def test_what_a_bundle_had_no_time_for_is_sent_again_first() -> None:
@@ -413,7 +416,7 @@ def test_a_bundle_that_takes_machines_down_is_split_until_the_culprit_is_alone()
     assert "went away 9 times" in found[7][-1]
     assert found[7][0] == here.point(7).id
     assert found[7][4] == 9
-    assert progress.losses == 9
+    assert progress.losses == 5 * 3 + 6
     assert [found[index][4] for index in (5, 6, 8, 9)] == [3] * 4, "its mates remember theirs"
     assert (driver._losses, driver._attempts) == ({}, {})
 
@@ -445,7 +448,7 @@ def test_a_bundle_that_ends_as_its_last_loss_is_told_counts_once() -> None:
         assert ledger.counts() == (6, 0)
     assert engine.cancelled == []
     assert set(engine.ran.values()) == {1}
-    assert progress.losses == 2 * (drivers.SPLIT_AFTER + 1)
+    assert progress.losses == 6 * (drivers.SPLIT_AFTER + 1)
 
 
 def test_without_infra_retries_the_first_loss_is_the_end() -> None:
@@ -573,3 +576,70 @@ def test_long_points_are_judged_when_a_minute_has_passed(monkeypatch: pytest.Mon
         stop, progress, _ = drive(engine, ledger, Execution(bundle=1), longest_s=0.3)
     assert stop == "too long"
     assert progress.done < drivers.JUDGED_POINTS
+
+
+# ---- What a driver before had in hand.
+
+
+@pytest.mark.parametrize("shuffle", [None, 3])
+def test_bundles_that_workers_hold_are_taken_over_and_what_they_lost_is_counted(shuffle: int | None) -> None:
+    """Each is sent once and as it was; points that had begun and that nobody holds are lost, the others are not."""
+    here = space({"a": range(20)})
+    engine = FakeEngine(here, half)
+    alone = 7 if shuffle is None else Permutation(20, shuffle)(7)  # a point that was tried again, by its index
+    engine.held = [
+        Found(("old", 4), ((2, 5), (9, 11)), shuffle, "tcp://worker"),
+        Found(("old", 5), ((alone, alone + 1),), None, "tcp://worker"),
+        Found(("old", 6), ((10, 13),), shuffle, "tcp://worker"),  # some of it is another one's
+        Found(("old", 7), ((18, 21),), shuffle, "tcp://worker"),  # there are no such points
+        Found(("old", 8), ((15, 16),), 99, "tcp://worker"),  # in another order
+    ]
+    with ledger_of(here) as ledger:
+        _, progress, driver = drive(engine, ledger, shuffle=shuffle, left=[(2, 5), (9, 11), (7, 8), (13, 17)])
+        found = rows(ledger)
+    assert sorted(found) == list(range(20))
+    assert [each.found.name[1] for each in engine.sent if each.found] == [4, 5]
+    assert set(engine.ran.values()) == {1}
+    at = (lambda place: place) if shuffle is None else Permutation(20, shuffle)
+    assert {index for index, row in found.items() if row[4]} == {at(place) for place in range(13, 17)}
+    assert progress.losses == 4
+    assert (driver.left, driver._losses) == ([], {})
+
+
+def test_a_bundle_is_not_taken_over_if_a_point_of_it_has_ended() -> None:
+    here = space({"a": range(6)})
+    engine = FakeEngine(here, half)
+    engine.held = [Found(("old", 1), ((1, 4),), None, "tcp://worker")]
+    with ledger_of(here) as ledger:
+        ledger.record(batches([(here.point(2), {"x": 1.0})]), git_commit="", env_hash="")
+        drive(engine, ledger)
+    assert not any(bundle.found for bundle in engine.sent)
+    assert set(engine.ran) == {0, 1, 3, 4, 5}
+
+
+@settings(deadline=None, max_examples=100, derandomize=True)
+@given(st.integers(0, 10**6))
+def test_claimed_or_taken_each_point_once(seed: int) -> None:
+    """Whatever is claimed between whatever is taken, and given back."""
+    chance = random.Random(seed)
+    size, shuffle = chance.randint(1, 40), chance.choice([None, 7])
+    here = space({"a": range(size)}, where=chance.choice([(), ("a % 3 != 1",)]))
+    seen: Counter[int] = Counter()
+    with ledger_of(here) as ledger:
+        pending = Pending(here, ledger, shuffle=shuffle)
+        at = (lambda place: place) if shuffle is None else pending.index_at
+        while True:
+            if chance.random() < 0.5:
+                start = chance.randrange(size)
+                spans = [(start, start + chance.randint(1, 3))]
+                if not pending.claim(spans, shuffle):
+                    continue
+            else:
+                spans = list(pending.take(chance.randint(1, 9)))
+                if not spans:
+                    break
+                rest = drop(spans, chance.randint(0, sum(stop - start for start, stop in spans)))
+                pending.give_back(rest)
+                seen.subtract(at(place) for start, stop in rest for place in range(start, stop))
+            seen.update(at(place) for start, stop in spans for place in range(start, stop))
+    assert seen == {index: 1 for index in range(size) if here.exists(index)}

@@ -202,3 +202,27 @@ def test_no_point_of_a_worker_that_lives_begins_twice(
         assert set(here.begun().values()) == {1}
         assert set(here.rows().values()) == {(1, 0)}
         assert here.engines() == [], "the driver came to its end"
+
+
+def test_what_was_lost_with_a_worker_runs_again_and_is_counted(tmp_path: Path) -> None:
+    """Driver and a worker die at once; what the other worker has is taken over, in whose place soever it stands."""
+    with site(tmp_path, order="given") as here:
+        driver = here.start_driver()
+        eventually(lambda: len(here.begun()) == WORKERS * SLOTS, "a point begun in each slot")
+        first = set(here.begun())
+        eventually(lambda: len(here.mark().get("begun", [])) == WORKERS * SLOTS, "that is written down")
+        spans = here.mark()["begun"]
+        driver_dies(here, driver)
+        here.workers[0].kill()
+        here.workers[0].wait()
+        here.start_worker("another")
+        driver = here.start_driver()
+        eventually(lambda: len(here.begun()) == WORKERS * SLOTS and here.begun().total() == 6, "the lost ones")
+        again = {point for point, times in here.begun().items() if times == 2}
+        here.let_go()
+        here.ends(driver)
+        assert len(again) == SLOTS
+        assert {point for point, times in here.begun().items() if times == 2} == again < first
+        lost = {place for start, stop in spans if again & set(range(start, stop)) for place in range(start, stop)}
+        assert {point for point, (_, losses) in here.rows().items() if losses} == lost
+        assert json.loads((tmp_path / "runs" / "handed" / "summary.json").read_text())["infra_losses"] == len(lost)

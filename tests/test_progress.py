@@ -49,7 +49,7 @@ def test_every_number_that_matters_is_told() -> None:
     full.last_result_s = (full.first_submit_s or 0) + 10
     counts = [text for text, _ in words().counts(full)]
     assert counts == [
-        *("300 done", "100 of them before", "20 failed", "7 retried", "3 lost and run again", "efficiency 90%"),
+        *("300 done", "100 of them before", "20 failed", "7 retried", "3 points run again", "efficiency 90%"),
     ]
     assert [text for text, _ in words().counts(at())] == ["0 done"]
     bar = text_of(full)
