@@ -136,6 +136,7 @@ def test_without_a_place_to_bring_it_to_it_stays(s3: Moto, tmp_path: Path) -> No
 # ---- While S3 does not answer.
 
 
+DEADLINE_S = 120.0  # for a broken program to be told from a slow machine
 POINTS = 24
 MANY = f"""
 name: trial
@@ -163,10 +164,16 @@ def line(s3: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
 
 
 class Watching(Silent):
-    """Sees the sweep's progress, and does something then."""
+    """Sees the sweep's progress, and does something then; a sweep that does not end is a failure."""
 
     def __init__(self, then: Callable[[Progress], None]) -> None:
-        self.update = then  # type: ignore[method-assign]
+        self._then = then
+        self._end_s = time.monotonic() + DEADLINE_S
+
+    def update(self, progress: Progress) -> None:
+        """See it."""
+        assert time.monotonic() < self._end_s, f"it does not end: {progress}"
+        self._then(progress)
 
 
 def ended(folder: Path) -> int:
