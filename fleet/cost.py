@@ -66,7 +66,7 @@ class Cost:
         """For a person."""
         hours = hours_text(self.worker_hours)
         if self.usd is None:
-            return f"{hours}; what they cost is not known"
+            return f"{hours}; their cost is unknown"
         budget = f", of a budget of {dollars(self.budget_usd)}" if self.budget_usd is not None else ""
         return f"at most {dollars(self.usd)} USD{budget} ({hours})"
 
@@ -82,7 +82,9 @@ class Rate:
     def line(self, workers: int, *, budget: Budget) -> str:
         """What so many workers cost, for the person who starts them."""
         if self.usd_per_worker_hour is None:
-            return f"What it costs is not known, and no budget holds: there is no price of {', '.join(self.unpriced)}"
+            return (
+                f"The cost is unknown and no budget is enforced: the price of {', '.join(self.unpriced)} is unknown"
+            )
         hourly = workers * self.usd_per_worker_hour
         return f"That is at most {dollars(hourly)} USD an hour ({self.label}); it stops at {budget}"
 

@@ -43,8 +43,8 @@ class Capacity:
         """What so many points cost, for a person."""
         usd = self.usd(self.hours(busy_s, points=points))
         if usd is None:
-            said = f"Cost: not known: there is no price of {', '.join(self.rate.unpriced)}."
-            return f"{said} Nobody can hold its max_cost, so it is refused." if self.budget.max_cost_usd else said
+            said = f"Cost: unknown. The price of {', '.join(self.rate.unpriced)} is unknown."
+            return f"{said} Its max_cost cannot be enforced, so it is refused." if self.budget.max_cost_usd else said
         more = "more than " if usd > self.budget.usd else "of "
         return f"Cost: about {dollars(usd)} USD at most, {more}{self.budget.named} ({self.rate.label})."
 

@@ -59,7 +59,7 @@ def _cause(fleet: Fleet, joined: dict[str, int], reason: str) -> str:
     """Why workers have not joined: one's boot, where AWS has started one; else AWS's reason."""
     late = [one for one in workers.group(fleet.cloud, fleet.outputs).workers if one.instance_id not in joined]
     if not late:
-        return f"AWS says: {reason}" if reason else "AWS has started no others: inv status."
+        return f"AWS says: {reason}" if reason else "AWS has started no others. See: inv status."
     return "\n".join(filter(None, [f"AWS says: {reason}" if reason else "", boot_of(fleet, late[0]), ""]))
 
 

@@ -52,7 +52,7 @@ class Order:
         """For a person."""
         wanted = self.job.workers_wanted
         return [
-            f"Handed over to the head: release {self.release.label}, {counted(wanted, 'worker')} requested",
+            f"Submitted to the head: release {self.release.label}, {counted(wanted, 'worker')} requested",
             self.rate.line(wanted, budget=self.budget),
         ]
 
@@ -96,9 +96,9 @@ def order(
 def unpriced(rate: Rate, max_cost_usd: float) -> str:
     """Why a sweep with a max_cost is refused when nobody knows what the workers cost."""
     return (
-        f"execution.max_cost is {dollars(max_cost_usd)} USD, and nobody can hold it: there is no price of "
-        f"{', '.join(rate.unpriced)}. Let AWS be asked for prices (docs/cluster.md), choose other "
-        "workerInstanceTypes, or leave max_cost out"
+        f"execution.max_cost is {dollars(max_cost_usd)} USD, and cannot be enforced: the price of "
+        f"{', '.join(rate.unpriced)} is unknown. Allow the price requests to AWS (docs/cluster.md), choose other "
+        "workerInstanceTypes, or remove max_cost"
     )
 
 
@@ -132,14 +132,14 @@ def fetched(fleet: Fleet, last: State, name: str, *, runs_folder: Path, say: Cal
         raise UsageError(last.error)
     if last.exit_code is None:
         raise CancelledError(
-            f"The run {name} was cancelled before it had results. The same inv sweep begins it again."
+            f"The run {name} was cancelled before it had results. The same inv sweep starts it again."
         )
     summary = Summary.of(last.summary)
     if summary is None:
         raise ClusterError(f"The run {name} ended without results: {last.error or 'look at inv logs'}")
     folder = fetch(fleet.cloud, fleet.outputs, name, runs=runs_folder, say=say)
     if last.error:
-        say(f"The run broke off: {last.error}")
+        say(f"The run stopped with an error: {last.error}")
     return Ended(summary, last.exit_code, folder.path, _cost(fleet, name))
 
 
@@ -172,7 +172,7 @@ def bring(fleet: Fleet, name: str, *, runs_folder: Path, say: Callable[[str], No
             if not now.ended:
                 done = progress_of(now) if now.progress else None
                 count = f": {done.done + done.failed:,} of {counted(done.total, 'point')} finished" if done else ""
-                say(f"The run {name} goes on{count}")
+                say(f"The run {name} is active{count}")
                 runs.store(head, name)
     except HostKeyError:
         raise

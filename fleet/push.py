@@ -228,7 +228,7 @@ def _publish(head: Host, sha256: str, *, by: Pusher, steps: Steps) -> None:
     done = head.run("sh", "-c", script, "publish", sha256, by.to_json(), sudo=True, deadline_s=BUILD_S, out=out)
     if done.exit_code:
         said = (done.stderr or done.stdout).strip().removeprefix("error: ")
-        raise ClusterError(f"The release was not taken over, and the one before goes on: {said}")
+        raise ClusterError(f"The release was not published; the release before it stays current: {said}")
 
 
 def _note(cloud: Cloud, outputs: Outputs, key: str) -> dict[str, Any] | None:

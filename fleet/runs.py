@@ -137,20 +137,20 @@ def submit(head: Host, sweep: Sweep, job: Job, *, root: Path) -> None:
         answer = head.run("sh", "-euc", data_volume.needed(TAKE_OVER), "take-over", *words, sudo=True)
     except ClusterError as error:
         raise ClusterError(
-            f"{error} Whether the cluster has the sweep is not known: inv status · watch it: inv attach --name "
-            f"{sweep.name} · stop it: inv cancel --name {sweep.name}"
+            f"{error} Whether the cluster has the sweep is unknown. See: inv status · Watch: inv attach --name "
+            f"{sweep.name} · Cancel: inv cancel --name {sweep.name}"
         ) from None
     if answer.exit_code == GOES_ON:
         raise UsageError(goes_on(sweep.name))
     if answer.exit_code:
-        raise ClusterError(f"[head] The sweep could not be taken over: {(answer.stderr or answer.stdout).strip()}")
+        raise ClusterError(f"[head] The sweep could not be started: {(answer.stderr or answer.stdout).strip()}")
 
 
 def goes_on(name: str) -> str:
     """Why a sweep is not taken over, for whoever asked."""
     return (
-        f"The run {name} goes on already. Watch it: inv attach --name {name} · stop it: inv cancel --name {name} · "
-        f"beside it: --name {name}-2"
+        f"The run {name} is active already. Watch: inv attach --name {name} · Cancel: inv cancel --name {name} · "
+        f"Run another beside it: --name {name}-2"
     )
 
 
@@ -178,7 +178,7 @@ def which(head: Host, name: str) -> str:
         return name
     going_on = names(head, going_on=True)
     if len(going_on) > 1:
-        raise UsageError(f"More than one run goes on: {', '.join(going_on)}. Name one: --name {going_on[0]}")
+        raise UsageError(f"More than one run is active: {', '.join(going_on)}. Name one: --name {going_on[0]}")
     if not known:
         raise UsageError("The cluster has no run yet. Start one: inv sweep --grid examples/diabetes/grid.yaml")
     return (going_on or known)[0]
@@ -195,7 +195,7 @@ def follow(head: Host, name: str) -> Iterator[State]:
         try:
             yield State.of(json.loads(line))
         except ValueError:
-            raise ClusterError(f"[head] what it says of the run {name} cannot be read: {line[:200]}") from None
+            raise ClusterError(f"[head] The state of the run {name} cannot be read: {line[:200]}") from None
 
 
 def state(head: Host, name: str) -> State:

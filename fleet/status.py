@@ -28,7 +28,7 @@ def status(fleet: Fleet) -> Iterator[str]:
     yield f"Stack {out.stack} in {out.region}"
     now = current_release(fleet.cloud, out)
     if now is None:
-        yield "Release: none yet; inv push"
+        yield "Release: none yet. Push one: inv push"
     else:
         pushed = datetime.fromtimestamp(now.pushed, UTC)
         yield f"Release: {now.label}, pushed {_ago(pushed)} ago"
@@ -36,7 +36,7 @@ def status(fleet: Fleet) -> Iterator[str]:
         if running is not None and running.engine != now.engine:
             yield f"  scheduler and workers run the code of {running.label} until the next run starts"
     found = workers.group(fleet.cloud, out)
-    yield f"Workers: {len(found.workers)} of {found.wanted} wanted, {found.most} allowed"
+    yield f"Workers: {len(found.workers)} of {found.wanted} requested, at most {found.most}"
     lost: ClusterError | None = None
     joined: dict[str, int] | None = None
     lines: list[str] = []

@@ -66,16 +66,16 @@ def watch(fleet: Fleet, name: str, *, quiet: bool) -> State:
                         screen.show(state)
                         if state.ended:
                             return state
-                raise ClusterError("The head said nothing more.")  # noqa: TRY301 - handled as a broken line is
+                raise ClusterError("The head sent nothing more.")  # noqa: TRY301 - handled as a broken line is
             except HostKeyError:
                 raise
             except ClusterError as error:
                 if not lost:
-                    screen.say(f"The connection is lost, and the sweep goes on; trying again. ({error})")
+                    screen.say(f"The connection is lost; the sweep is running. Trying again. ({error})")
                 lost = True
                 if time.monotonic() - heard_s > PATIENCE_S:
                     raise ClusterError(
-                        f"{error} The sweep goes on; watch it again: inv attach --name {name}"
+                        f"{error} The sweep is running. Watch it again: inv attach --name {name}"
                     ) from None
                 time.sleep(RETRY_S)
 

@@ -171,7 +171,7 @@ def _item(item: Item) -> list[str]:
 
 def _at_work(money: Money) -> str:
     if money.worker_usd is None:
-        return "**At work:** not known: there is no price of one of its worker types."
+        return "**At work:** unknown: the price of one of its worker types is unknown."
     hourly = money.worker_usd * money.workers
     return (
         f"**At work** at most {dollars(money.worker_usd)} USD an hour more for each worker, "

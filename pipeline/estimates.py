@@ -223,7 +223,7 @@ def _with_money(known: Estimate, its: Capacity) -> Estimate:
             f"{dollars(stacks)}: it stops there, and what is done is kept."
         )
     if its.rate.usd_per_worker_hour is None and limit is None:
-        warnings.append(f"There is no price of {', '.join(its.rate.unpriced)}, so no budget holds.")
+        warnings.append(f"The price of {', '.join(its.rate.unpriced)} is unknown, so no budget is enforced.")
     return replace(known, hours=hours, usd=usd, problems=tuple(problems), warnings=tuple(warnings))
 
 

@@ -80,6 +80,7 @@ def doctor(c: Context, stack: str = "") -> None:
     """Check for what would keep the cluster from coming up, and say how to fix it."""
     from fleet.doctor import examine
     from grid.errors import printable
+    from grid.wording import counted
 
     bad = 0
     for finding in examine(ROOT, asked_stack=stack):
@@ -88,4 +89,4 @@ def doctor(c: Context, stack: str = "") -> None:
         for line in finding.fix.splitlines():
             print(printable(f"       {line}"))
     if bad:
-        raise Exit(f"{bad} to mend", 3)
+        raise Exit(f"{counted(bad, 'problem')} to fix", 3)

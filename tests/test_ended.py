@@ -87,7 +87,7 @@ def test_a_run_without_results_is_told_too(jobs: Path, said: dict[str, Any] | st
 
 def test_a_cost_that_nobody_knows_is_said_to_be_unknown(jobs: Path) -> None:
     put(jobs, "trial", at=1.0, said={"state": "waiting"}, usd=None)
-    assert lines()[1].endswith("cost 0.005 worker hours; what they cost is not known")
+    assert lines()[1].endswith("cost 0.005 worker hours; their cost is unknown")
 
 
 def test_the_last_ones_are_shown_and_none_that_is_active(jobs: Path) -> None:

@@ -86,10 +86,10 @@ def test_a_worker_whose_slots_are_empty_costs_as_much_as_a_full_one(at_once: int
             made(0.4, budget=Budget(25, 100)),
             "Cost: about 1 USD at most, of a budget of 25 (a price list).",
         ),
-        (made(None), "Cost: not known: there is no price of x9.large."),
+        (made(None), "Cost: unknown. The price of x9.large is unknown."),
         (
             made(None, budget=Budget(25, 12)),
-            "Cost: not known: there is no price of x9.large. Nobody can hold its max_cost, so it is refused.",
+            "Cost: unknown. The price of x9.large is unknown. Its max_cost cannot be enforced, so it is refused.",
         ),
     ],
 )
@@ -154,9 +154,9 @@ def test_a_run_stops_at_the_smaller_of_the_stacks_budget_and_its_own(
 def test_a_max_cost_that_nobody_could_hold_is_refused(fleet: Fleet) -> None:
     """Without it the sweep is taken, and said to have no limit."""
     dear = dataclasses.replace(fleet, outputs=dataclasses.replace(fleet.outputs, worker_instance_types=UNPRICED))
-    with pytest.raises(UsageError, match=r"max_cost is 12\.50 USD, and nobody can hold it: .* x1e\.xlarge"):
+    with pytest.raises(UsageError, match=r"max_cost is 12\.50 USD, and cannot be enforced: .* x1e\.xlarge"):
         ordered(dear, "{max_cost: 12.5}")
-    assert ordered(dear, "{}").lines[-1].startswith("What it costs is not known, and no budget holds")
+    assert ordered(dear, "{}").lines[-1].startswith("The cost is unknown and no budget is enforced")
 
 
 def test_the_price_is_of_the_workers_that_start(fleet: Fleet) -> None:

@@ -421,7 +421,7 @@ def test_workers_come_are_shown_and_go(laptop: Laptop, started: list[str]) -> No
     lines = laptop.inv("status").stdout.splitlines()
     assert lines[0] == "Stack dev in us-east-1"
     assert lines[1].startswith("Release: ")
-    assert lines[2] == "Workers: 2 of 2 wanted, 3 allowed"
+    assert lines[2] == "Workers: 2 of 2 requested, at most 3"
     for name, line in zip(started, lines[3:5], strict=True):
         assert line.startswith(f"  {name}  c7")
         assert " spot  us-east-1" in line

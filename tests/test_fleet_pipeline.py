@@ -111,7 +111,7 @@ def test_a_stack_that_was_reviewed_is_made_and_has_the_code(runner: Runner) -> N
 
 def test_a_merged_sweep_runs_and_its_end_is_told_once(runner: Runner) -> None:
     said = runner.job("ci.sweeps")
-    assert "sweeps/squares.yaml: Handed over to the head" in said
+    assert "sweeps/squares.yaml: Submitted to the head" in said
     assert "sweeps/squares.yaml: handed over before" in runner.job("ci.sweeps")
     runner.until_ended("squares")
     runner.results()
@@ -125,7 +125,7 @@ def test_a_merged_sweep_runs_and_its_end_is_told_once(runner: Runner) -> None:
 
 def test_of_a_sweep_that_is_merged_again_only_what_is_new_runs(runner: Runner) -> None:
     runner.merge(squares__yaml=GRID.replace("VALUES", "1, 2, 3, 5"))
-    assert "Handed over to the head" in runner.job("ci.sweeps")
+    assert "Submitted to the head" in runner.job("ci.sweeps")
     runner.until_ended("squares")
     runner.results()
     assert "| Points done | 4 of 4 |" in runner.summary
@@ -145,9 +145,9 @@ def test_a_sweep_that_cannot_run_there_fails_its_job_and_no_other(runner: Runner
     """It is handed over again with the next merge, when it was mended."""
     runner.merge(broken__yaml="run: nowhere:fit\nparameters: {a: [1]}\n", not_a_grid__yaml="run: [\n")
     said = runner.job("ci.sweeps", code=1)
-    assert "sweeps/broken.yaml: Handed over to the head" in said
+    assert "sweeps/broken.yaml: Submitted to the head" in said
     assert "error: sweeps/not_a_grid.yaml" in said
     assert "sweeps/squares.yaml: handed over before" in said
     runner.until_ended("broken")
     assert "These did not end well: broken" in runner.job("ci.results", code=1)
-    assert "sweeps/broken.yaml: Handed over to the head" in runner.job("ci.sweeps", code=1)
+    assert "sweeps/broken.yaml: Submitted to the head" in runner.job("ci.sweeps", code=1)

@@ -253,7 +253,7 @@ def test_a_run_is_looked_at_stopped_and_taken_up_again(laptop: Laptop, second: L
     sofar = table(second, "stopped")
     assert sofar.height == 20
     refused = laptop.inv(*command, code=2)
-    assert "The run stopped goes on already" in refused.stderr
+    assert "The run stopped is active already" in refused.stderr
     assert "3 workers requested (what the active runs need)" in laptop.inv("scale", "1").stdout
     [group] = laptop.cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
     assert group["DesiredCapacity"] == 3
@@ -330,7 +330,7 @@ def test_a_connection_that_is_cut_comes_back(laptop: Laptop) -> None:
         told(process, f" of {POINTS} · ")
         nft(SSH_CUT + "tcp dport 22 reject with tcp reset")
         try:
-            told(process, "The connection is lost, and the sweep goes on; trying again.")
+            told(process, "The connection is lost; the sweep is running. Trying again.")
             head = laptop.inv("status", code=3)  # the cut is one
             assert "does not answer on port 22" in head.stderr
         finally:

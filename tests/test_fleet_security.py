@@ -416,7 +416,10 @@ def test_an_environment_that_cannot_be_built_leaves_the_release_before(
     laptop.commit(f"A lock file with {how}")
     try:
         said = laptop.inv("push", code=3).stderr
-        assert "The release was not taken over, and the one before goes on: the environment cannot be built" in said
+        assert (
+            "The release was not published; the release before it stays current: the environment cannot be built"
+            in said
+        )
         assert reason in said
         assert current(laptop) == before
         assert environments(head) == there

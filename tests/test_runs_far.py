@@ -357,13 +357,13 @@ def test_a_line_that_breaks_is_told_once_and_taken_up_again(
     )
     assert (last.ended, last.exit_code) == (True, 0)
     said = capsys.readouterr().out
-    assert said.count("The connection is lost, and the sweep goes on") == 2
+    assert said.count("The connection is lost; the sweep is running") == 2
     assert said.count("The connection is back") == 2
 
 
 def test_a_head_that_stays_away_is_given_up_and_the_run_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "PATIENCE_S", -1.0)
-    with pytest.raises(ClusterError, match="gone The sweep goes on; watch it again: inv attach --name trial"):
+    with pytest.raises(ClusterError, match=r"gone The sweep is running\. Watch it again: inv attach --name trial"):
         seen(monkeypatch, [ClusterError("gone")])
 
 
