@@ -46,7 +46,7 @@ def audit_stack(cluster: Cluster) -> Audit:
         ClusterError: Pulumi or AWS refuses to be asked.
     """
     stacks.require_stack(cluster.pulumi, cluster.stack)
-    cloud = stacks.cloud_of(cluster.pulumi.config(cluster.stack))
+    cloud = stacks.cloud_of(cluster.config())
     state = {one.id for one in cluster.pulumi.resources(cluster.stack) if one.type.startswith("aws:")}
     folder = cluster.folder
     return audit(cloud, stack=folder.stack, state=state, cache=folder.path / "audit-prices.json")

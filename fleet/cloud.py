@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ProfileNotFound, TokenRetrievalError
 
@@ -36,6 +37,21 @@ class Cloud:
         with told("find the profile"):
             session = boto3.Session(profile_name=self.profile, region_name=self.region)
             return session.client(service, endpoint_url=self.endpoint_url or None, config=LIMITS)
+
+
+def profile_region(profile: str | None) -> tuple[str, str]:
+    """The AWS profile that commands use, and its region in ~/.aws/config; empty where it names none.
+
+    Args:
+        profile: by name; None: the shell's (AWS_PROFILE), else `default`.
+
+    Raises:
+        ClusterError: the profile does not exist.
+    """
+    with told("find the profile"):
+        session = botocore.session.Session(profile=profile)
+        found = session.get_scoped_config().get("region", "")
+        return str(session.profile or "default"), str(found)
 
 
 @contextlib.contextmanager

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fleet import bucket, workers
+from fleet import bucket, deleted, workers
 from fleet import stack as stacks
 from fleet.boundary import require_boundary
+from fleet.cloud import Cloud
 from fleet.errors import ClusterError, NothingToDo
 from fleet.folder import StackFolder
 from fleet.own_address import CHECKIP_URL
+from fleet.passphrase import unlock
 from fleet.pulumi_cli import PulumiCli, Resource
 from grid.errors import UsageError
 from grid.wording import counted
@@ -42,7 +44,7 @@ class Cluster:
     @property
     def settings(self) -> Path:
         """The file of its settings, which somebody may have made before the stack."""
-        return self.root / f"Pulumi.{self.name}.yaml"
+        return stacks.settings_file(self.root, self.stack)
 
     @property
     def folder(self) -> StackFolder:
@@ -55,26 +57,97 @@ class Cluster:
         Makes the stack where there is none, chooses what nobody has set and says so, and keeps the outputs in
         `.sweepfleet/`. Settings that cannot be used are found before anything is made.
         """
-        self.pulumi.version()
-        new = not self.pulumi.has_stack(self.stack)
-        if new:
+        self.pulumi.require()
+        if not self.pulumi.has_stack(self.stack):
             self.pulumi.create_stack(self.stack)
+        resources = self.pulumi.resources(self.stack)
         config = self.pulumi.config(self.stack)
-        made = stacks.choices(config, new=new and not stacks.names_region(self.settings), address_url=address_url)
+        made = stacks.choices(config, stands_in=stacks.stands_in(resources), address_url=address_url)
         mended = stacks.with_choices(config, made)
         settings = stacks.checked(mended, stack=self.stack)
-        require_boundary(stacks.cloud_of(mended), settings)
+        cloud = stacks.cloud_of(mended)
+        self._heal(cloud, resources)
+        require_boundary(cloud, settings)
         self._require_own_roles()
         for choice in made:
             self.pulumi.set_config(self.stack, choice.path, choice.value)
             self.say(f"Set {choice.path} to {choice.value}: {choice.why}.")
+        if not resources and mended[stacks.REGION] == config.get(stacks.REGION):
+            self.say(f"Region {mended[stacks.REGION]}, from the stack's settings.")
         self.pulumi.up(self.stack, yes=yes)
         return self.refresh()
+
+    def config(self) -> dict[str, str]:
+        """The stack's configuration; its region is where it stands when its settings name none."""
+        config = self.pulumi.config(self.stack)
+        if not config.get(stacks.REGION) and (region := stacks.stands_in(self.pulumi.resources(self.stack))):
+            config[stacks.REGION] = region
+        return config
+
+    def unlocked(self, ask: Callable[[str], str] | None, *, makes: bool) -> Cluster:
+        """The same with what Pulumi needs to change the stack: the passphrase of its secrets, where it has one.
+
+        Args:
+            ask: asks on the terminal without showing what is typed; None: nobody is there.
+            makes: the stack is to be made where there is none; otherwise it is left to the command to say so.
+
+        Raises:
+            UsageError, ClusterError: as `passphrase.unlock`.
+        """
+        self.pulumi.require()
+        if not makes and not self.pulumi.has_stack(self.stack):
+            return self
+        return replace(self, pulumi=unlock(self.pulumi, self.stack, settings=self.settings, ask=ask))
+
+    def _lost(self, cloud: Cloud, resources: list[Resource]) -> list[deleted.Deleted]:
+        """What AWS no longer has; nothing where AWS does not let one look, which is said.
+
+        Raises:
+            ClusterError: the credentials are another account's.
+        """
+        deleted.require_same_account(cloud, resources, stack=self.stack)
+        try:
+            return deleted.missing(cloud, resources)
+        except ClusterError as error:
+            self.say(f"{error} Whether something was deleted outside Pulumi is unknown.")
+            return []
+
+    def _heal(self, cloud: Cloud, resources: list[Resource]) -> None:
+        """Say what AWS no longer has, and remove it from the state; `up` makes it again.
+
+        Raises:
+            ClusterError: the credentials are another account's, or the head has to be made again, too.
+        """
+        lost = self._lost(cloud, resources)
+        if not lost:
+            return
+        self.say(f"Deleted outside Pulumi: {', '.join(map(str, lost))}.")
+        names = {one.resource.type for one in lost}
+        if names & deleted.IN_BOOT_TEXT and HEAD not in names and RENEW_HEAD not in self.pulumi.environment:
+            volume = " The runs on the data volume and their ledgers are lost." if DATA_VOLUME in names else ""
+            raise ClusterError(
+                f"The head was set up with what is gone and cannot use another.{volume} Nothing was changed. To make "
+                f"it and the head again: inv up --renew-head --stack {self.stack}. To take down what is left: "
+                f"inv down --stack {self.stack}"
+            )
+        deleted.wait_until_terminated(cloud, lost)
+        self.pulumi.refresh(self.stack)
 
     def preview(self) -> None:
         """Show what `up` would do; changes nothing."""
         stacks.require_stack(self.pulumi, self.stack)
-        stacks.checked(self.pulumi.config(self.stack), stack=self.stack)
+        config, resources = self.pulumi.config(self.stack), self.pulumi.resources(self.stack)
+        if region := stacks.region_choice(config, stands_in=stacks.stands_in(resources)):
+            raise UsageError(
+                f"stack {self.stack}: {region.path} is not set. inv up sets it to {region.value}, {region.why}. "
+                f"inv preview changes nothing; set it: pulumi config set --stack {self.stack} {region.path} "
+                f"{region.value}"
+            )
+        stacks.checked(config, stack=self.stack)
+        if lost := self._lost(stacks.cloud_of(config), resources):
+            self.say(
+                f"Deleted outside Pulumi: {', '.join(map(str, lost))}. inv up makes it again, or says what to type."
+            )
         self.pulumi.preview(self.stack)
 
     def refresh(self) -> Outputs:
@@ -98,11 +171,18 @@ class Cluster:
         """
         stacks.require_stack(self.pulumi, self.stack)
         going = [one for one in self._ours() if purge or not one.protected or one.type == DATA_VOLUME]
-        cloud = stacks.cloud_of(self.pulumi.config(self.stack))
         if not going and not purge:
             raise NothingToDo(f"The stack {self.stack} is down already.")
+        if not self._ours():
+            return [f"Removing the stack {self.stack} and its history; nothing of it is left in AWS."]
+        cloud = stacks.cloud_of(self.config())
+        lost = self._lost(cloud, self._ours())
         lines = [f"Taking down {self.stack}: {counted(len(going), 'resource')} in {cloud.region}."]
+        if lost:
+            lines.append(f"  already deleted outside Pulumi: {', '.join(map(str, lost))}")
         for one in self._ours():
+            if one in [each.resource for each in lost]:
+                continue
             at_work = workers.members(cloud, one.id) if one.type == GROUP else 0
             if at_work:
                 lines.append(f"  stopped: {counted(at_work, 'worker')}, and the runs that use them: inv status")
@@ -114,7 +194,7 @@ class Cluster:
                 rest = "" if purge else " (inv up uses it again; inv down --purge deletes it)"
                 lines.append(f"  {fate}: the bucket {one.id} with {inside}{rest}")
         if purge:
-            lines.append(f"  lost: the stack {self.stack} and its history; Pulumi.{self.stack}.yaml stays")
+            lines.append(f"  lost: the stack {self.stack} and its history; {self.settings.name} stays")
         return lines
 
     def down(self, *, purge: bool) -> None:
@@ -123,6 +203,11 @@ class Cluster:
         Each step can be given again: what is gone already is passed over.
         """
         stacks.require_stack(self.pulumi, self.stack)
+        if resources := self.pulumi.resources(self.stack):
+            cloud = stacks.cloud_of(self.config())
+            if lost := self._lost(cloud, resources):
+                deleted.wait_until_terminated(cloud, lost)
+                self.pulumi.refresh(self.stack)
         for one in self.pulumi.resources(self.stack):
             if one.type == DATA_VOLUME and one.protected:
                 self.pulumi.unprotect(self.stack, one.urn)
@@ -132,10 +217,9 @@ class Cluster:
             self._purge()
 
     def _purge(self) -> None:
-        cloud = stacks.cloud_of(self.pulumi.config(self.stack))
         kept = self.pulumi.resources(self.stack)
         for one in kept:
-            if one.type == BUCKET and bucket.contents(cloud, one.id) is not None:
+            if one.type == BUCKET and bucket.contents(cloud := stacks.cloud_of(self.config()), one.id) is not None:
                 self.say(f"Deleted {counted(bucket.empty(cloud, one.id), 'object version')} in {one.id}.")
         for one in kept:
             if one.protected:

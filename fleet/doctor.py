@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from fleet import passphrase
 from fleet import stack as stacks
 from fleet.boundary import BoundaryError, examine_boundary
 from fleet.cloud import Cloud, told
 from fleet.errors import ClusterError
-from fleet.pulumi_cli import INSTALL, OLDEST, PulumiCli
+from fleet.pulumi_cli import INSTALL, PulumiCli
 from fleet.quotas import quotas
 from fleet.ssh_keys import agent_keys, has_passphrase, key_body, private_key_of
 from grid.errors import SweepfleetError, UsageError
@@ -22,6 +23,7 @@ from grid.wording import counted
 from infra.settings import KEYS, Settings
 
 PACKAGES = ("sweepfleet", "pulumi", "pulumi-aws", "boto3", "distributed")
+ANY_REGION = "us-east-1"  # to ask who one is
 LOG_IN = "pulumi login (Pulumi's service), pulumi login s3://BUCKET, or pulumi login --local (this machine alone)"
 
 
@@ -51,24 +53,29 @@ def examine(root: Path, *, asked_stack: str, environment: Mapping[str, str] = os
     yield installed
     stack = stacks.DEFAULT_STACK
     config: dict[str, str] = {}
+    stands = ""
     if installed.good:
         login = _finding("pulumi login", pulumi.whoami, LOG_IN)
         yield login
         if login.good:
-            stack, config, finding = _stack(pulumi, asked_stack)
+            stack, config, stands, finding = _stack(pulumi, asked_stack)
             yield finding
-    settings, finding = _settings(config, stack=stack)
+            yield _passphrase(pulumi, stack, environment)
+    region, why = _region(config, environment, stands_in=stands)
+    settings, finding = _settings(config | ({stacks.REGION: region or ANY_REGION} if config else {}), stack=stack)
     yield finding
     yield _ssh_key(settings.ssh_public_key if settings else "")
 
-    cloud = _cloud(config, environment)
+    cloud = _cloud(config, region or ANY_REGION, environment)
     credentials = _finding("AWS credentials", lambda: _identity(cloud))
     yield credentials
-    if credentials.good:
-        yield _finding("region", lambda: _zones(cloud), "pulumi config set aws:region us-east-1")
-        if settings is not None:
-            yield _boundary(cloud, settings)
-            yield from _quotas(cloud, settings)
+    if not region:
+        yield Finding("region", why, good=False)
+    elif credentials.good:
+        yield _finding("region", lambda: f"{_zones(cloud)}, {why}", f"pulumi config set {stacks.REGION} us-east-1")
+    if region and credentials.good and settings is not None:
+        yield _boundary(cloud, settings)
+        yield from _quotas(cloud, settings)
 
 
 def _finding(subject: str, check: Callable[[], str], fix: str = "") -> Finding:
@@ -79,15 +86,37 @@ def _finding(subject: str, check: Callable[[], str], fix: str = "") -> Finding:
         return Finding(subject, str(error).splitlines()[0], good=False, fix=fix)
 
 
-def _stack(pulumi: PulumiCli, asked: str) -> tuple[str, dict[str, str], Finding]:
-    """The stack's name and its configuration, which is empty before there is a stack."""
+def _stack(pulumi: PulumiCli, asked: str) -> tuple[str, dict[str, str], str, Finding]:
+    """The stack's name, its configuration (empty before there is a stack), and the region of its resources."""
     try:
         stack = stacks.chosen_stack(pulumi, asked)
         if pulumi.has_stack(stack):
-            return stack, pulumi.config(stack), Finding("stack", stack)
-        return stack, {}, Finding("stack", f"{stack} is not there yet; inv up makes it")
+            stands = stacks.stands_in(pulumi.resources(stack))
+            return stack, pulumi.config(stack), stands, Finding("stack", stack)
+        return stack, {}, "", Finding("stack", f"{stack} is not there yet; inv up makes it")
     except SweepfleetError as error:
-        return stacks.DEFAULT_STACK, {}, Finding("stack", str(error), good=False)
+        return stacks.DEFAULT_STACK, {}, "", Finding("stack", str(error), good=False)
+
+
+def _passphrase(pulumi: PulumiCli, stack: str, environment: Mapping[str, str]) -> Finding:
+    """Whether Pulumi has what it encrypts the stack's secrets with."""
+    settings = stacks.settings_file(pulumi.root, stack)
+    file = environment.get(passphrase.FILE_VARIABLE, "")
+    try:
+        needed = passphrase.need(pulumi, stack, settings=settings)
+        if needed is None:
+            return Finding("passphrase", "is not needed")
+        if not passphrase.given(environment):
+            said = (
+                f"{stack} needs one and the shell has none: commands ask for it, and fail where nobody can be asked"
+            )
+            return Finding("passphrase", said, good=False, fix=needed.ways)
+        passphrase.unlock(pulumi, stack, settings=settings, ask=None, environment=environment)
+    except SweepfleetError as error:
+        return Finding("passphrase", str(error).splitlines()[0], good=False)
+    if passphrase.VARIABLE not in environment and Path(file).stat().st_mode & 0o077:
+        return Finding("passphrase", f"others may read {file}", good=False, fix=f"chmod 600 {file}")
+    return Finding("passphrase", "is set")
 
 
 def _versions() -> Finding:
@@ -103,11 +132,8 @@ def _program(name: str, fix: str) -> Finding:
 def _pulumi(pulumi: PulumiCli) -> str:
     if shutil.which("pulumi") is None:
         raise ClusterError("is not on the PATH")
-    seen = pulumi.version()
-    shown = ".".join(map(str, seen))
-    if seen < OLDEST:
-        raise ClusterError(f"{shown} is older than {'.'.join(map(str, OLDEST))}")
-    return shown
+    pulumi.require()
+    return ".".join(map(str, pulumi.version()))
 
 
 def _settings(config: Mapping[str, str], *, stack: str) -> tuple[Settings | None, Finding]:
@@ -145,10 +171,18 @@ def _ssh_key(public_key: str) -> Finding:
     return Finding("SSH key", str(private))
 
 
-def _cloud(config: Mapping[str, str], environment: Mapping[str, str]) -> Cloud:
+def _region(config: Mapping[str, str], environment: Mapping[str, str], *, stands_in: str) -> tuple[str, str]:
+    """The region that `inv up` takes, and from where; empty with what to do where there is none."""
+    try:
+        choice = stacks.region_choice(config, stands_in=stands_in, environment=environment)
+    except SweepfleetError as error:
+        return "", str(error)
+    return (choice.value, choice.why) if choice else (config[stacks.REGION], "from the stack's settings")
+
+
+def _cloud(config: Mapping[str, str], region: str, environment: Mapping[str, str]) -> Cloud:
     if config:
-        return stacks.cloud_of(config)
-    region = next((environment[name] for name in stacks.REGION_VARIABLES if environment.get(name)), "us-east-1")
+        return stacks.cloud_of({**config, stacks.REGION: region})
     return Cloud(region, endpoint_url=environment.get("AWS_ENDPOINT_URL", ""))
 
 

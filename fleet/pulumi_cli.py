@@ -10,13 +10,14 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from fleet.errors import ClusterError
 from infra.outputs import Outputs, OutputsError
 from infra.settings import PROJECT
 
-OLDEST = (3, 160)  # `destroy --exclude-protected`, `toolchain: uv` and arrays in Pulumi.yaml all work there
+OLDEST = (3, 252)  # the first that reads a stack's outputs without its passphrase (pulumi/pulumi#23820)
 INSTALL = "Install it: https://www.pulumi.com/docs/install/ (macOS: brew install pulumi/tap/pulumi)"
 
 
@@ -29,6 +30,7 @@ class Resource:
     id: str
     protected: bool
     arn: str = ""  # where AWS gives it one
+    region: str = ""  # of a provider: where it makes things
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,17 @@ class PulumiCli:
         if match is None:
             raise ClusterError(f"`pulumi version` said {said.strip()!r}, which is no version. {INSTALL}")
         return tuple(map(int, match.groups()))
+
+    def require(self) -> None:
+        """Be sure that it is new enough.
+
+        Raises:
+            ClusterError: it is not there, or too old.
+        """
+        seen = self.version()
+        if seen < OLDEST:
+            shown, oldest = (".".join(map(str, one)) for one in (seen, OLDEST))
+            raise ClusterError(f"pulumi {shown} is older than {oldest}, the oldest that works. {INSTALL}")
 
     def whoami(self) -> str:
         """Who is logged in, and where the state is kept.
@@ -108,10 +121,32 @@ class PulumiCli:
                 one["type"],
                 one.get("id", ""),
                 bool(one.get("protect")),
-                str((one.get("outputs") or {}).get("arn", "")),
+                arn=str((one.get("outputs") or {}).get("arn", "")),
+                region=str((one.get("inputs") or {}).get("region", "")),
             )
             for one in state["deployment"].get("resources") or ()
         ]
+
+    def secrets_provider(self, stack: str) -> tuple[str, str]:
+        """The type of what encrypts the secrets of a stack's state, and a passphrase's salt; empty where unknown."""
+        state = json.loads(self._asked("stack", "export", "--stack", stack))["deployment"] or {}
+        found = state.get("secrets_providers") or {}
+        return str(found.get("type", "")), str((found.get("state") or {}).get("salt", ""))
+
+    def passphrase_fits(self, stack: str, salt: str) -> bool:
+        """Whether the passphrase in the environment is the one of this salt; changes nothing."""
+        with TemporaryDirectory() as folder:
+            file = Path(folder, "check.yaml")  # Pulumi checks it before it writes a secret, here into this file
+            file.write_text(f"encryptionsalt: {salt}\n")
+            words = ("config", "set", "--stack", stack, "--config-file", str(file), "--secret", "check", "x")
+            done = self._run(words, capture=True)
+        if done.returncode and "incorrect passphrase" not in done.stderr:
+            raise _failure(done, words[0])
+        return done.returncode == 0
+
+    def refresh(self, stack: str) -> None:
+        """Bring the state up to what AWS has: what was deleted there is removed from it. AWS is only read."""
+        self._shown("refresh", "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack)
 
     def unprotect(self, stack: str, urn: str) -> None:
         """Let a resource be deleted; only the state changes."""

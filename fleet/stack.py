@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import getpass
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet.cloud import Cloud
+from fleet.cloud import Cloud, profile_region
 from fleet.own_address import own_cidr
-from fleet.pulumi_cli import PulumiCli, settings_of
+from fleet.pulumi_cli import PulumiCli, Resource, settings_of
 from grid.errors import UsageError
 from infra.checks import stack_name
 from infra.problems import SettingsError
 from infra.settings import KEYS, PROJECT, Settings, read
 
 DEFAULT_STACK = "dev"
-REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
+PROVIDER = "pulumi:providers:aws"
+REGION = "aws:region"  # Pulumi's own key
+REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")  # in the order of AWS's own tools
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +56,22 @@ def require_stack(pulumi: PulumiCli, stack: str) -> None:
 
 
 def choices(
-    config: Mapping[str, str], *, new: bool, address_url: str, environment: Mapping[str, str] = os.environ
+    config: Mapping[str, str], *, stands_in: str, address_url: str, environment: Mapping[str, str] = os.environ
 ) -> list[Choice]:
-    """What nobody has set, and this machine can tell: who may log in, with which key, who answers for it.
+    """What nobody has set, and this machine can tell: where, who may log in, with which key, who answers for it.
 
     Args:
         config: the stack's configuration with Pulumi.yaml's defaults, by full key.
-        new: the stack has just been made, and its file names no region: it is the shell's then.
+        stands_in: the region of what the stack has made; empty when it has nothing.
         address_url: answers with the caller's address.
         environment: the shell's.
 
     Raises:
+        UsageError: there is no region anywhere, or it is another than the one that the stack stands in.
         ClusterError: this machine's address cannot be found out.
     """
     settings = settings_of(config)
-    made = []
-    region = next((environment[name] for name in REGION_VARIABLES if environment.get(name)), None)
-    if new and region and region != config.get("aws:region"):
-        made.append(Choice("aws:region", region, "the region of your shell"))
+    made = [one for one in [region_choice(config, stands_in=stands_in, environment=environment)] if one]
     if "sshCidrs" not in settings:
         made.append(Choice("sshCidrs[0]", own_cidr(address_url), "this machine's address; others cannot log in"))
     key = Path(str(KEYS["sshPublicKey"].default)).expanduser()
@@ -83,9 +82,49 @@ def choices(
     return made
 
 
-def names_region(settings: Path) -> bool:
-    """Whether a stack's file has a region of its own; asked of Pulumi, it is the default where there is none."""
-    return settings.exists() and re.search(r"^ +aws:region:", settings.read_text(), re.MULTILINE) is not None
+def region_choice(
+    config: Mapping[str, str], *, stands_in: str, environment: Mapping[str, str] = os.environ
+) -> Choice | None:
+    """The region that nobody has set for a stack: where it stands, else the shell's, else the AWS profile's.
+
+    Returns:
+        None when it is set.
+
+    Raises:
+        UsageError: there is none anywhere, or what is set is not where the stack stands.
+    """
+    region = config.get(REGION)
+    if region and stands_in and region != stands_in:
+        raise UsageError(
+            f"The stack's resources are in {stands_in}, and {REGION} is {region}. A stack cannot move to another "
+            f"region. Set it back: pulumi config set {REGION} {stands_in}. For a cluster in {region}, use another "
+            "stack: inv up --stack NAME"
+        )
+    if region:
+        return None
+    if stands_in:
+        return Choice(REGION, stands_in, "the region of the stack's resources")
+    for name in REGION_VARIABLES:
+        if environment.get(name):
+            return Choice(REGION, environment[name], f"from {name}")
+    profile, region = profile_region(config.get("aws:profile"))
+    if region:
+        return Choice(REGION, region, f"from the AWS profile '{profile}'")
+    raise UsageError(
+        f"No AWS region is set: not by {REGION} in the stack's settings, not by AWS_REGION, not in the AWS profile "
+        f"'{profile}'. There is no default. Set one, e.g. pulumi config set {REGION} eu-central-1, or "
+        f"aws configure set region eu-central-1 --profile {profile}"
+    )
+
+
+def stands_in(resources: Iterable[Resource]) -> str:
+    """The region of what a stack has made; empty when it has made nothing."""
+    return next((one.region for one in resources if one.type == PROVIDER and one.region), "")
+
+
+def settings_file(root: Path, stack: str) -> Path:
+    """The file of a stack's settings, which somebody may have made before the stack."""
+    return root / f"Pulumi.{stack.rpartition('/')[2]}.yaml"
 
 
 def with_choices(config: Mapping[str, str], made: list[Choice]) -> dict[str, str]:
@@ -98,6 +137,19 @@ def with_choices(config: Mapping[str, str], made: list[Choice]) -> dict[str, str
     return mended
 
 
+def region_of(config: Mapping[str, str]) -> str:
+    """The region in a stack's configuration.
+
+    Raises:
+        UsageError: it has none.
+    """
+    if not config.get(REGION):
+        raise UsageError(
+            f"{REGION} is not set, and there is no default. Set it, e.g. pulumi config set {REGION} eu-central-1"
+        )
+    return config[REGION]
+
+
 def checked(config: Mapping[str, str], *, stack: str) -> Settings:
     """The settings of a stack's configuration.
 
@@ -105,15 +157,15 @@ def checked(config: Mapping[str, str], *, stack: str) -> Settings:
         UsageError: they cannot be used; with every problem.
     """
     try:
-        return read(settings_of(config), stack=stack.rpartition("/")[2], region=config["aws:region"])
-    except SettingsError as error:
+        return read(settings_of(config), stack=stack.rpartition("/")[2], region=region_of(config))
+    except (SettingsError, UsageError) as error:
         raise UsageError(f"stack {stack}: {error}") from None
 
 
 def cloud_of(config: Mapping[str, str]) -> Cloud:
-    """The account and region that a stack's configuration points to."""
+    """The account and region that a stack's configuration points to. Raises UsageError: it has no region."""
     return Cloud(
-        region=config["aws:region"],
+        region=region_of(config),
         profile=config.get("aws:profile") or None,
         endpoint_url=settings_of(config).get("endpointUrl", ""),
     )

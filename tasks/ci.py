@@ -12,7 +12,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from tasks.ci_sweeps import results, sweeps
-from tasks.front import STACK_HELP, open_cluster, speaking
+from tasks.front import STACK_HELP, open_cluster, open_cluster_to_change, speaking
 
 REFUSED, FAILED = 1, 3  # exit codes
 say = functools.partial(print, flush=True)
@@ -31,7 +31,7 @@ def preview_(c: Context, stack: str = "", base: str = "") -> None:
     from pipeline import github
     from pipeline.review import review
 
-    cluster = open_cluster(stack)
+    cluster = open_cluster_to_change(stack)
     reviewed = review(cluster, base=base or _base(), say=say)
     say(printable(reviewed.text))
     github.summarise(os.environ, reviewed.text)
@@ -49,7 +49,7 @@ def deploy(c: Context, stack: str = "") -> None:
     """After a merge: apply the reviewed plan and push this commit."""
     from pipeline.deploy import deploy, push
 
-    cluster = open_cluster(stack)
+    cluster = open_cluster_to_change(stack)
     outputs = deploy(cluster, say=say)
     say(f"The stack {outputs.stack} is up in {outputs.region}.")
     push(cluster, outputs, say=say)
@@ -64,7 +64,7 @@ def drift(c: Context, stack: str = "") -> None:
     from pipeline.comment import drift_part
     from pipeline.drift import drift
 
-    cluster = open_cluster(stack)
+    cluster = open_cluster_to_change(stack)
     found = drift(cluster)
     if not found:
         say(f"The stack {cluster.name} is as its program has it.")

@@ -34,6 +34,14 @@ def open_cluster(stack: str, **options: Any) -> Any:
     return open_cluster(ROOT, asked=stack, say=functools.partial(print, flush=True), **options)
 
 
+def open_cluster_to_change(stack: str, *, makes: bool = False, **options: Any) -> Any:
+    """The same with what Pulumi needs to change it: a passphrase is asked for where the shell has none."""
+    import getpass
+
+    there = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+    return open_cluster(stack, **options).unlocked(getpass.getpass if there else None, makes=makes)
+
+
 def speaking(body: Callable[..., None]) -> Callable[..., None]:
     """Turn the errors that a user can act on into a message and an exit code; any other keeps its traceback."""
 

@@ -10,7 +10,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from tasks.front import ROOT, STACK_HELP, open_cluster, shown, speaking
+from tasks.front import ROOT, STACK_HELP, open_cluster, open_cluster_to_change, shown, speaking
 
 
 def _show_outputs(outputs: Any) -> None:
@@ -30,7 +30,7 @@ def _show_outputs(outputs: Any) -> None:
 @speaking
 def up(c: Context, stack: str = "", *, yes: bool = False, renew_head: bool = False) -> None:
     """Create the cluster or apply changed settings: shows the plan, asks, applies it."""
-    cluster = open_cluster(stack, renew_head=renew_head)
+    cluster = open_cluster_to_change(stack, makes=True, renew_head=renew_head)
     outputs = cluster.up(yes=yes, address_url=c.config.checkip)
     print(f"The stack {outputs.stack} is up in {outputs.region}; no workers run.")
     print(f"Head {outputs.head_ip} · bucket {outputs.bucket} · outputs in {shown(cluster.folder.outputs_file)}")
@@ -41,7 +41,7 @@ def up(c: Context, stack: str = "", *, yes: bool = False, renew_head: bool = Fal
 @speaking
 def preview_(c: Context, stack: str = "") -> None:
     """Show what `inv up` would do; change nothing."""
-    open_cluster(stack).preview()
+    open_cluster_to_change(stack).preview()
 
 
 @task(
@@ -56,7 +56,7 @@ def down(c: Context, stack: str = "", *, yes: bool = False, purge: bool = False)
     """Destroy the cluster: shows what is lost, and asks. The bucket with results is kept."""
     from fleet.cluster import confirm
 
-    cluster = open_cluster(stack)
+    cluster = open_cluster_to_change(stack)
     print("\n".join(cluster.losses(purge=purge)))
     confirm("Go on?", yes=yes, ask=input, interactive=sys.stdin.isatty())
     cluster.down(purge=purge)

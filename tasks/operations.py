@@ -11,7 +11,17 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from tasks.front import NEW_HEAD_S, ROOT, STACK_HELP, integer, number, open_fleet, quiet_interrupt, speaking
+from tasks.front import (
+    NEW_HEAD_S,
+    ROOT,
+    STACK_HELP,
+    integer,
+    number,
+    open_cluster_to_change,
+    open_fleet,
+    quiet_interrupt,
+    speaking,
+)
 from tasks.pushing import push_checkout
 
 say = functools.partial(print, flush=True)
@@ -280,8 +290,6 @@ def cancel(c: Context, stack: str = "", name: str = "") -> None:
 def allow_me(c: Context, stack: str = "", replace: str = "", *, yes: bool = False) -> None:
     """Allow this machine's address to reach the head, in place of the one before."""
     from fleet.allow import allow_me
-    from fleet.cluster import open_cluster
 
-    allow_me(
-        open_cluster(ROOT, asked=stack, say=say), replace=replace, address_url=c.config.checkip, yes=yes, say=say
-    )
+    cluster = open_cluster_to_change(stack)
+    allow_me(cluster, replace=replace, address_url=c.config.checkip, yes=yes, say=say)

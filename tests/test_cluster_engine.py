@@ -41,7 +41,7 @@ def standing(server: Moto, checkip: str, tmp_path_factory: pytest.TempPathFactor
     """A stack that is up with nothing set by hand; tests look at it and leave it as it is."""
     server.reset()
     checkout = Checkout(tmp_path_factory.mktemp("standing"), server.endpoint, checkip=checkip)
-    said = checkout.inv("up", "--yes")
+    said = checkout.inv("up", "--yes", AWS_REGION=REGION)
     checkout.first = said.stdout
     yield checkout
     server.reset()
@@ -55,6 +55,8 @@ def test_up_chooses_what_nobody_set_and_says_so(standing: Checkout) -> None:
     assert settings(standing)["sweepfleet:sshCidrs"] == [f"{ADDRESS}/32"]
     assert settings(standing)["sweepfleet:sshPublicKey"] == standing.public_key
     assert settings(standing)["sweepfleet:owner"] == "ada"
+    assert settings(standing)["aws:region"] == REGION
+    assert f"Set aws:region to {REGION}: from AWS_REGION." in standing.first
     assert f"Set sshCidrs[0] to {ADDRESS}/32: this machine's address" in standing.first
     assert "The stack dev is up in us-east-1; no workers run." in standing.first
 
@@ -316,6 +318,6 @@ def arm_image(server: Moto) -> str:
 def test_up_without_an_address_to_open_to_makes_nothing(server: Moto, tmp_path: Path) -> None:
     server.reset()
     checkout = Checkout(tmp_path, server.endpoint)
-    said = checkout.inv("up", "--yes", code=3)
+    said = checkout.inv("up", "--yes", code=3, AWS_REGION=REGION)
     assert "pulumi config set --path 'sshCidrs[0]'" in said.stderr
     assert server.leftovers(REGION) == []

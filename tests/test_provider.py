@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.cloud import schema
 from tests.cloud.aws import CloudError, client
@@ -351,6 +352,27 @@ class TestBehaviour:
             calls.clear()
             world.delete(attachment)
             assert [call for call in calls if not call.startswith("Describe")] == expected
+
+    def test_what_was_terminated_cannot_be_stopped_started_changed_or_attached_to(self, world: World) -> None:
+        """So an attachment cannot be deleted before it is known to be gone, as with the real provider."""
+        machine, address = world.machine(), world.make(EIP, domain="vpc")
+        where = {"deviceName": "/dev/xvdf", "instanceId": machine, "volumeId": world.volume()}
+        attachment = world.make(ATTACHMENT, **where, stopInstanceBeforeDetaching=True)
+        ec2 = world.moto.client("ec2", "eu-west-1")
+        ec2.associate_address(AllocationId=address.id, InstanceId=machine)
+        ec2.terminate_instances(InstanceIds=[machine])
+        with pytest.raises(CloudError, match="StopInstances: IncorrectInstanceState"):
+            world.delete(attachment)
+        assert world.read(attachment) is None
+        assert not ec2.describe_addresses()["Addresses"][0].get("AssociationId")
+        for call, words in (
+            (ec2.start_instances, {"InstanceIds": [machine]}),
+            (ec2.modify_instance_attribute, {"InstanceId": machine, "InstanceType": {"Value": "t3.large"}}),
+            (ec2.attach_volume, {"InstanceId": machine, "VolumeId": where["volumeId"], "Device": "/dev/xvdf"}),
+            (ec2.associate_address, {"InstanceId": machine, "AllocationId": address.id}),
+        ):
+            with pytest.raises(ClientError, match=r"Incorrect(Instance)?State|InvalidInstanceID"):
+                call(**words)
 
     def test_a_templates_change_is_a_new_version(self, world: World) -> None:
         inputs = {"imageId": world.ami(), "instanceType": "t3.micro"}

@@ -130,7 +130,7 @@ class Provider:
         """Unmake it; a thing that is gone already is no error."""
         handler = handler_of(token)
         with told_as(f"deleting {token} {id_}"):
-            if handler.read(self.aws, id_, state) is not None:
+            if not handler.looks_first or handler.read(self.aws, id_, state) is not None:
                 handler.delete(self.aws, id_, state)
 
     def invoke(self, token: str, args: Props) -> tuple[dict[str, Any], list[Problem]]:

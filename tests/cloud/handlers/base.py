@@ -29,6 +29,7 @@ class Handler:
     documents: ClassVar[frozenset[str]] = frozenset()  # JSON, compared by what it says
     tagged: ClassVar[bool] = False
     named: ClassVar[str | None] = None  # the input that Pulumi fills with the resource's name and a random end
+    looks_first: ClassVar[bool] = True  # whether it deletes only what is still there
     prefixed: ClassVar[str | None] = None  # the input that gives the start of a name instead
     exclusive: ClassVar[tuple[tuple[str, ...], ...]] = ()  # inputs of which at most one may be given
 

@@ -80,6 +80,7 @@ class VolumeAttachment(Handler):
         {"deviceName", "instanceId", "volumeId", "stopInstanceBeforeDetaching", "forceDetach", "skipDestroy"}
     )
     replaces = frozenset({"deviceName", "instanceId", "volumeId"})
+    looks_first = False  # it stops the machine whatever has become of it
 
     def create(self, aws: Aws, props: Props) -> str:
         where = picked(props, deviceName="Device", instanceId="InstanceId", volumeId="VolumeId")
@@ -105,12 +106,13 @@ class VolumeAttachment(Handler):
         if state.get("stopInstanceBeforeDetaching"):
             aws.ec2.stop_instances(InstanceIds=[state["instanceId"]])
             aws.wait("instance_stopped", InstanceIds=[state["instanceId"]])
-        aws.ec2.detach_volume(
-            Device=state["deviceName"],
-            InstanceId=state["instanceId"],
-            VolumeId=state["volumeId"],
-            Force=state.get("forceDetach", False),
-        )
+        with ignoring("InvalidAttachment.NotFound"):
+            aws.ec2.detach_volume(
+                Device=state["deviceName"],
+                InstanceId=state["instanceId"],
+                VolumeId=state["volumeId"],
+                Force=state.get("forceDetach", False),
+            )
         with ignoring("InvalidVolume.NotFound"):
             aws.ec2.get_waiter("volume_available").wait(VolumeIds=[state["volumeId"]], WaiterConfig=WAIT)
 

@@ -45,7 +45,6 @@ def application(console: Callable[[str], str]) -> Application:
         (General, "get_console_output", _console_output(console)),
         (Instance, "reboots", 0),
         (Instance, "reboot", _reboot),
-        (Instance, "terminate", _freeing_address(Instance.terminate)),
         (FakeKey, "value", _read_once(FakeKey.value)),
     ]
     for owner, name, change in changes:
@@ -123,16 +122,3 @@ def _console_output(console: Callable[[str], str]) -> Callable[[Any], ActionResu
         return ActionResult({"InstanceId": name, "Timestamp": utcnow(), "Output": output})
 
     return get_console_output
-
-
-def _freeing_address(terminate: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A terminated instance gives its private address back, which moto keeps."""
-
-    def terminated(self: Any) -> Any:
-        previous = terminate(self)
-        subnet = self.ec2_backend.get_subnet(self.subnet_id)
-        while self._private_ips:
-            subnet.del_subnet_ip(self._private_ips.pop())
-        return previous
-
-    return terminated
