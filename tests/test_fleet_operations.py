@@ -58,7 +58,7 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
         laptop.lend_environment()
         head.wait_running().partition()
         push = laptop.start("push")
-        laptop.first_said = push.stdout.readline()
+        laptop.first_said = next(line for line in iter(push.stdout.readline, "") if line.startswith("Waiting"))
         head.heal()
         said = push.communicate(timeout=900)[0]
         assert push.returncode == 0, said
