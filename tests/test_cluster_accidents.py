@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.cloud import engine
 from tests.cloud.checkout import Checkout, address_server
@@ -91,6 +92,86 @@ def test_a_head_that_was_terminated_is_made_again_and_down_comes_to_its_end(chec
     assert server.leftovers(REGION) == [f"bucket {first['bucket']}"]
 
 
+def test_what_else_was_deleted_is_made_again_or_said_with_what_to_type(checkout: Checkout, server: Moto) -> None:
+    """The head was set up with group, volume and bucket: another one is for a new head, which is not made unasked."""
+    checkout.inv("up", "--yes", AWS_REGION=REGION)
+    first = outputs(checkout)
+    ec2, groups = server.client("ec2", REGION), server.client("autoscaling", REGION)
+
+    ours = {one["id"]: one for one in checkout.engine.resources() if one["type"] == SECURITY_GROUP}
+    workers = next(id_ for id_ in ours if id_ != first["head_security_group_id"])
+    forget_security_group(server, workers)
+    said = checkout.inv("up", "--yes").stdout
+    assert f"Deleted outside Pulumi: the security group {workers}." in said
+    assert outputs(checkout)["head_id"] == first["head_id"]
+    assert checkout.plan() == {}
+
+    groups.delete_auto_scaling_group(AutoScalingGroupName=first["worker_group"], ForceDelete=True)
+    refused = checkout.inv("up", "--yes", code=3)
+    assert f"Deleted outside Pulumi: the worker group {first['worker_group']}." in refused.stdout
+    assert "inv up --renew-head --stack dev" in refused.stderr
+    assert "data volume" not in refused.stderr
+    checkout.inv("up", "--yes", "--renew-head")
+    second = outputs(checkout)
+    assert second["worker_group"] != first["worker_group"]
+    assert second["head_id"] != first["head_id"]
+    assert checkout.plan() == {}
+
+    ec2.detach_volume(VolumeId=first["data_volume_id"], InstanceId=second["head_id"])
+    ec2.delete_volume(VolumeId=first["data_volume_id"])
+    server.client("s3", REGION).delete_bucket(Bucket=first["bucket"])
+    refused = checkout.inv("up", "--yes", code=3)
+    assert f"the data volume {first['data_volume_id']}" in refused.stdout
+    assert f"the bucket {first['bucket']}" in refused.stdout
+    assert "The runs on the data volume and their ledgers are lost." in refused.stderr
+    checkout.inv("up", "--yes", "--renew-head")
+    third = outputs(checkout)
+    assert third["data_volume_id"] != first["data_volume_id"]
+    assert third["bucket"] != first["bucket"]
+    assert checkout.plan() == {}
+
+    groups.delete_auto_scaling_group(AutoScalingGroupName=third["worker_group"], ForceDelete=True)
+    server.client("s3", REGION).delete_bucket(Bucket=third["bucket"])
+    said = checkout.inv("down", "--yes", "--purge").stdout
+    assert f"already deleted outside Pulumi: the worker group {third['worker_group']}, the bucket" in said or (
+        f"already deleted outside Pulumi: the bucket {third['bucket']}, the worker group" in said
+    )
+    assert server.leftovers(REGION) == []
+
+
+SECURITY_GROUP = "aws:ec2/securityGroup:SecurityGroup"
+
+
+def forget_security_group(server: Moto, group: str) -> None:
+    """Delete it as somebody does in the console: what names it goes first."""
+    ec2 = server.client("ec2", REGION)
+    rules = ec2.describe_security_group_rules()["SecurityGroupRules"]
+    for rule in rules:
+        if group in {rule["GroupId"], rule.get("ReferencedGroupInfo", {}).get("GroupId")}:
+            revoke = ec2.revoke_security_group_egress if rule["IsEgress"] else ec2.revoke_security_group_ingress
+            revoke(GroupId=rule["GroupId"], SecurityGroupRuleIds=[rule["SecurityGroupRuleId"]])
+    ec2.delete_security_group(GroupId=group)
+
+
+def test_credentials_of_another_account_forget_nothing(checkout: Checkout, server: Moto) -> None:
+    """From there, the whole stack looks deleted: it is refused, and the state stays as it is."""
+    checkout.inv("up", "--yes", AWS_REGION=REGION)
+    before = checkout.engine.resources()
+    other = {"AWS_ACCESS_KEY_ID": other_account(server)}
+    for command in ("up", "down"):
+        refused = checkout.inv(command, "--yes", code=3, **other)
+        assert "is in the AWS account 123456789012, and your credentials are for 111111111111" in refused.stderr
+    assert checkout.engine.resources() == before
+
+
+def other_account(server: Moto) -> str:
+    """An access key with which moto answers as another account."""
+    answer = server.client("sts", REGION).assume_role(
+        RoleArn="arn:aws:iam::111111111111:role/other", RoleSessionName="other"
+    )
+    return str(answer["Credentials"]["AccessKeyId"])
+
+
 # The region
 
 
@@ -107,7 +188,7 @@ def with_profile(checkout: Checkout, region: str) -> dict[str, str]:
     }
 
 
-def test_the_profiles_region_is_where_a_cluster_is_made(checkout: Checkout, server: Moto) -> None:
+def test_the_profiles_region_is_where_a_cluster_is_made_and_there_it_stays(checkout: Checkout, server: Moto) -> None:
     refused = checkout.inv("up", "--yes", code=2)
     assert "No AWS region is set" in refused.stderr
     assert "pulumi config set aws:region" in refused.stderr
@@ -117,6 +198,23 @@ def test_the_profiles_region_is_where_a_cluster_is_made(checkout: Checkout, serv
     assert said.index("Set aws:region to eu-west-1: from the AWS profile 'research'.") < said.index("Updating")
     assert "The stack dev is up in eu-west-1" in said
     assert [one for one in server.leftovers(REGION) if one.startswith(("vpc", "instance i-"))] == []
+
+    file = checkout.path / "Pulumi.dev.yaml"
+    content = yaml.safe_load(file.read_text())
+    del content["config"]["aws:region"]  # as one has it that was made while Pulumi.yaml named a region
+    file.write_text(yaml.safe_dump(content))
+    assert "pulumi config set --stack dev aws:region eu-west-1" in checkout.inv("preview", code=2).stderr
+    said = checkout.inv("up", "--yes", AWS_REGION=REGION).stdout
+    assert "Set aws:region to eu-west-1: the region of the stack's resources." in said
+
+    content["config"]["aws:region"] = REGION
+    file.write_text(yaml.safe_dump(content))
+    refused = checkout.inv("up", "--yes", code=2)
+    assert f"resources are in eu-west-1, and aws:region is {REGION}" in refused.stderr
+    del content["config"]["aws:region"]
+    file.write_text(yaml.safe_dump(content))
+    assert "resources in eu-west-1." in checkout.inv("down", "--yes", "--purge", AWS_REGION=REGION).stdout
+    assert server.leftovers("eu-west-1") == []
 
 
 # The passphrase
@@ -159,3 +257,17 @@ def test_what_a_typed_passphrase_made_is_taken_down_with_it(checkout: Checkout, 
     assert server.leftovers(REGION) == [f"bucket {bucket}"]
     files = [*checkout.path.rglob("*.yaml"), *(checkout.path / ".sweepfleet").rglob("*")]
     assert not any(PASSPHRASE in one.read_text() for one in files if one.is_file() and ".venv" not in one.parts)
+
+
+def test_a_lost_passphrase_is_replaced_by_the_line_that_is_said(checkout: Checkout, server: Moto) -> None:
+    checkout.inv("up", "--yes", AWS_REGION=REGION)
+    lost = {"PULUMI_CONFIG_PASSPHRASE": "lost"}
+    said = checkout.inv("down", "--yes", code=3, **lost).stderr
+    line = "PULUMI_CONFIG_PASSPHRASE= pulumi stack change-secrets-provider --stack dev passphrase"
+    assert line in said
+    code, said = typed(
+        ["sh", "-c", line], cwd=checkout.path, env=checkout.env, answers=[("Enter", "new"), ("Re-enter", "new")]
+    )
+    assert code == 0, said
+    checkout.inv("down", "--yes", PULUMI_CONFIG_PASSPHRASE="new")  # noqa: S106
+    assert len(server.leftovers(REGION)) == 1

@@ -15,7 +15,7 @@ DEADLINE_S = 600
 def typed(
     command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str], answers: Sequence[tuple[str, str]]
 ) -> tuple[int, str]:
-    """Run it; as soon as the terminal shows the next question, type its answer and Enter.
+    """Run it; as soon as the terminal shows the next question, type its answer and Enter, a carriage return.
 
     Returns:
         the exit code, and all that the terminal showed.
@@ -45,7 +45,7 @@ def typed(
             shown += said.decode(errors="replace")
             if waiting and waiting[0][0] in shown[seen:]:
                 seen = len(shown)
-                os.write(terminal, f"{waiting.pop(0)[1]}\n".encode())
+                os.write(terminal, f"{waiting.pop(0)[1]}\r".encode())
         else:
             raise AssertionError(f"{command} did not end:\n{shown}")
     finally:
