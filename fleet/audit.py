@@ -7,16 +7,19 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fleet import stack as stacks
 from fleet.cloud import Cloud, told
-from fleet.cluster import Cluster
 from fleet.prices import prices
 from fleet.rest_prices import HOURS
 from fleet.tagged import Item, groups, identity, instances, of_ec2, others
 from grid.wording import counted
 from infra.layout import STACK_TAG
 from sweep.text import dollars
+
+if TYPE_CHECKING:
+    from fleet.cluster import Cluster  # which asks for an audit itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,11 +11,14 @@ from fleet import bucket, deleted, workers
 from fleet import stack as stacks
 from fleet.boundary import require_boundary
 from fleet.cloud import Cloud
-from fleet.errors import ClusterError, NothingToDo
+from fleet.errors import ClusterError, LeakedError, NothingToDo, StoppedError
 from fleet.folder import StackFolder
+from fleet.locks import LockedError, removed
 from fleet.own_address import CHECKIP_URL
 from fleet.passphrase import unlock
-from fleet.pulumi_cli import PulumiCli, Resource
+from fleet.pulumi_cli import PulumiCli
+from fleet.pulumi_state import Resource
+from fleet.remains import leaked_beside, leaks, remains
 from grid.errors import UsageError
 from grid.wording import counted
 from infra.layout import IAM_PATH, RENEW_HEAD
@@ -74,8 +78,13 @@ class Cluster:
             self.say(f"Set {choice.path} to {choice.value}: {choice.why}.")
         if not resources and mended[stacks.REGION] == config.get(stacks.REGION):
             self.say(f"Region {mended[stacks.REGION]}, from the stack's settings.")
-        self.pulumi.up(self.stack, yes=yes)
-        return self.refresh()
+        with self._counted():
+            settled = self._settle()
+            self.without_stale_lock(lambda: self.pulumi.up(self.stack, yes=yes))
+            outputs = self.refresh()
+        if settled:
+            self._look_for_leaks(())
+        return outputs
 
     def config(self) -> dict[str, str]:
         """The stack's configuration; its region is where it stands when its settings name none."""
@@ -131,7 +140,7 @@ class Cluster:
                 f"inv down --stack {self.stack}"
             )
         deleted.wait_until_terminated(cloud, lost)
-        self.pulumi.refresh(self.stack)
+        self.without_stale_lock(lambda: self.pulumi.refresh(self.stack))
 
     def preview(self) -> None:
         """Show what `up` would do; changes nothing."""
@@ -170,8 +179,12 @@ class Cluster:
             NothingToDo: nothing is left that this could take down.
         """
         stacks.require_stack(self.pulumi, self.stack)
-        going = [one for one in self._ours() if purge or not one.protected or one.type == DATA_VOLUME]
-        if not going and not purge:
+        state = self.pulumi.state(self.stack)
+        ours = [one for one in state.resources if one.type.startswith("aws:")]
+        going = [one for one in ours if purge or not one.protected or one.type == DATA_VOLUME]
+        if not going and not purge and not state.creating:
+            self.folder.forget()
+            self._look_for_leaks(())
             raise NothingToDo(f"The stack {self.stack} is down already.")
         if not self._ours():
             return [f"Removing the stack {self.stack} and its history; nothing of it is left in AWS."]
@@ -180,7 +193,7 @@ class Cluster:
         lines = [f"Taking down {self.stack}: {counted(len(going), 'resource')} in {cloud.region}."]
         if lost:
             lines.append(f"  already deleted outside Pulumi: {', '.join(map(str, lost))}")
-        for one in self._ours():
+        for one in ours:
             if one in [each.resource for each in lost]:
                 continue
             at_work = workers.members(cloud, one.id) if one.type == GROUP else 0
@@ -203,20 +216,27 @@ class Cluster:
         Each step can be given again: what is gone already is passed over.
         """
         stacks.require_stack(self.pulumi, self.stack)
-        if resources := self.pulumi.resources(self.stack):
-            cloud = stacks.cloud_of(self.config())
-            if lost := self._lost(cloud, resources):
-                deleted.wait_until_terminated(cloud, lost)
-                self.pulumi.refresh(self.stack)
-        for one in self.pulumi.resources(self.stack):
-            if one.type == DATA_VOLUME and one.protected:
-                self.pulumi.unprotect(self.stack, one.urn)
-        self.pulumi.destroy(self.stack, keep_protected=True)
-        self.folder.forget()
-        if purge:
-            self._purge()
+        with self._counted():
+            self._settle()
+            before = [one.id for one in self._ours()]
+            if resources := self.pulumi.resources(self.stack):
+                cloud = stacks.cloud_of(self.config())
+                if lost := self._lost(cloud, resources):
+                    deleted.wait_until_terminated(cloud, lost)
+                    self.without_stale_lock(lambda: self.pulumi.refresh(self.stack))
+            for one in self.pulumi.resources(self.stack):
+                if one.type == DATA_VOLUME and one.protected:
+                    self.pulumi.unprotect(self.stack, one.urn)
+            self.without_stale_lock(lambda: self.pulumi.destroy(self.stack, keep_protected=True))
+            self._require_gone([one for one in self._ours() if not one.protected])
+            self.folder.forget()
+            if purge:
+                self._purge(before)
+            else:
+                self._look_for_leaks(before)
+                self.say(f"The stack {self.name} is down.{self._kept()}")
 
-    def _purge(self) -> None:
+    def _purge(self, before: list[str]) -> None:
         kept = self.pulumi.resources(self.stack)
         for one in kept:
             if one.type == BUCKET and bucket.contents(cloud := stacks.cloud_of(self.config()), one.id) is not None:
@@ -224,8 +244,76 @@ class Cluster:
         for one in kept:
             if one.protected:
                 self.pulumi.unprotect(self.stack, one.urn)
-        self.pulumi.destroy(self.stack, keep_protected=False)
-        self.pulumi.remove_stack(self.stack)
+        self.without_stale_lock(lambda: self.pulumi.destroy(self.stack, keep_protected=False))
+        self._require_gone(self._ours())
+        self._look_for_leaks(before)  # while there is a stack whose audit can be asked for
+        self.without_stale_lock(lambda: self.pulumi.remove_stack(self.stack))
+        self.say(f"The stack {self.name} is down, and nothing is kept of it.")
+
+    def _kept(self) -> str:
+        kept = [one.id for one in self._ours() if one.type == BUCKET]
+        return f" Kept: the bucket {kept[0]}. Delete it, too: inv down --purge --stack {self.name}" if kept else ""
+
+    def _require_gone(self, left: list[Resource]) -> None:
+        if left:
+            names = ", ".join(one.name for one in left[:5]) + (", ..." if len(left) > 5 else "")
+            raise ClusterError(f"Pulumi completed, and its state still has {names}.")
+
+    def _look_for_leaks(self, before: Collection[str]) -> None:
+        """Compare the account with the state, and with what was in the state `before`: AWS takes a while to delete.
+
+        Raises:
+            ClusterError: there is more in the account, or it cannot be asked.
+        """
+        ids = {*before, *(one.id for one in self._ours())}
+        count = leaked_beside(self.pulumi, self.stack, self.folder, ids)
+        if count:
+            raise LeakedError(leaks(self.name, count))
+
+    def _settle(self) -> bool:
+        """Drop from the state what Pulumi was creating when it was killed; whether there was any."""
+        creating = self.pulumi.state(self.stack).creating
+        if creating:
+            self.say(
+                f"Pulumi was stopped while it created {', '.join(creating)}. Its state is compared with AWS first. "
+                f"What AWS made nevertheless is not in it: inv audit --stack {self.name}"
+            )
+            self.without_stale_lock(lambda: self.pulumi.forget_creating(self.stack))
+        return bool(creating)
+
+    def without_stale_lock(self, act: Callable[[], None]) -> None:
+        """Do it; where a process of this machine that has ended left its lock, remove that first."""
+        try:
+            act()
+        except LockedError as error:
+            if not removed(error.locks):
+                raise
+            self.say(f"Removed the lock of {'; '.join(map(str, error.locks))}: no such process runs any more.")
+            act()
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        """What breaks off within says what exists then.
+
+        Raises:
+            StoppedError: it was interrupted.
+            ClusterError: it failed.
+        """
+        try:
+            yield
+        except (LockedError, LeakedError, UsageError):  # nothing was changed, or it is said already
+            raise
+        except (ClusterError, KeyboardInterrupt) as error:
+            stopped = StoppedError("Interrupted.") if isinstance(error, KeyboardInterrupt) else error
+            try:
+                rest = str(remains(self.pulumi, self.stack, self.folder))
+            except ClusterError as unknown:
+                why = str(unknown).rstrip(".")
+                rest = f"What exists of {self.name} could not be counted ({why}): inv audit --stack {self.name}"
+            message = f"{stopped} {rest}"
+            if isinstance(stopped, StoppedError):
+                raise StoppedError(message, number=stopped.number) from None
+            raise ClusterError(message) from None
 
     def _require_own_roles(self) -> None:
         """Be sure that the machines' roles are where this version has them, or are replaced with the head.

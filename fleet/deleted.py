@@ -9,7 +9,7 @@ from typing import Any
 
 from fleet.cloud import Cloud, told
 from fleet.errors import ClusterError
-from fleet.pulumi_cli import Resource
+from fleet.pulumi_state import Resource
 
 GOING = ("shutting-down", "terminated")
 WAIT = {"Delay": 5, "MaxAttempts": 120}  # ten minutes for an instance to be terminated

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from fleet import console, remote
 from fleet.cloud import Cloud
+from fleet.errors import ClusterError
 from fleet.folder import StackFolder, stacks_up
+from fleet.gone import require_head
 from fleet.push import Pushed, current_release
 from fleet.workers import Worker, group
 from grid.errors import UsageError
@@ -32,6 +34,10 @@ class Fleet:
         """What the checkout remembers of the stack."""
         return StackFolder(self.root, self.outputs.stack)
 
+    def require_head(self) -> None:
+        """Be sure that AWS has the head. Raises GoneError: it has none any more; says why and what to type."""
+        require_head(self.root, self.cloud, self.outputs)
+
     @contextlib.contextmanager
     def head(self, *, patience_s: float = 0, say: Callable[[str], None] = print) -> Iterator[remote.Host]:
         """An open connection to the head; see `fleet.remote.head`.
@@ -41,8 +47,10 @@ class Fleet:
             say: tells the user so, once.
 
         Raises:
+            GoneError: AWS has none any more.
             ClusterError: it cannot be had, with the last lines of its console when its boot did not come so far.
         """
+        self.require_head()
         waits = False
         end_s = time.monotonic() + patience_s
         with contextlib.ExitStack() as stack:
@@ -84,6 +92,7 @@ class Fleet:
         Raises:
             UsageError: there is none, or more than one.
         """
+        self.require_head()
         workers = group(self.cloud, self.outputs).workers
         found = [one for one in workers if one.instance_id.startswith(instance_id)]
         if len(found) != 1:
@@ -98,7 +107,11 @@ class Fleet:
         Raises:
             UsageError: nothing was pushed yet.
         """
-        found = current_release(self.cloud, self.outputs)
+        try:
+            found = current_release(self.cloud, self.outputs)
+        except ClusterError:
+            self.require_head()  # taken down with its bucket
+            raise
         if found is None:
             raise UsageError("The cluster has no code yet. Push it: inv push")
         return found

@@ -6,31 +6,31 @@ import json
 import os
 import re
 import shutil
-import subprocess
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from fleet.errors import ClusterError
+from fleet import foreground
+from fleet.errors import ClusterError, StoppedError
+from fleet.locks import LockedError, locks_in
+from fleet.pulumi_state import Resource, State
 from infra.outputs import Outputs, OutputsError
 from infra.settings import PROJECT
 
 OLDEST = (3, 252)  # the first that reads a stack's outputs without its passphrase (pulumi/pulumi#23820)
+# How an update ends that Ctrl-C stopped on a terminal, where that comes to Pulumi alone: with 1, 8, or even 0.
+# Its log of events says so: pkg/backend/cancellation_scope.go, pkg/cmd/pulumi/cmd/exit_codes.go, pkg/backend/apply.go
+KILLED = {-signal.SIGINT, -signal.SIGTERM}  # before it listens to signals
+CANCELLED = "received; cancelling"
+ANSWERED = re.compile(r"not proceeding with the .*: interrupt")
+NOTICE = (
+    "Interrupted. Pulumi finishes what is in flight and then stops, which can take minutes. Press Ctrl-C again to "
+    "stop at once: what is in flight may then exist and not be in its state."
+)
 INSTALL = "Install it: https://www.pulumi.com/docs/install/ (macOS: brew install pulumi/tap/pulumi)"
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """One resource in a stack's state."""
-
-    urn: str
-    type: str
-    id: str
-    protected: bool
-    arn: str = ""  # where AWS gives it one
-    region: str = ""  # of a provider: where it makes things
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,19 +113,17 @@ class PulumiCli:
             ) from None
 
     def resources(self, stack: str) -> list[Resource]:
+        """The resources that the stack's state holds."""
+        return list(self.state(stack).resources)
+
+    def state(self, stack: str) -> State:
         """What the stack's state holds."""
-        state = json.loads(self._asked("stack", "export", "--stack", stack))
-        return [
-            Resource(
-                one["urn"],
-                one["type"],
-                one.get("id", ""),
-                bool(one.get("protect")),
-                arn=str((one.get("outputs") or {}).get("arn", "")),
-                region=str((one.get("inputs") or {}).get("region", "")),
-            )
-            for one in state["deployment"].get("resources") or ()
-        ]
+        return State.of(json.loads(self._asked("stack", "export", "--stack", stack)))
+
+    def forget_creating(self, stack: str) -> None:
+        """Ask the cloud for every resource of the state, and drop what Pulumi was making when it was killed."""
+        words = ("--yes", "--skip-preview", "--suppress-outputs", "--clear-pending-creates")
+        self._watched("refresh", *words, "--stack", stack)
 
     def secrets_provider(self, stack: str) -> tuple[str, str]:
         """The type of what encrypts the secrets of a stack's state, and a passphrase's salt; empty where unknown."""
@@ -139,14 +137,14 @@ class PulumiCli:
             file = Path(folder, "check.yaml")  # Pulumi checks it before it writes a secret, here into this file
             file.write_text(f"encryptionsalt: {salt}\n")
             words = ("config", "set", "--stack", stack, "--config-file", str(file), "--secret", "check", "x")
-            done = self._run(words, capture=True)
+            done = self._run(words)
         if done.returncode and "incorrect passphrase" not in done.stderr:
-            raise _failure(done, words[0])
+            raise _failure(done, words)
         return done.returncode == 0
 
     def refresh(self, stack: str) -> None:
         """Bring the state up to what AWS has: what was deleted there is removed from it. AWS is only read."""
-        self._shown("refresh", "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack)
+        self._watched("refresh", "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack)
 
     def unprotect(self, stack: str, urn: str) -> None:
         """Let a resource be deleted; only the state changes."""
@@ -158,7 +156,7 @@ class PulumiCli:
 
     def up(self, stack: str, *, yes: bool) -> None:
         """Show what is to be done, ask unless `yes`, and do it."""
-        self._shown("up", "--suppress-outputs", "--stack", stack, *(["--yes"] if yes else []))
+        self._watched("up", "--suppress-outputs", "--stack", stack, *(["--yes"] if yes else []))
 
     def plan(self, stack: str, *, save: Path) -> tuple[str, bool]:
         """Work out what `up` would do, and save it as a plan for `up_as_planned`; changes nothing.
@@ -166,9 +164,7 @@ class PulumiCli:
         Returns:
             what it printed, a JSON document, and whether it came to its end; `save` is written when it did.
         """
-        done = self._run(
-            ("preview", "--json", "--show-sames", "--save-plan", str(save), "--stack", stack), capture=True
-        )
+        done = self._run(("preview", "--json", "--show-sames", "--save-plan", str(save), "--stack", stack))
         return self._document(done, "preview"), done.returncode == 0
 
     def drift(self, stack: str) -> tuple[str, bool]:
@@ -177,7 +173,7 @@ class PulumiCli:
         Returns:
             what it printed, a JSON document, and whether there is nothing to do.
         """
-        done = self._run(("preview", "--json", "--refresh", "--expect-no-changes", "--stack", stack), capture=True)
+        done = self._run(("preview", "--json", "--refresh", "--expect-no-changes", "--stack", stack))
         return self._document(done, "preview"), done.returncode == 0
 
     def up_as_planned(self, stack: str, plan: Path, *, say: Callable[[str], None]) -> tuple[bool, str]:
@@ -187,20 +183,11 @@ class PulumiCli:
             whether it came to its end, and all that it said.
         """
         words = ("up", "--yes", "--skip-preview", "--suppress-outputs", "--plan", str(plan), "--stack", stack)
-        said: list[str] = []
-        with subprocess.Popen(
-            ["pulumi", "--non-interactive", "--color", "never", *words],
-            cwd=self.root,
-            env=self._environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as running:
-            for line in running.stdout or ():
-                said.append(line)
-                say(line.rstrip("\n"))
-        return running.returncode == 0, "".join(said)
+        command = ["pulumi", "--non-interactive", "--color", "never", *words]
+        done = foreground.lines(command, cwd=self.root, env=self._environment(), say=say, notice=NOTICE)
+        if done.signals:
+            raise _stopped(done)
+        return done.returncode == 0, done.stdout
 
     def backend(self) -> str:
         """Where the state is kept, as `pulumi login` takes it.
@@ -213,54 +200,93 @@ class PulumiCli:
     def destroy(self, stack: str, *, keep_protected: bool) -> None:
         """Destroy a stack's resources without asking."""
         which = ["--exclude-protected"] if keep_protected else []
-        self._shown("destroy", "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack, *which)
+        self._watched("destroy", "--yes", "--skip-preview", "--suppress-outputs", "--stack", stack, *which)
 
     def _asked(self, *words: str) -> str:
         """What the command prints."""
-        done = self._run(words, capture=True)
+        done = self._run(words)
         if done.returncode:
-            raise _failure(done, words[0])
-        return str(done.stdout)
+            raise _failure(done, words)
+        return done.stdout
 
-    def _document(self, done: subprocess.CompletedProcess[str], word: str) -> str:
+    def _document(self, done: foreground.Ended, word: str) -> str:
         """The JSON document that a command printed, whatever it ended with; other text may come before it."""
         start = done.stdout.find("{")
         if start < 0:
-            raise _failure(done, word)
+            raise _failure(done, (word,))
         return done.stdout[start:]
 
-    def _shown(self, *words: str) -> None:
-        """Run the command on this terminal."""
-        done = self._run(words, capture=False)
+    def _watched(self, *words: str) -> None:
+        """Run an update on this terminal.
+
+        Raises:
+            StoppedError: it was interrupted, also where Pulumi ends as if it had completed.
+        """
+        with TemporaryDirectory() as folder:
+            log = Path(folder, "events.jsonl")
+            try:
+                self._shown(*words, log=log)
+            except StoppedError:
+                raise
+            except ClusterError:
+                _require_uninterrupted(log)
+                raise
+            _require_uninterrupted(log)
+
+    def _shown(self, *words: str, log: Path | None = None) -> None:
+        """Run the command on this terminal; its events go to `log`, as for Pulumi's own Automation API."""
+        events = [] if log is None else ["--event-log", str(log)]
+        env = self._environment() | (
+            {} if log is None else {"PULUMI_DEBUG_COMMANDS": "true"}
+        )  # or it has no such flag
+        done = foreground.shown([*self._command(words), *events], cwd=self.root, env=env, notice=NOTICE)
+        if done.signals or done.returncode in KILLED or ANSWERED.search(done.stderr):
+            raise _stopped(done)
         if done.returncode:
+            locks = locks_in(done.stderr)
+            if locks is not None:
+                raise LockedError(_stack_of(words), locks)
             raise ClusterError(
                 f"`pulumi {' '.join(words)}` ended with {done.returncode}; what it said is above. Whatever was made "
                 "is recorded, and the same command goes on from there."
             )
 
-    def _run(self, words: tuple[str, ...], *, capture: bool) -> subprocess.CompletedProcess[str]:
+    def _run(self, words: tuple[str, ...]) -> foreground.Ended:
+        """Run the command and take its output."""
+        done = foreground.captured(self._command(words, captured=True), cwd=self.root, env=self._environment())
+        if done.signals:
+            raise _stopped(done)
+        return done
+
+    def _command(self, words: tuple[str, ...], *, captured: bool = False) -> list[str]:
         if shutil.which("pulumi") is None:
             raise ClusterError(f"The command `pulumi` is not on the PATH; it makes the cluster. {INSTALL}")
-        command = ["pulumi", *(["--non-interactive"] if capture else []), *words]
-        return subprocess.run(
-            command,
-            cwd=self.root,
-            env=self._environment(),
-            stdin=subprocess.DEVNULL if capture else None,
-            stdout=subprocess.PIPE if capture else None,
-            stderr=subprocess.PIPE if capture else None,
-            text=True,
-            check=False,
-        )
+        return ["pulumi", *(["--non-interactive"] if captured else []), *words]
 
     def _environment(self) -> dict[str, str]:
         return os.environ | {"PULUMI_SKIP_UPDATE_CHECK": "true"} | dict(self.environment)
 
 
-def _failure(done: subprocess.CompletedProcess[str], word: str) -> ClusterError:
+def _failure(done: foreground.Ended, words: tuple[str, ...]) -> ClusterError:
     said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+    locks = locks_in(done.stderr)
+    if locks is not None:
+        return LockedError(_stack_of(words), locks)
     errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
-    return ClusterError(f"`pulumi {word}`: {' '.join(errors) or ' '.join(said) or 'failed'}")
+    return ClusterError(f"`pulumi {words[0]}`: {' '.join(errors) or ' '.join(said) or 'failed'}")
+
+
+def _stopped(done: foreground.Ended) -> StoppedError:
+    return StoppedError("Interrupted.", number=done.signals[0] if done.signals else signal.SIGINT)
+
+
+def _require_uninterrupted(log: Path) -> None:
+    if log.exists() and CANCELLED in log.read_text():
+        raise StoppedError("Interrupted.")
+
+
+def _stack_of(words: tuple[str, ...]) -> str:
+    return words[words.index("--stack") + 1] if "--stack" in words else "the stack"
 
 
 def _short(name: str) -> str:

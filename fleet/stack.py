@@ -10,7 +10,8 @@ from pathlib import Path
 
 from fleet.cloud import Cloud, profile_region
 from fleet.own_address import own_cidr
-from fleet.pulumi_cli import PulumiCli, Resource, settings_of
+from fleet.pulumi_cli import PulumiCli, settings_of
+from fleet.pulumi_state import Resource
 from grid.errors import UsageError
 from infra.checks import stack_name
 from infra.problems import SettingsError

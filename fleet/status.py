@@ -11,6 +11,7 @@ from fleet.cost import cost_of
 from fleet.ended import ended_lines
 from fleet.errors import ClusterError
 from fleet.fleet import Fleet
+from fleet.gone import DownError, GoneError
 from fleet.push import current_release, fleet_release
 from fleet.remote import Host
 from grid.wording import counted
@@ -25,6 +26,7 @@ def status(fleet: Fleet) -> Iterator[str]:
         ClusterError: at the end, when the head could not be reached.
     """
     out = fleet.outputs
+    _require_stack(fleet)
     yield f"Stack {out.stack} in {out.region}"
     now = current_release(fleet.cloud, out)
     if now is None:
@@ -56,6 +58,16 @@ def status(fleet: Fleet) -> Iterator[str]:
     yield from lines
     if lost is not None:
         raise lost
+
+
+def _require_stack(fleet: Fleet) -> None:
+    """Stop at a stack that was taken down. One that only lost its head may have workers that cost money."""
+    try:
+        fleet.require_head()
+    except DownError:
+        raise
+    except GoneError:
+        pass
 
 
 def _state(worker: workers.Worker, joined: dict[str, int] | None) -> str:

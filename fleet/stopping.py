@@ -5,6 +5,7 @@ from __future__ import annotations
 from fleet import runs
 from fleet.errors import ClusterError
 from fleet.fleet import Fleet
+from fleet.gone import DownError
 from fleet.remote import Host, HostKeyError, NotYetError
 from fleet.steps import Steps
 from fleet.workers import scale, set_size
@@ -25,6 +26,8 @@ def stop(fleet: Fleet, *, yes: bool) -> None:
     try:
         with Steps() as steps, fleet.head() as head:
             _stop(fleet, head, yes=yes, steps=steps)
+    except DownError:
+        raise
     except (NotYetError, HostKeyError) as error:
         if not yes:
             raise ClusterError(f"{error}\nTo shut down the workers without the head: inv stop --yes") from None

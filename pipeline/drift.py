@@ -10,7 +10,7 @@ from fleet import stack as stacks
 from fleet.cloud import Cloud, told
 from fleet.cluster import Cluster
 from fleet.errors import ClusterError
-from fleet.pulumi_cli import Resource
+from fleet.pulumi_state import Resource
 from pipeline.plan import Plan, parse
 from pipeline.stack import settled
 

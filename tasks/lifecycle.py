@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from typing import Any
 
@@ -10,7 +11,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from tasks.front import ROOT, STACK_HELP, open_cluster, open_cluster_to_change, shown, speaking
+from tasks.front import ROOT, STACK_HELP, open_cluster, open_cluster_to_change, open_fleet, shown, speaking
 
 
 def _show_outputs(outputs: Any) -> None:
@@ -18,6 +19,15 @@ def _show_outputs(outputs: Any) -> None:
     for one in dataclasses.fields(outputs):
         value = getattr(outputs, one.name)
         print(f"{one.name:{width}}  {', '.join(value) if isinstance(value, tuple) else value}")
+
+
+def _workers(outputs: Any) -> str:
+    """How many workers run, as part of a sentence; an update may come while they do."""
+    from fleet.workers import members
+    from grid.wording import counted
+
+    count = members(open_fleet(outputs.stack).cloud, outputs.worker_group)
+    return f"{counted(count, 'worker')} run{'s' if count == 1 else ''}" if count else "no workers run"
 
 
 @task(
@@ -30,9 +40,12 @@ def _show_outputs(outputs: Any) -> None:
 @speaking
 def up(c: Context, stack: str = "", *, yes: bool = False, renew_head: bool = False) -> None:
     """Create the cluster or apply changed settings: shows the plan, asks, applies it."""
+    from pipeline.touched import say_what_is_touched
+
     cluster = open_cluster_to_change(stack, makes=True, renew_head=renew_head)
+    say_what_is_touched(cluster, say=functools.partial(print, flush=True))
     outputs = cluster.up(yes=yes, address_url=c.config.checkip)
-    print(f"The stack {outputs.stack} is up in {outputs.region}; no workers run.")
+    print(f"The stack {outputs.stack} is up in {outputs.region}; {_workers(outputs)}.")
     print(f"Head {outputs.head_ip} · bucket {outputs.bucket} · outputs in {shown(cluster.folder.outputs_file)}")
     print("It costs money while it is up: docs/cluster.md says how much. Take it down: inv down")
 

@@ -25,6 +25,7 @@ from pulumi.runtime.proto.provider_pb2_grpc import ResourceProviderServicer
 from tests.cloud import config, schema
 from tests.cloud.aws import CloudError
 from tests.cloud.failures import Failures
+from tests.cloud.holds import wait_where_asked
 from tests.cloud.provider import Difference, NoHandlerError, Provider, UnfinishedError
 from tests.cloud.wire import from_struct, to_struct
 
@@ -90,6 +91,7 @@ class Servicer(ResourceProviderServicer):
         if request.preview:
             planned = self._configured.planned(_token(request), inputs)
             return provider_pb2.CreateResponse(properties=to_struct(planned))
+        wait_where_asked("create")
         id_, state = self._configured.create(_token(request), inputs)
         return provider_pb2.CreateResponse(id=id_, properties=to_struct(state))
 
@@ -114,6 +116,7 @@ class Servicer(ResourceProviderServicer):
 
     @_errors_told
     def Delete(self, request: Any, context: grpc.ServicerContext) -> Empty:
+        wait_where_asked("delete")
         self._configured.delete(_token(request), request.id, from_struct(request.properties))
         return Empty()
 

@@ -1,0 +1,81 @@
+"""A head that AWS no longer has: the stack was taken down elsewhere, or only its head was terminated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from botocore.exceptions import ClientError
+
+from fleet.cloud import Cloud, told
+from fleet.errors import ClusterError
+from fleet.folder import StackFolder
+from fleet.pulumi_cli import PulumiCli
+from fleet.pulumi_state import Resource
+from fleet.remote import NotYetError
+from grid.wording import counted
+from infra.outputs import Outputs
+
+HEAD = "aws:ec2/instance:Instance"
+GONE = frozenset({"shutting-down", "terminated"})
+
+
+class GoneError(NotYetError):
+    """AWS has no such head any more."""
+
+
+class DownError(GoneError):
+    """The stack was taken down; this checkout has forgotten it now."""
+
+
+def require_head(root: Path, cloud: Cloud, outputs: Outputs) -> None:
+    """Be sure that AWS has the head; where AWS cannot be asked, the connection to it will tell.
+
+    Raises:
+        GoneError: it was terminated; says by what, as Pulumi's state has it, and what to type.
+    """
+    try:
+        if _is_there(cloud, outputs.head_id):
+            return
+    except ClusterError:
+        return
+    head, stack = f"AWS has no head {outputs.head_id} of the stack {outputs.stack} any more", outputs.stack
+    try:
+        left = _recorded(PulumiCli(root), stack)
+    except ClusterError as error:
+        why = str(error).rstrip(".")
+        raise GoneError(
+            f"{head}. Whether the whole stack was taken down is unknown, since Pulumi cannot be asked ({why}). "
+            f"Ask it: inv outputs --refresh --stack {stack}"
+        ) from None
+    heads = [one.id for one in left if one.type == HEAD]
+    if outputs.head_id in heads:
+        raise GoneError(
+            f"{head}: it was terminated, and not by Pulumi. Make it anew: inv up --stack {stack} · take all down: "
+            f"inv down --stack {stack}"
+        )
+    if heads:
+        raise GoneError(f"{head}: it was made anew elsewhere. Get its address: inv outputs --refresh --stack {stack}")
+    StackFolder(root, stack).forget()
+    ours = [one for one in left if one.type.startswith("aws:") and not one.protected]
+    rest = f" {counted(len(ours), 'resource')} of it still exist: inv down --stack {stack}." if ours else ""
+    raise DownError(
+        f"{head}: the stack was taken down elsewhere, and is now forgotten here.{rest} Make it again: "
+        f"inv up --stack {stack} · run sweeps on this machine: inv sweep --local"
+    )
+
+
+def _is_there(cloud: Cloud, instance_id: str) -> bool:
+    with told("look at the head"):
+        try:
+            answer = cloud.client("ec2").describe_instances(InstanceIds=[instance_id])
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "InvalidInstanceID.NotFound":
+                return False
+            raise
+    states = [one["State"]["Name"] for each in answer["Reservations"] for one in each["Instances"]]
+    return any(state not in GONE for state in states)
+
+
+def _recorded(pulumi: PulumiCli, stack: str) -> list[Resource]:
+    """What Pulumi's state has of the stack; nothing where there is no such stack."""
+    return pulumi.resources(stack) if pulumi.has_stack(stack) else []

@@ -1,0 +1,56 @@
+"""What Pulumi's state of a stack holds, as values. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource in a stack's state."""
+
+    urn: str
+    type: str
+    id: str
+    protected: bool
+    arn: str = ""  # where AWS gives it one
+    region: str = ""  # of a provider: where it makes things
+
+    @property
+    def name(self) -> str:
+        """Its name and type, for a person."""
+        return f"{self.urn.rpartition('::')[2]} ({self.type})"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a stack's state holds."""
+
+    resources: tuple[Resource, ...]
+    creating: tuple[str, ...]  # what Pulumi was making when it was killed: it may exist, and its id is not known
+
+    @classmethod
+    def of(cls, exported: Mapping[str, Any]) -> State:
+        """Out of what `pulumi stack export` prints."""
+        said = exported["deployment"] or {}
+        return cls(
+            tuple(_resource(one) for one in said.get("resources") or ()),
+            tuple(
+                _resource(one["resource"]).name
+                for one in said.get("pending_operations") or ()
+                if one["type"] == "creating"
+            ),
+        )
+
+
+def _resource(one: Mapping[str, Any]) -> Resource:
+    return Resource(
+        one["urn"],
+        one["type"],
+        one.get("id", ""),
+        bool(one.get("protect")),
+        arn=str((one.get("outputs") or {}).get("arn", "")),
+        region=str((one.get("inputs") or {}).get("region", "")),
+    )

@@ -1,0 +1,190 @@
+"""A command that must not be killed halfway gets each signal once, wherever it came from, and is waited for."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fleet import foreground
+from tests.cloud.engine import REPOSITORY
+from tests.cloud.rehearsal.cloud import until
+
+DEADLINE_S = 60
+# Writes each signal to a file, and ends when it is told to: a second late signal would be seen.
+COMMAND = """
+import os, signal, sys, time
+from pathlib import Path
+seen = Path("seen")
+def note(number, _):
+    with seen.open("a") as file:
+        file.write(f"{signal.Signals(number).name}\\n")
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, note)
+printed = 0
+while not Path("go").exists():
+    print("works", flush=True)
+    printed += 1
+    Path("printed.new").write_text(f"{printed} {os.getpgrp()}")
+    os.replace("printed.new", "printed")
+    Path("started").touch()
+    time.sleep(0.05)
+print("all done", flush=True)
+print("an error", file=sys.stderr, flush=True)
+Path("ended").touch()
+sys.exit(7)
+"""
+CALLER = """
+import json, os, sys
+from pathlib import Path
+from fleet import foreground
+words = [sys.executable, "-c", Path("command").read_text()]
+done = foreground.{call}
+Path("returned").write_text(json.dumps([done.returncode, done.stderr, list(done.signals)]))
+"""
+SHOWN = 'shown(words, cwd=Path("."), env=os.environ, notice="It is waited for.")'
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "command").write_text(COMMAND)
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    return tmp_path
+
+
+def caller(call: str) -> list[str]:
+    return [sys.executable, "-c", CALLER.format(call=call)]
+
+
+def exists(file: Path) -> None:
+    until(file.exists, what=file.name, timeout_s=DEADLINE_S)
+
+
+def seen(place: Path) -> list[str]:
+    return (place / "seen").read_text().split() if (place / "seen").exists() else []
+
+
+@pytest.mark.parametrize(
+    ("sent", "passed_on"), [(signal.SIGINT, "SIGINT"), (signal.SIGTERM, "SIGTERM"), (signal.SIGHUP, "SIGTERM")]
+)
+def test_a_signal_to_this_process_alone_is_passed_on(place: Path, sent: signal.Signals, passed_on: str) -> None:
+    with subprocess.Popen(caller(SHOWN), cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as one:
+        exists(place / "started")
+        one.send_signal(sent)
+        until(lambda: seen(place) == [passed_on], what="the first signal", timeout_s=DEADLINE_S)
+        one.send_signal(sent)
+        until(lambda: seen(place) == [passed_on] * 2, what="the second signal", timeout_s=DEADLINE_S)
+        (place / "go").touch()
+        out, err = one.communicate(timeout=DEADLINE_S)
+    assert "all done" in out
+    assert err == "It is waited for.\nan error\n"
+    assert (place / "returned").read_text() == f'[7, "an error\\n", [{sent}, {sent}]]'
+
+
+def printed(place: Path) -> tuple[int, int]:
+    """How often the command has printed something, and its process group."""
+    count, group = (place / "printed").read_text().split()
+    return int(count), int(group)
+
+
+def test_a_signal_to_the_whole_group_comes_once(place: Path) -> None:
+    """As a terminal's Ctrl-C does where the output goes elsewhere: the command is in another group.
+
+    Two signals at once may be seen as one, so that their number alone would prove nothing.
+    """
+    with subprocess.Popen(caller(SHOWN), cwd=place, stdout=subprocess.PIPE, process_group=0) as one:
+        exists(place / "started")
+        groups = printed(place)[1], os.getpgid(one.pid)
+        os.killpg(one.pid, signal.SIGINT)
+        until(lambda: seen(place) == ["SIGINT"], what="the signal", timeout_s=DEADLINE_S)
+        (place / "go").touch()
+        one.communicate(timeout=DEADLINE_S)
+    assert groups[0] != groups[1]
+    assert seen(place) == ["SIGINT"]
+
+
+def test_a_reader_that_goes_away_does_not_end_it(place: Path) -> None:
+    """In `inv up | tee log`, Ctrl-C ends tee, too."""
+    with subprocess.Popen(
+        caller(SHOWN), cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as one:
+        exists(place / "started")
+        assert one.stdout is not None
+        one.stdout.close()
+        then = printed(place)[0]
+        until(lambda: printed(place)[0] > then + 5, what="it prints on", timeout_s=DEADLINE_S)
+        one.send_signal(signal.SIGINT)
+        until(lambda: seen(place) == ["SIGINT"], what="the signal", timeout_s=DEADLINE_S)
+        (place / "go").touch()
+        one.wait(DEADLINE_S)
+    assert (place / "ended").exists()
+
+
+@pytest.mark.parametrize("call", ["captured(words, cwd=Path('.'), env=os.environ)"])
+def test_a_call_whose_output_is_taken_gets_it_too(place: Path, call: str) -> None:
+    with subprocess.Popen(caller(call), cwd=place) as one:
+        exists(place / "started")
+        one.send_signal(signal.SIGINT)
+        until(lambda: seen(place) == ["SIGINT"], what="the signal", timeout_s=DEADLINE_S)
+        (place / "go").touch()
+        one.wait(DEADLINE_S)
+    assert (place / "returned").read_text() == f'[7, "an error\\n", [{signal.SIGINT}]]'
+
+
+def test_lines_come_as_they_are_printed(tmp_path: Path) -> None:
+    said: list[str] = []
+    words = ["sh", "-c", "echo one; echo two >&2; exit 3"]
+    done = foreground.lines(words, cwd=tmp_path, env=os.environ, say=said.append, notice="")
+    assert (said, done.returncode, done.stdout) == (["one", "two"], 3, "one\ntwo\n")
+
+
+ON_TERMINAL = """
+import os, signal, sys, termios, tty
+from pathlib import Path
+from fleet import foreground
+before = termios.tcgetattr(0)
+words = [sys.executable, "-c", Path("command").read_text()]
+done = foreground.shown(words, cwd=Path("."), env=os.environ, notice="no notice is needed")
+after = termios.tcgetattr(0)
+Path("returned").write_text(f"{done.returncode} {done.signals} {before == after} {os.tcgetpgrp(0) == os.getpgrp()}")
+"""
+RAW = "import tty; tty.setraw(0)\n"
+
+
+@pytest.mark.parametrize("mode", ["", RAW])
+def test_on_a_terminal_the_command_is_its_foreground_and_the_terminal_comes_back(place: Path, mode: str) -> None:
+    """Ctrl-Z does not stop it, Ctrl-C goes to it alone; as raw keys, where it reads those."""
+    (place / "command").write_text(mode + COMMAND)
+    pid, terminal = pty.fork()
+    if pid == 0:  # pragma: no cover - the child
+        os.chdir(place)
+        os.execv(sys.executable, [sys.executable, "-c", ON_TERMINAL])
+    exists(place / "started")
+    os.write(terminal, b"\x1a\x03")
+    if mode:  # the keys are the command's own; end it in raw mode
+        (place / "go").touch()
+    else:
+        until(lambda: seen(place) == ["SIGINT"], what="the signal", timeout_s=DEADLINE_S)
+        (place / "go").touch()
+    said = _read(terminal)
+    os.waitpid(pid, 0)
+    os.close(terminal)
+    assert seen(place) == ([] if mode else ["SIGINT"])
+    assert "all done" in said
+    assert "no notice is needed" not in said
+    assert (place / "returned").read_text() == "7 () True True"
+
+
+def _read(terminal: int) -> str:
+    said = b""
+    try:
+        while chunk := os.read(terminal, 4096):
+            said += chunk
+    except OSError:  # it has been closed on the other side
+        pass
+    return said.decode()
