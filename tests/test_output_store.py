@@ -13,7 +13,7 @@ import pytest
 from fleet.fetch import _remove_log
 from grid.sweep import Execution
 from sweep import outputs as stores
-from sweep.bundles import Bundle, Ended, Lost, Pending, Storing
+from sweep.bundles import Bundle, Ended, Found, Lost, Pending, Storing
 from sweep.driver import Driver
 from sweep.folder import RunFolder
 from sweep.ledger import Ledger
@@ -177,6 +177,9 @@ class OneBundle:
 
     def cancel(self, _: Bundle) -> None:
         raise AssertionError
+
+    def found(self) -> list[Found]:
+        return []
 
 
 def test_the_driver_keeps_what_was_printed_before_it_counts_the_point(tmp_path: Path) -> None:
