@@ -8,12 +8,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Self
-
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from typing import TYPE_CHECKING, Self
 
 from sweep.text import duration
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
 
 EVERY_S = 10.0
 
@@ -35,6 +36,8 @@ class Steps:
             console: by default standard output.
             every_s: after so long, a step that lasts is printed again where there is no terminal.
         """
+        from rich.console import Console  # which commands without steps need not load
+
         self._console = console or Console()
         self._say = say
         self._every_s = every_s
@@ -45,6 +48,8 @@ class Steps:
         self._bar: Progress | None = None
         self._heart = threading.Thread(target=self._beat, daemon=True)
         if self._console.is_terminal:
+            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
             columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
             self._bar = Progress(*columns, console=self._console, transient=True)
             self._task = self._bar.add_task("", total=None, visible=False)
