@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from grid.wording import counted
 from sweep.bundles import Span
+from sweep.disk import FullDiskError
 from sweep.engine_errors import ClusterError
 from sweep.ledger import Ledger, StorageError
 from sweep.progress import Observer
@@ -81,7 +82,8 @@ class Mark:
     def _write(self, slots: int, begun: list[Span]) -> None:
         self.slots, self.begun = slots, begun
         note = {"engines": self.engines, "slots": slots, "request": self.request, "begun": begun}
-        self.ledger.set_meta(META, json.dumps(note))
+        with contextlib.suppress(FullDiskError):  # the driver waits for room, and notes it then
+            self.ledger.set_meta(META, json.dumps(note))
         self._next_s = time.monotonic() + EVERY_S
 
     def taken_by(self, engine: Engine, observer: Observer) -> None:
@@ -91,5 +93,9 @@ class Mark:
                 engine.take_over(self.engines, slots=self.slots, patience_s=PATIENCE_S)
 
     def clear(self) -> None:
-        """The driver has come to its end."""
-        self.ledger.set_meta(META, "")
+        """The driver has come to its end.
+
+        On a full disk the note stays: the next driver asks the workers, and none holds anything for this one.
+        """
+        with contextlib.suppress(FullDiskError):
+            self.ledger.set_meta(META, "")

@@ -61,7 +61,7 @@ def test_a_worker_whose_threads_cannot_all_start_is_not_begun(monkeypatch: pytes
 TEST_ENDED = threading.Event()
 
 
-def never_begun(*_: object) -> None:
+def never_begun(*_: object, **__: object) -> None:
     """In the place of `run_bundle`: no runner hears of it."""
     TEST_ENDED.wait(DEADLINE_S)
 
