@@ -17,18 +17,12 @@ from fleet.locks import LockedError, removed
 from fleet.own_address import CHECKIP_URL
 from fleet.passphrase import unlock
 from fleet.pulumi_cli import PulumiCli
-from fleet.pulumi_state import Resource
+from fleet.pulumi_state import BUCKET, DATA_VOLUME, GROUP, HEAD, ROLE, Resource
 from fleet.remains import leaked_beside, leaks, remains
 from grid.errors import UsageError
 from grid.wording import counted
 from infra.layout import IAM_PATH, RENEW_HEAD
 from infra.outputs import Outputs
-
-HEAD = "aws:ec2/instance:Instance"
-DATA_VOLUME = "aws:ebs/volume:Volume"
-BUCKET = "aws:s3/bucket:Bucket"
-GROUP = "aws:autoscaling/group:Group"
-ROLE = "aws:iam/role:Role"
 
 
 @dataclass(frozen=True, slots=True)

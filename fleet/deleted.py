@@ -9,7 +9,7 @@ from typing import Any
 
 from fleet.cloud import Cloud, told
 from fleet.errors import ClusterError
-from fleet.pulumi_state import Resource
+from fleet.pulumi_state import BUCKET, DATA_VOLUME, GROUP, HEAD, ROLE, Resource
 
 GOING = ("shutting-down", "terminated")
 WAIT = {"Delay": 5, "MaxAttempts": 120}  # ten minutes for an instance to be terminated
@@ -17,7 +17,7 @@ WAIT = {"Delay": 5, "MaxAttempts": 120}  # ten minutes for an instance to be ter
 # EC2's types: what a user calls them, the call that lists them, its filter, and the key of its answer. A filter finds
 # nothing where an id that is asked for by name would be an error.
 EC2 = {
-    "aws:ebs/volume:Volume": ("data volume", "describe_volumes", "volume-id", "Volumes"),
+    DATA_VOLUME: ("data volume", "describe_volumes", "volume-id", "Volumes"),
     "aws:ec2/securityGroup:SecurityGroup": (
         "security group",
         "describe_security_groups",
@@ -37,8 +37,6 @@ EC2 = {
     "aws:ec2/keyPair:KeyPair": ("key pair", "describe_key_pairs", "key-name", "KeyPairs"),
 }
 Clients = Callable[[str], Any]  # a service's name to its client
-HEAD, GROUP, BUCKET = "aws:ec2/instance:Instance", "aws:autoscaling/group:Group", "aws:s3/bucket:Bucket"
-ROLE, DATA_VOLUME = "aws:iam/role:Role", "aws:ebs/volume:Volume"
 # The head's first boot writes down these ids: another one is for another head.
 IN_BOOT_TEXT = {DATA_VOLUME, GROUP, BUCKET, ROLE}
 
@@ -76,6 +74,12 @@ def account_of(arn: str) -> str:
     """The account in a resource's ARN; empty where it has none, as a bucket's."""
     parts = arn.split(":")
     return parts[4] if len(parts) > 5 and parts[0] == "arn" and parts[4].isdigit() else ""
+
+
+def has_head(cloud: Cloud, instance_id: str) -> bool:
+    """Whether AWS has this instance, and it is not being terminated. Raises ClusterError: AWS refuses."""
+    with told("look at the head"):
+        return _head(cloud.client, instance_id)
 
 
 def missing(cloud: Cloud, resources: Iterable[Resource]) -> list[Deleted]:

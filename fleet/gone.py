@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from botocore.exceptions import ClientError
-
-from fleet.cloud import Cloud, told
+from fleet.cloud import Cloud
+from fleet.deleted import has_head
 from fleet.errors import ClusterError
 from fleet.folder import StackFolder
 from fleet.pulumi_cli import PulumiCli
-from fleet.pulumi_state import Resource
+from fleet.pulumi_state import HEAD, Resource
 from fleet.remote import NotYetError
 from grid.wording import counted
 from infra.outputs import Outputs
-
-HEAD = "aws:ec2/instance:Instance"
-GONE = frozenset({"shutting-down", "terminated"})
 
 
 class GoneError(NotYetError):
@@ -34,7 +30,7 @@ def require_head(root: Path, cloud: Cloud, outputs: Outputs) -> None:
         GoneError: it was terminated; says by what, as Pulumi's state has it, and what to type.
     """
     try:
-        if _is_there(cloud, outputs.head_id):
+        if has_head(cloud, outputs.head_id):
             return
     except ClusterError:
         return
@@ -62,18 +58,6 @@ def require_head(root: Path, cloud: Cloud, outputs: Outputs) -> None:
         f"{head}: the stack was taken down elsewhere, and is now forgotten here.{rest} Make it again: "
         f"inv up --stack {stack} · run sweeps on this machine: inv sweep --local"
     )
-
-
-def _is_there(cloud: Cloud, instance_id: str) -> bool:
-    with told("look at the head"):
-        try:
-            answer = cloud.client("ec2").describe_instances(InstanceIds=[instance_id])
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "InvalidInstanceID.NotFound":
-                return False
-            raise
-    states = [one["State"]["Name"] for each in answer["Reservations"] for one in each["Instances"]]
-    return any(state not in GONE for state in states)
 
 
 def _recorded(pulumi: PulumiCli, stack: str) -> list[Resource]:

@@ -6,6 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+# Types of resources, as Pulumi names them.
+HEAD = "aws:ec2/instance:Instance"
+GROUP = "aws:autoscaling/group:Group"
+DATA_VOLUME = "aws:ebs/volume:Volume"
+BUCKET = "aws:s3/bucket:Bucket"
+ROLE = "aws:iam/role:Role"
+
 
 @dataclass(frozen=True, slots=True)
 class Resource:

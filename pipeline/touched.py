@@ -7,10 +7,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from fleet import runs, workers
-from fleet.cluster import BUCKET, DATA_VOLUME, GROUP, HEAD, Cluster
+from fleet.cluster import Cluster
 from fleet.errors import ClusterError
 from fleet.fleet import open_fleet
 from fleet.gone import GoneError
+from fleet.pulumi_state import BUCKET, DATA_VOLUME, GROUP, HEAD
 from grid.wording import counted
 from pipeline.plan import Plan, Step, parse
 

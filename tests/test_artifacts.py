@@ -6,13 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import dask.config
 import pytest
-from distributed import LocalCluster
 
 from grid.load import load
 from sweep.engine_errors import BrokenSweepError
-from sweep.engines import CONFIG, LOOPBACK
 from sweep.progress import Observer, Silent
 from sweep.run import Request, run_sweep
 from sweep.run_progress import Progress
@@ -20,6 +17,7 @@ from sweep.summary import Summary
 from tests.cloud.line import Line, line_to
 from tests.cloud.moto import Moto
 from tests.here import bucket_here
+from tests.one_worker import one_worker
 from worker.machine import artifacts, in_process
 from worker.machine.waiting import is_final, pauses
 
@@ -75,17 +73,7 @@ def sweep(
     (folder / "grid.yaml").write_text(grid)
     (folder / "fit.py").write_text(fit)
     with (
-        dask.config.set(CONFIG),
-        LocalCluster(
-            n_workers=1,
-            threads_per_worker=2,
-            processes=False,
-            protocol="tcp://",
-            host="127.0.0.1",
-            scheduler_kwargs={"dashboard": False, "dashboard_address": LOOPBACK},
-            worker_dashboard_address=LOOPBACK,
-            memory_limit=0,
-        ) as cluster,
+        one_worker() as cluster,
     ):
         request = Request(
             runs=folder / "runs",

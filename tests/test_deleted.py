@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from fleet.cloud import Cloud
-from fleet.deleted import BUCKET, DATA_VOLUME, EC2, GROUP, HEAD, LOOKS, ROLE, missing, require_same_account
+from fleet.deleted import EC2, LOOKS, missing, require_same_account
 from fleet.errors import ClusterError
-from fleet.pulumi_state import Resource
+from fleet.pulumi_state import BUCKET, DATA_VOLUME, GROUP, HEAD, ROLE, Resource
 from infra.layout import IAM_PATH
 from infra.policies import EC2_MAY_ASSUME
 from tests.cloud.moto import Moto, moto_server

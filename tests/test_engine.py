@@ -20,7 +20,7 @@ from sweep.engine import Engine
 from sweep.engine_errors import ClusterError
 from sweep.engines import local_engine, remote_engine
 from sweep.slots import STARTED_TOPIC, Slots, end_runners, here
-from tests.support import context, eventually, gone, outcomes_of
+from tests.support import GATED, context, eventually, gone, outcomes_of
 from worker.pool import pool_of
 from worker.records import Packet
 
@@ -199,18 +199,6 @@ class Cluster:
         return self
 
 
-SLOW = """
-import pathlib, time
-
-def fit(a):
-    here = pathlib.Path(__file__).parent
-    (here / f"began-{a}").touch()
-    while not (here / "go").exists():
-        time.sleep(0.01)
-    return a * 1.0
-"""
-
-
 def run_on(engine: Engine, accident: Callable[[], None]) -> NoReturn:
     """Send a bundle out, have an accident, and wait for whatever comes of it."""
     engine.submit(Bundle(1, ((0, 1),)))
@@ -221,7 +209,7 @@ def run_on(engine: Engine, accident: Callable[[], None]) -> NoReturn:
 
 def test_a_scheduler_that_starts_anew_ends_the_engine_as_one_that_is_gone(tmp_path: Path) -> None:
     """Whoever runs the driver starts it again; no other error comes of it, not from tidying up either."""
-    given = context(tmp_path, SLOW)
+    given = context(tmp_path, GATED)
     with Cluster(tmp_path) as cluster:
         first = cluster.scheduler()
         cluster.wait().worker()
@@ -238,7 +226,7 @@ def test_a_scheduler_that_starts_anew_ends_the_engine_as_one_that_is_gone(tmp_pa
 
 def test_a_worker_of_a_new_scheduler_is_no_broken_sweep(tmp_path: Path) -> None:
     """The scheduler may be another one when nothing was in flight to tell of it."""
-    given = context(tmp_path, SLOW)
+    given = context(tmp_path, GATED)
     with Cluster(tmp_path) as cluster:
         cluster.scheduler()
         cluster.wait().worker()

@@ -5,30 +5,18 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import dask.config
 import pytest
-from distributed import LocalCluster
 
 from grid.load import load
 from sweep.bundles import Bundle
-from sweep.engines import CONFIG, LOOPBACK, remote_engine
+from sweep.engines import remote_engine
 from sweep.progress import Silent
 from sweep.run import Request, run_sweep
 from sweep.run_progress import Progress
 from sweep.sharing import Holds, Sums
 from sweep.slot_time import Held, SlotTime
-from tests.support import context, eventually
-
-GATED = """
-import pathlib, time
-
-def fit(a):
-    here = pathlib.Path(__file__).parent
-    (here / f"began-{a}").touch()
-    while not (here / "go").exists():
-        time.sleep(0.01)
-    return a * 1.0
-"""
+from tests.one_worker import one_worker
+from tests.support import GATED, context, eventually
 
 
 def test_one_run_alone_has_all_slots_all_the_time() -> None:
@@ -110,17 +98,7 @@ def test_a_run_beside_another_says_the_slots_that_it_had(tmp_path: Path) -> None
     for name in ("other", "mine"):
         (tmp_path / name).mkdir()
     with (
-        dask.config.set(CONFIG),
-        LocalCluster(
-            n_workers=1,
-            threads_per_worker=2,
-            processes=False,
-            protocol="tcp://",
-            host="127.0.0.1",
-            scheduler_kwargs={"dashboard": False, "dashboard_address": LOOPBACK},
-            worker_dashboard_address=LOOPBACK,
-            memory_limit=0,
-        ) as cluster,
+        one_worker() as cluster,
         remote_engine(context(tmp_path / "other", GATED), address=cluster.scheduler_address) as other,
     ):
         try:

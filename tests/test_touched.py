@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from fleet import runs, workers
-from fleet.cluster import BUCKET, DATA_VOLUME, GROUP, HEAD, Cluster
+from fleet.cluster import Cluster
 from fleet.errors import ClusterError
 from fleet.fleet import Fleet
 from fleet.folder import StackFolder
 from fleet.pulumi_cli import PulumiCli
+from fleet.pulumi_state import BUCKET, DATA_VOLUME, GROUP, HEAD
 from pipeline.plan import parse
 from pipeline.touched import effects, say_what_is_touched
 from tests.plans import preview, step

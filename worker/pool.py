@@ -112,7 +112,8 @@ class Pool:
 
         def next_job() -> Job | None:
             with self._lock:
-                then.extend([self._line.popleft()] if self._line else [])
+                if self._line:
+                    then.append(self._line.popleft())
             return then[0].job if then else None
 
         try:

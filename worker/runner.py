@@ -48,7 +48,7 @@ class Job:
 
     @property
     def within_s(self) -> float:
-        """The limit that holds."""
+        """The limit that is enforced, in seconds."""
         return self.limit_s or BUNDLE_LIMIT_S
 
     def line(self, spans: Sequence[Span]) -> str:
