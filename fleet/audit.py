@@ -16,7 +16,7 @@ from fleet.rest_prices import HOURS
 from fleet.tagged import Item, groups, identity, instances, of_ec2, others
 from grid.wording import counted
 from infra.layout import STACK_TAG
-from sweep.text import dollars
+from sweep.text import about_dollars
 
 if TYPE_CHECKING:
     from fleet.cluster import Cluster  # which asks for an audit itself
@@ -64,12 +64,12 @@ def lines(found: Audit, now: datetime) -> Iterator[str]:
         f"{explained['attached']} attached to these machines, {len(found.leaks)} leaked."
     )
     for one in found.leaks:
-        money = "" if one.usd_month is None else f", about {dollars(one.usd_month)} USD a month"
+        money = "" if one.usd_month is None else f", {about_dollars(one.usd_month)} USD a month"
         yield f"LEAK {one.kind} {one.id}, {one.age(now)}{money}"
         yield f"     {one.remedy}"
     if found.leaks:
         yield (
-            f"The leaked resources cost about {dollars(found.usd_month)} USD a month, as far as prices are known. An "
+            f"The leaked resources cost {about_dollars(found.usd_month)} USD a month, as far as prices are known. An "
             "interrupted inv up may have created them. Check what they contain, then remove each with its command."
         )
 

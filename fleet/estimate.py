@@ -9,7 +9,7 @@ from pathlib import Path
 from fleet.cloud import Cloud, told
 from fleet.cost import Budget, Rate, Workers, rate_of
 from grid.sweep import Execution
-from sweep.text import dollars
+from sweep.text import about_dollars
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Capacity:
             said = f"Cost: unknown. The price of {', '.join(self.rate.unpriced)} is unknown."
             return f"{said} Its max_cost cannot be enforced, so it is refused." if self.budget.max_cost_usd else said
         more = "more than " if usd > self.budget.usd else "of "
-        return f"Cost: about {dollars(usd)} USD at most, {more}{self.budget.named} ({self.rate.label})."
+        return f"Cost: {about_dollars(usd)} USD at most, {more}{self.budget.named} ({self.rate.label})."
 
 
 def capacity(workers: Workers, cloud: Cloud, execution: Execution, *, count: int, cache: Path) -> Capacity:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from fleet.audit import Audit
 from pipeline.markdown import table, text
-from sweep.text import dollars
+from sweep.text import about_dollars, dollars
 
 ROWS = 50
 
@@ -24,7 +24,7 @@ def audit_part(found: Audit, now: datetime) -> str:
         "belong to nothing that is:"
     )
     last = (
-        f"Together about {dollars(found.usd_month)} USD a month, as far as that is known. An `inv up` that broke "
+        f"Together {about_dollars(found.usd_month)} USD a month, as far as that is known. An `inv up` that broke "
         "off may have made them, or somebody by hand. Look at what they hold; then, from a laptop:"
     )
     head = table(("What", "Id", "Age", "USD a month"), rows[:ROWS], right=(3,))

@@ -23,7 +23,7 @@ from infra.layout import BucketLayout
 from pipeline.markdown import table, text
 from pipeline.sweeps import changed, grids
 from pipeline.trial import LIMIT_S, POINTS, Trial, trial
-from sweep.text import dollars, duration, duration_each
+from sweep.text import about_dollars, dollars, duration, duration_each
 
 LONG = 2000  # characters of an error
 
@@ -228,7 +228,7 @@ def _with_money(known: Estimate, its: Capacity) -> Estimate:
 
 
 def _usd(usd: float, *, at_least: bool) -> str:
-    return f"more than {dollars(usd)}" if at_least else f"about {dollars(usd)}"
+    return f"more than {dollars(usd)}" if at_least else about_dollars(usd)
 
 
 # For the pull request

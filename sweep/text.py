@@ -68,6 +68,12 @@ def dollars(usd: float) -> str:
     return text.removesuffix(".00")
 
 
+def about_dollars(usd: float) -> str:
+    """An estimate of US dollars: `about 2.50`, `<0.0001`."""
+    text = dollars(usd)
+    return text if text.startswith("<") else f"about {text}"
+
+
 def hours_text(worker_hours: float) -> str:
     """Workers' time as a person reads it."""
     return f"{number(worker_hours)} worker {'hour' if number(worker_hours) == '1' else 'hours'}"

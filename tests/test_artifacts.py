@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -72,9 +74,7 @@ def sweep(
     """Run the grid on a scheduler and a worker as a cluster has them."""
     (folder / "grid.yaml").write_text(grid)
     (folder / "fit.py").write_text(fit)
-    with (
-        one_worker() as cluster,
-    ):
+    with one_worker() as cluster:
         request = Request(
             runs=folder / "runs",
             root=folder,
@@ -146,6 +146,7 @@ def line(s3: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
         line.go_down()
         monkeypatch.setenv("AWS_ENDPOINT_URL", line.url)
         monkeypatch.setattr(in_process, "RETRIES", 0)
+        monkeypatch.setattr(artifacts, "FREE_BYTES", 0)  # however full the disk of this machine is
         monkeypatch.setattr(artifacts, "pauses", lambda: pauses(first_s=0.01, longest_s=0.1))
         in_process.bucket.cache_clear()
         yield line
@@ -209,6 +210,19 @@ def test_a_worker_holds_no_more_results_than_it_may(
     summary, _ = sweep(tmp_path, grid=MANY, fit=WRITES, observer=Watching(look))
     assert set(looks) == {full}
     assert (summary.done, summary.computed) == (POINTS, POINTS)
+
+
+@pytest.mark.parametrize(
+    ("total_gb", "free_gb", "leaves"), [(30, 7, True), (30, 5, False), (1000, 9, True), (1000, 7, False)]
+)
+def test_bundles_leave_their_slots_while_the_disk_has_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, total_gb: int, free_gb: int, *, leaves: bool
+) -> None:
+    """A fifth of a small disk stays for points, and eight gigabytes of a large one."""
+    usage = SimpleNamespace(total=total_gb * 10**9, free=free_gb * 10**9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    held = artifacts._Held()
+    assert held.take(1000, tmp_path) is leaves
 
 
 def test_a_sweep_that_stops_while_s3_is_away_leaves_nothing_behind_and_resumes(line: Line, tmp_path: Path) -> None:

@@ -97,6 +97,10 @@ def test_the_line_says_whether_the_limit_will_do_and_whose_it_is(capacity: Capac
     assert capacity.line(36_000, 1000) == line
 
 
+def test_a_cost_too_small_to_be_told_is_not_about_nothing() -> None:
+    assert made(0.4).line(0.001, 1000) == "Cost: <0.0001 USD at most, of a budget of 25 (a price list)."
+
+
 def test_settings_of_a_stack_that_is_not_up_will_do(cloud: Cloud, tmp_path: Path) -> None:
     """As its outputs do: what a sweep costs can be said before the stack is there."""
     values = {"worker_instance_types": PRICED, "max_workers": 10, "spot_percent": 100, "on_demand_base": 2}

@@ -124,11 +124,11 @@ def listening(machine: MachineHandle) -> set[int]:
     return {int(port) for host, _, port in places if not host.startswith(("127.", "[::1]"))}
 
 
-def sweep(laptop: Laptop, name: str, *, code: int = 0, run: str = "sweeps_of_tests.fit:fit") -> str:
+def sweep(laptop: Laptop, name: str, *words: str, code: int = 0, run: str = "sweeps_of_tests.fit:fit") -> str:
     """Run three points there; what was said."""
     grid = laptop.path / "sweeps_of_tests" / f"{name}.yaml"
     grid.write_text(QUICK.format(name=name).replace("sweeps_of_tests.fit:fit", run))
-    done = laptop.inv("sweep", "--grid", str(grid), "--workers", "1", code=code)
+    done = laptop.inv("sweep", "--grid", str(grid), "--workers", "1", *words, code=code)
     return done.stdout + done.stderr
 
 
@@ -423,7 +423,7 @@ def test_an_environment_that_cannot_be_built_leaves_the_release_before(
         assert reason in said
         assert current(laptop) == before
         assert environments(head) == there
-        assert "Done: 3 of 3" in sweep(laptop, f"after-{how.replace(' ', '-')}")
+        assert "Done: 3 of 3" in sweep(laptop, f"after-{how.replace(' ', '-')}", "--as-pushed")
     finally:
         lock.write_text(good)
         mended = laptop.commit("The lock file that was")

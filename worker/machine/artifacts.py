@@ -24,7 +24,8 @@ TRANSFERS = 8  # at once, of one worker's files
 SLOT_S = 5.0  # that storing a bundle's files may keep its slot
 HELD_BUNDLES = 256  # which wait on one worker
 HELD_BYTES = 256_000_000  # of their packed results, in the worker's memory
-FREE_SHARE = 0.2  # of the worker's disk: what points may still write
+FREE_SHARE = 0.2  # of the worker's disk, for what points may still write
+FREE_BYTES = 8_000_000_000  # which is enough on a large disk
 
 
 class ArtifactsError(Exception):
@@ -66,7 +67,7 @@ class _Held:
         usage = shutil.disk_usage(folder)
         with self._lock:
             full = self._bundles >= HELD_BUNDLES or self._bytes + size > HELD_BYTES
-            if full or usage.free < FREE_SHARE * usage.total:
+            if full or usage.free < min(FREE_SHARE * usage.total, FREE_BYTES):
                 return False
             self._bundles, self._bytes = self._bundles + 1, self._bytes + size
             return True
