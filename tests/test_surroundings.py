@@ -102,6 +102,22 @@ def test_a_point_leaves_the_next_one_what_it_found(tmp_path: Path, what: str) ->
     assert third == first
 
 
+def test_once_c_code_has_changed_the_folder_every_short_point_finds_it_as_it_was(tmp_path: Path) -> None:
+    """C code tells nobody: after short points the folder is looked at now and then, after a find always."""
+    code = """\
+        import ctypes, os, time
+        def fit(a):
+            seen = os.getcwd()
+            ctypes.CDLL(None).chdir(b"/")
+            time.sleep(0.005)
+            return {"seen": seen}
+        """
+    packet = packet_of(context(tmp_path, code, grid({"a": range(60)})))
+    seen = [outcome["seen"] for _, outcome in outcomes_of(packet)]
+    assert set(seen[-30:]) == {str(tmp_path)}
+    assert len(seen) == 60
+
+
 def test_what_a_crash_writes_is_kept_though_a_point_has_taken_its_handlers(tmp_path: Path) -> None:
     """The place of a later timeout is told: the handler that writes it is C's, and is put back."""
     code = """\

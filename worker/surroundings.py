@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-# How long points may go on before the folder, and all else, is looked at whoever changed it: C code tells nobody.
-# Looking takes some 2 and 20 µs; after a point of some milliseconds, which leaves other data in the processor's
-# caches, 30 and 150 µs.
-FOLDER_EVERY_S, LOOK_EVERY_S = 0.02, 0.1
+# How long points may go on before all is looked at, whoever changed it: C code tells nobody. The folder, which native
+# solvers change, is looked at sooner at first, and after each point once C code was seen to change it. Looking takes
+# some 20 and 2 µs; after a point of some milliseconds, which leaves other data in the processor's caches, 150 and 30.
+LOOK_EVERY_S, FOLDER_FIRST_S = 0.1, 0.01
 # What changes the surroundings, when Python code does it. A call is noted, and the point is cleaned up after.
 NOTED: dict[Any, tuple[str, ...]] = {
     os: ("chdir", "fchdir", "umask", "close", "closerange", "dup2", "set_blocking"),
@@ -78,6 +78,7 @@ class Surroundings:
         self._files = [_File(fd) for fd in range(3) if _is_open(fd)]
         self._touched = False
         self._look_s = self._folder_s = 0.0
+        self._folder_pause_s = FOLDER_FIRST_S
         self._noting = [_Noting(module, name, self._touch) for module, names in NOTED.items() for name in names]
 
     def _touch(self) -> None:
@@ -99,7 +100,8 @@ class Surroundings:
         elif now_s > self._folder_s:
             with contextlib.suppress(OSError):
                 self._restore_folder()
-            self._folder_s = now_s + FOLDER_EVERY_S
+            self._folder_s = now_s + self._folder_pause_s
+            self._folder_pause_s = min(LOOK_EVERY_S, 2 * self._folder_pause_s)
 
     def restore_all(self) -> None:
         """Look at everything, and put back what is not as it was."""
@@ -129,6 +131,8 @@ class Surroundings:
                 return
         if _identity(os.stat(".")) == self._folder_id:  # noqa: PTH116 - it has another name now
             return
+        if not self._touched:
+            self._folder_pause_s = 0.0
         with contextlib.suppress(OSError):
             if _identity(os.fstat(self._folder_fd)) == self._folder_id:  # or a point has closed it
                 os.fchdir(self._folder_fd)
