@@ -55,9 +55,15 @@ class Slots(WorkerPlugin):  # type: ignore[misc]
         self._context = context
         self.name = f"sweepfleet-{context.digest}"
 
-    def setup(self, worker: Worker) -> None:
-        """Start the runners, which import the target meanwhile; or go on with those that a driver before had."""
-        ask_for(Path(self._context.root))
+    async def setup(self, worker: Worker) -> None:
+        """Start the runners, which import the target meanwhile; or go on with those that a driver before had.
+
+        The worker answers its scheduler while its release is on its way. One that joins just then is not a worker
+        before it has it, and gives up after its `death_timeout`.
+        """
+        await ask_for(Path(self._context.root))
+        if self.name not in worker.plugins:  # the sweep ended meanwhile, or the worker does
+            return
         pool = prepare(self._context, slots=slots_of(self._context, threads=worker.state.nthreads))
         if pool.held.engines:  # its scheduler was lost: the driver there has to hear what was not
             listed = pool.held.of(pool.held.engines)

@@ -6,6 +6,7 @@ appears unpacked and whole or not at all, and nothing of it outside its own fold
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import re
@@ -20,6 +21,7 @@ from worker.machine.facts import HOME, KEYS
 
 WANTED = Path("/run/sweepfleet/wanted")  # the service user asks here, root brings
 PATIENCE_S = 600
+LOOK_S = 0.5  # between two looks whether it is there
 AGAIN_S = 5.0  # after something that was asked for could not be brought
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -113,18 +115,27 @@ def serve_counter(aws: Aws) -> None:
             time.sleep(AGAIN_S)
 
 
-def ask_for(root: Path) -> None:
+def _lacking(root: Path) -> str | None:
+    """The release that this path is of, if it is one's and not here."""
+    if root.exists() or not root.is_relative_to(HOME.path):
+        return None
+    return root.relative_to(HOME.path / "releases").parts[0]
+
+
+async def ask_for(root: Path) -> None:
     """Have the release at this path brought here, as the service user; returns when it is there.
+
+    It may take minutes, in which whoever asks has other things to answer: a dask worker its scheduler.
 
     Raises:
         BringError: it does not come.
     """
-    if root.exists() or not root.is_relative_to(HOME.path):
+    sha256 = _lacking(root)
+    if sha256 is None:
         return
-    sha256 = root.relative_to(HOME.path / "releases").parts[0]
     end_s = time.monotonic() + PATIENCE_S
     while not HOME.release(sha256).exists():
         (WANTED / sha256).touch()
         if time.monotonic() > end_s:
             raise BringError(f"the release {sha256[:12]} did not come in {PATIENCE_S} s: inv logs --worker says why")
-        time.sleep(0.5)
+        await asyncio.sleep(LOOK_S)
