@@ -53,7 +53,8 @@ def require_head(root: Path, cloud: Cloud, outputs: Outputs) -> None:
         raise GoneError(f"{head}: it was made anew elsewhere. Get its address: inv outputs --refresh --stack {stack}")
     StackFolder(root, stack).forget()
     ours = [one for one in left if one.type.startswith("aws:") and not one.protected]
-    rest = f" {counted(len(ours), 'resource')} of it still exist: inv down --stack {stack}." if ours else ""
+    verb = "exists" if len(ours) == 1 else "exist"
+    rest = f" {counted(len(ours), 'resource')} of it still {verb}: inv down --stack {stack}." if ours else ""
     raise DownError(
         f"{head}: the stack was taken down elsewhere, and is now forgotten here.{rest} Make it again: "
         f"inv up --stack {stack} · run sweeps on this machine: inv sweep --local"

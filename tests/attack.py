@@ -97,10 +97,9 @@ def _bounded(bound: str | None, texts: Mapping[str, str]) -> str | None:
 
 def _own_role(reached: Reached, action: str, texts: Mapping[str, str]) -> Iterator[str]:
     """A new role, with a trust and a policy of the attacker's; it is his once he may also give it rights."""
-    for role, bound in itertools.product((NEW, NEW_ELSEWHERE, *ROLES), BOUNDS):
+    for role, bound in itertools.product((NEW, NEW_ELSEWHERE), BOUNDS):
         context = {"iam:PermissionsBoundary": bound} if bound else {}
-        made = role in ROLES or reached.may("iam:CreateRole", role, context)
-        if made and role not in ROLES and reached.may(action, role, context):
+        if reached.may("iam:CreateRole", role, context) and reached.may(action, role, context):
             reached.roles[f"{role} in {bound}"] = (EVERYTHING, _bounded(bound, texts))
             yield f"{role} in {bound}"
 

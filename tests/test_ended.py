@@ -85,6 +85,18 @@ def test_a_run_without_results_is_told_too(jobs: Path, said: dict[str, Any] | st
     assert "points" not in line
 
 
+def test_a_total_that_is_an_estimate_is_told_as_one(jobs: Path) -> None:
+    put(jobs, "trial", at=1.0, said={"state": "ended", "at": 5.0, "summary": SUMMARY | {"points_exact": False}})
+    assert "57 of about 60 points done" in lines()[1]
+
+
+def test_an_error_is_one_line_that_a_terminal_can_print(jobs: Path) -> None:
+    """Whatever a target wrote into it."""
+    put(jobs, "trial", at=1.0, said={"state": "ended", "exit_code": 1, "error": "a\x1b[2Jb" + "c" * 500, "at": 5.0})
+    assert "\x1b" not in lines()[1]
+    assert len(lines()[1]) < 250
+
+
 def test_a_cost_that_nobody_knows_is_said_to_be_unknown(jobs: Path) -> None:
     put(jobs, "trial", at=1.0, said={"state": "waiting"}, usd=None)
     assert lines()[1].endswith("cost 0.005 worker hours; their cost is unknown")
@@ -96,6 +108,12 @@ def test_the_last_ones_are_shown_and_none_that_is_active(jobs: Path) -> None:
     (jobs / "r7" / "wanted").touch()
     os.utime(jobs / "r2", (100, 100))  # cancelled last
     assert [one.name for one in ended_runs(cast(Host, Head()))] == ["r2", "r6", "r5", "r4", "r3"]
+
+
+def test_a_job_that_is_just_being_taken_over_is_no_ended_run(jobs: Path) -> None:
+    """Its files come into a folder beside, which a power cut may leave there."""
+    put(jobs, ".new-trial", at=1.0, said="")
+    assert lines() == []
 
 
 def test_a_cluster_without_an_ended_run_shows_none(jobs: Path) -> None:

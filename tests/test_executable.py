@@ -59,6 +59,21 @@ def test_a_program_for_another_machine_names_both(tmp_path: Path, monkeypatch: p
         check(["./fit"], cwd=str(tmp_path), env=os.environ)
 
 
+def test_a_head_that_says_less_than_a_programs_is_no_reason_to_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut off, of 32 bits, or with a table that points out of what was read: the system may start it all the same."""
+    monkeypatch.setattr(executable.platform, "machine", lambda: "x86_64")
+    whole = elf(62, loader="/lib/ld-none.so.1")
+    outside = bytearray(whole)
+    struct.pack_into("<Q", outside, 64 + 8, executable.HEAD_BYTES)
+    for head in (whole[:10], whole[:80], whole[:4] + b"\x01" + whole[5:], bytes(outside)):
+        assert executable.trouble(Path("fit"), head, where="this machine is") is None
+
+
+def test_a_program_of_a_machine_with_the_other_byte_order_is_named() -> None:
+    head = b"\x7fELF\x02\x02\x01" + bytes(9) + struct.pack(">HH", 2, 22)
+    assert "is built for s390x" in str(executable.trouble(Path("fit"), head, where="this machine is"))
+
+
 def test_a_program_of_another_machine_may_have_an_emulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executable, "EMULATORS", tmp_path)
     monkeypatch.setattr(executable.platform, "machine", lambda: "x86_64")

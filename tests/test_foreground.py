@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import pty
 import signal
+import struct
 import subprocess
 import sys
+import termios
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -125,7 +130,13 @@ def test_a_reader_that_goes_away_does_not_end_it(place: Path) -> None:
     assert (place / "ended").exists()
 
 
-@pytest.mark.parametrize("call", ["captured(words, cwd=Path('.'), env=os.environ)"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "captured(words, cwd=Path('.'), env=os.environ)",
+        "lines(words, cwd=Path('.'), env=os.environ, say=print, notice='It is waited for.')",
+    ],
+)
 def test_a_call_whose_output_is_taken_gets_it_too(place: Path, call: str) -> None:
     with subprocess.Popen(caller(call), cwd=place) as one:
         exists(place / "started")
@@ -133,7 +144,61 @@ def test_a_call_whose_output_is_taken_gets_it_too(place: Path, call: str) -> Non
         until(lambda: seen(place) == ["SIGINT"], what="the signal", timeout_s=DEADLINE_S)
         (place / "go").touch()
         one.wait(DEADLINE_S)
-    assert (place / "returned").read_text() == f'[7, "an error\\n", [{signal.SIGINT}]]'
+    code, _, signals = json.loads((place / "returned").read_text())
+    assert (code, signals) == (7, [signal.SIGINT])
+
+
+def test_a_signal_that_is_ignored_here_is_not_passed_on(place: Path) -> None:
+    """As with nohup, or in the background of a script."""
+    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *caller(SHOWN)]
+    with subprocess.Popen(ignoring, cwd=place, stdout=subprocess.PIPE) as one:
+        exists(place / "started")
+        one.send_signal(signal.SIGINT)
+        one.send_signal(signal.SIGTERM)
+        until(lambda: "SIGTERM" in seen(place), what="the other signal", timeout_s=DEADLINE_S)
+        (place / "go").touch()
+        one.communicate(timeout=DEADLINE_S)
+    assert seen(place) == ["SIGTERM"]
+
+
+def test_a_signal_that_came_before_the_command_had_started_is_passed_on() -> None:
+    passing = foreground._PassingOn("")
+    passing.caught(signal.SIGINT, None)
+    with subprocess.Popen(["sleep", "600"]) as process:
+        passing.to(process)
+        assert process.wait(DEADLINE_S) == -signal.SIGINT
+
+
+def test_afterwards_signals_are_this_processs_own_again(tmp_path: Path) -> None:
+    before = [signal.getsignal(number) for number in foreground.PASSED_ON]
+    foreground.captured(["true"], cwd=tmp_path, env=os.environ)
+    assert [signal.getsignal(number) for number in foreground.PASSED_ON] == before
+
+
+def test_beside_the_main_thread_it_runs_without_signals(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(foreground.captured, ["echo", "one"], cwd=tmp_path, env=os.environ).result()
+    assert done.stdout == "one\n"
+
+
+def test_output_that_is_read_slowly_comes_whole(place: Path) -> None:
+    """Also where a write to it does not wait until there is room."""
+    size = 1 << 20
+    (place / "command").write_text(f"print('x' * {size}, end='')")
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with subprocess.Popen(caller(SHOWN), cwd=place, stdout=writer) as one:
+        os.close(writer)
+        until(lambda: waiting(reader) == fcntl.fcntl(reader, fcntl.F_GETPIPE_SZ), what="it is full", timeout_s=60)
+        with os.fdopen(reader, "rb") as file:
+            assert len(file.read()) == size
+        assert one.wait(DEADLINE_S) == 0
+
+
+def waiting(reader: int) -> int:
+    """How many bytes can be read."""
+    [found] = struct.unpack("i", fcntl.ioctl(reader, termios.FIONREAD, bytes(4)))
+    return int(found)
 
 
 def test_lines_come_as_they_are_printed(tmp_path: Path) -> None:
@@ -178,6 +243,24 @@ def test_on_a_terminal_the_command_is_its_foreground_and_the_terminal_comes_back
     assert "all done" in said
     assert "no notice is needed" not in said
     assert (place / "returned").read_text() == "7 () True True"
+
+
+def test_a_terminal_that_is_closed_asks_the_command_to_end_and_no_more(place: Path) -> None:
+    """Closing the window sends SIGHUP to both; the command gets one SIGTERM, and finishes what is in flight."""
+    silent = [line for line in COMMAND.splitlines() if "print(" not in line]
+    (place / "command").write_text("\n".join(silent))
+    pid, terminal = pty.fork()
+    if pid == 0:  # pragma: no cover - the child
+        os.chdir(place)
+        os.execv(sys.executable, caller(SHOWN))
+    exists(place / "started")
+    os.close(terminal)
+    until(lambda: seen(place) or (place / "returned").exists(), what="the signal", timeout_s=DEADLINE_S)
+    (place / "go").touch()
+    os.waitpid(pid, 0)
+    assert seen(place) == ["SIGTERM"]
+    assert (place / "ended").exists()
+    assert json.loads((place / "returned").read_text()) == [7, "", [signal.SIGHUP]]
 
 
 def _read(terminal: int) -> str:

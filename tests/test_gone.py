@@ -67,7 +67,7 @@ def test_a_stack_that_was_taken_down_elsewhere_is_forgotten_here(
 
 def test_a_stack_that_is_half_down_says_what_still_exists(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     pulumi_has(fleet, monkeypatch, state_of(bucket="kept", volume="vol-1"))
-    assert f"1 resource of it still exist: inv down --stack {STACK}" in said(fleet, DownError)
+    assert f"1 resource of it still exists: inv down --stack {STACK}" in said(fleet, DownError)
 
 
 def test_a_head_that_was_terminated_alone_is_told_apart(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:

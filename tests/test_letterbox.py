@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import errno
 import io
 import json
 import os
@@ -12,6 +14,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,11 +28,12 @@ from tests.cloud.moto import Moto, moto_server
 from tests.folder_bucket import FolderBucket
 from tests.test_runs_far import OUTPUTS
 from worker.machine import letterbox
+from worker.machine.aws import AwsError
 from worker.machine.facts import KEYS, Data, Facts
 from worker.machine.in_process import bucket as bucket_of
 from worker.machine.in_process import door
 from worker.machine.job import Job, JobFolder
-from worker.machine.letterbox import DONE, REFUSED, do_all
+from worker.machine.letterbox import DONE, FAILED, REFUSED, do_all
 from worker.machine.letters import stamped
 
 REGION = "us-east-1"
@@ -121,16 +125,21 @@ def test_each_letter_is_answered_once_and_the_oldest_first(bucket: FolderBucket,
     assert set(answers(bucket)) == {"1", "2", "3", "4", "trial"}
 
 
+def program(folder: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command of the head that does as a script says."""
+    file = folder / "bin" / name
+    file.parent.mkdir()
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+    monkeypatch.setenv("PATH", str(file.parent), prepend=os.pathsep)
+
+
 @pytest.mark.parametrize("by", [None, {"aws": "arn:aws:sts::1:assumed-role/deploy/run-1", "git": ""}])
 def test_who_pushes_by_letter_is_told_to_the_publisher(
     bucket: FolderBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: Any
 ) -> None:
     """Letters of an older checkout do not say it."""
-    program = tmp_path / "bin" / "systemd-run"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/words\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    program(tmp_path, "systemd-run", f'printf "%s\\n" "$@" > {tmp_path}/words', monkeypatch)
     monkeypatch.setattr(letterbox, "bring_release", lambda *_: tmp_path)
     new = "c" * 64
     ask(bucket, "1", {"kind": "push", "sha256": new} | ({"by": by} if by else {}))
@@ -235,6 +244,82 @@ def test_a_letter_that_cannot_be_had_holds_up_no_other_and_is_done_when_it_can(
     ask_for_sweep(bucket, "3", JOB)
     look(bucket, tmp_path, answered)
     assert {letter: code for letter, (code, _) in answers(bucket).items()} == dict.fromkeys("123", DONE)
+
+
+@pytest.mark.parametrize(("code", "answer"), [(1, (FAILED, "no such package")), (75, None)])
+def test_a_release_that_cannot_be_published_is_told_and_one_that_cannot_be_now_is_tried_again(
+    bucket: FolderBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, answer: tuple[int, str] | None
+) -> None:
+    """75: AWS did not answer the publisher."""
+    program(tmp_path, "systemd-run", f"echo 'error: no such package' >&2; exit {code}", monkeypatch)
+    monkeypatch.setattr(letterbox, "bring_release", lambda *_: tmp_path)
+    ask(bucket, "1", {"kind": "push", "sha256": "c" * 64})
+    with contextlib.nullcontext() if answer else pytest.raises(letterbox.LaterError, match="no such package"):
+        look(bucket, tmp_path)
+    assert answers(bucket).get("1") == answer
+
+
+def test_a_run_that_cannot_be_taken_over_is_told(
+    bucket: FolderBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path, "chown", "echo 'no such user' >&2; exit 1", monkeypatch)
+    Data(tmp_path).jobs.mkdir()
+    ask_for_sweep(bucket, "1", JOB)
+    look(bucket, tmp_path)
+    assert answers(bucket) == {"1": (FAILED, "no such user")}
+    assert not JobFolder(Data(tmp_path).jobs / "trial").wanted.exists()
+
+
+def test_what_this_machine_cannot_do_now_is_tried_again(
+    bucket: FolderBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when its disk is full."""
+
+    def full(*_: object) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(letterbox, "bring_release", full)
+    ask(bucket, "1", {"kind": "push", "sha256": "c" * 64})
+    with pytest.raises(letterbox.LaterError, match="No space left"):
+        look(bucket, tmp_path)
+    assert answers(bucket) == {}
+
+
+class EndError(Exception):
+    """The head has looked often enough."""
+
+
+def test_the_head_looks_less_often_when_nothing_came_for_a_while_and_says_a_trouble_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each look is a call that AWS bills."""
+    now_s, pauses, comes = 0.0, list[float](), {65: "a letter", 70: AwsError("away"), 71: AwsError("away")}
+
+    def sleep(seconds: float) -> None:
+        nonlocal now_s
+        now_s += seconds
+        pauses.append(seconds)
+        if len(pauses) == 140:
+            raise EndError
+
+    def do_all(_: Any, __: Any, answered: set[str], *, volume: str) -> None:
+        assert volume == VOLUME
+        if isinstance(found := comes.get(len(pauses)), AwsError):
+            raise found
+        if found:
+            answered.add(found)
+
+    monkeypatch.setattr(letterbox, "door", lambda _: None)
+    monkeypatch.setattr(letterbox, "do_all", do_all)
+    monkeypatch.setattr(letterbox, "time", SimpleNamespace(monotonic=lambda: now_s, sleep=sleep))
+    with pytest.raises(EndError):
+        letterbox.serve(Facts("head", "dev", "b", "AROA", "", "", REGION, "", str(tmp_path), "g", VOLUME))
+    awake = int(letterbox.AWAKE_S / letterbox.POLL_S)
+    assert pauses[:awake] == [letterbox.POLL_S] * awake
+    assert pauses[awake:65] == [letterbox.REST_S] * (65 - awake)
+    assert pauses[65 : 65 + awake] == [letterbox.POLL_S] * awake
+    assert pauses[-1] == letterbox.REST_S
+    assert capsys.readouterr().out == "away\n"
 
 
 def test_a_head_that_is_not_ready_answers_nothing_and_tries_again(bucket: FolderBucket, tmp_path: Path) -> None:

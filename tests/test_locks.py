@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fleet.cluster import Cluster
-from fleet.locks import LOCKED, LockedError, locks_in, own_user, removed
+from fleet.locks import LockedError, locks_in, own_user, removed
 from fleet.pulumi_cli import PulumiCli
 from tests.cloud.rehearsal.cloud import until
 
@@ -117,17 +117,33 @@ def test_what_may_live_elsewhere_is_not_removed(tmp_path: Path, ended: int, othe
     assert ("No such process runs here" in said) == ("host" not in other)
 
 
+def test_whose_process_cannot_be_looked_at_is_taken_to_live(
+    tmp_path: Path, living: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user's process may not be asked; and without `ps`, nobody can tell what it is."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError
+
+    with monkeypatch.context() as other:
+        other.setattr("fleet.locks.os.kill", refused)
+        assert not removed(locks_in(complaint(lock_file(tmp_path, living).as_uri(), pid=living)) or [])
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert not removed(locks_in(complaint(lock_file(tmp_path, os.getpid()).as_uri(), pid=os.getpid())) or [])
+
+
+def test_locks_that_are_not_named_are_not_removed() -> None:
+    """Pulumi's service says that the stack is locked, and by nobody."""
+    locks = locks_in(SAID.format(count=1))
+    assert locks == []
+    assert not removed(locks)
+    assert "a process that Pulumi does not name" in str(LockedError("dev", locks))
+
+
 def test_one_living_lock_of_two_keeps_both(tmp_path: Path, ended: int, living: int) -> None:
     file = lock_file(tmp_path, ended)
-    said = complaint(file.as_uri(), pid=ended) + complaint("file:///x", pid=living).partition("\n")[2]
-    assert LOCKED in said
-    locks = (
-        locks_in(
-            complaint(file.as_uri(), pid=ended)
-            + CREATED.format(url="file:///x.json", user=own_user(), host=HERE, pid=living)
-        )
-        or []
-    )
+    other = CREATED.format(url="file:///x.json", user=own_user(), host=HERE, pid=living)
+    locks = locks_in(complaint(file.as_uri(), pid=ended) + other) or []
     assert len(locks) == 2
     assert not removed(locks)
     assert file.exists()

@@ -92,6 +92,13 @@ def test_the_search_finds_what_a_weaker_policy_would_give(weaken: Callable[[Stat
     assert gain in reach(json.dumps({"Statement": statements}), boundary=machines_boundary()).how
 
 
+@pytest.mark.parametrize("action", attack.GAINS)
+def test_each_action_that_is_a_gain_is_found_to_be_one(action: str) -> None:
+    """Or the search would pass over it, whatever the policies say."""
+    alone = json.dumps({"Statement": [{"Effect": "Allow", "Action": [action], "Resource": ["*"]}]})
+    assert action in reach(alone, boundary=machines_boundary()).how.values()
+
+
 def test_the_search_finds_what_a_wider_boundary_would_give() -> None:
     """A machine's role with all rights inside a boundary of all rights has all rights."""
     reached = reach(OPERATOR, boundary=EVERYTHING)

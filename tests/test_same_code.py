@@ -163,6 +163,22 @@ def test_what_travels_and_what_no_target_reads_is_no_difference_of_the_target(pr
     assert project.differing() == ((), others)
 
 
+def test_a_grid_at_the_top_does_not_make_every_file_its_targets(project: Project) -> None:
+    """Settings of stacks, of Git and of pipelines are read by no target."""
+    others = (".github/workflows/sweeps.yml", ".gitignore", "Pulumi.dev.yaml")
+    project.commit(
+        **{"top.yaml": "name: top\nrun: trial.fit:fit\nparameters: {i: [1]}\n"} | dict.fromkeys(others, "a")
+    )
+    project.push()
+    project.commit(**dict.fromkeys(others, "b"), **{"setting.json": "1"})
+    assert project.differing("top.yaml") == (("setting.json",), others)
+
+
+def test_a_file_that_is_no_python_is_looked_at_no_further(project: Project) -> None:
+    project.commit(**{"common/maths.py": "def half(\n"})
+    assert project.differing() == (("common/maths.py",), ())
+
+
 def test_a_file_that_is_new_gone_or_a_link_elsewhere_differs(project: Project) -> None:
     project.commit(**{"trial/new.py": ""})
     (project.root / "trial/near.py").unlink()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import ssl
 import stat
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,7 +28,7 @@ from tests.cloud.moto import Moto
 from worker.machine import keeper
 from worker.machine.aws import Aws, AwsError
 from worker.machine.facts import Data, Facts
-from worker.machine.switch import SWITCH, switch_time
+from worker.machine.switch import SWITCH, date_of, switch_time
 
 pytest_plugins = ["tests.cloud.fixtures"]
 REGION = "eu-west-1"
@@ -160,14 +163,23 @@ class Clock(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-@pytest.fixture
-def endpoint() -> Iterator[str]:
+@contextlib.contextmanager
+def clock(*, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Its address."""
     with HTTPServer(("127.0.0.1", 0), Clock) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    with clock() as url:
+        yield url
 
 
 @pytest.fixture
@@ -205,6 +217,32 @@ def test_a_head_that_cannot_know_the_time_sets_nothing(
     assert not (tmp_path / "asked").exists()
     with pytest.raises(ValueError, match="date"):
         switch_time("soon")
+
+
+def test_awss_clock_is_read_over_tls_and_from_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As AWS's own endpoints have it: a server whose certificate is not trusted tells no time."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    words = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    words += ["-subj", "/CN=here", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key)]
+    subprocess.run([*words, "-out", str(certificate)], check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    with clock(tls=tls) as url:
+        with pytest.raises(ssl.SSLError):
+            date_of(url)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert date_of(url) == DATE
 
 
 class EndError(Exception):

@@ -1,0 +1,104 @@
+"""A cluster's worker joins the next scheduler while it has runners, unless that has other code; dask's is played."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+from distributed import Worker
+
+from sweep import dask_worker
+from sweep.dask_worker import LOST, ClusterWorker, serve
+
+LOSS = min(LOST)
+REFUSED, STAYS = OSError("nobody answers"), "stays"
+
+
+class Played:
+    """A worker that cannot start, or ends for a reason, or stays."""
+
+    def __init__(self, how: str | Exception) -> None:
+        self._how = how
+        self.why = ""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        if isinstance(self._how, Exception):
+            raise self._how
+        yield from asyncio.sleep(0).__await__()
+
+    async def finished(self) -> None:
+        if self._how == STAYS:
+            await asyncio.Event().wait()
+        self.why = str(self._how)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dask_worker, "AGAIN_S", 0.0)
+    monkeypatch.setattr(dask_worker, "LOOK_S", 0.0)
+
+
+def served(
+    monkeypatch: pytest.MonkeyPatch, *ways: str | Exception, runners: int = 1, same: Callable[[], bool] = lambda: True
+) -> tuple[int, int]:
+    """The process's exit code, and how many workers it was, one after the other."""
+    monkeypatch.setattr(dask_worker, "pools", lambda: runners)
+    left = list(ways)
+
+    def make() -> Any:
+        return Played(left.pop(0))
+
+    async def bounded() -> int:
+        return await asyncio.wait_for(serve(make, may_join=same), 60)
+
+    code = asyncio.run(bounded())
+    return code, len(ways) - len(left)
+
+
+def test_a_worker_whose_scheduler_is_lost_joins_the_next_one_however_long_that_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert served(monkeypatch, LOSS, REFUSED, REFUSED, LOSS, "worker-close") == (0, 5)
+
+
+@pytest.mark.parametrize(
+    ("ways", "runners", "code"),
+    [
+        (("worker-close", STAYS), 1, 0),  # it was sent away
+        ((LOSS, STAYS), 0, 0),  # nothing to stay for
+        ((REFUSED, STAYS), 1, 1),  # it never was anybody's worker
+    ],
+)
+def test_a_worker_with_nothing_to_stay_for_ends(
+    monkeypatch: pytest.MonkeyPatch, ways: tuple[str | Exception, ...], runners: int, code: int
+) -> None:
+    """Whoever started it begins anew, with the newest release."""
+    assert served(monkeypatch, *ways, runners=runners) == (code, 1)
+
+
+def test_a_worker_does_not_join_a_fleet_of_other_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert served(monkeypatch, LOSS, STAYS, same=lambda: False) == (0, 1)
+
+
+def test_a_fleet_that_was_renewed_just_while_a_worker_joined_again_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([True, True, True, False])
+    assert served(monkeypatch, LOSS, STAYS, same=lambda: next(answers)) == (0, 2)
+
+
+def test_why_a_worker_ended_is_the_first_reason_and_a_lost_scheduler_leaves_its_threads_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed: list[bool] = []
+
+    async def close(_: Worker, *__: Any, reason: str, executor_wait: bool = True, **___: Any) -> None:
+        closed.append(executor_wait)
+
+    monkeypatch.setattr(Worker, "close", close)
+    for first, waits in ((LOSS, False), ("worker-close", True)):
+        worker = ClusterWorker.__new__(ClusterWorker)
+        closed.clear()
+        for reason in (first, "other"):
+            asyncio.run(worker.close(reason=reason))
+        assert (worker.why, closed) == (first, [waits, waits])
