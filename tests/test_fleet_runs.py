@@ -61,6 +61,7 @@ def gated(a, gate):
 name: gated
 run: trial.fit:gated
 parameters: {{a: {{range: [0, {POINTS}]}}, gate: {{value: {GATE}}}}}
+metric: {{name: loss}}
 execution: {{bundle: 1}}
 """,
     TRIAL: f"""\
@@ -231,16 +232,19 @@ def test_a_sweep_on_three_workers_has_the_rows_of_one_here(laptop: Laptop, grid:
 
 def test_a_run_whose_laptop_is_gone_is_found_and_fetched_from_another(laptop: Laptop, second: Laptop) -> None:
     """Its progress and end are seen there, and its results; nothing is left to be done by the first."""
-    said = laptop.inv("sweep", "--grid", TRIAL, "--name", "left", "--detach").stdout
-    assert said.startswith("Target: stack dev in us-east-1 · run left\n")
-    assert "inv attach --name left" in said
-    assert not (laptop.path / "runs" / "left").exists()
-    seen = second.inv("attach").stdout
-    assert f" of {POINTS} · " in seen
+    gate = f"{GATE}-of-another"
+    said = laptop.inv("sweep", "--grid", GATED, "--set", f"gate={gate}", "--name", "gone", "--detach").stdout
+    assert said.startswith("Target: stack dev in us-east-1 · run gone\n")
+    assert "inv attach --name gone" in said
+    assert not (laptop.path / "runs" / "gone").exists()
+    with watching(second, "attach") as process:
+        told(process, f" of {POINTS} · ")
+        open_gates(second, gate, process, timeout_s=600)
+        seen = rest(process)
     assert f"Done: {POINTS} of {POINTS} points done" in seen
     assert "Best loss: 0 at a=3" in seen
-    assert computed(second, "left").height == POINTS
-    again = second.inv("attach", "--name", "left", "--json")
+    assert computed(second, "gone").height == POINTS
+    again = second.inv("attach", "--name", "gone", "--json")
     assert json.loads(again.stdout)["done"] == POINTS
 
 
@@ -278,8 +282,8 @@ def test_a_run_is_looked_at_stopped_and_taken_up_again(laptop: Laptop, second: L
 
 
 def test_what_a_sweep_will_cost_is_said_before_it_runs(laptop: Laptop) -> None:
-    """From the points that were fetched."""
-    laptop.inv("results", "--fetch", "--name", "left")
+    """From the points that are here."""
+    laptop.inv("sweep", "--grid", TRIAL, "--name", "left")
     again = ("--name", "left", "--redo", "all", "--workers", "2")
     said = laptop.inv("sweep", "--grid", TRIAL, "--preview", *again).stdout.splitlines()
     assert said[0] == "Target: stack dev in us-east-1 · run left"
