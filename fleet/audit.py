@@ -46,9 +46,10 @@ def audit_stack(cluster: Cluster) -> Audit:
 
     Raises:
         UsageError: there is no such stack.
+        DownError: it was taken down and removed elsewhere.
         ClusterError: Pulumi or AWS refuses to be asked.
     """
-    stacks.require_stack(cluster.pulumi, cluster.stack)
+    cluster.require_stack()
     cloud = stacks.cloud_of(cluster.config())
     state = {one.id for one in cluster.pulumi.resources(cluster.stack) if one.type.startswith("aws:")}
     folder = cluster.folder

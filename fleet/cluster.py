@@ -13,6 +13,7 @@ from fleet.boundary import require_boundary
 from fleet.cloud import Cloud
 from fleet.errors import ClusterError, LeakedError, NothingToDo, StoppedError
 from fleet.folder import StackFolder
+from fleet.gone import DownError, require_head
 from fleet.locks import LockedError, removed
 from fleet.own_address import CHECKIP_URL
 from fleet.passphrase import unlock
@@ -138,7 +139,7 @@ class Cluster:
 
     def preview(self) -> None:
         """Show what `up` would do; changes nothing."""
-        stacks.require_stack(self.pulumi, self.stack)
+        self.require_stack()
         config, resources = self.pulumi.config(self.stack), self.pulumi.resources(self.stack)
         if region := stacks.region_choice(config, stands_in=stacks.stands_in(resources)):
             raise UsageError(
@@ -155,7 +156,7 @@ class Cluster:
 
     def refresh(self) -> Outputs:
         """Ask Pulumi for the outputs, and keep them."""
-        stacks.require_stack(self.pulumi, self.stack)
+        self.require_stack()
         if not any(one.type == HEAD for one in self.pulumi.resources(self.stack)):
             raise ClusterError(f"The stack {self.stack} is not up. Make it: inv up --stack {self.stack}")
         outputs = self.pulumi.outputs(self.stack)
@@ -166,13 +167,35 @@ class Cluster:
         """The outputs: as remembered, else from Pulumi."""
         return self.folder.outputs() or self.refresh()
 
+    def require_stack(self) -> None:
+        """Be sure that Pulumi has the stack.
+
+        Raises:
+            DownError: this checkout knows it as up, and it was taken down and removed elsewhere.
+            ClusterError: AWS has its head, and Pulumi has no such stack where it is logged in; or AWS refuses.
+            UsageError: nobody knows it.
+        """
+        known = None if self.pulumi.has_stack(self.stack) else self.folder.outputs()
+        if known is not None:
+            cloud = Cloud(known.region, endpoint_url=known.endpoint_url)
+            if deleted.has_head(cloud, known.head_id):
+                raise ClusterError(
+                    f"Pulumi has no stack {self.stack} at {self.pulumi.backend()}, and AWS has its head "
+                    f"{known.head_id}: its state is kept elsewhere. Log in there: pulumi login"
+                )
+            require_head(self.root, cloud, known)
+        stacks.require_stack(self.pulumi, self.stack)
+
     def losses(self, *, purge: bool) -> list[str]:
         """What taking the cluster down would lose and what it would keep, a line each; changes nothing.
 
         Raises:
             NothingToDo: nothing is left that this could take down.
         """
-        stacks.require_stack(self.pulumi, self.stack)
+        try:
+            self.require_stack()
+        except DownError as error:
+            raise NothingToDo(str(error)) from None
         state = self.pulumi.state(self.stack)
         ours = [one for one in state.resources if one.type.startswith("aws:")]
         going = [one for one in ours if purge or not one.protected or one.type == DATA_VOLUME]
@@ -209,7 +232,7 @@ class Cluster:
 
         Each step can be given again: what is gone already is passed over.
         """
-        stacks.require_stack(self.pulumi, self.stack)
+        self.require_stack()
         with self._counted():
             self._settle()
             before = [one.id for one in self._ours()]

@@ -9,7 +9,7 @@ from fleet.deleted import has_head
 from fleet.errors import ClusterError
 from fleet.folder import StackFolder
 from fleet.pulumi_cli import PulumiCli
-from fleet.pulumi_state import HEAD, Resource
+from fleet.pulumi_state import HEAD, State
 from fleet.remote import NotYetError
 from grid.wording import counted
 from infra.outputs import Outputs
@@ -36,14 +36,19 @@ def require_head(root: Path, cloud: Cloud, outputs: Outputs) -> None:
         return
     head, stack = f"AWS has no head {outputs.head_id} of the stack {outputs.stack} any more", outputs.stack
     try:
-        left = _recorded(PulumiCli(root), stack)
+        state = _recorded(PulumiCli(root), stack)
     except ClusterError as error:
         why = str(error).rstrip(".")
         raise GoneError(
             f"{head}. Whether the whole stack was taken down is unknown, since Pulumi cannot be asked ({why}). "
             f"Ask it: inv outputs --refresh --stack {stack}"
         ) from None
-    heads = [one.id for one in left if one.type == HEAD]
+    if HEAD in state.in_flight:
+        raise GoneError(
+            f"{head}: an update of the stack deletes or replaces it, or was stopped while it did so. Wait for the "
+            f"update. If none is active: inv up --stack {stack} · take all down: inv down --stack {stack}"
+        )
+    heads = [one.id for one in state.resources if one.type == HEAD]
     if outputs.head_id in heads:
         raise GoneError(
             f"{head}: it was terminated, and not by Pulumi. Make it anew: inv up --stack {stack} · take all down: "
@@ -52,7 +57,7 @@ def require_head(root: Path, cloud: Cloud, outputs: Outputs) -> None:
     if heads:
         raise GoneError(f"{head}: it was made anew elsewhere. Get its address: inv outputs --refresh --stack {stack}")
     StackFolder(root, stack).forget()
-    ours = [one for one in left if one.type.startswith("aws:") and not one.protected]
+    ours = [one for one in state.resources if one.type.startswith("aws:") and not one.protected]
     verb = "exists" if len(ours) == 1 else "exist"
     rest = f" {counted(len(ours), 'resource')} of it still {verb}: inv down --stack {stack}." if ours else ""
     raise DownError(
@@ -61,6 +66,6 @@ def require_head(root: Path, cloud: Cloud, outputs: Outputs) -> None:
     )
 
 
-def _recorded(pulumi: PulumiCli, stack: str) -> list[Resource]:
+def _recorded(pulumi: PulumiCli, stack: str) -> State:
     """What Pulumi's state has of the stack; nothing where there is no such stack."""
-    return pulumi.resources(stack) if pulumi.has_stack(stack) else []
+    return pulumi.state(stack) if pulumi.has_stack(stack) else State((), ())

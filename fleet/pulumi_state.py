@@ -37,18 +37,18 @@ class State:
 
     resources: tuple[Resource, ...]
     creating: tuple[str, ...]  # what Pulumi was making when it was killed: it may exist, and its id is not known
+    in_flight: frozenset[str] = frozenset()  # types of what is being made, changed, replaced or deleted, or was then
 
     @classmethod
     def of(cls, exported: Mapping[str, Any]) -> State:
         """Out of what `pulumi stack export` prints."""
         said = exported["deployment"] or {}
+        resources, pending = said.get("resources") or (), said.get("pending_operations") or ()
         return cls(
-            tuple(_resource(one) for one in said.get("resources") or ()),
-            tuple(
-                _resource(one["resource"]).name
-                for one in said.get("pending_operations") or ()
-                if one["type"] == "creating"
-            ),
+            tuple(_resource(one) for one in resources),
+            tuple(_resource(one["resource"]).name for one in pending if one["type"] == "creating"),
+            frozenset(one["resource"]["type"] for one in pending)
+            | {one["type"] for one in resources if one.get("pendingReplacement") or one.get("delete")},
         )
 
 

@@ -22,9 +22,11 @@ def ssh_command(fleet: Fleet, *, worker: str, options: Sequence[str] = ()) -> li
 
     Raises:
         UsageError: there is no such worker.
+        GoneError: AWS has no head any more.
         NotYetError: it has published no host key.
     """
     out = fleet.outputs
+    fleet.require_head()
     keys = {out.head_ip: published_key(fleet.cloud, out, out.head_identity)}
     address, known_hosts = out.head_ip, fleet.folder.known_hosts
     if worker:

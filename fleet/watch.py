@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Self
 
@@ -13,6 +14,7 @@ from rich.console import Console
 from fleet import runs, workers
 from fleet.errors import ClusterError
 from fleet.fleet import Fleet
+from fleet.gone import DownError, GoneError
 from fleet.remote import HostKeyError
 from fleet.runs import State
 from sweep.bar import Bar
@@ -48,6 +50,7 @@ def watch(fleet: Fleet, name: str, *, quiet: bool) -> State:
 
     Raises:
         HostKeyError: the head is another machine than it was.
+        DownError: the stack was taken down.
         ClusterError: the head could not be reached for ten minutes; the run goes on.
     """
     words = FarWords()
@@ -67,17 +70,20 @@ def watch(fleet: Fleet, name: str, *, quiet: bool) -> State:
                         if state.ended:
                             return state
                 raise ClusterError("The head sent nothing more.")  # noqa: TRY301 - handled as a broken line is
-            except HostKeyError:
+            except (HostKeyError, DownError):
                 raise
             except ClusterError as error:
+                gone = isinstance(error, GoneError)
                 if not lost:
-                    screen.say(f"The connection is lost; the sweep is running. Trying again. ({error})")
+                    what = "The head is gone" if gone else "The connection is lost; the sweep is running"
+                    screen.say(f"{what}. Trying again. ({error})")
                 lost = True
                 if time.monotonic() - heard_s > PATIENCE_S:
-                    raise ClusterError(
-                        f"{error} The sweep is running. Watch it again: inv attach --name {name}"
-                    ) from None
+                    rest = "The run waits for a head." if gone else "The sweep is running."
+                    raise ClusterError(f"{error} {rest} Watch it again: inv attach --name {name}") from None
                 time.sleep(RETRY_S)
+                if gone:  # this checkout may have made another one meanwhile
+                    fleet = replace(fleet, outputs=fleet.folder.outputs() or fleet.outputs)
 
 
 class _Screen:

@@ -10,7 +10,7 @@ from fleet import runs, workers
 from fleet.cluster import Cluster
 from fleet.errors import ClusterError
 from fleet.fleet import open_fleet
-from fleet.gone import GoneError
+from fleet.gone import DownError, GoneError
 from fleet.pulumi_state import BUCKET, DATA_VOLUME, GROUP, HEAD
 from grid.wording import counted
 from pipeline.plan import Plan, Step, parse
@@ -36,6 +36,9 @@ def say_what_is_touched(cluster: Cluster, *, say: Callable[[str], None]) -> None
     try:
         with fleet.head() as head:
             names, unknown = runs.names(head, going_on=True), ""
+    except DownError:
+        say(f"The stack {cluster.name} was taken down elsewhere. It is made again.")
+        return
     except GoneError:
         return
     except ClusterError as error:

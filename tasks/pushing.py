@@ -18,9 +18,11 @@ def push_checkout(fleet: Any, *, dirty: bool, yes: bool, patience_s: float, say:
 
     Raises:
         NothingToDo: it is the release already.
+        GoneError: AWS has no head any more.
         UsageError: files are changed, or another person's code would be replaced and nobody can be asked.
         ClusterError: the head cannot take it.
     """
+    from fleet.errors import NothingToDo
     from fleet.push import current_release, new, push, replaced
     from fleet.pusher import pusher
     from fleet.release import make_release
@@ -30,7 +32,11 @@ def push_checkout(fleet: Any, *, dirty: bool, yes: bool, patience_s: float, say:
     with Steps(say=say) as steps:
         steps.step("Packing the tracked files")
         now = current_release(fleet.cloud, fleet.outputs)
-        release = new(make_release(ROOT, dirty=dirty), now)
+        try:
+            release = new(make_release(ROOT, dirty=dirty), now)
+        except NothingToDo:
+            fleet.require_head()  # a bucket outlives its cluster, and names a release still
+            raise
         me = pusher(fleet.cloud, ROOT)
     concern = replaced(now, me, root=ROOT)
     if concern and not yes:
@@ -65,6 +71,7 @@ def release_for(
     Raises:
         UsageError: files of the target differ, and nobody can be asked; or nothing was pushed yet.
         Exit: the answer was no.
+        GoneError: AWS has no head any more.
         ClusterError: AWS, Git or the head refuse.
     """
     from fleet.push import current_release
@@ -86,6 +93,7 @@ def release_for(
     differs = difference(fleet, checked, release)
     if differs is None:
         return release
+    fleet.require_head()
     if push:
         return pushed()
     seen = "\n".join(differs.lines)

@@ -9,11 +9,16 @@ from typing import Any
 import pytest
 
 from fleet import remote
+from fleet.audit import audit_stack
 from fleet.cloud import Cloud
-from fleet.errors import ClusterError
+from fleet.cluster import Cluster
+from fleet.errors import ClusterError, NothingToDo
 from fleet.fleet import Fleet, open_fleet
 from fleet.folder import StackFolder
 from fleet.gone import DownError, GoneError
+from fleet.pulumi_cli import PulumiCli
+from fleet.pulumi_state import HEAD
+from fleet.ssh_command import ssh_command
 from fleet.status import status
 from fleet.stopping import stop
 from grid.errors import UsageError
@@ -80,6 +85,60 @@ def test_a_head_that_was_terminated_alone_is_told_apart(fleet: Fleet, monkeypatc
 def test_a_head_that_was_made_anew_elsewhere_is_told_apart(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     pulumi_has(fleet, monkeypatch, state_of(instance="i-0new"))
     assert f"Get its address: inv outputs --refresh --stack {STACK}" in said(fleet, GoneError)
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_head_that_an_update_replaces_or_deletes_is_not_taken_for_one_that_is_gone(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, *, replaced: bool
+) -> None:
+    """Somebody else's `inv up --renew-head` or `inv down` that is active, or was stopped."""
+    state = state_of(bucket="kept", instance=fleet.outputs.head_id)
+    [head] = [one for one in state["deployment"]["resources"] if one["type"] == HEAD]
+    if replaced:
+        head["pendingReplacement"] = True
+    else:
+        state["deployment"]["pending_operations"] = [{"type": "deleting", "resource": head}]
+    pulumi_has(fleet, monkeypatch, state)
+    message = said(fleet, GoneError)
+    assert "an update of the stack deletes or replaces it, or was stopped while it did so. Wait for" in message
+    assert f"inv up --stack {STACK} · take all down: inv down --stack {STACK}" in message
+    assert fleet.folder.outputs() is not None
+
+
+def test_what_needs_no_head_says_so_too(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    pulumi_has(fleet, monkeypatch, None)
+    with pytest.raises(DownError):
+        ssh_command(fleet, worker="")
+    cluster = Cluster(fleet.root, STACK, PulumiCli(fleet.root), print)
+    for command in (
+        lambda: audit_stack(cluster),
+        cluster.preview,
+        cluster.refresh,
+        lambda: cluster.down(purge=False),
+    ):
+        fleet.folder.keep(fleet.outputs)
+        with pytest.raises(DownError):
+            command()
+    fleet.folder.keep(fleet.outputs)
+    with pytest.raises(NothingToDo, match="is now forgotten here"):
+        cluster.losses(purge=False)
+    with pytest.raises(UsageError, match="There is no stack"):
+        cluster.losses(purge=False)
+
+
+def test_a_stack_whose_state_is_elsewhere_is_not_taken_for_one_that_is_down(
+    fleet: Fleet, moto: Moto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its head is there, and Pulumi is logged in at another place."""
+    ec2 = moto.client("ec2", REGION)
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    made = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    fleet.folder.keep(replace(fleet.outputs, head_id=made))
+    who = {"user": "ada", "url": "file:///elsewhere"}
+    fake_pulumi(fleet.root / "bin", monkeypatch, {"stack ls --json": [], "whoami --json": who})
+    with pytest.raises(ClusterError, match=f"no stack {STACK} at file:///elsewhere, and AWS has its head {made}"):
+        Cluster(fleet.root, STACK, PulumiCli(fleet.root), print).losses(purge=False)
+    assert fleet.folder.outputs() is not None
 
 
 def test_without_pulumi_what_is_unknown_is_said(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:

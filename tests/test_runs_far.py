@@ -25,6 +25,9 @@ from fleet.cloud import Cloud
 from fleet.errors import CancelledError, ClusterError
 from fleet.fetch import MARK, PARTS, _say_skipped, check_place, fetch
 from fleet.fetch_names import sort_out
+from fleet.fleet import Fleet
+from fleet.folder import StackFolder
+from fleet.gone import DownError, GoneError
 from fleet.on_stack import fetched
 from fleet.remote import HostKeyError
 from fleet.runs import State
@@ -370,6 +373,35 @@ def test_a_head_that_stays_away_is_given_up_and_the_run_is_not(monkeypatch: pyte
 def test_another_head_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(HostKeyError):
         seen(monkeypatch, [state("running", **RUNNING)], [HostKeyError("another key")])
+
+
+def test_a_stack_that_was_taken_down_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DownError):
+        seen(monkeypatch, [state("running", **RUNNING)], [DownError("taken down elsewhere")])
+
+
+def test_a_head_that_is_gone_is_waited_for_and_another_one_is_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Made meanwhile by this checkout. Nothing runs without one, and nobody says that it does."""
+    monkeypatch.setattr(watch.time, "sleep", lambda _: StackFolder(tmp_path, "dev").keep(OUTPUTS))
+    tries = iter(range(3))
+    monkeypatch.setattr(runs, "follow", lambda _, __: iter([state("ended", **ENDED)]))
+    old = dataclasses.replace(OUTPUTS, head_id="i-old")
+
+    @contextlib.contextmanager
+    def head(fleet: Fleet) -> Iterator[None]:
+        assert next(tries, None) is not None, "the other head is not found"
+        if fleet.outputs.head_id == "i-old":
+            raise GoneError("AWS has no head i-old any more.")
+        yield None
+
+    monkeypatch.setattr(Fleet, "head", head)
+    assert watch.watch(Fleet(tmp_path, old, Cloud("us-east-1")), "trial", quiet=False).ended
+    said = capsys.readouterr().out
+    assert "The head is gone. Trying again. (AWS has no head i-old any more.)" in said
+    assert "The connection is back." in said
+    assert "the sweep is running" not in said
 
 
 class Screen:

@@ -20,6 +20,7 @@ from invoke.exceptions import Exit
 from fleet.cloud import Cloud
 from fleet.errors import NothingToDo
 from fleet.fleet import Fleet
+from fleet.gone import DownError
 from fleet.push import Pushed, current_release, releases, replaced, since
 from fleet.pusher import Pusher, pusher
 from fleet.release import make_release
@@ -223,6 +224,12 @@ class Asked:
         monkeypatch.setattr("fleet.push.push", self.push)
         monkeypatch.setattr("fleet.pusher.pusher", lambda *_: self.me)
         monkeypatch.setattr(Fleet, "head", self.head)
+        monkeypatch.setattr(Fleet, "require_head", lambda _: self.require_head())
+        self.is_down = False
+
+    def require_head(self) -> None:
+        if self.is_down:
+            raise DownError("taken down elsewhere")
 
     @contextmanager
     def head(self, **_: Any) -> Iterator[None]:
@@ -303,6 +310,18 @@ def test_a_first_sweep_may_bring_its_code(project: Project, asked: Asked) -> Non
     with pytest.raises(UsageError, match="The cluster has no code yet"):
         asked.sweep()
     assert asked.sweep(push=True).commit == project.git("rev-parse", "HEAD")
+
+
+def test_a_stack_that_is_down_is_said_before_its_release_is_compared_or_named(project: Project, asked: Asked) -> None:
+    """Its bucket has a release still: neither a push nor a sweep takes that for a cluster."""
+    asked.is_down = True
+    with pytest.raises(DownError):
+        pushing.push_checkout(project.fleet, dirty=False, yes=False, patience_s=1, say=print)
+    project.commit(**{"trial/fit.py": "# changed\n"})
+    for words in ({}, {"push": True}):
+        with pytest.raises(DownError):
+            asked.sweep(**words)
+    assert asked.pushed == []
 
 
 # Whose release a push replaces

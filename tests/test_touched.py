@@ -14,7 +14,7 @@ from fleet.cluster import Cluster
 from fleet.errors import ClusterError
 from fleet.fleet import Fleet
 from fleet.folder import StackFolder
-from fleet.gone import GoneError
+from fleet.gone import DownError, GoneError
 from fleet.pulumi_cli import PulumiCli
 from fleet.pulumi_state import BUCKET, DATA_VOLUME, GROUP, HEAD
 from pipeline.plan import parse
@@ -99,6 +99,14 @@ def test_a_head_that_does_not_answer_leaves_it_unknown(said: Callable[..., list[
 def test_a_head_that_is_gone_has_no_runs(said: Callable[..., list[str]]) -> None:
     """The update says itself what becomes of it."""
     assert said(preview(RESTART), GoneError("AWS has no such head any more.")) == []
+
+
+def test_a_stack_that_was_taken_down_elsewhere_is_made_again_and_that_is_said(
+    said: Callable[..., list[str]],
+) -> None:
+    assert said("no plan at all", DownError("gone")) == [
+        f"The stack {OUTPUTS.stack} was taken down elsewhere. It is made again."
+    ]
 
 
 def test_a_plan_that_cannot_be_made_is_left_to_the_update(said: Callable[..., list[str]]) -> None:
