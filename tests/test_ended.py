@@ -104,7 +104,7 @@ def test_a_cost_that_nobody_knows_is_said_to_be_unknown(jobs: Path) -> None:
 
 def test_the_last_ones_are_shown_and_none_that_is_active(jobs: Path) -> None:
     for number in range(8):
-        put(jobs, f"r{number}", at=float(number), said={"state": "running"})
+        put(jobs, f"r{number}", at=float(number), said={"state": "running", "at": 50.0 - number})
     (jobs / "r7" / "wanted").touch()
     os.utime(jobs / "r2", (100, 100))  # cancelled last
     assert [one.name for one in ended_runs(cast(Host, Head()))] == ["r2", "r6", "r5", "r4", "r3"]
@@ -114,6 +114,13 @@ def test_a_job_that_is_just_being_taken_over_is_no_ended_run(jobs: Path) -> None
     """Its files come into a folder beside, which a power cut may leave there."""
     put(jobs, ".new-trial", at=1.0, said="")
     assert lines() == []
+
+
+def test_without_the_data_volume_no_run_seems_never_to_have_been(jobs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_volume, "DATA", str(jobs))
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        lines()
+    assert data_volume.NOT_MOUNTED in refused.value.stderr
 
 
 def test_a_cluster_without_an_ended_run_shows_none(jobs: Path) -> None:

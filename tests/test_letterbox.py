@@ -34,7 +34,7 @@ from worker.machine.in_process import bucket as bucket_of
 from worker.machine.in_process import door
 from worker.machine.job import Job, JobFolder
 from worker.machine.letterbox import DONE, FAILED, REFUSED, do_all
-from worker.machine.letters import stamped
+from worker.machine.letters import LONGEST_S, stamped
 
 REGION = "us-east-1"
 SHA256 = "a" * 64
@@ -173,6 +173,7 @@ def test_who_pushes_by_letter_is_told_to_the_publisher(
         ({"kind": "push", "sha256": SHA256, "expires_s": float("nan")}, "The request has expired"),
         ({"kind": "dance"}, "this head does not know what 'dance' is"),
         ({"kind": "sweep", "name": "../../etc"}, "'../../etc' is no name of a run"),
+        ({"kind": "sweep", "name": "trial/../../etc"}, "'trial/../../etc' is no name of a run"),
         ({"kind": "sweep", "name": ""}, "'' is no name of a run"),
         ({"kind": "push", "sha256": "../x"}, "'../x' is the name of no release"),
     ],
@@ -225,8 +226,10 @@ def test_a_letter_s_age_is_by_s3_s_clock_and_not_by_its_sender_s(bucket: FolderB
     for letter, sent in (("1", "1999-01-01T00:00:00+00:00"), ("2", "2999-01-01T00:00:00+00:00")):
         ask(bucket, letter, {"kind": "push", "sha256": SHA256}, sent=sent, expires_s=3600)
     age(bucket, "2", 3601)
+    ask(bucket, "3", {"kind": "push", "sha256": SHA256}, expires_s=1e9)  # a week is the longest
+    age(bucket, "3", LONGEST_S + 60)
     look(bucket, tmp_path)
-    assert [answers(bucket)[letter][0] for letter in ("1", "2")] == [DONE, REFUSED]
+    assert [answers(bucket)[letter][0] for letter in ("1", "2", "3")] == [DONE, REFUSED, REFUSED]
 
 
 def test_a_letter_that_cannot_be_had_holds_up_no_other_and_is_done_when_it_can(
@@ -326,7 +329,7 @@ def test_a_head_that_is_not_ready_answers_nothing_and_tries_again(bucket: Folder
     ask(bucket, "1", {"kind": "push", "sha256": "c" * 64})
     (tmp_path / "uv").unlink()
     answered: set[str] = set()
-    with pytest.raises(letterbox.LaterError):
+    with pytest.raises(letterbox.LaterError, match="uv is not there yet"):
         look(bucket, tmp_path, answered)
     assert (answers(bucket), answered) == ({}, set())
 

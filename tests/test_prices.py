@@ -80,7 +80,8 @@ def answer_list(stub: Stubber, *usd: str) -> None:
 def answer_history(stub: Stubber, *entries: tuple[str, str, str]) -> None:
     """Have the spot history answer with type, zone and price."""
     history = [{"InstanceType": name, "AvailabilityZone": zone, "SpotPrice": price} for name, zone, price in entries]
-    stub.add_response("describe_spot_price_history", {"SpotPriceHistory": history})
+    asked = {"InstanceTypes": ANY, "ProductDescriptions": ["Linux/UNIX"], "StartTime": ANY}
+    stub.add_response("describe_spot_price_history", {"SpotPriceHistory": history}, asked)
 
 
 def test_the_list_is_asked_for_this_region_linux_and_a_machine_of_ones_own_account() -> None:
@@ -96,7 +97,7 @@ def test_the_list_is_asked_for_this_region_linux_and_a_machine_of_ones_own_accou
     filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
     stub.add_response(
         "get_products",
-        {"PriceList": [product("0.2037"), product("9", unit="Quantity"), product("0")]},
+        {"PriceList": [product("0.2"), product("0.2037"), product("9", unit="Quantity"), product("0")]},
         {"ServiceCode": "AmazonEC2", "Filters": filters, "MaxResults": 10},
     )
     assert list_prices(client, ["c7i.xlarge"], "eu-west-1") == {"c7i.xlarge": 0.2037}

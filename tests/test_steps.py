@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -36,6 +37,34 @@ def test_a_step_that_lasts_is_told_again_with_what_it_is_at() -> None:
         eventually(lambda: out.getvalue().count("Building: numpy (") > 1, "the second sign of life")
 
 
+def test_a_step_is_told_again_every_so_often_and_not_beside_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock that is played: nothing before the first step, and no line that was just printed."""
+    out, now_s = io.StringIO(), 0.0
+    monkeypatch.setattr("fleet.steps.time", SimpleNamespace(monotonic=lambda: now_s))
+    steps = Steps(console=Console(file=out, width=80), every_s=10.0)
+    waits: list[float] = []
+
+    class Ended:
+        def wait(self, left_s: float) -> bool:
+            nonlocal now_s
+            waits.append(left_s)
+            if len(waits) == 2:
+                now_s += 7
+                steps.step("Building")
+                now_s += left_s - 7
+            else:
+                now_s += left_s
+            return len(waits) > 4
+
+        def is_set(self) -> bool:
+            return len(waits) > 4
+
+    monkeypatch.setattr(steps, "_ended", Ended())
+    steps._beat()
+    assert waits == [10, 10, 7, 10, 10]
+    assert out.getvalue().splitlines() == ["Building", "Building (10 s)", "Building (20 s)"]
+
+
 def test_a_terminal_has_one_line_that_changes_and_goes() -> None:
     out = io.StringIO()
     with Steps(console=Console(file=out, width=80, force_terminal=True)) as steps:
@@ -44,8 +73,7 @@ def test_a_terminal_has_one_line_that_changes_and_goes() -> None:
         steps.update("Packing 3 files")
         eventually(lambda: "Packing 3 files" in out.getvalue(), "its update")
         steps.say("Packed.")
-    last = out.getvalue().rpartition("Packed.")[2]
-    assert "\x1b[2K" in last, "the line is erased"
+    assert out.getvalue().endswith("\x1b[1A\x1b[2K"), "the last that is written goes up to the line and erases it"
 
 
 def test_a_machines_lines_are_steps_and_indented_ones_what_a_step_is_at() -> None:
@@ -60,9 +88,16 @@ def test_a_machines_lines_are_steps_and_indented_ones_what_a_step_is_at() -> Non
             said.append(f"({text})")
 
     lines = StepLines(Heard(console=Console(file=io.StringIO())), named=lambda line: f"The head is {line}")
-    for part in ("building the env", "ironment\n  Down", "loading numpy\n\nstoring it\n", "not yet whole"):
+    for part in (
+        "  ready\n",
+        "building the env",
+        "ironment\n  Down",
+        "loading numpy\n\nstoring it\n",
+        "not yet whole",
+    ):
         lines.write(part)
     assert said == [
+        "The head is ready",
         "The head is building the environment",
         "(The head is building the environment: Downloading numpy)",
         "The head is storing it",

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,9 +24,8 @@ from infra.outputs import Outputs
 from tests.cloud.inprocess import up
 from tests.cloud.mocks import Mocks
 from tests.cloud.moto import Moto
-from worker.machine import keeper
 from worker.machine.aws import Aws, AwsError
-from worker.machine.facts import Data, Facts
+from worker.machine.facts import Facts
 from worker.machine.switch import SWITCH, date_of, switch_time
 
 pytest_plugins = ["tests.cloud.fixtures"]
@@ -222,19 +220,8 @@ def test_a_head_that_cannot_know_the_time_sets_nothing(
 def test_awss_clock_is_read_over_tls_and_from_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As AWS's own endpoints have it: a server whose certificate is not trusted tells no time."""
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    words = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "2",
-    ]
-    words += ["-subj", "/CN=here", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key)]
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    words += ["-days", "2", "-subj", "/CN=here", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key)]
     subprocess.run([*words, "-out", str(certificate)], check=True, capture_output=True)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate, key)
@@ -243,96 +230,3 @@ def test_awss_clock_is_read_over_tls_and_from_nobody_else(tmp_path: Path, monkey
             date_of(url)
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         assert date_of(url) == DATE
-
-
-class EndError(Exception):
-    """The keeper has looked often enough."""
-
-
-class Group:
-    """AWS as the keeper asks it; the keeper's clock goes on as it sleeps, for so many looks."""
-
-    def __init__(self, data: Data, monkeypatch: pytest.MonkeyPatch, *, size: int) -> None:
-        self.size, self.asked, self.now_s, self.looks = size, list[str](), 0.0, 0
-        self.refuses = False
-        self.uptime = data.path / "uptime"
-        self.boot = data.path / "boot"
-        self.boot.write_text("this\n")
-        monkeypatch.setattr(keeper, "Aws", lambda _: self)
-        monkeypatch.setattr(keeper, "UPTIME", self.uptime)
-        monkeypatch.setattr(keeper, "BOOT", self.boot)
-        clock = SimpleNamespace(monotonic=lambda: self.now_s, time=lambda: 9e9 - self.now_s, sleep=self.sleep)
-        monkeypatch.setattr(keeper, "time", clock)
-        data.jobs.mkdir()
-        self.facts = Facts("head", "dev", "b", "AROA", "", "", REGION, "", str(data.path), "one")
-
-    def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
-        self.uptime.write_text(f"{self.now_s} 0\n")
-        self.looks -= 1
-        if self.looks == 0:
-            raise EndError
-
-    def keep(self, *, for_s: float) -> list[str]:
-        """What the keeper asks for meanwhile."""
-        self.asked.clear()
-        self.looks = int(for_s / keeper.POLL_S)
-        self.uptime.write_text(f"{self.now_s} 0\n")
-        with pytest.raises(EndError):
-            keeper.keep(self.facts)
-        return self.asked
-
-    def group_size(self) -> tuple[int, int, int]:
-        return self.size, 5, self.size
-
-    def set_switch(self) -> None:
-        if self.refuses:
-            raise AwsError("AccessDenied")
-        self.asked.append("switch")
-
-    def set_group_size(self, size: int) -> None:
-        self.asked.append(f"size {size}")
-        self.size = size
-
-
-def test_the_keeper_sets_the_switch_before_each_raise_and_moves_it_while_a_run_is_active(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data = Data(tmp_path)
-    group = Group(data, monkeypatch, size=0)
-    job = data.jobs / "one"
-    job.mkdir()
-    (job / "wanted").touch()
-    (job / "job.json").write_text(
-        json.dumps(
-            {
-                **dict.fromkeys(("name", "release", "environment", "engine", "grid", "command_line"), "x"),
-                "submitted": 0.0,
-                "retry_failed": False,
-                "workers_wanted": 2,
-            }
-        )
-    )
-    group.refuses = True
-    assert group.keep(for_s=10) == []
-    group.refuses = False
-    assert group.keep(for_s=10) == ["switch", "size 2"]
-    assert set(group.keep(for_s=3 * keeper.SWITCH_EVERY_S)) == {"switch"}
-    assert len(group.asked) == 3
-    (job / "wanted").unlink()
-    assert group.keep(for_s=60) == ["size 0"]
-
-
-def test_the_keeper_keeps_what_was_started_for_its_time_and_starts_nothing_for_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where AWS's switch has emptied the group while the head was away; and the switch is left where it is."""
-    data = Data(tmp_path)
-    group = Group(data, monkeypatch, size=2)
-    data.hold.write_text('{"workers": 3, "for_s": 1800, "boot": "this", "since_s": 0.0, "until_s": 0}')
-    assert group.keep(for_s=1700) == []
-    assert group.keep(for_s=200) == ["size 0"]
-    group.boot.write_text("another\n")
-    group.now_s = 0.0
-    assert group.keep(for_s=100) == []
-    assert group.size == 0

@@ -38,6 +38,14 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
 HARMLESS = (
     step("update", HEAD, name="other", old={"tags": {}}, new={"tags": {"a": "b"}}, changed=["tags"]),
     step("update", GROUP, name="other", old=SMALL, new=LARGE, changed=["maxSize"]),
+    step(
+        "update",
+        GROUP,
+        name="any",
+        old=LARGE,
+        new={"maxSize": "04da6b54-80e4-46f7-96ec-b56ff0331ba9"},
+        changed=["maxSize"],
+    ),
     step("update", "aws:ec2/launchTemplate:LaunchTemplate", old={}, new={}, changed=["userData"]),
 )
 
@@ -50,15 +58,20 @@ def test_what_stops_or_restarts_something_is_said(about: str) -> None:
     assert said in found[0]
 
 
+def test_as_many_workers_as_are_active_may_go_on() -> None:
+    fewer = CASES["fewer workers"][0]
+    assert list(effects(parse(preview(fewer)), active=2)) == []
+
+
 def test_what_workers_born_later_take_up_is_not() -> None:
     assert list(effects(parse(preview(*HARMLESS)), active=5)) == []
 
 
 @pytest.fixture
 def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """What is said of a plan with these runs; no plan is made where there are none."""
+    """What is said of a plan with these runs; None: no plan may be made."""
 
-    def of(plan: str, names: list[str] | ClusterError) -> list[str]:
+    def of(plan: str | None, names: list[str] | ClusterError) -> list[str]:
         @contextlib.contextmanager
         def head(_: Fleet) -> Iterator[None]:
             if isinstance(names, ClusterError):
@@ -68,7 +81,8 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[
         monkeypatch.setattr(Fleet, "head", head)
         monkeypatch.setattr(runs, "names", lambda *_, **__: names)
         monkeypatch.setattr(workers, "members", lambda *_: 5)
-        monkeypatch.setattr(PulumiCli, "plan", lambda *_, **__: (plan, True))
+        planned = (lambda: pytest.fail("a plan is made")) if plan is None else lambda: (plan, True)
+        monkeypatch.setattr(PulumiCli, "plan", lambda *_, **__: planned())
         lines: list[str] = []
         say_what_is_touched(Cluster(tmp_path, OUTPUTS.stack, PulumiCli(tmp_path), print), say=lines.append)
         return lines
@@ -87,7 +101,7 @@ def test_active_runs_are_named_with_what_becomes_of_them(said: Callable[..., lis
 
 
 def test_without_active_runs_nothing_is_said_and_nothing_is_previewed(said: Callable[..., list[str]]) -> None:
-    assert said("no plan at all", []) == []
+    assert said(None, []) == []
 
 
 def test_a_head_that_does_not_answer_leaves_it_unknown(said: Callable[..., list[str]]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from worker.machine import volume
 from worker.machine.volume import device_of, grow, size_of
 
 MB = 1 << 20
@@ -96,6 +97,16 @@ def test_the_file_system_is_grown_once_for_each_size_and_again_when_that_failed(
     refuses.unlink()
     assert grow(loop.mount, before=before) == 64 * MB
     assert asked.read_text().split() == [loop.device] * 3
+
+
+def test_of_two_file_systems_at_one_place_the_one_that_is_seen_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(volume, "MOUNTS", tmp_path / "mounts")
+    mounted = [("a", "/srv"), ("b", "/srv/deep"), ("c", "/srv"), ("d", "/srv/deep")]
+    (tmp_path / "mounts").write_text("".join(f"/dev/{name} {place} ext4 rw 0 0\n" for name, place in mounted))
+    assert device_of(Path("/srv")) == "/dev/c"
+    assert device_of(Path("/other")) == ""
 
 
 def test_a_volume_that_is_not_mounted_is_waited_for(tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 from worker.machine.facts import Facts
 
 POLL_S = 5.0
+MOUNTS = Path("/proc/self/mounts")
 
 
 def device_of(mount: Path) -> str:
     """The device of a mounted file system; "" where nothing is mounted. The last mount counts."""
     found = ""
-    for line in Path("/proc/self/mounts").read_text().splitlines():
+    for line in MOUNTS.read_text().splitlines():
         device, place, *_ = line.split()
         found = device if place == str(mount) else found
     return found

@@ -1,0 +1,182 @@
+"""The head's keeper, with AWS and the clock played: as many workers as runs can use, its switch first, none idle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from worker.machine import keeper
+from worker.machine.aws import AwsError
+from worker.machine.facts import Data, Facts
+from worker.machine.job import Job, JobFolder
+from worker.machine.meter import Reading
+
+JOB = Job("one", "r", "e", "g", "grid.yaml", "inv sweep", 0.0, retry_failed=False, workers_wanted=2)
+MOST = 5
+
+
+class EndError(Exception):
+    """The keeper has looked often enough."""
+
+
+class Group:
+    """AWS as the keeper asks it; the keeper's clock goes on as it sleeps, for so many looks."""
+
+    def __init__(self, data: Data, monkeypatch: pytest.MonkeyPatch, *, size: int = 0) -> None:
+        self.size, self.asked, self.now_s, self.looks = size, list[str](), 0.0, 0
+        self.machines: int | None = None  # that there are; None: as many as were asked for
+        self.refuses = False
+        self.then: dict[int, Callable[[], object]] = {}  # what happens, by the look after which it does
+        self.uptime = data.path / "uptime"
+        self.boot = data.path / "boot"
+        self.boot.write_text("this\n")
+        monkeypatch.setattr(keeper, "Aws", lambda _: self)
+        monkeypatch.setattr(keeper, "UPTIME", self.uptime)
+        monkeypatch.setattr(keeper, "BOOT", self.boot)
+        clock = SimpleNamespace(monotonic=lambda: self.now_s, time=lambda: 9e9 + self.now_s, sleep=self.sleep)
+        monkeypatch.setattr(keeper, "time", clock)
+        data.jobs.mkdir()
+        self.facts = Facts("head", "dev", "b", "AROA", "", "", "eu-west-1", "", str(data.path), "one")
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+        self.uptime.write_text(f"{self.now_s} 0\n")
+        self.looks += 1
+        self.then.pop(self.looks, lambda: None)()
+        if self.now_s >= self.end_s:
+            raise EndError
+
+    def keep(self, *, for_s: float) -> list[str]:
+        """What a keeper that starts now asks for meanwhile."""
+        self.asked.clear()
+        self.looks, self.end_s = 0, self.now_s + for_s
+        self.uptime.write_text(f"{self.now_s} 0\n")
+        with pytest.raises(EndError):
+            keeper.keep(self.facts)
+        assert not self.then
+        return self.asked
+
+    def group_size(self) -> tuple[int, int, int]:
+        return self.size, MOST, self.size if self.machines is None else self.machines
+
+    def set_switch(self) -> None:
+        if self.refuses:
+            raise AwsError("AccessDenied")
+        self.asked.append("switch")
+
+    def set_group_size(self, size: int) -> None:
+        self.asked.append(f"size {size}")
+        self.size = size
+
+    def resized(self, size: int) -> None:
+        """As `inv scale` does, or AWS's switch."""
+        self.size = size
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Data:
+    return Data(tmp_path)
+
+
+@pytest.fixture
+def group(data: Data, monkeypatch: pytest.MonkeyPatch) -> Group:
+    return Group(data, monkeypatch)
+
+
+def job(data: Data, *, name: str = "one", says: str = "") -> JobFolder:
+    """An active run that can use two workers, or as many as its driver says."""
+    folder = JobFolder(data.jobs / name)
+    folder.path.mkdir(exist_ok=True)
+    folder.job.write_text(JOB.to_json())
+    folder.wanted.touch()
+    if says:
+        folder.progress.write_text(says)
+    return folder
+
+
+def test_the_switch_is_set_before_each_raise_and_moved_while_a_run_is_active(group: Group, data: Data) -> None:
+    one = job(data)
+    group.refuses = True
+    assert group.keep(for_s=10) == []
+    group.refuses = False
+    assert group.keep(for_s=10) == ["switch", "size 2"]
+    assert group.keep(for_s=3 * keeper.SWITCH_EVERY_S) == ["switch"] * 3
+    group.then[3] = lambda: job(data, name="another")
+    assert group.keep(for_s=60) == ["switch", "switch", "size 4"], "also when it was set a moment ago"
+    one.wanted.unlink()
+    (data.jobs / "another" / "wanted").unlink()
+    assert group.keep(for_s=60) == ["size 0"]
+
+
+def test_workers_wait_a_moment_for_the_next_run(group: Group, data: Data) -> None:
+    one = job(data)
+    group.size = 2
+    group.then = {2: one.wanted.unlink, 2 + int(keeper.IDLE_S / keeper.POLL_S) - 1: one.wanted.touch}
+    assert group.keep(for_s=60) == ["switch"]
+
+
+def test_what_somebody_else_has_made_of_the_group_is_seen(group: Group, data: Data) -> None:
+    """After a while; and at once when AWS refused something."""
+    job(data)
+    group.size = 2
+    group.then[1] = lambda: group.resized(0)
+    assert group.keep(for_s=2 * keeper.LOOK_EVERY_S) == ["switch", "switch", "size 2"]
+
+    def refuse() -> None:
+        group.refuses = True
+        job(data, name="another")
+
+    def resize() -> None:
+        group.refuses = False
+        group.resized(4)
+
+    group.then = {1: refuse, 2: resize}
+    assert "size 4" not in group.keep(for_s=keeper.LOOK_EVERY_S)
+
+
+def test_what_was_started_is_kept_for_its_time_and_nothing_is_started_for_it(group: Group, data: Data) -> None:
+    """Also where AWS's switch has emptied the group while the head was away; and the switch is left where it is."""
+    group.size = 2
+    data.hold.write_text('{"workers": 3, "for_s": 1800, "boot": "this", "since_s": 0.0, "until_s": 0}')
+    assert group.keep(for_s=1700) == []
+    assert group.keep(for_s=200) == ["size 0"]
+    group.boot.write_text("another\n")
+    group.now_s = 0.0
+    assert group.keep(for_s=100) == []
+    assert group.size == 0
+
+
+def test_a_run_whose_budget_is_spent_has_no_workers_whatever_its_driver_does(group: Group, data: Data) -> None:
+    """It has a moment to end by itself."""
+    one = job(data)
+    group.size = 2
+    one.spent.touch()
+    group.now_s = one.spent.stat().st_mtime - 9e9  # by the keeper's clock, it is spent now
+    assert set(group.keep(for_s=keeper.SPENT_S - 10)) == {"switch"}
+    assert group.keep(for_s=2 * keeper.IDLE_S)[-1] == "size 0"
+
+
+@pytest.mark.parametrize(
+    ("says", "workers"), [('{"workers_wanted": 3}', 3), ("{half a fi", 2), ("[1]", 2), ('{"state": "running"}', 1)]
+)
+def test_a_driver_that_does_not_say_what_it_can_use_has_what_was_asked_for(
+    group: Group, data: Data, says: str, workers: int
+) -> None:
+    """And one at least, where it is of another release."""
+    job(data, says=says)
+    assert group.keep(for_s=10) == ["switch", f"size {workers}"]
+
+
+def test_machines_that_are_there_are_counted_for_the_runs_that_are_active(group: Group, data: Data) -> None:
+    """Whatever number was asked for: AWS bills those that are there."""
+    one = job(data)
+    group.size, group.machines = 2, 3
+    group.keep(for_s=100)
+    counted = Reading.of(one)
+    assert counted.workers == 3
+    assert counted.worker_s == pytest.approx(3 * 100, abs=3 * 2 * keeper.METER_EVERY_S)
+    assert json.loads(one.meter.read_text())["at"] == pytest.approx(9e9 + 100, abs=2 * keeper.METER_EVERY_S)
