@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -65,8 +66,20 @@ def test_a_head_that_says_less_than_a_programs_is_no_reason_to_refuse(monkeypatc
     whole = elf(62, loader="/lib/ld-none.so.1")
     outside = bytearray(whole)
     struct.pack_into("<Q", outside, 64 + 8, executable.HEAD_BYTES)
-    for head in (whole[:10], whole[:80], whole[:4] + b"\x01" + whole[5:], bytes(outside)):
+    for head in (whole[:10], whole[:80], whole[:-4], whole[:4] + b"\x01" + whole[5:], bytes(outside)):
         assert executable.trouble(Path("fit"), head, where="this machine is") is None
+
+
+def test_a_program_of_linux_is_refused_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executable, "sys", SimpleNamespace(platform="darwin"))
+    said = str(executable.trouble(Path("fit"), elf(62), where="this machine is"))
+    assert said == "fit is built for Linux, and this machine is darwin. Build it for darwin."
+    assert executable.trouble(Path("fit"), b"\xcf\xfa\xed\xfe", where="this machine is") is None
+
+
+def test_a_file_of_a_kind_that_nobody_knows_is_left_to_the_system() -> None:
+    """It may know how to run it: Java, .NET."""
+    assert executable.trouble(Path("fit"), b"PK\x03\x04\0\0", where="this machine is") is None
 
 
 def test_a_program_of_a_machine_with_the_other_byte_order_is_named() -> None:

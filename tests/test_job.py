@@ -18,7 +18,7 @@ from sweep.job import Reporter, run, sweep_of
 from sweep.selection import Selection
 from worker.machine.aws import Aws, AwsError
 from worker.machine.facts import Facts, Home
-from worker.machine.job import Job, JobFolder
+from worker.machine.job import PROGRESS_BYTES, Job, JobFolder
 
 JOB = Job("trial", "a" * 64, "b" * 64, "engine", "grid.yaml", "inv sweep", 7.0, retry_failed=False, workers_wanted=2)
 
@@ -111,6 +111,18 @@ def test_a_run_that_broke_off_on_a_full_volume_ends_and_is_stored_however_often_
     assert not folder.wanted.exists()
     last = folder.read_progress()
     assert (last["state"], last["error"], last["workers_wanted"]) == ("ended", "No space is left.", 0)
+
+
+def test_progress_that_has_no_room_is_an_error_and_what_was_said_before_stays(folder: JobFolder) -> None:
+    """The spare file has one size, which two of them need to change names; it does not grow."""
+    folder.write_progress('{"n": 1}')
+    (folder.path / f".{folder.progress.name}.new").mkdir()  # there is no place for another file
+    with pytest.raises(OSError, match="new"):
+        folder.write_progress(json.dumps({"n": "x" * PROGRESS_BYTES}))
+    assert folder.read_progress() == {"n": 1}
+    folder.write_progress('{"n": 2}')
+    assert folder.read_progress() == {"n": 2}
+    assert folder.progress.stat().st_size == PROGRESS_BYTES
 
 
 def test_what_the_bucket_will_never_take_is_told_at_once(

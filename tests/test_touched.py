@@ -27,6 +27,14 @@ RESTART = step("update", HEAD, old={"instanceType": "a"}, new={"instanceType": "
 CASES: dict[str, tuple[dict[str, Any], str]] = {
     "a new head": (step("replace", HEAD, old={}, new={}), "The head is made anew."),
     "another type of the head": (RESTART, "The head is restarted."),
+    "other cores of the head": (
+        step("update", HEAD, old={}, new={}, changed=["cpuOptions"]),
+        "The head is restarted.",
+    ),
+    "another way to the head's disk": (
+        step("update", HEAD, old={}, new={}, changed=["ebsOptimized"]),
+        "The head is restarted.",
+    ),
     "fewer workers": (
         step("update", GROUP, old=LARGE, new=SMALL, changed=["maxSize"]),
         "At most 2 workers may run: 3 of 5 stop.",
