@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -11,8 +12,10 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,10 +47,13 @@ print("an error", file=sys.stderr, flush=True)
 Path("ended").touch()
 sys.exit(7)
 """
+# Whatever signals whoever runs the tests ignores, as under nohup.
 CALLER = """
-import json, os, sys
+import json, os, signal, sys
 from pathlib import Path
 from fleet import foreground
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN if number == {ignored} else signal.SIG_DFL)
 words = [sys.executable, "-c", Path("command").read_text()]
 done = foreground.{call}
 Path("returned").write_text(json.dumps([done.returncode, done.stderr, list(done.signals)]))
@@ -56,14 +62,25 @@ SHOWN = 'shown(words, cwd=Path("."), env=os.environ, notice="It is waited for.")
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "command").write_text(COMMAND)
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
-    return tmp_path
+    yield tmp_path
+    (tmp_path / "go").touch()  # no command stays behind
 
 
-def caller(call: str) -> list[str]:
-    return [sys.executable, "-c", CALLER.format(call=call)]
+def caller(call: str, *, ignored: int = 0) -> list[str]:
+    return [sys.executable, "-c", CALLER.format(call=call, ignored=ignored)]
+
+
+@contextlib.contextmanager
+def running(place: Path, call: str, *, ignored: int = 0, **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A process that calls it; its command ends with the test, however that ends."""
+    with subprocess.Popen(caller(call, ignored=ignored), cwd=place, **options) as one:
+        try:
+            yield one
+        finally:
+            (place / "go").touch()
 
 
 def exists(file: Path) -> None:
@@ -78,7 +95,7 @@ def seen(place: Path) -> list[str]:
     ("sent", "passed_on"), [(signal.SIGINT, "SIGINT"), (signal.SIGTERM, "SIGTERM"), (signal.SIGHUP, "SIGTERM")]
 )
 def test_a_signal_to_this_process_alone_is_passed_on(place: Path, sent: signal.Signals, passed_on: str) -> None:
-    with subprocess.Popen(caller(SHOWN), cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as one:
+    with running(place, SHOWN, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as one:
         exists(place / "started")
         one.send_signal(sent)
         until(lambda: seen(place) == [passed_on], what="the first signal", timeout_s=DEADLINE_S)
@@ -102,7 +119,7 @@ def test_a_signal_to_the_whole_group_comes_once(place: Path) -> None:
 
     Two signals at once may be seen as one, so that their number alone would prove nothing.
     """
-    with subprocess.Popen(caller(SHOWN), cwd=place, stdout=subprocess.PIPE, process_group=0) as one:
+    with running(place, SHOWN, stdout=subprocess.PIPE, process_group=0) as one:
         exists(place / "started")
         groups = printed(place)[1], os.getpgid(one.pid)
         os.killpg(one.pid, signal.SIGINT)
@@ -115,9 +132,7 @@ def test_a_signal_to_the_whole_group_comes_once(place: Path) -> None:
 
 def test_a_reader_that_goes_away_does_not_end_it(place: Path) -> None:
     """In `inv up | tee log`, Ctrl-C ends tee, too."""
-    with subprocess.Popen(
-        caller(SHOWN), cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as one:
+    with running(place, SHOWN, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as one:
         exists(place / "started")
         assert one.stdout is not None
         one.stdout.close()
@@ -138,7 +153,7 @@ def test_a_reader_that_goes_away_does_not_end_it(place: Path) -> None:
     ],
 )
 def test_a_call_whose_output_is_taken_gets_it_too(place: Path, call: str) -> None:
-    with subprocess.Popen(caller(call), cwd=place) as one:
+    with running(place, call) as one:
         exists(place / "started")
         one.send_signal(signal.SIGINT)
         until(lambda: seen(place) == ["SIGINT"], what="the signal", timeout_s=DEADLINE_S)
@@ -150,8 +165,7 @@ def test_a_call_whose_output_is_taken_gets_it_too(place: Path, call: str) -> Non
 
 def test_a_signal_that_is_ignored_here_is_not_passed_on(place: Path) -> None:
     """As with nohup, or in the background of a script."""
-    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *caller(SHOWN)]
-    with subprocess.Popen(ignoring, cwd=place, stdout=subprocess.PIPE) as one:
+    with running(place, SHOWN, ignored=signal.SIGINT, stdout=subprocess.PIPE) as one:
         exists(place / "started")
         one.send_signal(signal.SIGINT)
         one.send_signal(signal.SIGTERM)
@@ -187,7 +201,7 @@ def test_output_that_is_read_slowly_comes_whole(place: Path) -> None:
     (place / "command").write_text(f"print('x' * {size}, end='')")
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    with subprocess.Popen(caller(SHOWN), cwd=place, stdout=writer) as one:
+    with running(place, SHOWN, stdout=writer) as one:
         os.close(writer)
         until(lambda: waiting(reader) == fcntl.fcntl(reader, fcntl.F_GETPIPE_SZ), what="it is full", timeout_s=60)
         with os.fdopen(reader, "rb") as file:

@@ -63,8 +63,19 @@ def test_one_that_failed_is_computed_anew() -> None:
     assert not held.join(("a", 1), [(0, 1)], None)[1]
 
 
+def test_one_that_fails_when_nobody_needs_it_any_more_takes_nothing_away() -> None:
+    """Its driver has had the points from elsewhere, and another bundle may have its name since."""
+    held = Held()
+    late, _ = held.join(("a", 1), [(0, 1)], None)
+    held.committed("a", [2])
+    another, known = held.join(("a", 1), [(0, 1)], None)
+    assert not known
+    held.fail(late, OSError("the bucket is gone"))
+    assert held.join(("a", 1), [(0, 1)], None) == (another, True)
+
+
 def test_packets_that_nobody_commits_are_bounded_in_bytes() -> None:
-    held = Held(most_bytes=25)
+    held = Held(most_bytes=20)
     active, _ = held.join(("a", 1), [(1, 2)], None)
     for number in range(2, 6):
         finished(held, ("a", number), bytes(10))
