@@ -132,7 +132,8 @@ class Sharing:
 
     def last(self) -> Held | None:
         """The same, asked for now; None when no worker answers in a moment."""
-        self._asked.clear()
+        with self._lock:  # an answer that comes now is no answer to this
+            self._asked.clear()
         self._wake.set()
         self._asked.wait(ASK_LAST_S)
         return self.news()
@@ -145,9 +146,11 @@ class Sharing:
     def _ask_on(self) -> None:
         while not self._closed:
             self._wake.clear()
+            found: dict[str, dict[str, float]] | None = None
             with contextlib.suppress(Exception):  # workers and scheduler may be gone: what is known then stays
                 found = self._client.run(seconds_held, on_error="ignore")
-                with self._lock:
+            with self._lock:
+                if found is not None:
                     self._news = self._sums.add(found)
-            self._asked.set()
+                self._asked.set()
             self._wake.wait(ASK_EVERY_S)

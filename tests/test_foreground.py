@@ -180,7 +180,10 @@ def test_a_signal_that_came_before_the_command_had_started_is_passed_on() -> Non
     passing.caught(signal.SIGINT, None)
     with subprocess.Popen(["sleep", "600"]) as process:
         passing.to(process)
-        assert process.wait(DEADLINE_S) == -signal.SIGINT
+        try:
+            assert process.wait(DEADLINE_S) == -signal.SIGINT
+        finally:
+            process.kill()
 
 
 def test_afterwards_signals_are_this_processs_own_again(tmp_path: Path) -> None:
@@ -259,22 +262,50 @@ def test_on_a_terminal_the_command_is_its_foreground_and_the_terminal_comes_back
     assert (place / "returned").read_text() == "7 () True True"
 
 
-def test_a_terminal_that_is_closed_asks_the_command_to_end_and_no_more(place: Path) -> None:
-    """Closing the window sends SIGHUP to both; the command gets one SIGTERM, and finishes what is in flight."""
+@pytest.mark.parametrize("shell", [(), ("/bin/sh", "-c", '"$@"; true', "sh")])
+def test_a_terminal_that_is_closed_does_not_end_the_command_at_once(place: Path, shell: tuple[str, ...]) -> None:
+    """This process, where the terminal's session is its own, has the command finish what is in flight.
+
+    Below a shell, that gets the signal and ends, upon which the system sends it to the foreground: the command.
+    """
     silent = [line for line in COMMAND.splitlines() if "print(" not in line]
     (place / "command").write_text("\n".join(silent))
+    words = [*shell, *caller(SHOWN)]
     pid, terminal = pty.fork()
     if pid == 0:  # pragma: no cover - the child
         os.chdir(place)
-        os.execv(sys.executable, caller(SHOWN))
+        os.execv(words[0], words)
     exists(place / "started")
     os.close(terminal)
-    until(lambda: seen(place) or (place / "returned").exists(), what="the signal", timeout_s=DEADLINE_S)
+    returned = place / "returned"
+    if shell:
+        os.waitpid(pid, 0)
+        then = printed(place)[0]
+        until(lambda: printed(place)[0] > then + 1 or returned.exists(), what="it works on", timeout_s=DEADLINE_S)
+    else:
+        until(lambda: seen(place) or returned.exists(), what="the signal", timeout_s=DEADLINE_S)
     (place / "go").touch()
-    os.waitpid(pid, 0)
-    assert seen(place) == ["SIGTERM"]
+    exists(returned)
     assert (place / "ended").exists()
-    assert json.loads((place / "returned").read_text()) == [7, "", [signal.SIGHUP]]
+    assert seen(place) == ([] if shell else ["SIGTERM"])
+    assert json.loads(returned.read_text()) == [7, "", [] if shell else [signal.SIGHUP]]
+    if not shell:
+        os.waitpid(pid, 0)
+
+
+def test_in_the_background_it_leaves_the_terminal_to_the_shell(place: Path) -> None:
+    words = ["/bin/sh", "-c", 'set -m; "$@" & wait', "sh", *caller(SHOWN)]
+    pid, terminal = pty.fork()
+    if pid == 0:  # pragma: no cover - the child
+        os.chdir(place)
+        os.execv(words[0], words)
+    exists(place / "started")
+    until(lambda: printed(place)[0] > 1, what="it works", timeout_s=DEADLINE_S)
+    assert os.tcgetpgrp(terminal) == pid
+    (place / "go").touch()
+    exists(place / "returned")
+    os.waitpid(pid, 0)
+    os.close(terminal)
 
 
 def _read(terminal: int) -> str:

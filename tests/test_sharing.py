@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
+from distributed import Client
 
 from grid.load import load
+from sweep import sharing
 from sweep.bundles import Bundle
 from sweep.engines import remote_engine
 from sweep.progress import Silent
 from sweep.run import Request, run_sweep
 from sweep.run_progress import Progress
-from sweep.sharing import Holds, Sums
+from sweep.sharing import Holds, Sharing, Sums
 from sweep.slot_time import Held, SlotTime
 from tests.one_worker import one_worker
 from tests.support import GATED, context, eventually
@@ -46,6 +49,13 @@ def test_what_others_held_a_run_did_not_have(slots: int, of: int, held: Held, ha
     assert found.had(10.0) == pytest.approx(had)
 
 
+def test_of_a_moment_before_others_were_asked_a_run_had_nothing_rather_than_less() -> None:
+    found = SlotTime()
+    found.see(0.0, slots=6, of=6)
+    found.settle(10.0, Held(0, 60))
+    assert found.had(9.0) == 0
+
+
 def test_slots_that_come_and_go_count_while_they_are_there() -> None:
     found = SlotTime()
     found.see(0.0, slots=2, of=2)
@@ -64,6 +74,7 @@ def test_a_worker_counts_what_ended_and_what_runs() -> None:
         with holds.by("b"):  # 11 to 14
             pass
         assert holds.seconds() == {"a": 10.0, "b": 3.0}  # 20
+    assert holds._ended == {"a": 11.0, "b": 3.0}  # 21
 
 
 def test_a_bundle_that_leaves_its_thread_to_others_counts_until_then() -> None:
@@ -82,6 +93,53 @@ def test_workers_are_added_up_from_where_the_run_began() -> None:
     assert sums.add({"w1": {"me": 5.0, "old": 100.0}, "w2": {"old": 7.0}}) == Held(0.0, 0.0)
     assert sums.add({"w1": {"me": 9.0, "old": 100.0}, "w3": {"other": 6.0}}) == Held(2.0, 3.0)
     assert sums.add({"w1": {"me": 1.0}, "w2": {"old": 9.0}}) == Held(2.5, 4.0)
+
+
+class Workers:
+    """A cluster's, as a client has them: one that holds a slot for this run, and a second longer at each question."""
+
+    def __init__(self, *, away: int = 0, none: int = 0) -> None:
+        self.asked, self._away, self._none = 0, away, none
+
+    def run(self, _: object, *, on_error: str) -> dict[str, dict[str, float]]:
+        assert on_error == "ignore", "one worker that is gone leaves the others' answers"
+        time.sleep(0.05)
+        self.asked += 1
+        if self.asked <= self._away:
+            raise OSError("the scheduler is gone")
+        return {"w1": {"me": float(self.asked)}} if self.asked > self._none else {}
+
+
+def sharing_of(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> Sharing:
+    monkeypatch.setattr(sharing, "ASK_EVERY_S", 600.0)
+    monkeypatch.setattr(sharing, "ASK_LAST_S", 20.0)
+    made = Sharing(cast(Client, workers), "me", cpus=1)
+    made.begin()
+    return made
+
+
+def test_what_was_held_is_told_once_and_asked_for_again_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    asks = sharing_of(Workers(), monkeypatch)
+    assert eventually(asks.news, "the first answer") == Held(0.0, 0.0)
+    assert asks.news() is None
+    assert asks.last() == Held(1.0, 0.0)
+    assert asks.last() == Held(2.0, 0.0)
+    asks.close()
+
+
+def test_workers_that_are_away_are_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = Workers(away=1)
+    asks = sharing_of(workers, monkeypatch)
+    eventually(lambda: workers.asked, "the first question")
+    assert eventually(asks.last, "an answer") == Held(0.0, 0.0)
+    asks.close()
+
+
+def test_a_worker_that_joins_a_cluster_without_any_counts_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    asks = sharing_of(Workers(none=1), monkeypatch)
+    assert eventually(asks.news, "an answer of nobody") == Held(0.0, 0.0)
+    assert asks.last() == Held(2.0, 0.0)
+    asks.close()
 
 
 def test_the_mean_number_of_slots_and_the_efficiency_are_of_what_the_run_had() -> None:
