@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
-
-import numpy as np
 
 from grid.space import Space
 from grid.sweep import Execution, Metric
 from grid.wording import counted
-from sweep.bundles import Bundle, Ended, Found, Lost, Pending, Retries, Sizer, Span, Storing
-from sweep.early_stop import MissingMetric, OneCause
+from sweep.attempts import Attempts
+from sweep.bundles import Bundle, Ended, Found, Lost, Pending, Sizer, Span
+from sweep.early_stop import OneCause
 from sweep.ledger import Ledger
-from sweep.live_best import LiveBest
+from sweep.live_metric import LiveMetric
+from sweep.port import Port
 from sweep.rows import Rows, rows_of
 from sweep.run_progress import Progress, Stop
-from sweep.sharing import Sharing
-from sweep.slot_time import SlotTime
-from sweep.writing import Batch, Unwritten, Writing
+from sweep.slot_use import SlotUse
+from sweep.unfinished import Unfinished
+from sweep.writing import Unwritten, Writing
 from worker.records import RECORD, TEXT_SCHEMA, Packet, Segment, Status, drop, error_payload
-from worker.source import Start
 
 WINDOW = 2  # bundles in flight for each slot: one runs, the other waits where it will end
 TICK_S = 0.2
-BACKOFF_S = 0.5  # before the first retry; doubles with each
-BACKOFF_MAX_S = 60.0
 MAX_RETRYING = 1000  # points waiting for another try, before new ones wait for them
 SPLIT_AFTER = 3  # losses after which a bundle's points go on one by one
 GRACE_S = 3.0  # for what is in flight when the user stops the sweep
@@ -37,28 +32,6 @@ GRACE_S = 3.0  # for what is in flight when the user stops the sweep
 JUDGED_S = 60.0  # after which the first points' time is known, when they are long
 JUDGED_POINTS = 10  # a slot, when they are short: the first ones load and compile things
 QUIET_S = 5.0  # without a result, after which it is shown what runs
-MOST_BEFORE = 200_000  # rows of earlier commands that are read for the best so far: half a second
-
-
-class Port(Protocol):
-    """What the driver needs of an engine."""
-
-    start: Start
-
-    @property
-    def slots(self) -> int: ...  # noqa: D102
-    @property
-    def sharing(self) -> Sharing | None: ...  # noqa: D102
-    @property
-    def flying(self) -> int: ...  # noqa: D102
-    @property
-    def running(self) -> tuple[int, float]: ...  # noqa: D102
-    @property
-    def storing(self) -> Storing: ...  # noqa: D102
-    def submit(self, bundle: Bundle) -> None: ...  # noqa: D102
-    def wait(self, timeout_s: float) -> list[Ended | Lost]: ...  # noqa: D102
-    def cancel(self, bundle: Bundle) -> None: ...  # noqa: D102
-    def found(self) -> list[Found]: ...  # noqa: D102
 
 
 @dataclass
@@ -77,30 +50,20 @@ class Driver:
     show: Callable[[Progress], None]
     stopped: Callable[[], Stop | None]  # why somebody else wants it to stop
     longest_s: float | None = None  # that what is left may take at the first points' time; None: any time
-    # Places of points that had begun with a driver that died, until they are found or begin again.
-    left: list[Span] = field(default_factory=list)
+    left: Unfinished = field(default_factory=Unfinished)  # by a driver that died
     printed: Callable[[list[Packet]], None] = lambda _: None  # keeps what points printed; called before they count
     _judged: bool = False
-    _retries: Retries = field(default_factory=Retries)
-    _attempts: dict[int, int] = field(default_factory=dict)  # failed attempts of points that are tried again
-    _losses: dict[int, int] = field(default_factory=dict)
     _singles: deque[int] = field(default_factory=deque)  # of bundles that were lost too often
     _restarts: dict[int, int] = field(default_factory=dict)  # by bundle: times that its machine went away
     _numbers: int = 0
     _flying: int = 0  # points in flight
-    _slot_time: SlotTime = field(default_factory=SlotTime)
     _exhausted: bool = False
-    # Seeded by nothing: it only spreads retries.
-    _jitter: random.Random = field(default_factory=random.Random)
 
     def run(self) -> Stop | None:
         """Run until nothing is left, or the user or a limit stops it; why, when it stopped early."""
-        self._live = LiveBest(self.space, self.metric) if self.metric else None
-        self._missing = (
-            MissingMetric(self.metric.name, seen=self.metric.name in self.ledger.metric_names())
-            if self.metric
-            else None
-        )
+        self._attempts = Attempts(self.execution.retries)
+        self._live = LiveMetric(self.space, self.metric, self.ledger, self.progress) if self.metric else None
+        self._slot_use = SlotUse(self.engine)
         self._one_cause = OneCause(enabled=self.execution.max_fails is None and not self.progress.done)
         self._writing = Writing(self.ledger, self.printed, self.git_commit, self.env_hash)
         slots = self._allowed_slots()
@@ -111,7 +74,8 @@ class Driver:
         while stop is None:
             self._fill()
             if not looked:  # while the first points run
-                self._look_back()
+                if self._live is not None:
+                    self._live.look_back()
                 looked = True
             if self._ended():
                 break
@@ -125,8 +89,8 @@ class Driver:
             self._land()
             if self._ended(look=True):
                 stop = None  # the last points ended meanwhile: nothing was cut short
-        self._add_up_slots(last=True)
-        if stop is None and self._metric_is_missing(ended=True):
+        self._slot_use.add_up(self.progress, last=True)
+        if stop is None and self._live is not None and self._live.is_missing(ended=True):
             return "metric"
         return stop
 
@@ -146,32 +110,13 @@ class Driver:
         self.progress.paused = bool(self._writing) and not self.engine.flying
         self.progress.waits_since = min((since for _, since in found), default=None)
 
-    def _look_back(self) -> None:
-        """Take what earlier commands have computed into the best so far, where it can be read in a moment."""
-        before = self.ledger.counts()
-        if self._live is None or self.metric is None or not sum(before):
-            return
-        if sum(before) > MOST_BEFORE:
-            self.progress.best_of_all = False
-            return
-        for indexes, values in self.ledger.measured(self.metric.name):
-            self._live.add(indexes, values)
-        self._show_best(self._live)
-
-    def _show_best(self, live: LiveBest) -> None:
-        self.progress.best_of_all = self.progress.best_of_all and live.whole
-        if live.best is not None:
-            self.progress.best = live.best.value, live.best.first, live.best.points
-        else:
-            self.progress.best = None
-
     def _ended(self, *, look: bool = False) -> bool:
         """Whether nothing is left; `look` asks for more points than were asked for yet."""
         if look and not self._exhausted:
             more = self.pending.take(1)
             self.pending.give_back(more)
             self._exhausted = not more
-        return self._exhausted and not (self.engine.flying or self._retries or self._singles or self._writing)
+        return self._exhausted and not (self.engine.flying or self._attempts.due or self._singles or self._writing)
 
     def _allowed_slots(self) -> int:
         slots = max(1, self.engine.slots)
@@ -184,7 +129,7 @@ class Driver:
         return window + self.engine.storing.apart
 
     def _patience_s(self) -> float:
-        due_s = self._retries.next_due_s()
+        due_s = self._attempts.due.next_due_s()
         if (
             due_s is None or self._writing or self.engine.flying >= self._window()
         ):  # a retry has to wait for room, too
@@ -206,16 +151,9 @@ class Driver:
                 "limit of your own: --set execution.max_fails=100"
             )
             return "cause"
-        if self._metric_is_missing():
+        if self._live is not None and self._live.is_missing():
             return "metric"
         return "too long" if self._too_long() else None
-
-    def _metric_is_missing(self, *, ended: bool = False) -> bool:
-        """Whether nothing returns the metric, as far as that can be told; `ended` when no point is left."""
-        missing = self._missing.reason(ended=ended) if self._missing is not None else None
-        if missing is not None:
-            self.progress.why = missing
-        return missing is not None
 
     def _too_long(self) -> bool:
         """Whether what is left takes longer than `longest_s`, asked once, when the first points' time is known."""
@@ -239,7 +177,7 @@ class Driver:
     def _fill(self) -> None:
         self._sizer.slots = self.progress.slots = self._allowed_slots()
         if self.progress.first_submit_s is not None:
-            self._slot_time.see(time.time(), slots=self.progress.slots, of=max(1, self.engine.slots))
+            self._slot_use.change(slots=self.progress.slots)
         window = 0 if self._writing else self._window()
         for found in [] if self._writing else self.engine.found():
             if self.pending.claim(found.spans, found.shuffle):
@@ -260,38 +198,22 @@ class Driver:
 
     def _begin_again(self, bundle: Bundle) -> None:
         """Count the points of a bundle that a driver before had begun: lost, unless a worker still has them."""
-        for start, stop in self.pending.places(bundle.spans, bundle.shuffle):
-            for low, high in [each for each in self.left if each[0] < stop and start < each[1]]:
-                first, last = max(start, low), min(stop, high)
-                self.left.remove((low, high))
-                self.left += [each for each in ((low, first), (last, high)) if each[0] < each[1]]
-                if bundle.found is None:
-                    self.progress.losses += last - first
-                    for place in range(first, last):
-                        index = place if self.pending.shuffle is None else self.pending.index_at(place)
-                        self._losses[index] = self._losses.get(index, 0) + 1
+        begun = self.left.take(self.pending.places(bundle.spans, bundle.shuffle))
+        for place in () if bundle.found else (place for start, stop in begun for place in range(start, stop)):
+            self.progress.losses += 1
+            self._attempts.lose(place if self.pending.shuffle is None else self.pending.index_at(place))
 
     def _begin(self) -> None:
         """Note when the first bundle was sent."""
         now_s = self.progress.first_submit_s = time.time()
-        self._slot_time.see(now_s, slots=self.progress.slots, of=max(1, self.engine.slots))
-        if self.engine.sharing is not None:
-            self.engine.sharing.begin()
-
-    def _add_up_slots(self, *, last: bool = False) -> None:
-        """Add up the slot time that the run had; `last` asks what other runs held until now."""
-        progress, sharing = self.progress, self.engine.sharing
-        if progress.last_result_s is None:
-            return
-        if sharing is not None and (held := sharing.last() if last else sharing.news()) is not None:
-            self._slot_time.settle(time.time(), held)
-        progress.slot_s = self._slot_time.had(progress.last_result_s)
+        self._slot_use.begin(now_s, slots=self.progress.slots)
 
     def _next(self) -> Bundle | None:
-        single = self._singles.popleft() if self._singles else self._retries.take(time.monotonic())
+        single = self._singles.popleft() if self._singles else self._attempts.due.take(time.monotonic())
         if single is not None:
             return self._bundle(((single, single + 1),), None)
-        if self._exhausted or len(self._retries) >= MAX_RETRYING or (self._one_cause.holds and self._retries):
+        waiting = len(self._attempts.due)
+        if self._exhausted or waiting >= MAX_RETRYING or (self._one_cause.holds and waiting):
             return None
         limit_s, spans = self._sizer.limit_s, self.pending.take(self._sizer.next(self._remaining()))
         if not spans:
@@ -345,7 +267,7 @@ class Driver:
         times = self._restarts.pop(bundle.number, 0)
         if times:
             for index in self._indexes(bundle):
-                self._losses[index] = self._losses.get(index, 0) + times
+                self._attempts.lose(index, times)
 
     def _lost(self, event: Lost) -> Iterator[Packet]:
         """A machine went away: a bundle goes on by itself, but not for ever."""
@@ -357,7 +279,7 @@ class Driver:
         self.engine.cancel(bundle)
         self._flying -= bundle.points
         for index in self._indexes(bundle):
-            losses = self._losses[index] = self._losses.get(index, 0) + event.times
+            losses = self._attempts.lose(index, event.times)
             if losses <= self.execution.infra_retries:
                 self._singles.append(index)
             else:
@@ -382,11 +304,11 @@ class Driver:
         news = Progress(0, exact=True, resumed=0)
         for packet in packets:
             for index, times in packet.losses.items():
-                self._losses[index] = self._losses.get(index, 0) + times
+                self._attempts.lose(index, times)
                 news.losses += times
             for rows in rows_of(packet):
                 again = self._judge(rows, news)
-                batches.append((rows, self._attempts, self._losses, again))
+                batches.append((rows, self._attempts.failed, self._attempts.lost, again))
         self._writing.add(Unwritten(packets, batches, news))
         self._write()
 
@@ -394,19 +316,13 @@ class Driver:
         """Record what has ended, then show it."""
         for one in self._writing.write(at_once=at_once):
             self._count(one.news)
-            self._follow(one.batches)
-            if self._attempts or self._losses or any(again for *_, again in one.batches):
-                self._forget(one.batches)
+            if self._live is not None:
+                self._live.follow(one.batches)
+            self._attempts.recorded(one.batches)
 
     def _judge(self, rows: Rows, news: Progress) -> set[int]:
         """Which rows are to be tried again; counts the others."""
-        again: set[int] = set()
-        failures = []
-        for place, failure in rows.failures():
-            tries = self._attempts.get(failure.index, 0) + 1
-            if tries <= self.execution.retries and failure.error_type not in ("MachineLost", "ProcessLost"):
-                again.add(place)
-            failures.append((failure, place in again))
+        failures, again = self._attempts.judge(rows)
         self._one_cause.saw(failures)
         if len(rows) > len(failures):
             self._one_cause.succeeded()
@@ -416,27 +332,13 @@ class Driver:
         news.busy_s += rows.busy_s
         return again
 
-    def _follow(self, batches: list[Batch]) -> None:
-        """Look for the metric in what has been recorded."""
-        if self.metric is None or self._live is None or self._missing is None:
-            return
-        for rows, _, _, again in batches:
-            indexes, values = rows.table["index"].astype(np.int64), rows.measured(self.metric.name)
-            if again:
-                ended = np.array([place not in again for place in range(len(rows))])
-                indexes, values = indexes[ended], values[ended]
-            self._live.add(indexes, values)
-            if not self._missing.seen:
-                self._missing.saw(rows.returned(), points=rows.finished, spent_s=rows.busy_s)
-        self._show_best(self._live)
-
     def _count(self, news: Progress) -> None:
         progress = self.progress
         now_s = time.time()
         if progress.first_result_s is None:
             progress.first_result_s = now_s
         progress.last_result_s = now_s
-        self._add_up_slots()
+        self._slot_use.add_up(progress)
         progress.computed += news.computed
         progress.failed_now += news.failed_now
         progress.retried += news.retried
@@ -444,18 +346,3 @@ class Driver:
         progress.busy_s += news.busy_s
         progress.failed += news.failed_now
         progress.done += news.computed - news.failed_now
-
-    def _forget(self, batches: list[Batch]) -> None:
-        """Schedule what is tried again, and drop what is remembered of points that have ended."""
-        now_s = time.monotonic()
-        for rows, _, _, again in batches:
-            indexes = rows.table["index"].tolist()
-            for place, index in enumerate(indexes):
-                if place not in again:
-                    self._attempts.pop(index, None)
-                    self._losses.pop(index, None)
-            for place in again:
-                index = indexes[place]
-                tries = self._attempts[index] = self._attempts.get(index, 0) + 1
-                pause_s = min(BACKOFF_MAX_S, BACKOFF_S * 2 ** (tries - 1)) * self._jitter.uniform(0.5, 1.0)
-                self._retries.add(index, due_s=now_s + pause_s)

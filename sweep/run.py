@@ -279,6 +279,7 @@ def _drive(
     recorder: Recorder,
 ) -> tuple[Stop | None, Progress]:
     from sweep.driver import Driver  # which brings numpy: the children have been told their target before
+    from sweep.unfinished import Unfinished
 
     with contextlib.closing(Ledger(folder.ledger)) as ledger, _interruptible() as interrupted:
         owner = check_owner(folder, ledger, sweep, root=request.root).to_json()
@@ -313,7 +314,7 @@ def _drive(
             show=observer.update,
             stopped=stopped,
             longest_s=request.longest_s,
-            left=list(mark.begun),
+            left=Unfinished(list(mark.begun)),
             printed=recorder.record,
         )
         request.loaded()

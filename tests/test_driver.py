@@ -20,11 +20,13 @@ from hypothesis import strategies as st
 from grid.permutation import Permutation
 from grid.space import Point, Space
 from grid.sweep import Execution, Metric
+from sweep import attempts
 from sweep import driver as drivers
 from sweep.bundles import Bundle, Ended, Found, Lost, Pending, Storing
 from sweep.driver import Driver
 from sweep.ledger import Ledger, StorageError
 from sweep.run_progress import Progress, Stop
+from sweep.unfinished import Unfinished
 from tests.support import batches, space, written
 from worker.records import Packet, Status, drop
 
@@ -149,7 +151,7 @@ def drive(
         show=show,
         stopped=stopped,
         longest_s=longest_s,
-        left=list(left),
+        left=Unfinished(list(left)),
     )
     return driver.run(), progress, driver
 
@@ -160,7 +162,7 @@ def rows(ledger: Ledger) -> dict[int, tuple[Any, ...]]:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drivers, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(attempts, "BACKOFF_S", 0.001)
     monkeypatch.setattr(drivers, "TICK_S", 0.01)
     monkeypatch.setattr(drivers, "GRACE_S", 0.05)
 
@@ -238,7 +240,8 @@ def test_whatever_fails_and_whatever_is_lost_each_point_ends_once(data: st.DataO
     assert progress.retried == sum(min(fails.get(index, 0), retries) for index in ended)
     assert progress.resumed == len(before)
     assert progress.busy_s == pytest.approx(0.001 * sum(engine.ran.values()))
-    assert (driver._attempts, driver._losses, len(driver._retries), len(driver._singles)) == ({}, {}, 0, 0)
+    assert (driver._attempts.failed, driver._attempts.lost) == ({}, {})
+    assert (len(driver._attempts.due), len(driver._singles)) == (0, 0)
     assert all(a.done + a.failed <= b.done + b.failed for a, b in itertools.pairwise(shown))
 
 
@@ -265,8 +268,8 @@ def test_a_point_is_tried_again_and_then_failed(tmp_path: Path) -> None:
 
 def test_a_retry_waits_twice_as_long_each_time_and_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses of at least half of BACKOFF_S, doubled with each attempt and bounded; the other points go on."""
-    monkeypatch.setattr(drivers, "BACKOFF_S", 0.04)
-    monkeypatch.setattr(drivers, "BACKOFF_MAX_S", 0.1)
+    monkeypatch.setattr(attempts, "BACKOFF_S", 0.04)
+    monkeypatch.setattr(attempts, "BACKOFF_MAX_S", 0.1)
     here = space({"a": range(30)})
     engine = FakeEngine(here, lambda point, _: ValueError() if point.index == 0 else 1.0)
     with ledger_of(here) as ledger:
@@ -418,7 +421,7 @@ def test_a_bundle_that_takes_machines_down_is_split_until_the_culprit_is_alone()
     assert found[7][4] == 9
     assert progress.losses == 5 * 3 + 6
     assert [found[index][4] for index in (5, 6, 8, 9)] == [3] * 4, "its mates remember theirs"
-    assert (driver._losses, driver._attempts) == ({}, {})
+    assert (driver._attempts.lost, driver._attempts.failed) == ({}, {})
 
 
 def test_losses_split_a_shuffled_bundle_by_its_indexes() -> None:
@@ -477,13 +480,13 @@ def test_no_more_is_out_than_the_window_allows() -> None:
 def test_points_that_wait_for_another_try_hold_new_ones_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """When everything fails, what is remembered stays bounded."""
     monkeypatch.setattr(drivers, "MAX_RETRYING", 5)
-    monkeypatch.setattr(drivers, "BACKOFF_S", 0.05)
+    monkeypatch.setattr(attempts, "BACKOFF_S", 0.05)
     here = space({"a": range(60)})
     engine = FakeEngine(here, lambda _, times: ValueError() if times < 1 else 1.0)
     seen: list[int] = []
     with ledger_of(here) as ledger:
-        waiting = drivers.Retries.__len__
-        monkeypatch.setattr(drivers.Retries, "__len__", lambda self: seen.append(waiting(self)) or seen[-1])
+        waiting = attempts.Retries.__len__
+        monkeypatch.setattr(attempts.Retries, "__len__", lambda self: seen.append(waiting(self)) or seen[-1])
         _, progress, _ = drive(engine, ledger, Execution(retries=1, bundle=1))
     assert (progress.done, progress.retried) == (60, 60)
     assert max(seen) <= 5 + 2 * drivers.WINDOW
@@ -603,7 +606,7 @@ def test_bundles_that_workers_hold_are_taken_over_and_what_they_lost_is_counted(
     at = (lambda place: place) if shuffle is None else Permutation(20, shuffle)
     assert {index for index, row in found.items() if row[4]} == {at(place) for place in range(13, 17)}
     assert progress.losses == 4
-    assert (driver.left, driver._losses) == ([], {})
+    assert (driver.left.spans, driver._attempts.lost) == ([], {})
 
 
 def test_a_bundle_is_not_taken_over_if_a_point_of_it_has_ended() -> None:

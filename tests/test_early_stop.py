@@ -11,6 +11,7 @@ import pytest
 
 from grid.space import Point
 from grid.sweep import Execution, Metric
+from sweep import attempts
 from sweep import driver as drivers
 from sweep.early_stop import FEW_POINTS, LONG_S, MANY_POINTS, MOST_ALIKE, MissingMetric, OneCause
 from sweep.rows import Failure
@@ -21,8 +22,8 @@ from tests.test_driver import FakeEngine, drive, ledger_of
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("BACKOFF_S", "TICK_S"):
-        monkeypatch.setattr(drivers, name, 0.001)
+    monkeypatch.setattr(attempts, "BACKOFF_S", 0.001)
+    monkeypatch.setattr(drivers, "TICK_S", 0.001)
     monkeypatch.setattr(drivers, "GRACE_S", 0.05)
 
 

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from grid.plan import Block, Dimension, Distribution, Plan
 from grid.space import Point, Space
 from grid.sweep import Execution, Metric
-from sweep import driver as drivers
-from sweep import live_best
+from sweep import live_best, live_metric
 from sweep.folder import RunFolder
 from sweep.ledger import Ledger
 from sweep.live_best import LiveBest, Searched, Stepped, configurations
@@ -161,7 +160,7 @@ def test_what_takes_too_long_to_look_up_is_given_up(monkeypatch: pytest.MonkeyPa
 
 def test_too_many_rows_of_earlier_commands_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """The best is then that of this command, and says so."""
-    monkeypatch.setattr(drivers, "MOST_BEFORE", 1)
+    monkeypatch.setattr(live_metric, "MOST_BEFORE", 1)
     here = space({"a": range(4)})
     with tempfile.TemporaryDirectory() as name:
         ledger = Ledger(Path(name, "ledger.sqlite"))
