@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import contextlib
 import itertools
 import math
@@ -15,38 +13,24 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, cast
 
 from distributed import Client, Future
-from distributed.client import ClosedClientError
 from distributed.exceptions import WorkerStartTimeoutError
 
 from grid.errors import SweepfleetError, UsageError
+from sweep.asking import asking
 from sweep.bundles import Bundle, Ended, Found, Lost, Storing
 from sweep.engine_errors import BrokenSweepError, ClusterError
+from sweep.found_bundles import FoundBundles
 from sweep.sharing import Sharing
 from sweep.shortage import stalled
-from sweep.slots import (
-    HELD_TOPIC,
-    STARTED_TOPIC,
-    HeldBundle,
-    Here,
-    NoSlotsError,
-    Slots,
-    Started,
-    held,
-    here,
-    ready,
-    run_bundle,
-)
+from sweep.slots import STARTED_TOPIC, Here, NoSlotsError, Slots, Started, here, ready, run_bundle
 from worker.context import Context
 from worker.machine.artifacts import ArtifactsLeftError, Waits
-from worker.machine.bring import BringError
 from worker.source import RunnerClosedError, Start
 
 IDLE_S = 20.0  # for a bundle to come to an idle runner, which takes dask a millisecond
 SLOTS_KNOWN_S = 2.0  # how long a count of the cluster's slots is believed
 LOOK_S = 0.2  # between two looks whether workers have come back
 MOST_OUT = 32  # bundles of which workers are told that they are not committed; see `Held.committed`
-# What dask raises when scheduler or worker goes away while it asks them something: it has no one name for it.
-GONE = (OSError, ClosedClientError, concurrent.futures.CancelledError, asyncio.CancelledError)
 
 
 class Engine:
@@ -89,13 +73,11 @@ class Engine:
         self._slots = (-math.inf, 0) if slots is None else (math.inf, slots)
         # Of an engine that is not in this process: other runs may be there.
         self.sharing = Sharing(client, context.digest, cpus=context.cpus) if slots is None else None
-        self._dead: frozenset[str] = frozenset()  # engines of drivers that died, whose bundles are ours now
-        self._found: queue.SimpleQueue[Found] = queue.SimpleQueue()
-        self._known: set[tuple[str, int]] = set()  # the names of those that were found
+        self._held = FoundBundles(client, context.digest)
         self._pinned: dict[int, str] = {}  # by bundle that a worker holds: that worker's address
         self._idle = idle
         self._idle_s = 0.0  # for how long bundles have been out and no runner has worked
-        with _asking():
+        with asking():
             if patience_s:
                 with contextlib.suppress(WorkerStartTimeoutError):
                     client.wait_for_workers(1, timeout=patience_s)
@@ -109,14 +91,14 @@ class Engine:
         self.goes_on = False  # whether a driver comes in this one's place: then the runners stay
         self.start = _together([answer.start for answer in answers.values()])
         client.subscribe_topic(STARTED_TOPIC, lambda event: self._started(event[1]))
-        client.subscribe_topic(HELD_TOPIC, lambda event: self._told(event[1]))
+        self._held.listen()
 
     @property
     def slots(self) -> int:
         """How many points can run at once now. Raises ClusterError when the scheduler is gone."""
         known_s, slots = self._slots
         if time.monotonic() - known_s > SLOTS_KNOWN_S:
-            with _asking():
+            with asking():
                 threads: dict[str, int] = self._client.nthreads()
             slots = sum(max(1, each // self._cpus) for each in threads.values())
             self._slots = (time.monotonic(), slots)
@@ -136,35 +118,16 @@ class Engine:
         Raises:
             ClusterError: the scheduler is gone.
         """
-        self._dead = frozenset(engines)
+        self._held.of(engines)
         end_s = time.monotonic() + patience_s
         while self.slots < slots and time.monotonic() < end_s:
             time.sleep(LOOK_S)
             self._slots = (-math.inf, 0)
-        with _asking():
-            answers: dict[str, list[HeldBundle]] = self._client.run(held, self._digest, sorted(engines))
-        for address, bundles in answers.items():
-            self._find(address, bundles)
-
-    def _told(self, message: dict[str, Any]) -> None:
-        """A worker that has just come says what it holds."""
-        if message["digest"] == self._digest:
-            self._find(message["address"], message["bundles"])
-
-    def _find(self, address: str, bundles: Sequence[HeldBundle]) -> None:
-        for (engine, number), spans, shuffle in bundles:
-            name = (engine, number)
-            if engine in self._dead and name not in self._known:
-                self._known.add(name)
-                self._found.put(Found(name, tuple((start, stop) for start, stop in spans), shuffle, address))
+        self._held.ask()
 
     def found(self) -> list[Found]:
         """The bundles of dead drivers that were found on workers since the last call."""
-        found = []
-        with contextlib.suppress(queue.Empty):
-            while True:
-                found.append(self._found.get_nowait())
-        return found
+        return self._held.new()
 
     @property
     def flying(self) -> int:
@@ -216,7 +179,7 @@ class Engine:
 
     def _send(self, bundle: Bundle, key: str, **where: Any) -> None:
         number = bundle.number
-        with _asking():
+        with asking():
             future = self._client.submit(
                 run_bundle,
                 self._digest,
@@ -281,7 +244,7 @@ class Engine:
         self._forget(number)
         if (packet := self._packets.pop(number, None)) is not None:
             return Ended(bundle, packet)
-        with _asking():
+        with asking():
             if future.status == "finished":
                 return Ended(bundle, future.result())
             error = future.exception() if future.status == "error" else None
@@ -342,14 +305,3 @@ def _together(starts: Sequence[Start]) -> Start:
     ways = {start.how for start in starts}
     against = dict.fromkeys(reason for start in starts for reason in start.against)
     return Start(ways.pop() if len(ways) == 1 else "fork and spawn", tuple(against))
-
-
-@contextlib.contextmanager
-def _asking() -> Iterator[None]:
-    """Around whatever is asked of the cluster. Raises ClusterError when it goes away meanwhile."""
-    try:
-        yield
-    except BringError as error:  # S3 may be away: the driver asks again
-        raise ClusterError(f"A worker does not get the code: {error}") from error
-    except GONE as error:
-        raise ClusterError(f"The cluster went away: {error or type(error).__name__}") from error

@@ -11,7 +11,8 @@ import dask.config
 from distributed import Client, LocalCluster
 from distributed.threadpoolexecutor import ThreadPoolExecutor
 
-from sweep.engine import GONE, Engine
+from sweep.asking import GONE
+from sweep.engine import Engine
 from sweep.engine_errors import ClusterError
 from sweep.slots import Slots, end_runners
 from worker.context import Context
