@@ -7,21 +7,20 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fleet import bucket, deleted, workers
+from fleet import deleted
 from fleet import stack as stacks
 from fleet.boundary import require_boundary
 from fleet.cloud import Cloud
-from fleet.errors import ClusterError, LeakedError, NothingToDo, StoppedError
+from fleet.errors import ClusterError, LeakedError, StoppedError
 from fleet.folder import StackFolder
-from fleet.gone import DownError, require_head
+from fleet.gone import require_head
 from fleet.locks import LockedError, removed
 from fleet.own_address import CHECKIP_URL
 from fleet.passphrase import unlock
 from fleet.pulumi_cli import PulumiCli
-from fleet.pulumi_state import BUCKET, DATA_VOLUME, GROUP, HEAD, ROLE, Resource
+from fleet.pulumi_state import DATA_VOLUME, HEAD, ROLE, Resource
 from fleet.remains import leaked_beside, leaks, remains
 from grid.errors import UsageError
-from grid.wording import counted
 from infra.layout import IAM_PATH, RENEW_HEAD
 from infra.outputs import Outputs
 
@@ -73,12 +72,12 @@ class Cluster:
             self.say(f"Set {choice.path} to {choice.value}: {choice.why}.")
         if not resources and mended[stacks.REGION] == config.get(stacks.REGION):
             self.say(f"Region {mended[stacks.REGION]}, from the stack's settings.")
-        with self._counted():
-            settled = self._settle()
+        with self.counting():
+            settled = self.settle()
             self.without_stale_lock(lambda: self.pulumi.up(self.stack, yes=yes))
             outputs = self.refresh()
         if settled:
-            self._look_for_leaks(())
+            self.look_for_leaks(())
         return outputs
 
     def config(self) -> dict[str, str]:
@@ -103,7 +102,7 @@ class Cluster:
             return self
         return replace(self, pulumi=unlock(self.pulumi, self.stack, settings=self.settings, ask=ask))
 
-    def _lost(self, cloud: Cloud, resources: list[Resource]) -> list[deleted.Deleted]:
+    def lost(self, cloud: Cloud, resources: list[Resource]) -> list[deleted.Deleted]:
         """What AWS no longer has; nothing where AWS does not let one look, which is said.
 
         Raises:
@@ -122,7 +121,7 @@ class Cluster:
         Raises:
             ClusterError: the credentials are another account's, or the head has to be made again, too.
         """
-        lost = self._lost(cloud, resources)
+        lost = self.lost(cloud, resources)
         if not lost:
             return
         self.say(f"Deleted outside Pulumi: {', '.join(map(str, lost))}.")
@@ -148,7 +147,7 @@ class Cluster:
                 f"{region.value}"
             )
         stacks.checked(config, stack=self.stack)
-        if lost := self._lost(stacks.cloud_of(config), resources):
+        if lost := self.lost(stacks.cloud_of(config), resources):
             self.say(
                 f"Deleted outside Pulumi: {', '.join(map(str, lost))}. inv up makes it again, or says what to type."
             )
@@ -186,108 +185,18 @@ class Cluster:
             require_head(self.root, cloud, known)
         stacks.require_stack(self.pulumi, self.stack)
 
-    def losses(self, *, purge: bool) -> list[str]:
-        """What taking the cluster down would lose and what it would keep, a line each; changes nothing.
-
-        Raises:
-            NothingToDo: nothing is left that this could take down.
-        """
-        try:
-            self.require_stack()
-        except DownError as error:
-            raise NothingToDo(str(error)) from None
-        state = self.pulumi.state(self.stack)
-        ours = [one for one in state.resources if one.type.startswith("aws:")]
-        going = [one for one in ours if purge or not one.protected or one.type == DATA_VOLUME]
-        if not going and not purge and not state.creating:
-            self.folder.forget()
-            self._look_for_leaks(())
-            raise NothingToDo(f"The stack {self.stack} is down already.")
-        if not self._ours():
-            return [f"Removing the stack {self.stack} and its history; nothing of it is left in AWS."]
-        cloud = stacks.cloud_of(self.config())
-        lost = self._lost(cloud, self._ours())
-        lines = [f"Taking down {self.stack}: {counted(len(going), 'resource')} in {cloud.region}."]
-        if lost:
-            lines.append(f"  already deleted outside Pulumi: {', '.join(map(str, lost))}")
-        for one in ours:
-            if one in [each.resource for each in lost]:
-                continue
-            at_work = workers.members(cloud, one.id) if one.type == GROUP else 0
-            if at_work:
-                lines.append(f"  stopped: {counted(at_work, 'worker')}, and the runs that use them: inv status")
-            if one.type == DATA_VOLUME:
-                lines.append(f"  lost: the data volume {one.id}, with the ledgers of all runs, and runs that go on")
-            inside = bucket.contents(cloud, one.id) if one.type == BUCKET else None
-            if inside is not None:
-                fate = "lost" if purge else "kept"
-                rest = "" if purge else " (inv up uses it again; inv down --purge deletes it)"
-                lines.append(f"  {fate}: the bucket {one.id} with {inside}{rest}")
-        if purge:
-            lines.append(f"  lost: the stack {self.stack} and its history; {self.settings.name} stays")
-        return lines
-
-    def down(self, *, purge: bool) -> None:
-        """Destroy the cluster without asking: all but the bucket, or with `purge` that and the stack too.
-
-        Each step can be given again: what is gone already is passed over.
-        """
-        self.require_stack()
-        with self._counted():
-            self._settle()
-            before = [one.id for one in self._ours()]
-            if resources := self.pulumi.resources(self.stack):
-                cloud = stacks.cloud_of(self.config())
-                if lost := self._lost(cloud, resources):
-                    deleted.wait_until_terminated(cloud, lost)
-                    self.without_stale_lock(lambda: self.pulumi.refresh(self.stack))
-            for one in self.pulumi.resources(self.stack):
-                if one.type == DATA_VOLUME and one.protected:
-                    self.pulumi.unprotect(self.stack, one.urn)
-            self.without_stale_lock(lambda: self.pulumi.destroy(self.stack, keep_protected=True))
-            self._require_gone([one for one in self._ours() if not one.protected])
-            self.folder.forget()
-            if purge:
-                self._purge(before)
-            else:
-                self._look_for_leaks(before)
-                self.say(f"The stack {self.name} is down.{self._kept()}")
-
-    def _purge(self, before: list[str]) -> None:
-        kept = self.pulumi.resources(self.stack)
-        for one in kept:
-            if one.type == BUCKET and bucket.contents(cloud := stacks.cloud_of(self.config()), one.id) is not None:
-                self.say(f"Deleted {counted(bucket.empty(cloud, one.id), 'object version')} in {one.id}.")
-        for one in kept:
-            if one.protected:
-                self.pulumi.unprotect(self.stack, one.urn)
-        self.without_stale_lock(lambda: self.pulumi.destroy(self.stack, keep_protected=False))
-        self._require_gone(self._ours())
-        self._look_for_leaks(before)  # while there is a stack whose audit can be asked for
-        self.without_stale_lock(lambda: self.pulumi.remove_stack(self.stack))
-        self.say(f"The stack {self.name} is down, and nothing is kept of it.")
-
-    def _kept(self) -> str:
-        kept = [one.id for one in self._ours() if one.type == BUCKET]
-        return f" Kept: the bucket {kept[0]}. Delete it, too: inv down --purge --stack {self.name}" if kept else ""
-
-    def _require_gone(self, left: list[Resource]) -> None:
-        if left:
-            names = ", ".join(one.name for one in left[:5]) + (", ..." if len(left) > 5 else "")
-            raise ClusterError(f"Pulumi completed, and its state still has {names}.")
-
-    def _look_for_leaks(self, before: Collection[str]) -> None:
+    def look_for_leaks(self, before: Collection[str]) -> None:
         """Compare the account with the state, and with what was in the state `before`: AWS takes a while to delete.
 
         Raises:
             ClusterError: there is more in the account, or it cannot be asked.
         """
-        ids = {*before, *(one.id for one in self._ours())}
+        ids = {*before, *(one.id for one in self.ours())}
         count = leaked_beside(self.pulumi, self.stack, self.folder, ids)
         if count:
             raise LeakedError(leaks(self.name, count))
 
-    def _settle(self) -> bool:
+    def settle(self) -> bool:
         """Drop from the state what Pulumi was creating when it was killed; whether there was any."""
         creating = self.pulumi.state(self.stack).creating
         if creating:
@@ -309,7 +218,7 @@ class Cluster:
             act()
 
     @contextlib.contextmanager
-    def _counted(self) -> Iterator[None]:
+    def counting(self) -> Iterator[None]:
         """What breaks off within says what exists then.
 
         Raises:
@@ -337,7 +246,7 @@ class Cluster:
 
         Another path makes another role, and a head that was told of the first would be a stranger in its bucket.
         """
-        old = [one for one in self._ours() if one.type == ROLE and f":role{IAM_PATH}" not in one.arn]
+        old = [one for one in self.ours() if one.type == ROLE and f":role{IAM_PATH}" not in one.arn]
         if old and RENEW_HEAD not in self.pulumi.environment:
             raise UsageError(
                 f"An older version made the machines' roles of {self.stack} outside the path {IAM_PATH}. They can "
@@ -345,7 +254,7 @@ class Cluster:
                 f"administrator: inv up --renew-head --stack {self.stack}"
             )
 
-    def _ours(self) -> list[Resource]:
+    def ours(self) -> list[Resource]:
         """What the stack has in AWS."""
         return [one for one in self.pulumi.resources(self.stack) if one.type.startswith("aws:")]
 

@@ -67,12 +67,13 @@ def preview_(c: Context, stack: str = "") -> None:
 @speaking
 def down(c: Context, stack: str = "", *, yes: bool = False, purge: bool = False) -> None:
     """Destroy the cluster: shows what is lost, and asks. The bucket with results is kept."""
+    from fleet import takedown
     from fleet.cluster import confirm
 
     cluster = open_cluster_to_change(stack)
-    print("\n".join(cluster.losses(purge=purge)))
+    print("\n".join(takedown.losses(cluster, purge=purge)))
     confirm("Go on?", yes=yes, ask=input, interactive=sys.stdin.isatty())
-    cluster.down(purge=purge)
+    takedown.down(cluster, purge=purge)
 
 
 @task(help={"stack": STACK_HELP, "refresh": "ask Pulumi, not the file in .sweepfleet/", "json": "as JSON"})

@@ -1,0 +1,106 @@
+"""Takes a cluster down: what that would lose, then all of it, step by step."""
+
+from __future__ import annotations
+
+from fleet import bucket, deleted, workers
+from fleet import stack as stacks
+from fleet.cluster import Cluster
+from fleet.errors import ClusterError, NothingToDo
+from fleet.gone import DownError
+from fleet.pulumi_state import BUCKET, DATA_VOLUME, GROUP, Resource
+from grid.wording import counted
+
+
+def losses(cluster: Cluster, *, purge: bool) -> list[str]:
+    """What taking the cluster down would lose and what it would keep, a line each; changes nothing.
+
+    Raises:
+        NothingToDo: nothing is left that this could take down.
+    """
+    try:
+        cluster.require_stack()
+    except DownError as error:
+        raise NothingToDo(str(error)) from None
+    state = cluster.pulumi.state(cluster.stack)
+    ours = [one for one in state.resources if one.type.startswith("aws:")]
+    going = [one for one in ours if purge or not one.protected or one.type == DATA_VOLUME]
+    if not going and not purge and not state.creating:
+        cluster.folder.forget()
+        cluster.look_for_leaks(())
+        raise NothingToDo(f"The stack {cluster.stack} is down already.")
+    if not cluster.ours():
+        return [f"Removing the stack {cluster.stack} and its history; nothing of it is left in AWS."]
+    cloud = stacks.cloud_of(cluster.config())
+    lost = cluster.lost(cloud, cluster.ours())
+    lines = [f"Taking down {cluster.stack}: {counted(len(going), 'resource')} in {cloud.region}."]
+    if lost:
+        lines.append(f"  already deleted outside Pulumi: {', '.join(map(str, lost))}")
+    for one in ours:
+        if one in [each.resource for each in lost]:
+            continue
+        at_work = workers.members(cloud, one.id) if one.type == GROUP else 0
+        if at_work:
+            lines.append(f"  stopped: {counted(at_work, 'worker')}, and the runs that use them: inv status")
+        if one.type == DATA_VOLUME:
+            lines.append(f"  lost: the data volume {one.id}, with the ledgers of all runs, and runs that go on")
+        inside = bucket.contents(cloud, one.id) if one.type == BUCKET else None
+        if inside is not None:
+            fate = "lost" if purge else "kept"
+            rest = "" if purge else " (inv up uses it again; inv down --purge deletes it)"
+            lines.append(f"  {fate}: the bucket {one.id} with {inside}{rest}")
+    if purge:
+        lines.append(f"  lost: the stack {cluster.stack} and its history; {cluster.settings.name} stays")
+    return lines
+
+
+def down(cluster: Cluster, *, purge: bool) -> None:
+    """Destroy the cluster without asking: all but the bucket, or with `purge` that and the stack too.
+
+    Each step can be given again: what is gone already is passed over.
+    """
+    cluster.require_stack()
+    with cluster.counting():
+        cluster.settle()
+        before = [one.id for one in cluster.ours()]
+        if resources := cluster.pulumi.resources(cluster.stack):
+            cloud = stacks.cloud_of(cluster.config())
+            if lost := cluster.lost(cloud, resources):
+                deleted.wait_until_terminated(cloud, lost)
+                cluster.without_stale_lock(lambda: cluster.pulumi.refresh(cluster.stack))
+        for one in cluster.pulumi.resources(cluster.stack):
+            if one.type == DATA_VOLUME and one.protected:
+                cluster.pulumi.unprotect(cluster.stack, one.urn)
+        cluster.without_stale_lock(lambda: cluster.pulumi.destroy(cluster.stack, keep_protected=True))
+        _require_gone([one for one in cluster.ours() if not one.protected])
+        cluster.folder.forget()
+        if purge:
+            _purge(cluster, before)
+        else:
+            cluster.look_for_leaks(before)
+            cluster.say(f"The stack {cluster.name} is down.{_kept(cluster)}")
+
+
+def _purge(cluster: Cluster, before: list[str]) -> None:
+    kept = cluster.pulumi.resources(cluster.stack)
+    for one in kept:
+        if one.type == BUCKET and bucket.contents(cloud := stacks.cloud_of(cluster.config()), one.id) is not None:
+            cluster.say(f"Deleted {counted(bucket.empty(cloud, one.id), 'object version')} in {one.id}.")
+    for one in kept:
+        if one.protected:
+            cluster.pulumi.unprotect(cluster.stack, one.urn)
+    cluster.without_stale_lock(lambda: cluster.pulumi.destroy(cluster.stack, keep_protected=False))
+    _require_gone(cluster.ours())
+    cluster.look_for_leaks(before)  # while there is a stack whose audit can be asked for
+    cluster.without_stale_lock(lambda: cluster.pulumi.remove_stack(cluster.stack))
+    cluster.say(f"The stack {cluster.name} is down, and nothing is kept of it.")
+
+
+def _kept(cluster: Cluster) -> str:
+    kept = [one.id for one in cluster.ours() if one.type == BUCKET]
+    return f" Kept: the bucket {kept[0]}. Delete it, too: inv down --purge --stack {cluster.name}" if kept else ""
+
+
+def _require_gone(left: list[Resource]) -> None:
+    if left:
+        names = ", ".join(one.name for one in left[:5]) + (", ..." if len(left) > 5 else "")
+        raise ClusterError(f"Pulumi completed, and its state still has {names}.")
