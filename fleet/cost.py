@@ -94,7 +94,7 @@ def rate_of(workers: Workers, cloud: Cloud, *, count: int, cache: Path) -> Rate:
     types = workers.worker_instance_types
     known = prices(cloud, types, cache=cache)
     usd = known.mixed(types, workers=count, on_demand_base=workers.on_demand_base, spot_percent=workers.spot_percent)
-    return Rate(usd, known.label, tuple(known.unknown(types)))
+    return Rate(usd, known.label_of(types), tuple(known.unknown(types)))
 
 
 def cost_of(head: Host, name: str) -> Cost:

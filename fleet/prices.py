@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fleet.cloud import Cloud, told
+from fleet.cpu_credits import is_charged, surplus_usd
 from fleet.errors import ClusterError
 
 LIST_REGION = "us-east-1"  # the Price List API answers in few regions, for all of them
@@ -66,29 +67,40 @@ class Prices:
         return self.spot.get(instance_type, on_demand) if spot else on_demand
 
     def mixed(self, types: Iterable[str], *, workers: int, on_demand_base: int, spot_percent: int) -> float | None:
-        """What one of so many workers costs at most: the dearest of the types, spot and on-demand as they are shared.
+        """What an hour of one of so many workers costs at most; spot and on-demand as they are shared.
 
-        None when a type's price is not known, since it may be the one that AWS chooses.
+        That is the dearest of the types with all its cores busy: burstable ones with their CPU credits. None when a
+        type's price is not known, since it may be the one that AWS chooses.
         """
         names = list(types)
         base = min(on_demand_base, workers)
         on_demand_share = (base + (workers - base) * (100 - spot_percent) / 100) / workers
         dearest = []
         for spot in (False, True):
-            known = [self.of(name, spot=spot) for name in names]
+            known = [self._busy(name, spot=spot) for name in names]
             if None in known:
                 return None
             dearest.append(max(price for price in known if price is not None))
         return dearest[0] * on_demand_share + dearest[1] * (1 - on_demand_share)
 
+    def _busy(self, instance_type: str, *, spot: bool) -> float | None:
+        """A type's price with its CPU credits at full load."""
+        price, surplus = self.of(instance_type, spot=spot), surplus_usd(instance_type)
+        return None if price is None or surplus is None else price + surplus
+
     def unknown(self, types: Iterable[str]) -> list[str]:
-        """The types without a price."""
-        return [name for name in types if name not in self.on_demand]
+        """The types whose price with all cores busy is not known."""
+        return [name for name in types if self._busy(name, spot=False) is None]
 
     @property
     def label(self) -> str:
         """Where they come from, for a person."""
         return f"{' and '.join(self.sources)}, asked {self.asked}" if self.sources else "no price is known"
+
+    def label_of(self, workers: Iterable[str]) -> str:
+        """The same for the price of workers of these types, with what it includes."""
+        burstable = [name for name in workers if is_charged(name)]
+        return f"{self.label}; with CPU credits of {', '.join(burstable)} at full load" if burstable else self.label
 
 
 def prices(cloud: Cloud, types: Iterable[str], *, cache: Path, now: datetime | None = None) -> Prices:

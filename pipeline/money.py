@@ -88,7 +88,7 @@ def money(plan: Plan, settings: Settings, cloud: Cloud, *, cache: Path) -> Money
         unpriced=tuple(_unpriced(_sides(plan)[1])),
         worker_usd=None if worker is None else worker + _beside(settings),
         workers=settings.max_workers,
-        label=f"{known.label}; {TABLE_SOURCE}",
+        label=f"{known.label_of(settings.worker_instance_types)}; {TABLE_SOURCE}",
     )
 
 

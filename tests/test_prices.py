@@ -14,6 +14,7 @@ from botocore.stub import ANY, Stubber
 
 from fleet import prices as prices_module
 from fleet.cloud import Cloud
+from fleet.cpu_credits import surplus_usd
 from fleet.prices import (
     HISTORY_SOURCE,
     LIST_SOURCE,
@@ -226,3 +227,37 @@ def test_the_table_has_every_default_type() -> None:
     for name in (*KEYS["workerInstanceTypes"].default, KEYS["headInstanceType"].default):
         assert from_table(name) is not None, name
     assert prices_module.SIZES["xlarge"] == 1
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "usd"),
+    [
+        ("t3.medium", 0.08),  # 2 vCPUs less a baseline of 20 %, at 0.05
+        ("t3a.nano", 0.095),  # 5 %
+        ("t4g.large", 0.056),  # 30 %, at 0.04
+        ("t3.2xlarge", 0.24),  # 8 vCPUs, 40 %
+        ("c7i.xlarge", 0.0),
+        ("t2.large", 0.0),  # AWS launches it as standard
+        ("t3.16xlarge", None),
+    ],
+)
+def test_a_burstable_worker_is_charged_for_what_is_above_its_baseline(instance_type: str, usd: float | None) -> None:
+    assert surplus_usd(instance_type) == (None if usd is None else pytest.approx(usd))
+
+
+def test_a_burstable_worker_costs_its_price_and_its_credits_spot_or_not() -> None:
+    """A budget that counted the price alone would stop at up to three times its amount."""
+    known = Prices({"t3.medium": 0.0416, "c7i.large": 0.09}, {"t3.medium": 0.01, "c7i.large": 0.04}, ("a list",), "")
+    types = ["t3.medium", "c7i.large"]
+    on_demand = known.mixed(types, workers=1, on_demand_base=1, spot_percent=0)
+    assert on_demand == pytest.approx(0.1216), "the dearest under load is not the dearest by price"
+    assert known.mixed(types, workers=1, on_demand_base=0, spot_percent=100) == pytest.approx(0.09)
+    assert known.of("t3.medium", spot=False) == 0.0416, "a head has standard credits"
+    assert known.label_of(types).endswith("; with CPU credits of t3.medium at full load")
+    assert known.label_of(types[1:]) == known.label
+
+
+def test_a_size_whose_credits_are_not_known_has_no_price_under_load() -> None:
+    known = Prices({"t3.16xlarge": 1.0}, {}, (), "")
+    assert known.mixed(["t3.16xlarge"], workers=1, on_demand_base=0, spot_percent=0) is None
+    assert known.unknown(["t3.16xlarge"]) == ["t3.16xlarge"], "which is why no budget is enforced"
