@@ -57,7 +57,7 @@ class Settings:
         "The issuer's identity provider, when the account has one already; empty: it is made.",
         "",
     )
-    owner: str = _key("owner", "Who answers for the pipeline; a tag on everything in it.", "unset")
+    owner: str = _key("owner", "Who is responsible for the pipeline; a tag on everything in it.", "unset")
 
     @property
     def issuer(self) -> str:
@@ -94,7 +94,11 @@ def check(found: Mapping[str, str]) -> Iterator[Problem]:
     """All that is wrong with these settings, by attribute."""
     forge = found["forge"]
     if forge not in ISSUERS:
-        yield Problem("forge", f"`{forge}` is none of {', '.join(ISSUERS)}.", "github")
+        yield Problem(
+            "forge",
+            f"`{forge}` is not a supported forge. Use {' or '.join(f'`{one}`' for one in ISSUERS)}.",
+            "github",
+        )
         forge = "github"
     if not found["repository"]:
         yield Problem("repository", f"is not set. {KEYS['repository'].metadata['help']}", EXAMPLES[forge])
@@ -116,7 +120,10 @@ def identity(issuer_url: str, provider_arn: str) -> Iterator[Problem]:
     """An issuer that AWS can ask for its keys, and the provider of that issuer."""
     parts = urlsplit(issuer_url)
     if parts.scheme != "https" or parts.netloc != parts.hostname or parts.query or parts.path.endswith("/"):
-        said = f"`{issuer_url}` is no issuer that AWS takes: https, a host in small letters and perhaps a path."
+        said = (
+            f"`{issuer_url}` is not an issuer that AWS accepts. Use https, a host in lowercase letters, and a "
+            "path if it has one."
+        )
         yield Problem("issuerUrl", said, "https://gitlab.example.org")
         return
     if not provider_arn:

@@ -31,13 +31,17 @@ def allow_me(cluster: Cluster, *, replace: str, address_url: str, yes: bool, say
     now = json.loads(settings_of(cluster.pulumi.config(cluster.stack)).get("sshCidrs", "[]"))
     mine = own_cidr(address_url)
     if mine in now:
-        raise NothingToDo(f"{mine} is let in already.")
+        raise NothingToDo(f"The address {mine} may reach the head already.")
     if not replace and len(now) > 1:
         raise UsageError(
-            f"sshCidrs has {', '.join(now)}. Which one goes? --replace {now[0]}, or --replace none to keep all"
+            f"sshCidrs has {', '.join(now)}. Replace one: inv allow-me --replace {now[0]}. Or keep all: inv "
+            "allow-me --replace none"
         )
     if replace and replace != "none" and replace not in now:
-        raise UsageError(f"{replace} is not in sshCidrs, which has {', '.join(now)}")
+        raise UsageError(
+            f"{replace} is not in sshCidrs, which has {', '.join(now) or 'no network'}. Use one of "
+            "them with --replace, or `none`."
+        )
     place = len(now) if replace == "none" or not now else now.index(replace or now[0])
     cluster.pulumi.set_config(cluster.stack, f"sshCidrs[{place}]", mine)
     say(f"Set sshCidrs[{place}] to {mine}, this machine's address.")

@@ -87,7 +87,7 @@ def audit(cloud: Cloud, *, stack: str, state: Collection[str], cache: Path) -> A
     Raises:
         ClusterError: AWS refuses to be asked.
     """
-    with told(f"look for what carries the tag {STACK_TAG}={stack}"):
+    with told(f"list the resources with the tag {STACK_TAG}={stack}"):
         ec2 = cloud.client("ec2")
         rest = [*of_ec2(cloud, ec2, stack), *groups(cloud, stack), *identity(cloud, stack), *others(cloud, stack)]
         # After their volumes, so that a worker that starts meanwhile is known; and those that go are asked for, too,

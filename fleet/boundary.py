@@ -1,4 +1,4 @@
-"""The policy that bounds the machines' roles: whether the account has it, as this version needs it."""
+"""The permissions boundary of the machines' roles: whether the account has it, as this version needs it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from infra.settings import Settings
 DOCUMENT = "docs/machines-boundary.json"
 MAKE = f"aws iam create-policy --policy-name {BOUNDARY} --policy-document file://{DOCUMENT}"
 UPDATE = f"aws iam create-policy-version --set-as-default --policy-document file://{DOCUMENT} --policy-arn "
-WHY = "Operators may make machines' roles only inside it (docs/security.md)"
+WHY = "Operators may create roles only with this boundary (docs/security.md)"
 
 
 class BoundaryError(ClusterError):
@@ -36,18 +36,20 @@ def examine_boundary(cloud: Cloud, settings: Settings) -> str:
         ClusterError: AWS does not say.
     """
     if settings.permissions_boundary == NO_BOUNDARY:
-        return "none: permissionsBoundary asks for none"
+        return "none: permissionsBoundary is `none`"
     if settings.permissions_boundary:
-        return f"{settings.permissions_boundary}, by permissionsBoundary"
-    with told("look for the policy that bounds the machines' roles"):
+        return f"{settings.permissions_boundary} (permissionsBoundary)"
+    with told("look up the permissions boundary of the machines' roles"):
         arn = boundary_arn(cloud.client("sts").get_caller_identity()["Arn"])
         found = _document(cloud, arn)
     if found is None:
-        fix = f"An administrator makes it: {MAKE}\nWithout one: pulumi config set permissionsBoundary {NO_BOUNDARY}"
-        raise BoundaryError(f"The account has no policy {BOUNDARY}, which bounds the machines' roles. {WHY}.", fix)
+        fix = f"An administrator creates it: {MAKE}\nTo use none: pulumi config set permissionsBoundary {NO_BOUNDARY}"
+        raise BoundaryError(
+            f"The account has no policy {BOUNDARY}, the permissions boundary of the machines' roles. {WHY}.", fix
+        )
     if found != json.loads(machines_boundary()):
-        fix = f"An administrator updates it, after a look at {DOCUMENT}: {UPDATE}{arn}"
-        raise BoundaryError(f"The policy {BOUNDARY} is not the one that this version of sweepfleet needs.", fix)
+        fix = f"An administrator reads {DOCUMENT}, then updates the policy: {UPDATE}{arn}"
+        raise BoundaryError(f"The policy {BOUNDARY} differs from the one that this version of sweepfleet needs.", fix)
     return arn
 
 

@@ -129,9 +129,9 @@ class Cluster:
         if names & deleted.IN_BOOT_TEXT and HEAD not in names and RENEW_HEAD not in self.pulumi.environment:
             volume = " The runs on the data volume and their ledgers are lost." if DATA_VOLUME in names else ""
             raise ClusterError(
-                f"The head was set up with what is gone and cannot use another.{volume} Nothing was changed. To make "
-                f"it and the head again: inv up --renew-head --stack {self.stack}. To take down what is left: "
-                f"inv down --stack {self.stack}"
+                f"The head works with these resources alone and cannot use new ones.{volume} Nothing was "
+                f"changed. To make them and the head again: inv up --renew-head --stack {self.stack}. To take "
+                f"down the rest: inv down --stack {self.stack}"
             )
         deleted.wait_until_terminated(cloud, lost)
         self.without_stale_lock(lambda: self.pulumi.refresh(self.stack))
@@ -143,13 +143,14 @@ class Cluster:
         if region := stacks.region_choice(config, stands_in=stacks.stands_in(resources)):
             raise UsageError(
                 f"stack {self.stack}: {region.path} is not set. inv up sets it to {region.value}, {region.why}. "
-                f"inv preview changes nothing; set it: pulumi config set --stack {self.stack} {region.path} "
-                f"{region.value}"
+                f"inv preview changes nothing, so set it first: pulumi config set --stack {self.stack} "
+                f"{region.path} {region.value}"
             )
         stacks.checked(config, stack=self.stack)
         if lost := self.lost(stacks.cloud_of(config), resources):
             self.say(
-                f"Deleted outside Pulumi: {', '.join(map(str, lost))}. inv up makes it again, or says what to type."
+                f"Deleted outside Pulumi: {', '.join(map(str, lost))}. inv up makes it again, or says which "
+                "command does."
             )
         self.pulumi.preview(self.stack)
 
@@ -201,8 +202,8 @@ class Cluster:
         creating = self.pulumi.state(self.stack).creating
         if creating:
             self.say(
-                f"Pulumi was stopped while it created {', '.join(creating)}. Its state is compared with AWS first. "
-                f"What AWS made nevertheless is not in it: inv audit --stack {self.name}"
+                f"Pulumi was stopped while it created {', '.join(creating)}. Its state is compared with AWS "
+                f"first. What AWS made all the same is not in the state. List it: inv audit --stack {self.name}"
             )
             self.without_stale_lock(lambda: self.pulumi.forget_creating(self.stack))
         return bool(creating)
@@ -214,7 +215,7 @@ class Cluster:
         except LockedError as error:
             if not removed(error.locks):
                 raise
-            self.say(f"Removed the lock of {'; '.join(map(str, error.locks))}: no such process runs any more.")
+            self.say(f"Removed the stale lock of {'; '.join(map(str, error.locks))}: that process has ended.")
             act()
 
     @contextlib.contextmanager
@@ -282,6 +283,6 @@ def confirm(question: str, *, yes: bool, ask: Callable[[str], str], interactive:
     if yes:
         return
     if not interactive:
-        raise UsageError("Nobody can be asked here. To go on without asking, add --yes")
+        raise UsageError("There is no terminal to ask on. To continue without being asked: --yes")
     if ask(f"{question} [y/N] ").strip().lower() not in {"y", "yes"}:
         raise ClusterError("Nothing was changed.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from infra.layout import MachinePaths
 
 DATA = MachinePaths().data
-NOT_MOUNTED = "The head is just starting or going down: its data volume is not mounted. Try again in a minute."
+NOT_MOUNTED = "The head is starting or shutting down: its data volume is not mounted. Try again in a minute."
 
 
 def needed(script: str) -> str:

@@ -61,7 +61,7 @@ def require_same_account(cloud: Cloud, resources: Iterable[Resource], *, stack: 
     accounts = {account for one in resources if (account := account_of(one.arn))}
     if not accounts:
         return
-    with told("ask AWS who you are"):
+    with told("look up your AWS account"):
         mine = str(cloud.client("sts").get_caller_identity()["Account"])
     if mine not in accounts:
         raise ClusterError(
@@ -78,7 +78,7 @@ def account_of(arn: str) -> str:
 
 def has_head(cloud: Cloud, instance_id: str) -> bool:
     """Whether AWS has this instance, and it is not being terminated. Raises ClusterError: AWS refuses."""
-    with told("look at the head"):
+    with told("look up the head"):
         return _head(cloud.client, instance_id)
 
 
@@ -96,7 +96,7 @@ def missing(cloud: Cloud, resources: Iterable[Resource]) -> list[Deleted]:
         look = LOOKS.get(one.type)
         if look is not None and one.id:
             kind, there = look
-            with told(f"look at the {kind} {one.id}"):
+            with told(f"look up the {kind} {one.id}"):
                 if not there(client, one.id):
                     found.append(Deleted(one, kind))
     return found

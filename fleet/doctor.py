@@ -47,7 +47,7 @@ def examine(root: Path, *, asked_stack: str, environment: Mapping[str, str] = os
     """
     pulumi = PulumiCli(root)
     yield _versions()
-    yield _program("uv", "It runs the project and the Pulumi program: pip install uv")
+    yield _program("uv", "It runs the project and the Pulumi program. Install it: pip install uv")
     yield _program("ssh", "Install OpenSSH's client, e.g. apt install openssh-client")
     installed = _finding("pulumi", lambda: _pulumi(pulumi), INSTALL)
     yield installed
@@ -93,7 +93,7 @@ def _stack(pulumi: PulumiCli, asked: str) -> tuple[str, dict[str, str], str, Fin
         if pulumi.has_stack(stack):
             stands = stacks.stands_in(pulumi.resources(stack))
             return stack, pulumi.config(stack), stands, Finding("stack", stack)
-        return stack, {}, "", Finding("stack", f"{stack} is not there yet; inv up makes it")
+        return stack, {}, "", Finding("stack", f"{stack} does not exist yet; inv up creates it")
     except SweepfleetError as error:
         return stacks.DEFAULT_STACK, {}, "", Finding("stack", str(error), good=False)
 
@@ -107,15 +107,13 @@ def _passphrase(pulumi: PulumiCli, stack: str, environment: Mapping[str, str]) -
         if needed is None:
             return Finding("passphrase", "is not needed")
         if not passphrase.given(environment):
-            said = (
-                f"{stack} needs one and the shell has none: commands ask for it, and fail where nobody can be asked"
-            )
+            said = f"{stack} needs one and it is not set: commands ask for it, and fail where there is no terminal"
             return Finding("passphrase", said, good=False, fix=needed.ways)
         passphrase.unlock(pulumi, stack, settings=settings, ask=None, environment=environment)
     except SweepfleetError as error:
         return Finding("passphrase", str(error).splitlines()[0], good=False)
     if passphrase.VARIABLE not in environment and Path(file).stat().st_mode & 0o077:
-        return Finding("passphrase", f"others may read {file}", good=False, fix=f"chmod 600 {file}")
+        return Finding("passphrase", f"other users can read {file}", good=False, fix=f"chmod 600 {file}")
     return Finding("passphrase", "is set")
 
 
@@ -139,9 +137,9 @@ def _pulumi(pulumi: PulumiCli) -> str:
 def _settings(config: Mapping[str, str], *, stack: str) -> tuple[Settings | None, Finding]:
     """The stack's settings; before there is a stack, those that a new one would have."""
     if not config:
-        return Settings(ssh_cidrs=(), ssh_public_key=""), Finding("settings", "the defaults, until there is a stack")
+        return Settings(ssh_cidrs=(), ssh_public_key=""), Finding("settings", "the defaults; there is no stack yet")
     try:
-        return stacks.checked(config, stack=stack), Finding("settings", "can be used")
+        return stacks.checked(config, stack=stack), Finding("settings", "valid")
     except UsageError as error:
         first, *rest = str(error).splitlines()
         return None, Finding("settings", first, good=False, fix="\n".join(line.strip() for line in rest))
@@ -155,15 +153,20 @@ def _ssh_key(public_key: str) -> Finding:
         return Finding("SSH key", "in the SSH agent")
     if private is None:
         said = "this machine has no private key for the stack's sshPublicKey"
-        fix = "Work where the key is, or take this machine's: pulumi config set sshPublicKey '~/.ssh/id_ed25519.pub'"
+        fix = (
+            "Use the machine that has the key. Or set this machine's key: pulumi config set sshPublicKey "
+            "'~/.ssh/id_ed25519.pub', then inv up --renew-head if the cluster is up"
+        )
         return Finding("SSH key", said, good=False, fix=fix)
     public = private.with_name(f"{private.name}.pub")
     if not public.is_file():
-        return Finding("SSH key", f"{public} is not there", good=False, fix="ssh-keygen -t ed25519")
+        return Finding("SSH key", f"{public} does not exist", good=False, fix="ssh-keygen -t ed25519")
     if not private.is_file():
-        return Finding("SSH key", f"{public} is there, {private} is not", good=False, fix=f"Put the key to {private}")
+        return Finding(
+            "SSH key", f"{public} exists, {private} does not", good=False, fix=(f"Put the private key at {private}")
+        )
     if private.stat().st_mode & 0o077:
-        said = f"others may read {private}, so ssh will not use it"
+        said = f"other users can read {private}, so ssh does not use it"
         return Finding("SSH key", said, good=False, fix=f"chmod 600 {private}")
     if has_passphrase(private) and key_body(public.read_text(errors="replace")) not in agent_keys():
         said = f"{private} has a passphrase, and the SSH agent does not have it"
@@ -187,7 +190,7 @@ def _cloud(config: Mapping[str, str], region: str, environment: Mapping[str, str
 
 
 def _identity(cloud: Cloud) -> str:
-    with told("ask AWS who you are"):
+    with told("look up your AWS account"):
         answer = cloud.client("sts").get_caller_identity()
     return f"account {answer['Account']}, {answer['Arn']}"
 
@@ -204,7 +207,7 @@ def _boundary(cloud: Cloud, settings: Settings) -> Finding:
     except BoundaryError as error:
         return Finding("machines' boundary", str(error), good=False, fix=error.fix)
     except ClusterError as error:
-        fix = "Attach the current docs/operator-policy.json, which may read this one policy"
+        fix = "Attach the current docs/operator-policy.json, which may read this policy"
         return Finding("machines' boundary", str(error).splitlines()[0], good=False, fix=fix)
 
 
@@ -212,14 +215,17 @@ def _quotas(cloud: Cloud, settings: Settings) -> Iterator[Finding]:
     try:
         found = quotas(cloud, settings)
     except ClusterError as error:
-        fix = "Look at it in the console: Service Quotas, Amazon EC2"
+        fix = "Look it up in AWS's console: Service Quotas, Amazon EC2"
         yield Finding("quota", str(error), good=False, fix=fix)
         return
     for one in found:
-        said = f"{one.kind}: {one.asked_vcpus} vCPUs at the largest, {one.allowed_vcpus} allowed ({one.code})"
+        said = (
+            f"{one.kind}: the cluster may use {one.asked_vcpus} vCPUs, the account's limit is {one.allowed_vcpus} "
+            f"({one.code})"
+        )
         fix = (
-            "aws service-quotas request-service-quota-increase --service-code ec2 "
-            f"--quota-code {one.code} --desired-value {one.asked_vcpus}   or a smaller maxWorkers"
+            "Raise the limit: aws service-quotas request-service-quota-increase --service-code ec2 "
+            f"--quota-code {one.code} --desired-value {one.asked_vcpus}\nOr set a smaller maxWorkers"
         )
         enough = one.asked_vcpus <= one.allowed_vcpus
         yield Finding("quota", said, good=enough, fix="" if enough else fix)

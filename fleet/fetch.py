@@ -67,12 +67,12 @@ def check_place(folder: RunFolder, outputs: Outputs) -> Mark:
     elif (mark.stack, mark.bucket) != (outputs.stack, outputs.bucket):
         what = f"a run of the stack {mark.stack}"
     elif folder.ledger.exists() and _state(folder.ledger) not in mark.ledgers:
-        what = "a run that has gone on on this machine since it was fetched"
+        what = "a run that was resumed on this machine after it was fetched"
     else:
         return mark
     raise UsageError(
-        f"{folder.path} has {what}, and fetching the one of the stack {outputs.stack} would overwrite it. Move it "
-        f"away, or give the run another name: --name {folder.name}-2"
+        f"{folder.path} has {what}. Fetching the run of the stack {outputs.stack} would overwrite it. Move the "
+        f"folder, or give the run another name: --name {folder.name}-2"
     )
 
 

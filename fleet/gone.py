@@ -51,11 +51,11 @@ def require_head(root: Path, cloud: Cloud, outputs: Outputs) -> None:
     heads = [one.id for one in state.resources if one.type == HEAD]
     if outputs.head_id in heads:
         raise GoneError(
-            f"{head}: it was terminated, and not by Pulumi. Make it anew: inv up --stack {stack} · take all down: "
-            f"inv down --stack {stack}"
+            f"{head}: it was terminated, and not by Pulumi. Make it again: inv up --stack {stack} · take all "
+            f"down: inv down --stack {stack}"
         )
     if heads:
-        raise GoneError(f"{head}: it was made anew elsewhere. Get its address: inv outputs --refresh --stack {stack}")
+        raise GoneError(f"{head}: it was replaced elsewhere. Get its address: inv outputs --refresh --stack {stack}")
     StackFolder(root, stack).forget()
     ours = [one for one in state.resources if one.type.startswith("aws:") and not one.protected]
     verb = "exists" if len(ours) == 1 else "exist"

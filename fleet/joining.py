@@ -12,7 +12,7 @@ from fleet.fleet import Fleet
 from fleet.remote import Host
 from grid.wording import counted
 
-STAYS = "What is asked for stays asked for: inv scale 0 takes it back."
+STAYS = "The request stays active. Cancel it: inv scale 0"
 JOIN_S = 900
 POLL_S = 2.0
 LOOK_S = 10.0  # that the head itself waits for a change: to begin asking its scheduler takes a second of its time
@@ -59,7 +59,7 @@ def _cause(fleet: Fleet, joined: dict[str, int], reason: str) -> str:
     """Why workers have not joined: one's boot, where AWS has started one; else AWS's reason."""
     late = [one for one in workers.group(fleet.cloud, fleet.outputs).workers if one.instance_id not in joined]
     if not late:
-        return f"AWS says: {reason}" if reason else "AWS has started no others. See: inv status."
+        return f"AWS says: {reason}" if reason else "AWS has started no more. See: inv status."
     return "\n".join(filter(None, [f"AWS says: {reason}" if reason else "", boot_of(fleet, late[0]), ""]))
 
 
@@ -70,5 +70,5 @@ def boot_of(fleet: Fleet, worker: workers.Worker) -> str:
             words = ["journalctl", "-n", "15", "--no-pager", "-o", "cat", "-u", "sweepfleet-*", "-u", "cloud-*"]
             last = host.run(*words, sudo=True).stdout.rstrip()
     except ClusterError as error:
-        return f"The worker {worker.instance_id} cannot be asked: {error}"
+        return f"The worker {worker.instance_id} does not answer: {error}"
     return f"The last lines of the worker {worker.instance_id}:\n{last}"

@@ -95,9 +95,8 @@ class Letterbox:
                 return answer
             time.sleep(POLL_S)
         raise ClusterError(
-            f"The head did not answer in {patience_s:.0f} s; it does what was asked as soon as it can, within "
-            f"{EXPIRES_S / 3600:.0f} h. "
-            f"{last_lines(self.cloud, self.outputs.head_id)}"
+            f"The head did not answer in {patience_s:.0f} s. It carries out the request as soon as it can, "
+            f"within {EXPIRES_S / 3600:.0f} h. {last_lines(self.cloud, self.outputs.head_id)}"
         )
 
     def _put(self, key: str, what: dict[str, Any]) -> None:
@@ -122,7 +121,7 @@ def push_by_letter(
     if now is not None and now.sha256 == release.sha256:
         raise NothingToDo(f"The cluster has this release already: {release.label}.")
     box = Letterbox(cloud, outputs)
-    say(f"Storing {release.label}, {len(release.data) / 1e6:.1f} MB, and asking the head to take it over")
+    say(f"Storing {release.label}, {len(release.data) / 1e6:.1f} MB, and asking the head to make it current")
     box.put_release(release)
     if now is None:
         box.begin_with(release)

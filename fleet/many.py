@@ -67,7 +67,7 @@ def on_workers(fleet: Fleet, do: Callable[[Host, Bytes, Bytes], int], *, endless
         raise UsageError("There are no workers now. Start some: inv start")
     if endless and len(workers) > AT_ONCE:
         raise UsageError(
-            f"{len(workers)} workers are too many to follow at once, {AT_ONCE} at most: name one, --worker ID"
+            f"{len(workers)} workers are too many to follow at once; the limit is {AT_ONCE}. Follow one: --worker ID"
         )
     lock = threading.Lock()
     places = threading.Semaphore(AT_ONCE)

@@ -18,18 +18,18 @@ def own_cidr(url: str = CHECKIP_URL) -> str:
     Raises:
         ClusterError: there is no answer, or it is no public IPv4 address.
     """
-    remedy = "Name your network yourself: pulumi config set --path 'sshCidrs[0]' 203.0.113.7/32"
+    remedy = "Set your network yourself: pulumi config set --path 'sshCidrs[0]' 203.0.113.7/32"
     try:
         with urllib.request.urlopen(url, timeout=DEADLINE_S) as answer:  # noqa: S310 - the address is ours or the user's
             said = answer.read(100).decode("ascii", "replace").strip()
     except (urllib.error.URLError, OSError, ValueError) as error:
         raise ClusterError(
-            f"Who may reach the head? {url} could not be asked for this address ({error}). {remedy}"
+            f"The public address of this machine is unknown: {url} did not answer ({error}). {remedy}"
         ) from None
     try:
         address = ipaddress.IPv4Address(said)
     except ValueError:
-        raise ClusterError(f"{url} answered {said[:60]!r}, which is no IPv4 address. {remedy}") from None
+        raise ClusterError(f"{url} answered {said[:60]!r}, which is not an IPv4 address. {remedy}") from None
     if not address.is_global:
-        raise ClusterError(f"{url} answered {address}, which is no public address. {remedy}")
+        raise ClusterError(f"{url} answered {address}, which is not a public address. {remedy}")
     return f"{address}/32"

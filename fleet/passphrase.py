@@ -115,7 +115,7 @@ def _asked(pulumi: PulumiCli, needed: Need, ask: Callable[[str], str]) -> Pulumi
     stack = needed.stack
     if not needed.salt:
         typed = ask(f"A passphrase for the new stack {stack}, which encrypts its secrets (not shown): ")
-        if ask("The same again: ") != typed:
+        if ask("Repeat it: ") != typed:
             raise UsageError("The two passphrases differ. Nothing was changed.")
         return _with(pulumi, typed)
     question = f"Passphrase of the stack {stack} (not shown): "

@@ -48,7 +48,7 @@ class PulumiCli:
         said = self._asked("version")
         match = re.match(r"v?(\d+)\.(\d+)\.(\d+)", said)
         if match is None:
-            raise ClusterError(f"`pulumi version` said {said.strip()!r}, which is no version. {INSTALL}")
+            raise ClusterError(f"`pulumi version` said {said.strip()!r}, which is not a version. {INSTALL}")
         return tuple(map(int, match.groups()))
 
     def require(self) -> None:
@@ -247,8 +247,8 @@ class PulumiCli:
             if locks is not None:
                 raise LockedError(_stack_of(words), locks)
             raise ClusterError(
-                f"`pulumi {' '.join(words)}` ended with {done.returncode}; what it said is above. Whatever was made "
-                "is recorded, and the same command goes on from there."
+                f"`pulumi {' '.join(words)}` ended with exit code {done.returncode}; its output is above. What "
+                "was made is recorded, and the same command continues from there."
             )
 
     def _run(self, words: tuple[str, ...]) -> foreground.Ended:

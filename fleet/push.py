@@ -209,7 +209,9 @@ def wait_for_head(head: Host, *, steps: Steps) -> None:
             last = head.run(
                 "journalctl", "-n", "15", "--no-pager", "-o", "cat", "-u", "sweepfleet-boot@*", sudo=True
             ).stdout
-            raise ClusterError(f"The head did not prepare itself in {HEAD_S} s. Its last lines:\n{last.rstrip()}")
+            raise ClusterError(
+                f"The head did not finish its first boot in {HEAD_S} s. Its last lines:\n{last.rstrip()}"
+            )
         time.sleep(2)
 
 
@@ -223,7 +225,7 @@ def _publish(head: Host, sha256: str, *, by: Pusher, steps: Steps) -> None:
     python = f"$(command -v {PATHS.home}/environment/bin/python || echo python3)"
     begin = f"{{ {places}; }} && set -a && . {PATHS.facts} && {PUSHED_BY}=$2"
     script = f'{begin} && exec "{python}" -m worker.machine.publish "$1"'
-    steps.step("The head looks at the release")
+    steps.step("The head checks the release")
     out = StepLines(steps, named=lambda line: f"The head is {line}")
     done = head.run("sh", "-c", script, "publish", sha256, by.to_json(), sudo=True, deadline_s=BUILD_S, out=out)
     if done.exit_code:

@@ -11,7 +11,7 @@ from fleet.cloud import Cloud, told
 from fleet.errors import ClusterError
 from fleet.git import asked
 
-UNKNOWN = "somebody (its note is of an older version and does not say who)"
+UNKNOWN = "somebody (an older version did not record who)"
 
 
 @dataclass(frozen=True, slots=True)

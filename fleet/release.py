@@ -58,13 +58,13 @@ def make_release(root: Path, *, dirty: bool) -> Release:
     if changed and not dirty:
         more = f", and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
         raise UsageError(
-            f"Changed and not committed: {', '.join(changed[:SHOWN])}{more}. Commit, so that results can be had "
-            "again from the commit that they name; or ship the files as they are: inv push --dirty"
+            f"Changed and not committed: {', '.join(changed[:SHOWN])}{more}. Commit them, so that results can be "
+            "reproduced from the commit that they name; or push the files as they are: inv push --dirty"
         )
     names = tracked(root)
     if "uv.lock" not in names:
         raise UsageError(
-            f"{root} has no uv.lock under Git, which says what to install. Make it: uv lock && git add uv.lock"
+            f"{root} has no uv.lock in Git, which says what to install. Create it: uv lock && git add uv.lock"
         )
     note = {"commit": commit, "dirty": bool(changed)}
     packed = io.BytesIO()

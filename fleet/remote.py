@@ -123,7 +123,7 @@ class Host:
                     select.select([channel], [], [], 1.0)
                 code = int(channel.recv_exit_status())
         except (OSError, EOFError, paramiko.SSHException) as error:
-            raise ClusterError(f"[{self.name}] the connection broke: {error or 'nothing was heard'}") from None
+            raise ClusterError(f"[{self.name}] the connection broke: {error or 'no answer'}") from None
         if code < 0:
             raise ClusterError(f"[{self.name}] the connection broke before the command had ended")
         return code
@@ -144,7 +144,7 @@ class Host:
                     said = channel.makefile_stderr("r").read()
                     raise ClusterError(f"[{self.name}] `{shlex.join(words)[:80]}`: {said.strip()}")
         except (OSError, EOFError, paramiko.SSHException) as error:
-            raise ClusterError(f"[{self.name}] the connection broke: {error or 'nothing was heard'}") from None
+            raise ClusterError(f"[{self.name}] the connection broke: {error or 'no answer'}") from None
 
     def put(self, file: Path, remote: str, *, sent: Callable[[int, int], object] | None = None) -> None:
         """Copy a file there; it appears whole. `sent` is told the bytes that have gone, and all of them."""
@@ -153,7 +153,7 @@ class Host:
             sftp.put(str(file), f"{remote}.part", callback=sent)
             sftp.posix_rename(f"{remote}.part", remote)
         except (OSError, EOFError, paramiko.SSHException) as error:
-            raise ClusterError(f"[{self.name}] {file.name} could not be copied there: {error}") from None
+            raise ClusterError(f"[{self.name}] {file.name} could not be copied to the machine: {error}") from None
 
 
 # Runs its words in a session of their own, and ends them when its input ends: with the connection.
@@ -266,7 +266,7 @@ def _connection(
         try:
             known = paramiko.PKey.from_type_string(kind, base64.b64decode(encoded))
         except (ValueError, paramiko.SSHException, UnknownKeyType):
-            raise HostKeyError(f"What {host} has published as its host key is none: {key[:80]!r}") from None
+            raise HostKeyError(f"{host} has published a host key that cannot be used: {key[:80]!r}") from None
         client.get_host_keys().add(host, kind, known)
     return connection
 
@@ -290,25 +290,26 @@ def _opened(connection: Connection, what: str, outputs: Outputs, *, instance_id:
         _notice_when_gone(connection.transport)
     except paramiko.BadHostKeyException:
         raise HostKeyError(
-            f"The host key of {what} is not the one that the machine published in {outputs.bucket}. Either somebody "
-            "else answers at its address, or its keys were made anew by hand. Nothing was sent. If you know why, "
-            "publish the new key on the machine: sudo systemctl restart sweepfleet-boot@publish-host-key"
+            f"The host key of {what} is not the one that the machine published in {outputs.bucket}. Either "
+            "somebody else answers at its address, or its host keys were replaced by hand. Nothing was sent. If "
+            "you replaced them, publish the new key on the machine: sudo systemctl restart "
+            "sweepfleet-boot@publish-host-key"
         ) from None
     except paramiko.PasswordRequiredException:
         raise ClusterError(
-            f"{_sentence(what)} cannot be shown this machine's key: it has a passphrase, and the SSH agent does not "
-            "have it. ssh-add, with the key's path, asks for the passphrase once; inv doctor says the path"
+            f"{_sentence(what)} needs this machine's SSH key, which has a passphrase and is not in the SSH "
+            "agent. Add it: ssh-add KEY. The path of the key: inv doctor"
         ) from None
     except paramiko.AuthenticationException:
         raise ClusterError(
-            f"{_sentence(what)} does not let you in as {outputs.ssh_user}: this machine has no private key for the "
-            "stack's sshPublicKey. inv doctor says which"
+            f"{_sentence(what)} refuses the login as {outputs.ssh_user}: this machine has no private key for the "
+            "stack's sshPublicKey. Which key: inv doctor"
         ) from None
     except (paramiko.SSHException, OSError, EOFError) as error:
         moved = " If your address has changed: inv allow-me." if instance_id == outputs.head_id else ""
         raise NotYetError(
-            f"{_sentence(what)} does not answer on port {SSH_PORT} ({error}).{moved} Whether it is on: "
-            f"aws ec2 describe-instance-status --instance-ids {instance_id}"
+            f"{_sentence(what)} does not answer on port {SSH_PORT} ({error}).{moved} Whether it is running: aws "
+            f"ec2 describe-instance-status --instance-ids {instance_id}"
         ) from None
     try:
         yield

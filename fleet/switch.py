@@ -24,7 +24,7 @@ def set_switch(cloud: Cloud, outputs: Outputs) -> datetime:
         at = switch_time(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
     except ValueError:
         raise ClusterError(
-            "AWS did not say what time it is, so its switch cannot be set, which shuts the workers down when the "
+            "AWS's time is unknown, so the dead-man's switch cannot be set, which shuts down workers when the "
             "head cannot. No worker was started. Try again."
         ) from None
     missing = set(groups) - {one["AutoScalingGroupName"] for one in answer["AutoScalingGroups"]}
@@ -32,7 +32,7 @@ def set_switch(cloud: Cloud, outputs: Outputs) -> datetime:
         raise ClusterError(
             f"The group {', '.join(sorted(missing))} is gone. Bring the stack up: inv up --stack {outputs.stack}"
         )
-    with told("set AWS's switch, which shuts the workers down when the head cannot; no worker was started"):
+    with told("set the dead-man's switch, which shuts down workers when the head cannot (no worker was started)"):
         for name in groups:
             client.put_scheduled_update_group_action(
                 AutoScalingGroupName=name, ScheduledActionName=SWITCH, StartTime=at, MinSize=0, DesiredCapacity=0

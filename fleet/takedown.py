@@ -27,7 +27,7 @@ def losses(cluster: Cluster, *, purge: bool) -> list[str]:
     if not going and not purge and not state.creating:
         cluster.folder.forget()
         cluster.look_for_leaks(())
-        raise NothingToDo(f"The stack {cluster.stack} is down already.")
+        raise NothingToDo(f"The stack {cluster.stack} is already down.")
     if not cluster.ours():
         return [f"Removing the stack {cluster.stack} and its history; nothing of it is left in AWS."]
     cloud = stacks.cloud_of(cluster.config())
@@ -42,14 +42,14 @@ def losses(cluster: Cluster, *, purge: bool) -> list[str]:
         if at_work:
             lines.append(f"  stopped: {counted(at_work, 'worker')}, and the runs that use them: inv status")
         if one.type == DATA_VOLUME:
-            lines.append(f"  lost: the data volume {one.id}, with the ledgers of all runs, and runs that go on")
+            lines.append(f"  lost: the data volume {one.id}, with the ledgers of all runs, active ones too")
         inside = bucket.contents(cloud, one.id) if one.type == BUCKET else None
         if inside is not None:
             fate = "lost" if purge else "kept"
             rest = "" if purge else " (inv up uses it again; inv down --purge deletes it)"
             lines.append(f"  {fate}: the bucket {one.id} with {inside}{rest}")
     if purge:
-        lines.append(f"  lost: the stack {cluster.stack} and its history; {cluster.settings.name} stays")
+        lines.append(f"  lost: the stack {cluster.stack} and its history; {cluster.settings.name} is kept")
     return lines
 
 
@@ -103,4 +103,4 @@ def _kept(cluster: Cluster) -> str:
 def _require_gone(left: list[Resource]) -> None:
     if left:
         names = ", ".join(one.name for one in left[:5]) + (", ..." if len(left) > 5 else "")
-        raise ClusterError(f"Pulumi completed, and its state still has {names}.")
+        raise ClusterError(f"Pulumi completed, but its state still has {names}. Run the same command again.")

@@ -30,7 +30,7 @@ def free_port(asked: int | None) -> int:
     """
     for port in (asked,) if asked is not None else range(DASHBOARD_PORT, DASHBOARD_PORT + NEXT_PORTS):
         if not 0 < port < 65536:
-            raise UsageError(f"--port {port} is no port: 1 to 65535.")
+            raise UsageError(f"--port {port} is not a port. Use 1 to 65535.")
         with socket.socket() as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -39,7 +39,7 @@ def free_port(asked: int | None) -> int:
                 reason = error.strerror
             else:
                 return port
-    raise UsageError(f"The port {port} of this machine cannot be had ({reason}). Name a free one: --port 8899")
+    raise UsageError(f"The port {port} of this machine is not free ({reason}). Use another: --port 8899")
 
 
 @contextlib.contextmanager

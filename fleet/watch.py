@@ -69,7 +69,7 @@ def watch(fleet: Fleet, name: str, *, quiet: bool) -> State:
                         screen.show(state)
                         if state.ended:
                             return state
-                raise ClusterError("The head sent nothing more.")  # noqa: TRY301 - handled as a broken line is
+                raise ClusterError("The head stopped answering.")  # noqa: TRY301 - handled as a broken line is
             except (HostKeyError, DownError):
                 raise
             except ClusterError as error:

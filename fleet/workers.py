@@ -122,8 +122,8 @@ def scale(head: Host, cloud: Cloud, outputs: Outputs, workers: int) -> int:
     """
     if not 0 <= workers <= outputs.max_workers:
         raise UsageError(
-            f"{counted(workers, 'worker')}: the stack allows 0 to {outputs.max_workers}. For more: "
-            f"pulumi config set maxWorkers {workers}, then inv up"
+            f"{counted(workers, 'worker')} cannot be requested: the stack allows 0 to {outputs.max_workers}. For "
+            f"more: pulumi config set maxWorkers {workers}, then inv up"
         )
     script = data_volume.needed(f"{HOLD}{WANTED}")
     said = head.ask("sh", "-euc", script, "hold", str(workers), str(HOLD_S), sudo=True)
@@ -196,13 +196,13 @@ def cause(message: str) -> str:
         ),
         (
             "InsufficientInstanceCapacity",
-            "AWS has none of these types now. Name more in workerInstanceTypes, or more zones.",
+            "AWS has no capacity for these types now. Add types to workerInstanceTypes, or zones.",
         ),
         (
             "UnfulfillableCapacity",
-            "AWS has no spot capacity now. Name more workerInstanceTypes, or lower spotPercent.",
+            "AWS has no spot capacity now. Add types to workerInstanceTypes, or lower spotPercent.",
         ),
-        ("Unsupported", "A type is not offered in a zone. Name other workerInstanceTypes or zones."),
+        ("Unsupported", "A type is not offered in a zone. Use other workerInstanceTypes or zones."),
     ):
         if mark.lower() in message.lower() or (mark == "InsufficientInstanceCapacity" and "sufficient" in message):
             return f"{message.strip()} {remedy}"

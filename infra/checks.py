@@ -40,13 +40,16 @@ def unknown_key(name: str, known: Collection[str], *, listed: str = "Pulumi.exam
     """A key that no setting has: a typing mistake would otherwise pass for the default."""
     near = difflib.get_close_matches(name, list(known), n=1)
     hint = f"Did you mean `{near[0]}`?" if near else f"{listed} lists all of them."
-    return Problem(name, f"is no setting of sweepfleet. {hint} To remove it: pulumi config rm {name}")
+    return Problem(name, f"is not a setting of sweepfleet. {hint} To remove it: pulumi config rm {name}")
 
 
 def stack_name(name: str) -> Iterator[Problem]:
     """A name that every part of the cluster can carry: S3 and IAM are the strictest, and each adds a few letters."""
     if not STACK_NAME.fullmatch(name):
-        said = f"`{name}` cannot name a cluster: at most 24 small letters, digits and single hyphens, a letter first."
+        said = (
+            f"`{name}` cannot be a cluster's name. Use at most 24 lowercase letters, digits and single "
+            "hyphens, a letter first."
+        )
         yield Problem("stack", f"{said} Rename it: pulumi stack rename NAME")
 
 
@@ -75,7 +78,7 @@ def ssh_cidrs(cidrs: tuple[str, ...]) -> Iterator[Problem]:
     """Who may reach the head: IPv4 networks, none the world, none inside another."""
     key = "sshCidrs"
     if not cidrs:
-        yield Problem(key, "is empty: nobody could reach the head. Name your own network.", (EXAMPLE_CIDR,))
+        yield Problem(key, "is empty, so nobody could reach the head. Set your own network.", (EXAMPLE_CIDR,))
     networks: list[ipaddress.IPv4Network] = []
     for place, cidr in enumerate(cidrs):
         try:
@@ -84,17 +87,21 @@ def ssh_cidrs(cidrs: tuple[str, ...]) -> Iterator[Problem]:
             yield Problem(key, f"`{cidr}` is not a network, such as {EXAMPLE_CIDR}.", EXAMPLE_CIDR, place)
             continue
         if network.prefixlen == 0:
-            said = f"`{cidr}` is the whole world, and SSH is never open to it. Name your own."
+            said = f"`{cidr}` is the whole internet, and SSH is never open to it. Use your own network."
             yield Problem(key, said, EXAMPLE_CIDR, place)
         elif isinstance(network, ipaddress.IPv6Network):
             yield Problem(key, f"`{cidr}` is IPv6, and the head has an IPv4 address only.", EXAMPLE_CIDR, place)
         elif str(network) != cidr:
-            yield Problem(key, f"`{cidr}` is not written as a network; it lies in {network}.", str(network), place)
+            yield Problem(
+                key, f"`{cidr}` is an address within a network. Use the network: `{network}`.", str(network), place
+            )
         elif network.prefixlen < WIDEST_SSH:
-            said = f"`{cidr}` is wider than /{WIDEST_SSH}: that is close to the whole world."
+            said = (
+                f"`{cidr}` is wider than /{WIDEST_SSH}, which is close to the whole internet. Use your own network."
+            )
             yield Problem(key, said, EXAMPLE_CIDR, place)
         elif network in networks:
-            yield Problem(key, f"`{cidr}` is named twice.", place=place)
+            yield Problem(key, f"`{cidr}` is listed twice.", place=place)
         else:
             for other in networks:
                 if network.overlaps(other):
@@ -109,15 +116,18 @@ def public_key(text: str) -> Iterator[Problem]:
     if "PRIVATE KEY" in text:
         yield Problem(
             key,
-            "is a private key, which must never leave your machine: give the public one. If its text was written to "
-            "Pulumi's configuration, others may have it: make a new pair with ssh-keygen -t ed25519",
+            "is a private key, which must never leave your machine. Use the public key. If its text was written "
+            "to Pulumi's configuration, others can read it: make a new pair with ssh-keygen -t ed25519",
             "~/.ssh/id_ed25519.pub",
         )
     elif not PUBLIC_KEY.fullmatch(text):
         start = " ".join(text.split())[:40]
         yield Problem(
             key,
-            f"`{start}` is no public key that EC2 takes: one line, ssh-ed25519 or ssh-rsa.",
+            (
+                f"`{start}` is not a public key that EC2 accepts. Use one line that begins with ssh-ed25519 or "
+                "ssh-rsa."
+            ),
             "~/.ssh/id_ed25519.pub",
         )
 
@@ -145,8 +155,8 @@ def vpc(cidr: str, ssh: tuple[str, ...], *, workers: int) -> Iterator[Problem]:
         )
         yield Problem(
             key,
-            f"`{cidr}` is too small: each zone's part has room for {room} worker{'' if room == 1 else 's'}, and spot "
-            f"capacity may put all {workers} (maxWorkers) into one. Take a /{wanted}.",
+            f"`{cidr}` is too small: each zone's part has room for {room} worker{'' if room == 1 else 's'}, and "
+            f"spot capacity may put all {workers} (maxWorkers) into one. Use a /{wanted}.",
             str(network.supernet(new_prefix=wanted)),
         )
     for one in ssh:
@@ -167,9 +177,9 @@ def zones(names: tuple[str, ...], region: str) -> Iterator[Problem]:
     """Availability zones of the region, each once; none of them is a local zone."""
     for place, name in enumerate(names):
         if not re.fullmatch(f"{re.escape(region)}[{ZONE_LETTERS}]", name):
-            yield Problem("zones", f"`{name}` is no availability zone of {region}.", f"{region}a", place)
+            yield Problem("zones", f"`{name}` is not an availability zone of {region}.", f"{region}a", place)
         elif name in names[:place]:
-            yield Problem("zones", f"`{name}` is named twice.", place=place)
+            yield Problem("zones", f"`{name}` is listed twice.", place=place)
 
 
 def architecture(instance_type: str) -> str | None:
@@ -196,12 +206,14 @@ def instance_types(workers: tuple[str, ...] | None, head: str | None) -> Iterato
         if said:
             yield Problem(key, said, example[0], place)
         elif workers and name in workers[:place]:
-            yield Problem(key, f"`{name}` is named twice.", place=place)
+            yield Problem(key, f"`{name}` is listed twice.", place=place)
         else:
             by_kind.setdefault(str(architecture(name)), []).append(name)
     if len(by_kind) > 1:
         named = " and ".join(f"{names[0]} ({kind})" for kind, names in sorted(by_kind.items()))
-        said = f"mixes {named}: all run one environment, and a program is built for one architecture."
+        said = (
+            f"mixes {named}. All workers run one environment, which is built for one architecture. Use types of one."
+        )
         yield Problem(key, said, example)
     if head is None:
         return
@@ -249,12 +261,18 @@ def texts(found: Mapping[str, Any]) -> Iterator[Problem]:
         allowed = "1 to 256 letters, digits, spaces and . : / = + - @ _"
         yield Problem("owner", f"`{owner[:60]}` cannot be an AWS tag: {allowed}.", "ada@example.org")
     if found.get("worker_egress", "none") not in EGRESS:
-        yield Problem("workerEgress", f"`{found['worker_egress']}` is none of {', '.join(EGRESS)}.", "none")
+        yield Problem(
+            "workerEgress",
+            f"`{found['worker_egress']}` is not an egress mode. Use `none`, `public` or `nat`.",
+            "none",
+        )
     credit = found.get("head_cpu_credits", CREDITS[0])
     if credit not in CREDITS:
         yield Problem("headCpuCredits", f"`{credit}` cannot be used. Use {' or '.join(CREDITS)}.", CREDITS[0])
     if found.get("ami_id") and not AMI_ID.fullmatch(found["ami_id"]):
-        yield Problem("amiId", f"`{found['ami_id']}` is no image id: ami- and 8 or 17 hexadecimal digits.")
+        yield Problem(
+            "amiId", f"`{found['ami_id']}` is not an image id, which is ami- and 8 or 17 hexadecimal digits."
+        )
     boundary = found.get("permissions_boundary")
     if boundary and boundary != NO_BOUNDARY and not POLICY_ARN.fullmatch(boundary):
         said = f"`{boundary[:80]}` is not the ARN of a policy. Use one, or `{NO_BOUNDARY}`."
@@ -275,4 +293,4 @@ def _url(key: str, url: str | None, example: str) -> Iterator[Problem]:
     if not usable or set(url) & set(" '\"\\`$"):
         yield Problem(key, f"`{url[:80]}` is not an http or https address.", example)
     elif parts.username or parts.password:
-        yield Problem(key, "holds a user name or password, and every machine could read it. Leave it out.", example)
+        yield Problem(key, "contains a user name or password, which every machine could read. Remove it.", example)

@@ -47,7 +47,7 @@ def place(
     """
     usable = sorted(zone for zone in region_zones if re.fullmatch(f"[a-z0-9-]+[{ZONE_LETTERS}]", zone))
     problems = [
-        Problem("zones", f"`{zone}` is not there; the region has {', '.join(usable)}.", usable[0], index)
+        Problem("zones", f"`{zone}` is not available. The region has {', '.join(usable)}.", usable[0], index)
         for index, zone in enumerate(wanted)
         if zone not in usable
     ]

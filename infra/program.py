@@ -195,7 +195,7 @@ def _provider(name: str, settings: Settings, *, region: str, tags: dict[str, str
 
 
 def _boundary(settings: Settings, look_up: pulumi.InvokeOptions) -> str:
-    """The ARN of the policy that bounds the machines' roles; empty when the settings ask for none."""
+    """The ARN of the permissions boundary of the machines' roles; empty when the settings ask for none."""
     if settings.permissions_boundary == NO_BOUNDARY:
         return ""
     return settings.permissions_boundary or boundary_arn(aws.get_caller_identity(opts=look_up).arn)

@@ -36,7 +36,7 @@ class Settings:
         "Your SSH public key: its text, or the path of its .pub file.",
         "~/.ssh/id_ed25519.pub",
     )
-    owner: str = _key("owner", "Who answers for the cluster; a tag on everything in it.", "unset")
+    owner: str = _key("owner", "Who is responsible for the cluster; a tag on everything in it.", "unset")
     vpc_cidr: str = _key(
         "vpcCidr",
         "The cluster's own network: private, from /16 to /25, apart from the networks in sshCidrs.",
@@ -83,7 +83,7 @@ class Settings:
     )
     permissions_boundary: str = _key(
         "permissionsBoundary",
-        "ARN of the policy that bounds machines' roles; empty: the account's sweepfleet-machines; none: no bound.",
+        "ARN of machines' permissions boundary; empty: the account's sweepfleet-machines; none: no boundary.",
         "",
     )
     endpoint_url: str = _key(
@@ -168,7 +168,7 @@ def _key_text(given: str, read_file: Callable[[Path], str]) -> str | Problem:
     try:
         return read_file(Path(given).expanduser()).strip()
     except (OSError, UnicodeDecodeError, RuntimeError) as error:
-        said = getattr(error, "strerror", None) or "is no text file"
+        said = getattr(error, "strerror", None) or "is not a text file"
         return Problem(
             "sshPublicKey",
             f"{given} cannot be read ({said}). Make a key pair with `ssh-keygen -t ed25519`, or name yours.",

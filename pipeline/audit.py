@@ -20,13 +20,14 @@ def audit_part(found: Audit, now: datetime) -> str:
     commands = [f"    {' '.join(one.remedy.split())}" for one in found.leaks]
     more = [f"and {len(rows) - ROWS:,} more: `inv audit`", ""] if len(rows) > ROWS else []
     first = (
-        f"These carry the tag of the stack {text(found.stack)} in {text(found.region)}, are not in its state, and "
-        "belong to nothing that is:"
+        f"These resources have the tag of the stack {text(found.stack)} in {text(found.region)}. They are not in "
+        "its state, and not part of anything that is:"
     )
     last = (
-        f"Together {about_dollars(found.usd_month)} USD a month, as far as that is known. An `inv up` that broke "
-        "off may have made them, or somebody by hand. Look at what they hold; then, from a laptop:"
+        f"Together they cost {about_dollars(found.usd_month)} USD a month, as far as prices are known. An "
+        "interrupted `inv up` or a person may have created them. Check what they contain, then remove them from "
+        "a laptop:"
     )
     head = table(("What", "Id", "Age", "USD a month"), rows[:ROWS], right=(3,))
-    end = "This issue is closed by itself when there are none any more."
+    end = "This issue closes itself when none is left."
     return "\n".join([first, "", *head, "", *more, last, "", *commands[:ROWS], "", end]) + "\n"

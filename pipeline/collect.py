@@ -93,7 +93,7 @@ def _end(fleet: Fleet, mark: Mark, said: dict[str, Any], *, into: Path) -> End:
         try:
             summary, rows = _brought(fleet, prefix, folder)
         except SweepfleetError as reason:  # of one run: the others are told nonetheless
-            error = f"{error} What came of it cannot be shown: {reason}".strip()
+            error = f"{error} Its results cannot be shown: {reason}".strip()
     return End(
         mark=mark,
         exit_code=said["exit_code"],
@@ -153,9 +153,9 @@ def summary_part(ends: list[End], going_on: list[Mark]) -> str:
         lines += [*_lines(end), ""]
     if going_on:
         names = ", ".join(f"**{text(mark.name)}**" for mark in going_on)
-        lines += [f"Going on: {names}.", ""]
+        lines += [f"Active: {names}.", ""]
     if not lines:
-        lines = ["No sweep has ended since the last time.", ""]
+        lines = ["No sweep has ended since the last check.", ""]
     return "\n".join(lines)
 
 
@@ -170,7 +170,7 @@ def _lines(end: End) -> Iterator[str]:
         yield ""
     summary = end.summary
     if summary is not None:
-        cost = "not known" if end.usd is None else f"at most {dollars(end.usd)} USD"
+        cost = "unknown" if end.usd is None else f"at most {dollars(end.usd)} USD"
         rows = [
             ("State", STATES[summary.state]),
             ("Points done", f"{summary.done:,} of {summary.points:,}"),
@@ -189,7 +189,7 @@ def _lines(end: End) -> Iterator[str]:
         yield from _best(end.best)
         yield ""
     if end.exit_code == REFUSED:
-        yield "Nothing was run; it is handed over again with the next merge."
+        yield "Nothing was run. The next merge submits it again."
         return
     yield f"All results: `{end.where}`, or `inv results --fetch --name {end.mark.name}`."
 

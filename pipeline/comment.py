@@ -66,19 +66,24 @@ def drift_part(stack: str, found: Drift) -> str:
     """What an issue says of a stack that is not as its program has it."""
     changes = found.plan.changes
     rows = [[_type(step.type), text(step.name), _sign(step), _properties(step)] for step in changes]
-    lines = [f"The stack {text(stack)} is not as its program has it.", ""]
+    lines = [f"The stack {text(stack)} differs from its program.", ""]
     if rows:
-        lines += [*table(("What", "Name", "An update would", "Differs in"), rows[:ROWS]), *_more(rows), ""]
-        lines += ["It was changed by hand, or a newer machine image is out. To take it back, from a laptop:", ""]
+        lines += [*table(("What", "Name", "Pulumi would", "Differences"), rows[:ROWS]), *_more(rows), ""]
+        lines += ["Somebody changed it by hand, or there is a newer machine image. To restore it, from a laptop:", ""]
         lines += [f"    pulumi refresh --stack {stack} && inv up --stack {stack}", ""]
     strangers = [[text(one.group), text(one.rule), text(one.opens)] for one in found.strangers]
     if strangers:
-        lines += ["Rules that no program has made let traffic through the stack's security groups:", ""]
+        lines += ["Rules that are not in any program let traffic through the stack's security groups:", ""]
         lines += [*table(("Security group", "Rule", "Lets through"), strangers[:ROWS]), *_more(strangers), ""]
-        lines += ["To take one away:", ""]
+        lines += ["To remove one:", ""]
         lines += [f"    {one.command}" for one in found.strangers[:ROWS]]
         lines.append("")
-    lines += ["What is to stay goes into the program or the settings. This issue closes by itself when all agrees."]
+    lines += [
+        (
+            "To keep a change, add it to the program or the settings. This issue closes itself when stack and "
+            "program match."
+        )
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -97,7 +102,7 @@ def _violations(found: Sequence[Violation]) -> Iterator[str]:
         [f"{_type(one.type)} {text(one.name)}", text(one.rule), text(one.seen), text(one.remedy, most=MESSAGE)]
         for one in found
     ]
-    yield from table(("Resource", "What holds", "What would be", "What to do"), rows[:ROWS])
+    yield from table(("Resource", "Rule", "Found in the plan", "Fix"), rows[:ROWS])
     yield from _more(rows)
     yield ""
 
@@ -113,7 +118,7 @@ def _changes(plan: Plan) -> Iterator[str]:
     ops = [_op(step) for step in steps]
     counts = ", ".join(f"{ops.count(op)} to {op}" for op in OPS if op in ops)
     others = len(ops) - sum(ops.count(op) for op in OPS)
-    yield f"**Plan:** {counts}{f', {others} otherwise' if others else ''}; {same} stay as they are."
+    yield f"**Plan:** {counts}{f', {others} otherwise' if others else ''}; {same} unchanged."
     yield ""
     yield f"<details><summary>{counted(len(steps), 'change')}</summary>"
     yield ""
@@ -157,7 +162,7 @@ def _money(money: Money) -> Iterator[str]:
     yield from _more(rows)
     yield ""
     if money.unpriced:
-        yield f"Not counted, since no price is known: {text(', '.join(money.unpriced), most=MESSAGE)}."
+        yield f"Not counted, because the price is unknown: {text(', '.join(money.unpriced), most=MESSAGE)}."
         yield ""
     yield f"The bucket costs by its size. Prices: {text(money.label, most=MESSAGE)}."
     yield ""
@@ -181,12 +186,12 @@ def _at_work(money: Money) -> str:
 
 def _fate(review: Review) -> str:
     if review.refused:
-        return "No plan is kept: a merge of this would not be deployed."
+        return "No plan is saved, so a merge of this would not be deployed."
     if review.failed:
-        return "There is no plan, and a merge of this would not be deployed."
+        return "There is no plan, so a merge of this would not be deployed."
     if review.unsaved:
-        return f"The plan is not kept: {text(review.unsaved, most=MESSAGE)}"
-    return "The plan is kept. A merge applies exactly this plan, as long as it leads to the same files."
+        return f"The plan is not saved: {text(review.unsaved, most=MESSAGE)}"
+    return "The plan is saved. A merge applies exactly this plan, if the merged files are the same."
 
 
 def _more(rows: Sequence[object]) -> Iterator[str]:
@@ -196,4 +201,4 @@ def _more(rows: Sequence[object]) -> Iterator[str]:
 
 
 def _usd(usd: float | None) -> str:
-    return "not known" if usd is None else dollars(usd)
+    return "unknown" if usd is None else dollars(usd)

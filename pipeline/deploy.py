@@ -42,7 +42,7 @@ def deploy(cluster: Cluster, *, say: Callable[[str], None]) -> Outputs:
     settled(cluster)
     head = head_of(cluster.root)
     if head.changed:
-        raise UsageError(f"Changed and not committed: {', '.join(head.changed)}. What is deployed is a commit's.")
+        raise UsageError(f"Changed and not committed: {', '.join(head.changed)}. Only a commit can be deployed.")
     saved = _plan_of(cluster, head.tree)
     say(f"Applying the plan that was made of {saved.commit[:10]} at {saved.made}")
     with TemporaryDirectory() as folder:
@@ -52,7 +52,7 @@ def deploy(cluster: Cluster, *, say: Callable[[str], None]) -> Outputs:
         if not ended and not (_done_before(said) and _as_declared(cluster, Path(folder, "look.json"))):
             raise ClusterError(_why(cluster.stack, said))
     if not ended:
-        say("What Pulumi calls errors is what the plan allowed and was done already: nothing is left to do.")
+        say("Pulumi's errors name steps of the plan that were done already. Nothing is left to do.")
     return cluster.refresh()
 
 
@@ -74,17 +74,19 @@ def push(cluster: Cluster, outputs: Outputs, *, say: Callable[[str], None]) -> N
 def _plan_of(cluster: Cluster, tree: str) -> Saved:
     saved = plans_of(cluster).get(tree)
     again = (
-        "Make it at this commit: inv ci.preview (on GitHub: run the pull request's plan job again), and then this "
-        "again"
+        "Make the plan at this commit: inv ci.preview (on GitHub: run the pull request's plan job again). Then "
+        "run this again"
     )
     if saved is None:
         raise ClusterError(
-            f"There is no plan of exactly these files (tree {tree[:10]}): the branch was not up to date when it was "
-            f"merged, or nobody previewed it. Nothing was changed. {again}."
+            f"There is no saved plan of exactly these files (tree {tree[:10]}): the branch was not up to date "
+            f"when it was merged, or it was not previewed. Nothing was changed. {again}."
         )
     if saved.refused:
         reasons = "".join(f"\n  {reason}" for reason in saved.refused)
-        raise ClusterError(f"The plan of these files was refused; nothing was changed.{reasons}\nMend it by a merge.")
+        raise ClusterError(
+            f"The plan of these files was refused; nothing was changed.{reasons}\nFix it with another merge."
+        )
     return saved
 
 
@@ -107,18 +109,19 @@ def _why(stack: str, said: str) -> str:
     """What an update that failed means, and how to go on."""
     if LOCKED in said:
         return (
-            f"Nothing was changed: another update of {stack} is going on, or one was killed and left its lock. Wait "
-            f"for it; when there is none any more: pulumi cancel --stack {stack}. Then run this again."
+            f"Nothing was changed: another update of {stack} is active, or one was killed and left its lock. "
+            "Wait until it has ended, then run this again. Only when you know that none is active, first: "
+            f"pulumi cancel --stack {stack}"
         )
     if any(one in said for one in NOT_PLANNED) or _done_before(said):
         return (
-            f"The plan does not fit: {stack} is no longer what it was when the plan was made. What the plan allowed "
-            "up to there was done and is recorded, and nothing else. Make the plan anew at this commit: inv "
-            "ci.preview (on GitHub: run the pull request's plan job again), and then run this again; or merge the "
-            "next pull request, whose plan begins with what there is now."
+            f"The plan does not fit: {stack} has changed since the plan was made. The steps of the plan up to "
+            "there were done and are recorded; nothing else was changed. Make the plan again at this commit: "
+            "inv ci.preview (on GitHub: run the pull request's plan job again). Then run this again. Or merge "
+            "the next pull request, whose plan begins with the present state."
         )
     return (
-        "The update failed halfway; what Pulumi said is above. What was made is recorded. Run this again, and the "
-        "same plan goes on from there; where it then says that the plan does not fit, make it anew first: inv "
-        "ci.preview. Or merge a pull request that mends it: its plan begins with what there is now."
+        "The update failed halfway; Pulumi's output is above. What was made is recorded. Run this again: the "
+        "same plan continues from there. If that says that the plan does not fit, make the plan again first: inv "
+        "ci.preview. Or merge a pull request that fixes the cause: its plan begins with the present state."
     )

@@ -82,7 +82,7 @@ def estimates(root: Path, *, base: str, offer: Offer, say: Callable[[str], None]
         say(f"Estimating {place}")
         one = estimate(grid, root=root, offer=offer)
         if one.name and (others := [other for other in taken[one.name] if other != place]):
-            also = f"{', '.join(others)} has the name {one.name}, too. Give each a name of its own: it is the run's."
+            also = f"{', '.join(others)} has the name {one.name}, too. Give each its own name, which is the run's."
             one = replace(one, problems=(*one.problems, also))
         found.append(one)
     return found
@@ -126,7 +126,7 @@ def estimate(grid: Path, *, root: Path, offer: Offer, limit_s: float = LIMIT_S) 
         place, sweep.name, count.points, count.exact, count.points, budget=its.budget, warnings=sweep.warnings
     )
     if count.exact and not count.points:
-        none = "The grid has no points: its constraints leave nothing. Loosen where, exclude or when."
+        none = "The grid has no points: its constraints exclude all. Loosen where, exclude or when."
         return replace(known, problems=(none,))
     before = _run(offer, sweep.name)
     try:
@@ -153,7 +153,7 @@ def _run(offer: Offer, name: str) -> dict[str, Any] | None:
     if not offer.bucket:
         return None
     s3 = offer.cloud.client("s3")
-    with told("read what the run of this name has taken"):
+    with told("read the times of the run of this name"):
         try:
             body = s3.get_object(Bucket=offer.bucket, Key=f"{BucketLayout().runs}{name}/summary.json")["Body"].read()
         except (s3.exceptions.NoSuchKey, s3.exceptions.NoSuchBucket):
@@ -183,7 +183,8 @@ def _of_trial(known: Estimate, tried: Trial, *, limit_s: float) -> Estimate:
         warnings.append(f"{tried.failed} of {counted(ended, 'point')} tried here failed: {tried.error}")
     if tried.outlasted_s is not None:
         warnings.append(
-            f"{counted(ended, 'point')} ended in {limit_s:g} s here, and one went on: it takes longer than is said."
+            f"{counted(ended, 'point')} ended in {limit_s:g} s here, and one was still running: points take "
+            "longer than shown."
         )
     source = (
         f"{counted(ended + (tried.outlasted_s is not None), 'point')}, run here" if tried.point_s is not None else ""
@@ -208,8 +209,8 @@ def _with_money(known: Estimate, its: Capacity) -> Estimate:
         problems.append(f"{unpriced(its.rate, limit)}.")
     elif limit is not None and usd is None:
         problems.append(
-            f"It has a max_cost of {dollars(limit)} USD, and what it costs is not known. Run a part of it first "
-            "(inv sweep --where), so that the stack knows how long a point takes; or leave max_cost out."
+            f"It has a max_cost of {dollars(limit)} USD, and its cost is unknown. Run a part of it first (inv "
+            "sweep --where), so that the stack knows how long a point takes; or remove max_cost."
         )
     elif limit is not None and usd is not None and usd > limit:
         problems.append(
@@ -255,7 +256,7 @@ def _row(one: Estimate) -> list[str]:
         _points(one),
         "" if one.point_s is None else f"{than}{duration_each(one.point_s)}",
         "" if one.hours is None else f"{than}{duration(one.hours * 3600)}",
-        "not known" if one.usd is None else f"{than}{dollars(one.usd)}",
+        "unknown" if one.usd is None else f"{than}{dollars(one.usd)}",
         "" if one.budget is None else dollars(one.budget.usd),
     ]
 

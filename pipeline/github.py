@@ -177,7 +177,7 @@ def _refusal(doing: str, error: urllib.error.HTTPError) -> Exception:
     if error.code in PASSING or limited:
         return _PassingError(seen, pause_s=float(wait) if wait.isdecimal() else None)
     if error.code == 401:
-        return _RefusedError(f"{seen} The token in GITHUB_TOKEN is none, or no longer one.")
+        return _RefusedError(f"{seen} The token in GITHUB_TOKEN is not valid, or has expired.")
     if error.code in (403, 404):
         return _RefusedError(
             f"{seen} The job needs `permissions:` with `pull-requests: write` for a comment and `issues: write` for "
@@ -199,7 +199,7 @@ def _is_ours(one: Mapping[str, Any], marker: str, me: str) -> bool:
 def hidden(marker: str) -> str:
     """A marker as it stands in a text, where nobody sees it."""
     if not re.fullmatch(r"[a-z0-9:-]+", marker):
-        raise ValueError(f"{marker!r} is no marker")
+        raise ValueError(f"{marker!r} is not a marker")
     return f"<!-- sweepfleet:{marker} -->"
 
 
@@ -219,7 +219,7 @@ def from_environment(environment: Mapping[str, str]) -> GitHub | None:
     if not repository:
         return None
     if not re.fullmatch(r"[A-Za-z0-9][\w-]*/(?!\.\.?$)[\w.-]+", repository):
-        raise UsageError(f"GITHUB_REPOSITORY is {repository!r}, and no owner/name.")
+        raise UsageError(f"GITHUB_REPOSITORY is {repository!r}, which is not owner/name.")
     token = environment.get("GITHUB_TOKEN", "")
     if not token:
         raise UsageError("There is no GITHUB_TOKEN. Give it to the step: env: {GITHUB_TOKEN: ${{ github.token }}}")
@@ -233,7 +233,7 @@ def api_of(url: str) -> str:
         UsageError: it is no address of a web service.
     """
     if not re.match(r"https?://", url):
-        raise UsageError(f"GITHUB_API_URL is {url!r}, and no https:// address.")
+        raise UsageError(f"GITHUB_API_URL is {url!r}, which is not an https:// address.")
     return url.rstrip("/")
 
 
@@ -251,7 +251,7 @@ def pull_request(environment: Mapping[str, str]) -> int | None:
         request = event.get("pull_request")
         return None if request is None else int(request["number"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"GITHUB_EVENT_PATH names {name}, which is no event of GitHub's: {error}") from None
+        raise UsageError(f"GITHUB_EVENT_PATH names {name}, which is not an event of GitHub: {error}") from None
 
 
 def comment(environment: Mapping[str, str], *, marker: str, body: str) -> str | None:
@@ -291,4 +291,4 @@ def settle(environment: Mapping[str, str], *, matter: str, stack: str) -> str | 
     here = from_environment(environment)
     if here is None:
         return None
-    return here.close_issue(label=matter, marker=f"{matter}:{stack}", why="It is not so any more.")
+    return here.close_issue(label=matter, marker=f"{matter}:{stack}", why="Resolved.")

@@ -37,7 +37,7 @@ class Marks:
     def all(self) -> Iterator[Mark]:
         """Every mark, by name."""
         s3 = self.cloud.client("s3")
-        with told("read what was handed over"):
+        with told("read the list of submitted sweeps"):
             for page in s3.get_paginator("list_objects_v2").paginate(Bucket=self.outputs.bucket, Prefix=PREFIX):
                 for one in page.get("Contents", ()):
                     body = s3.get_object(Bucket=self.outputs.bucket, Key=one["Key"])["Body"].read()
@@ -46,11 +46,11 @@ class Marks:
     def get(self, name: str) -> Mark | None:
         """A sweep's mark; None when it was never handed over."""
         key = f"{PREFIX}{name}.json"
-        found = get_json(self.cloud, self.outputs.bucket, key, doing="read what was handed over")
+        found = get_json(self.cloud, self.outputs.bucket, key, doing="read the list of submitted sweeps")
         return None if found is None else Mark(**found)
 
     def put(self, mark: Mark) -> None:
         """Remember it."""
         body = (json.dumps(asdict(mark), indent=2) + "\n").encode()
-        with told("remember what was handed over"):
+        with told("record the submitted sweeps"):
             self.cloud.client("s3").put_object(Bucket=self.outputs.bucket, Key=f"{PREFIX}{mark.name}.json", Body=body)

@@ -38,7 +38,7 @@ BUCKET_TLS = "the bucket is reached by TLS alone"
 KEPT = "data is not lost"
 JUDGED = "the policy knows every provider"
 
-BY_HAND = "If it is meant, do it from a laptop, with inv up, and fetch what is to be kept before"
+BY_HAND = "If it is intended, run inv up from a laptop, after fetching what is to be kept"
 PRIVATE = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
 ALGORITHMS = {"AES256": 1, "aws:kms": 2, "aws:kms:dsse": 3}  # S3's, the stronger the higher
 
@@ -87,7 +87,7 @@ def _package(kind: str) -> str:
 
 def _unjudged(step: Step) -> Found:
     if step.new is not None:
-        remedy = "Use pulumi_aws, or teach pipeline/policy.py what is safe in it"
+        remedy = "Use pulumi_aws, or add to pipeline/policy.py what is safe in it"
         yield JUDGED, f"it is of the package {_package(step.type)}", remedy
 
 
@@ -158,7 +158,7 @@ def _ports(rule: Mapping[str, Any]) -> str:
 def _open(seen: str) -> tuple[str, str, str]:
     widths = f"none wider than /{WIDEST_SSH} (IPv6: /{WIDEST_IPV6})"
     places = "sshCidrs in the settings, infra/firewall.py in the program"
-    return OPEN, seen, f"Name the networks that are to come in, {widths}: {places}"
+    return OPEN, seen, f"List the networks that may connect, {widths}: {places}"
 
 
 # Disks and machines

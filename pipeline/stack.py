@@ -35,8 +35,8 @@ def settled(cluster: Cluster) -> Settings:
         return stacks.checked(config, stack=cluster.stack)
     except UsageError as error:
         raise UsageError(
-            f"{error}\nA pipeline chooses nothing. Give these lines on a laptop, with --stack {cluster.stack} (or "
-            f"inv up, which chooses what nobody has set), and commit {file}."
+            f"{error}\nA pipeline sets nothing by itself. Run these commands on a laptop, with --stack "
+            f"{cluster.stack} (or inv up, which chooses what nobody has set), and commit {file}."
         ) from None
 
 

@@ -141,7 +141,7 @@ class Plans:
     def key(self, tree: str) -> str:
         """Where the plan of a tree is. Raises ValueError: that is no hash of Git's."""
         if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", tree):
-            raise ValueError(f"{tree!r} is no hash")
+            raise ValueError(f"{tree!r} is not a hash")
         return f"plans/{self.stack}/{tree}.json"
 
 

@@ -40,7 +40,7 @@ def submit_changed(fleet: Fleet, *, say: Callable[[str], None]) -> list[str]:
             if taken[sweep.name] > 1:
                 problems.append(f"{place}: {taken[sweep.name]} grids have the name {sweep.name}. Give each its own.")
             elif _is_there(known.get(sweep.name), sweep, fleet):
-                say(f"{place}: handed over before")
+                say(f"{place}: submitted before")
             else:
                 _hand_over(fleet, marks, sweep, place=place, say=say)
         except SweepfleetError as error:

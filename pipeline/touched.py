@@ -78,11 +78,11 @@ def _effect(step: Step, active: int) -> Iterator[str]:
     elif step.type == BUCKET and step.goes:
         yield "The bucket is deleted, with the results of all runs."
     elif step.type == HEAD and step.goes:
-        yield "The head is made anew. Runs wait for it, and resume by themselves; points in flight may run again."
+        yield "The head is replaced. Runs wait for it, and resume by themselves; points in flight may run again."
     elif step.type == HEAD and RESTARTS & set(step.changed):
         yield "The head is restarted. Runs wait for it, and resume by themselves; points in flight may run again."
     elif step.type == GROUP and step.goes:
-        yield f"The group of workers is made anew: {stop}. Their points in flight run again."
+        yield f"The group of workers is replaced: {stop}. Their points in flight run again."
     elif step.type == GROUP and step.new is not None:
         most = step.new.inputs.get("maxSize")
         if isinstance(most, int | float) and most < active:  # no number where only the update will know it

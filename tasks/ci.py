@@ -23,7 +23,10 @@ def _base() -> str:
     return f"origin/{os.environ.get('GITHUB_BASE_REF') or 'main'}"
 
 
-@task(name="preview", help={"stack": STACK_HELP, "base": "what this goes into; by default origin/main"})
+@task(
+    name="preview",
+    help={"stack": STACK_HELP, "base": "the branch that this is merged into; by default origin/main"},
+)
 @speaking
 def preview_(c: Context, stack: str = "", base: str = "") -> None:
     """Review a pull request: check its plan against the policy, estimate cost and sweeps, post one comment."""
@@ -67,7 +70,7 @@ def drift(c: Context, stack: str = "") -> None:
     cluster = open_cluster_to_change(stack)
     found = drift(cluster)
     if not found:
-        say(f"The stack {cluster.name} is as its program has it.")
+        say(f"The stack {cluster.name} matches its program.")
         github.settle(os.environ, matter="drift", stack=cluster.name)
         return
     body = drift_part(cluster.name, found)
@@ -76,7 +79,7 @@ def drift(c: Context, stack: str = "") -> None:
     github.raise_issue(
         os.environ, matter="drift", stack=cluster.name, title=f"Drift in the stack {cluster.name}", body=body
     )
-    raise Exit(f"The stack {cluster.name} is not as its program has it.", REFUSED)
+    raise Exit(f"The stack {cluster.name} differs from its program.", REFUSED)
 
 
 @task(help={"stack": STACK_HELP})
@@ -95,9 +98,9 @@ def audit(c: Context, stack: str = "") -> None:
         return
     body = audit_part(found, now)
     github.summarise(os.environ, body)
-    title = f"Left behind by the stack {found.stack}"
+    title = f"Leaked resources of the stack {found.stack}"
     github.raise_issue(os.environ, matter="leak", stack=found.stack, title=title, body=body)
-    raise Exit(f"The stack {found.stack} has left something behind.", REFUSED)
+    raise Exit(f"The stack {found.stack} has leaked resources.", REFUSED)
 
 
 ns = Collection(preview_, deploy, sweeps, results, drift, audit)

@@ -52,4 +52,4 @@ def results(c: Context, stack: str = "", into: str = COLLECTED) -> None:
     github.summarise(os.environ, said)
     told_of(fleet, ends)
     if bad := [end.mark.name for end in ends if end.exit_code]:
-        raise Exit(f"These did not end well: {', '.join(bad)}", 1)
+        raise Exit(f"These runs failed: {', '.join(bad)}", 1)

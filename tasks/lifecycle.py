@@ -72,7 +72,7 @@ def down(c: Context, stack: str = "", *, yes: bool = False, purge: bool = False)
 
     cluster = open_cluster_to_change(stack)
     print("\n".join(takedown.losses(cluster, purge=purge)))
-    confirm("Go on?", yes=yes, ask=input, interactive=sys.stdin.isatty())
+    confirm("Continue?", yes=yes, ask=input, interactive=sys.stdin.isatty())
     takedown.down(cluster, purge=purge)
 
 

@@ -32,10 +32,10 @@ RUN_HELP = "the run; by default the active one, or the last one"
 @task(
     help={
         "stack": STACK_HELP,
-        "dirty": "ship tracked files as they are, changed ones too; results will say so",
+        "dirty": "push tracked files as they are, changed ones too; results say so",
         "rollback": "go back to the release before this one; with --to to another",
         "to": "with --rollback: the beginning of a release's commit, or of its hash",
-        "timeout": f"seconds after which a new head that does not answer is given up; by default {NEW_HEAD_S}",
+        "timeout": f"seconds to wait for a new head; by default {NEW_HEAD_S}",
         "yes": "replace another person's newer release without being asked",
     }
 )
@@ -58,9 +58,9 @@ def push(
 
     patience_s = number(timeout, "--timeout", least=1)
     if to and not rollback:
-        raise UsageError("--to goes with --rollback.")
+        raise UsageError("--to requires --rollback.")
     if rollback and dirty:
-        raise UsageError("--dirty ships files, --rollback none. Leave one out.")
+        raise UsageError("--dirty sends files, --rollback sends none. Remove one.")
     fleet = open_fleet(stack)
     if rollback:
         with Steps() as steps:
@@ -203,7 +203,7 @@ def run(c: Context, stack: str = "", worker: str = "", *, workers: bool = False)
 
     words = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []  # invoke keeps them to itself
     if not words:
-        raise UsageError("Say what to run, after two dashes: inv run -- df -h, or inv run -- 'df -h | sort'")
+        raise UsageError("No command. Give it after two dashes: inv run -- df -h, or inv run -- 'df -h | sort'")
     if len(words) == 1:
         words = ["sh", "-c", *words]
     show(open_fleet(stack), words, worker=worker, workers=workers, sudo=False)
@@ -215,7 +215,7 @@ def show(fleet: Any, words: list[str], *, worker: str, workers: bool, sudo: bool
     from grid.errors import UsageError
 
     if worker and workers:
-        raise UsageError("--worker names one, --workers means all: give one of them.")
+        raise UsageError("--worker means one worker, --workers all of them. Remove one.")
     with quiet_interrupt():
         if workers:
             on_workers(fleet, lambda host, out, err: host.show(*words, out=out, err=err, sudo=sudo), endless=endless)

@@ -19,7 +19,7 @@ from tasks.front import BORN_S, NEW_HEAD_S, ROOT, ask_to_go_on, integer, open_fl
 from tasks.grids import grid_file
 
 SEE_FIRST = "To see how many, how long and how dear first: --preview"
-NO_SUMMARY = "--json prints the summary of a run; --preview and --test-point run none. Leave one out."
+NO_SUMMARY = "--json prints the summary of a run; --preview and --test-point run none. Remove one."
 
 
 @task(
@@ -80,7 +80,7 @@ def sweep(
     from sweep.selection import check_redo
 
     if retry_failed and redo not in ("", "failed"):
-        raise UsageError(f"--retry-failed is --redo failed, and --redo {redo} is given as well. Leave one out.")
+        raise UsageError(f"--retry-failed is --redo failed, and --redo {redo} is given as well. Remove one.")
     redo = "failed" if retry_failed else redo
     check_redo(redo)
     checked = load(grid_file(grid, root=ROOT), overrides=set_, where=where, name=name or None)
@@ -98,7 +98,7 @@ def sweep(
     slots = slots_here(checked, workers=integer(workers, "--workers"))
     one = integer(test_point, "--test-point")
     if preview and one is not None:
-        raise UsageError("--preview runs nothing, --test-point runs one. Leave one out.")
+        raise UsageError("--preview runs nothing, --test-point runs one. Remove one.")
     if json and (preview or one is not None):
         raise UsageError(NO_SUMMARY)
     if preview:
@@ -223,9 +223,9 @@ def _on_stack(
 
     most = _most(workers)
     if push and as_pushed:
-        raise UsageError("--push replaces the release, --as-pushed keeps it. Leave one out.")
+        raise UsageError("--push replaces the release, --as-pushed keeps it. Remove one.")
     if json and detach:
-        raise UsageError("--json prints the summary of a run; --detach does not wait for it. Leave one out.")
+        raise UsageError("--json prints the summary of a run; --detach does not wait for it. Remove one.")
     fleet = open_fleet(stack)
     check_place(RunFolder(runs_folder(c) / checked.name), fleet.outputs)
     say = functools.partial(print, flush=True, file=sys.stderr if json else sys.stdout)

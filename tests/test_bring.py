@@ -184,7 +184,7 @@ def test_a_name_that_is_no_hash_is_no_path(tmp_path: Path, monkeypatch: pytest.M
     """Names come from the service user; what brings them is root."""
     monkeypatch.setattr(bring, "HOME", Home(tmp_path))
     for door in (bring.bring_release, bring.bring_environment):
-        with pytest.raises(BringError, match="name of no release"):
+        with pytest.raises(BringError, match="is not the name of a release"):
             door(FolderBucket(folder=tmp_path), name)
 
 
@@ -203,7 +203,7 @@ def test_a_release_that_does_not_come_ends_no_worker(
     bring.serve_counter(FolderBucket(folder=machine.bucket))
     assert machine.left() == [good]
     assert (
-        f"the release {bad[:12]} was not brought: {KEYS.release(bad)} is not what was pushed"
+        f"the release {bad[:12]} was not fetched: {KEYS.release(bad)} is not what was pushed"
         in capsys.readouterr().out
     )
     assert not (tmp_path / "wanted" / bad).exists()

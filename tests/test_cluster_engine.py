@@ -219,7 +219,7 @@ def test_an_audit_finds_what_the_state_has_not_and_nothing_of_what_it_has(standi
 def test_a_new_address_takes_the_place_of_the_old_one(standing: Checkout, server: Moto) -> None:
     """In the settings and in the head's firewall; the same address again changes nothing."""
     said = standing.inv("allow-me", "--yes").stdout
-    assert said.strip() == f"{ADDRESS}/32 is let in already."
+    assert said.strip() == f"The address {ADDRESS}/32 may reach the head already."
     try:
         with address_server("198.51.101.44") as url:
             said = standing.inv("allow-me", "--yes", INVOKE_CHECKIP=url).stdout
@@ -276,7 +276,7 @@ def test_a_life_from_nothing_to_nothing(server: Moto, tmp_path: Path) -> None:
     said = checkout.inv("up", "--yes", code=3, **failing)
     assert settings(checkout)["aws:region"] == REGION
     assert "InjectedFailure" in said.stdout
-    assert "the same command goes on from there" in said.stderr
+    assert "the same command continues from there" in said.stderr
     assert not checkout.remembered.exists()
     half = checkout.engine.resources()
     assert half
@@ -296,7 +296,7 @@ def test_a_life_from_nothing_to_nothing(server: Moto, tmp_path: Path) -> None:
     assert server.leftovers(REGION) == [f"bucket {outputs['bucket']}"]
     assert not checkout.remembered.exists()
     assert "is not up" in checkout.inv("outputs", code=3).stderr
-    assert checkout.inv("down", "--yes").stdout.strip() == "The stack dev is down already."
+    assert checkout.inv("down", "--yes").stdout.strip() == "The stack dev is already down."
 
     checkout.inv("up", "--yes")
     again = json.loads(checkout.remembered.read_text())

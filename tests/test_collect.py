@@ -127,7 +127,7 @@ def test_what_a_cluster_that_was_taken_down_was_asked_for_is_asked_of_the_next(
     monkeypatch.setattr(submit, "order", order)
     said: list[str] = []
     assert submit.submit_changed(fleet, say=said.append) == []
-    assert said == ["sweeps/one.yaml: handed over before"]
+    assert said == ["sweeps/one.yaml: submitted before"]
     new = replace(fleet, outputs=replace(OUTPUTS, data_volume_id="vol-of-the-next"))
     assert submit.submit_changed(new, say=said.append) == ["sweeps/one.yaml: It is asked for."]
 
@@ -147,5 +147,5 @@ def test_a_configuration_of_which_only_some_points_have_run_is_never_the_best(fl
 
 def test_nothing_to_tell(fleet: Fleet, tmp_path: Path) -> None:
     assert collect(fleet, into=tmp_path / "collected") == ([], [])
-    assert summary_part([], []) == "No sweep has ended since the last time.\n"
+    assert summary_part([], []) == "No sweep has ended since the last check.\n"
     assert not (tmp_path / "collected").exists()

@@ -145,7 +145,7 @@ def test_what_has_no_price_makes_no_sum() -> None:
         "instance it, x9.huge": None,
         "volume v": None,
     }
-    assert "**not known** then" in stack_part(Review("dev", COMMIT, plan, [], its))
+    assert "**unknown** then" in stack_part(Review("dev", COMMIT, plan, [], its))
 
 
 @pytest.mark.usefixtures("listed")

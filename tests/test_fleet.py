@@ -218,14 +218,14 @@ def test_a_question_is_asked_unless_it_is_answered_already() -> None:
     def never(question: str) -> str:
         raise AssertionError(question)
 
-    confirm("Go on?", yes=True, ask=never, interactive=False)
+    confirm("Continue?", yes=True, ask=never, interactive=False)
     for answer in ("y", "YES\n", " yes "):
-        confirm("Go on?", yes=False, ask=lambda _, answer=answer: answer, interactive=True)
+        confirm("Continue?", yes=False, ask=lambda _, answer=answer: answer, interactive=True)
     for answer in ("", "n", "no", "yess"):
         with pytest.raises(ClusterError, match="Nothing was changed"):
-            confirm("Go on?", yes=False, ask=lambda _, answer=answer: answer, interactive=True)
+            confirm("Continue?", yes=False, ask=lambda _, answer=answer: answer, interactive=True)
     with pytest.raises(UsageError, match="--yes"):
-        confirm("Go on?", yes=False, ask=never, interactive=False)
+        confirm("Continue?", yes=False, ask=never, interactive=False)
 
 
 # The bucket
@@ -436,7 +436,7 @@ def lock(key: Path) -> None:
     [
         (lambda key: key.chmod(0o644), "chmod 600"),
         (lambda key: key.unlink(), "Put the key to"),
-        (lambda key: key.with_suffix(".pub").write_text(KEY), "Work where the key is"),
+        (lambda key: key.with_suffix(".pub").write_text(KEY), "Use the machine that has the key"),
         (lock, "ssh-add "),
     ],
     ids=["readable by others", "no private key", "another key", "a passphrase"],

@@ -337,7 +337,7 @@ def test_the_dashboard_comes_through_the_tunnel_alone(laptop: Laptop, started: l
     assert "bokeh" in page.lower()
     second = laptop.start("dashboard")
     assert second.stdout.readline().startswith("http://127.0.0.1:8788/status")
-    assert "The port 8787 of this machine cannot be had" in laptop.inv("dashboard", "--port", "8787", code=2).stderr
+    assert "The port 8787 of this machine is not free" in laptop.inv("dashboard", "--port", "8787", code=2).stderr
     assert interrupted(first) == ""
     assert interrupted(second) == ""
     assert fetch(laptop, url).startswith("refused")
@@ -463,7 +463,7 @@ def test_no_capacity_is_said_in_awss_words(laptop: Laptop) -> None:
         assert "AWS says: " in said
         assert "Name more" in said
     assert "0 of 1 worker joined in 5 s" in done.stderr
-    assert "inv scale 0 takes it back" in done.stderr
+    assert "Cancel it: inv scale 0" in done.stderr
 
 
 def test_a_worker_that_cannot_join_is_asked_why(laptop: Laptop) -> None:
@@ -478,7 +478,7 @@ def test_a_worker_that_cannot_join_is_asked_why(laptop: Laptop) -> None:
     try:
         process = laptop.start("start")
         assert any(line.startswith("0 of 1 worker joined") for line in process.stdout)
-        assert "What is asked for stays asked for: inv scale 0 takes it back." in interrupted(process)
+        assert "The request stays active. Cancel it: inv scale 0" in interrupted(process)
         said = laptop.inv("start", "--timeout", "1", code=3).stderr
     finally:
         head_of(laptop).run(["systemctl", "start", "sweepfleet-signer"])
@@ -502,7 +502,7 @@ def test_a_worker_that_cannot_even_boot_is_known_by_its_console(laptop: Laptop) 
     finally:
         machine.imds_fault()
         no_workers(laptop)
-    assert f"The worker {name} cannot be asked: The machine {name} has not published its host key yet" in said
+    assert f"The worker {name} does not answer: The machine {name} has not published its host key yet" in said
     assert f"The last lines of the console of {name}:" in said
     assert set(readable(console)) & set(said.partition(f"{name}:\n")[2].splitlines())
 

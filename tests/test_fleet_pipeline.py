@@ -102,7 +102,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
 def test_a_stack_that_was_reviewed_is_made_and_has_the_code(runner: Runner) -> None:
     """From nothing: the plan of the pull request is applied, and the commit pushed, and no SSH key is anywhere."""
     runner.merge(squares__yaml=GRID.replace("VALUES", "1, 2, 3"), squares__py=FIT)
-    assert "There is no plan of exactly these files" in runner.job("ci.deploy", code=3)
+    assert "There is no saved plan of exactly these files" in runner.job("ci.deploy", code=3)
     runner.job("ci.preview", "--base", "HEAD~1")
     assert "squares" in runner.summary
     said = runner.job("ci.deploy")
@@ -112,7 +112,7 @@ def test_a_stack_that_was_reviewed_is_made_and_has_the_code(runner: Runner) -> N
 def test_a_merged_sweep_runs_and_its_end_is_told_once(runner: Runner) -> None:
     said = runner.job("ci.sweeps")
     assert "sweeps/squares.yaml: Submitted to the head" in said
-    assert "sweeps/squares.yaml: handed over before" in runner.job("ci.sweeps")
+    assert "sweeps/squares.yaml: submitted before" in runner.job("ci.sweeps")
     runner.until_ended("squares")
     runner.results()
     assert "| Points done | 3 of 3 |" in runner.summary
@@ -120,7 +120,7 @@ def test_a_merged_sweep_runs_and_its_end_is_told_once(runner: Runner) -> None:
     assert "<html" in (folder / "report.html").read_text()
     assert pl.read_parquet(folder / "results.parquet")["metric.loss"].sort().to_list() == [0, 1, 4]
     runner.job("ci.results")
-    assert runner.summary.strip() == "No sweep has ended since the last time."
+    assert runner.summary.strip() == "No sweep has ended since the last check."
 
 
 def test_of_a_sweep_that_is_merged_again_only_what_is_new_runs(runner: Runner) -> None:
@@ -147,7 +147,7 @@ def test_a_sweep_that_cannot_run_there_fails_its_job_and_no_other(runner: Runner
     said = runner.job("ci.sweeps", code=1)
     assert "sweeps/broken.yaml: Submitted to the head" in said
     assert "error: sweeps/not_a_grid.yaml" in said
-    assert "sweeps/squares.yaml: handed over before" in said
+    assert "sweeps/squares.yaml: submitted before" in said
     runner.until_ended("broken")
-    assert "These did not end well: broken" in runner.job("ci.results", code=1)
+    assert "These runs failed: broken" in runner.job("ci.results", code=1)
     assert "sweeps/broken.yaml: Submitted to the head" in runner.job("ci.sweeps", code=1)

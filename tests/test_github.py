@@ -214,7 +214,7 @@ def test_a_closing_that_fails_in_passing_is_said_once(held: StandIn) -> None:
 
 def test_a_marker_is_of_plain_letters_so_that_it_stays_hidden() -> None:
     for bad in ("a --> b", "a b", "", "A"):
-        with pytest.raises(ValueError, match="is no marker"):
+        with pytest.raises(ValueError, match="is not a marker"):
             hidden(bad)
 
 

@@ -78,7 +78,7 @@ def test_a_stack_that_is_half_down_says_what_still_exists(fleet: Fleet, monkeypa
 def test_a_head_that_was_terminated_alone_is_told_apart(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     pulumi_has(fleet, monkeypatch, state_of(instance=fleet.outputs.head_id))
     message = said(fleet, GoneError)
-    assert f"not by Pulumi. Make it anew: inv up --stack {STACK} · take all down: inv down" in message
+    assert f"not by Pulumi. Make it again: inv up --stack {STACK} · take all down: inv down" in message
     assert fleet.folder.outputs() is not None
 
 

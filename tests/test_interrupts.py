@@ -233,9 +233,9 @@ def test_after_a_pulumi_that_was_killed_the_lock_is_removed_and_leaks_are_told(
     ec2 = server.client("ec2", REGION)
     orphan = ec2.create_volume(AvailabilityZone=f"{REGION}a", Size=20, VolumeType="gp3", TagSpecifications=tags)
     done = checkout.inv("down", "--yes", code=3)
-    assert "Removed the lock of" in done.stdout
+    assert "Removed the stale lock of" in done.stdout
     assert "is down" not in done.stdout
     assert "In AWS, 1 resource carries the tag of dev without being in Pulumi's state. List: inv audit" in done.stderr
     ec2.delete_volume(VolumeId=orphan["VolumeId"])
-    assert checkout.inv("down", "--yes").stdout.strip() == "The stack dev is down already."
+    assert checkout.inv("down", "--yes").stdout.strip() == "The stack dev is already down."
     assert server.leftovers(REGION) == []

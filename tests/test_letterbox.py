@@ -158,11 +158,11 @@ def test_who_pushes_by_letter_is_told_to_the_publisher(
         ("[]", "The request cannot be read"),
         ("[" * 60_000, "The request cannot be read: RecursionError"),
         ("\udcff".encode(errors="surrogateescape"), "The request cannot be read"),
-        (b" " * 65_537, "The request has 65,537 bytes, and 65,536 at most can be read"),
+        (b" " * 65_537, "The request has 65,537 bytes; the limit is 65,536."),
         ({"kind": "push"}, "The request cannot be read: KeyError('sha256')"),
         (
             {"kind": "push", "sha256": SHA256, "volume": "vol-other"},
-            "is for the cluster of the volume vol-other",
+            "is for the cluster with the data volume vol-other",
         ),
         ({"kind": "push", "sha256": SHA256, "volume": ""}, "an older version sent it"),
         ({"kind": "push", "sha256": SHA256, "expires_s": None}, "an older version sent it"),
@@ -171,11 +171,11 @@ def test_who_pushes_by_letter_is_told_to_the_publisher(
         ({"kind": "push", "sha256": SHA256, "expires_s": -1}, "The request has expired"),
         ({"kind": "push", "sha256": SHA256, "expires_s": -(10**400)}, "The request has expired"),
         ({"kind": "push", "sha256": SHA256, "expires_s": float("nan")}, "The request has expired"),
-        ({"kind": "dance"}, "this head does not know what 'dance' is"),
-        ({"kind": "sweep", "name": "../../etc"}, "'../../etc' is no name of a run"),
-        ({"kind": "sweep", "name": "trial/../../etc"}, "'trial/../../etc' is no name of a run"),
-        ({"kind": "sweep", "name": ""}, "'' is no name of a run"),
-        ({"kind": "push", "sha256": "../x"}, "'../x' is the name of no release"),
+        ({"kind": "dance"}, "this head does not know requests of the kind 'dance'"),
+        ({"kind": "sweep", "name": "../../etc"}, "'../../etc' is not a run's name"),
+        ({"kind": "sweep", "name": "trial/../../etc"}, "'trial/../../etc' is not a run's name"),
+        ({"kind": "sweep", "name": ""}, "'' is not a run's name"),
+        ({"kind": "push", "sha256": "../x"}, "'../x' is not the name of a release"),
     ],
 )
 def test_a_letter_that_cannot_be_done_is_refused_and_stops_no_other(
@@ -343,7 +343,7 @@ def test_a_run_that_was_taken_over_just_before_the_power_went_is_not_taken_over_
     ask_for_sweep(bucket, "1", JOB)
     ask_for_sweep(bucket, "2", Job(**{**vars_of(JOB), "submitted": 8.0}))
     look(bucket, tmp_path)
-    assert answers(bucket) == {"1": (DONE, "taken over"), "2": (REFUSED, "The run trial goes on already.")}
+    assert answers(bucket) == {"1": (DONE, "taken over"), "2": (REFUSED, "The run trial is active already.")}
 
 
 def test_a_run_whose_answer_could_not_be_written_is_not_begun_again_when_it_has_ended(
@@ -387,7 +387,7 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Letterbox, Moto]]:
 
 @pytest.mark.parametrize(
     ("answer", "error"),
-    [((0, "done"), None), ((2, "goes on already"), UsageError), ((1, "no space"), ClusterError)],
+    [((0, "done"), None), ((2, "is active already"), UsageError), ((1, "no space"), ClusterError)],
 )
 def test_whoever_asks_hears_what_the_head_says(
     box: tuple[Letterbox, Moto], tmp_path: Path, answer: tuple[int, str], error: type[Exception] | None
@@ -421,7 +421,8 @@ def test_whoever_asks_hears_what_the_head_says(
 
 def test_a_head_that_does_not_answer_is_given_up_with_what_its_console_says(box: tuple[Letterbox, Moto]) -> None:
     with pytest.raises(
-        ClusterError, match=r"did not answer in 0 s; it does what was asked as soon as it can, within 24 h\. .*onsole"
+        ClusterError,
+        match=r"did not answer in 0 s. It carries out the request as soon as it can, within 24 h\. .*onsole",
     ):
         box[0].ask({"kind": "push", "sha256": SHA256}, patience_s=0)
 
@@ -452,7 +453,9 @@ def test_a_letter_goes_through_the_bucket_to_the_head_that_it_is_for(
         if volume == OUTPUTS.data_volume_id:
             asker.ask({"kind": "push", "sha256": SHA256}, patience_s=60)
         else:
-            with pytest.raises(UsageError, match=r"the cluster of the volume .* Send it again: inv ci\.deploy"):
+            with pytest.raises(
+                UsageError, match=r"the cluster with the data volume .* Send it again: inv ci\.deploy"
+            ):
                 asker.ask({"kind": "push", "sha256": SHA256}, patience_s=60)
     finally:
         answering.join()

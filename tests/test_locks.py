@@ -174,7 +174,7 @@ def test_an_update_heals_a_stale_lock_and_says_so(
     one.without_stale_lock(lambda: one.pulumi.up("dev", yes=True))
     assert (tmp_path / "done").read_text() == "up\n"
     who = f"{own_user()}@{HERE} (process {ended}) since 2026-11-27T08:00:00Z"
-    assert said == [f"Removed the lock of {who}: no such process runs any more."]
+    assert said == [f"Removed the stale lock of {who}: that process has ended."]
 
 
 def test_an_update_never_breaks_a_living_lock(

@@ -33,11 +33,11 @@ def test_what_invoke_cannot_read_ends_with_2_and_one_line() -> None:
     for words, said in (
         (["push", "--nonsense"], "error: push has no flag --nonsense. All flags: inv push --help"),
         (["scale"], "error: 'scale' did not receive required positional arguments: 'workers'"),
-        (["push", "--to", "abc"], "error: --to goes with --rollback."),
-        (["push", "--rollback", "--dirty"], "error: --dirty ships files, --rollback none. Leave one out."),
+        (["push", "--to", "abc"], "error: --to requires --rollback."),
+        (["push", "--rollback", "--dirty"], "error: --dirty sends files, --rollback sends none. Remove one."),
         (["start", "--workers", "0"], "error: --workers '0' is too small: at least 1."),
         (["start", "--timeout", "soon"], "error: --timeout 'soon' is not a whole number."),
-        (["run"], "error: Say what to run, after two dashes: inv run -- df -h, or inv run -- 'df -h | sort'"),
+        (["run"], "error: No command. Give it after two dashes: inv run -- df -h, or inv run -- 'df -h | sort'"),
     ):
         done = subprocess.run(
             [sys.executable, "-m", "invoke", *words], capture_output=True, text=True, check=False, cwd=ROOT

@@ -65,7 +65,7 @@ MISTYPED = [
         "examples/diabetes is a folder. Name the grid file in it: inv sweep examples/diabetes/grid.yaml",
     ),
     ("sweep ftp://x/g", "ftp://x/g is an address. Download the grid, and the code that it runs, then name the file."),
-    (f"sweep {EXAMPLE} --preview --test-point 0", "--preview runs nothing, --test-point runs one. Leave one out."),
+    (f"sweep {EXAMPLE} --preview --test-point 0", "--preview runs nothing, --test-point runs one. Remove one."),
     ("sweep preview", "'preview' is not a grid. Did you mean --preview?"),
     ("sweep x.yaml --grid y.yaml", "--grid is given twice: x.yaml and y.yaml. Give it once."),
     ("sweep --grid y.yaml x.yaml", "sweep takes one grid, and was given two: y.yaml and x.yaml."),

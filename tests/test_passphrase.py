@@ -154,5 +154,5 @@ def test_the_doctor_looks_at_it(
     monkeypatch.setenv(passphrase.VARIABLE, RIGHT)  # what our `pulumi` reads
     good, words = said(**{passphrase.FILE_VARIABLE: str(file)})
     assert (good, words.partition(str(file))[0]) == (
-        (True, "is set") if mode == 0o600 else (False, "others may read ")
+        (True, "is set") if mode == 0o600 else (False, "other users can read ")
     )

@@ -212,7 +212,7 @@ def test_a_first_plan_is_previewed_with_its_cost_and_then_deployed(team: Team) -
     """And the commit that was merged is pushed to the cluster."""
     preview, deployment = team.first
     assert "**39.62** then." in preview
-    assert "The plan is kept." in preview
+    assert "The plan is saved." in preview
     assert "### Sweeps" in preview
     assert (team.folder / "summary.md").read_text().startswith("### ✅ Stack dev")
     assert "Applying the plan that was made of" in deployment
@@ -322,7 +322,7 @@ def test_drift_made_by_hand_is_one_issue_until_it_is_gone(team: Team) -> None:
 
     ec2.revoke_security_group_ingress(GroupId=group, SecurityGroupRuleIds=[team.let_in()["0.0.0.0/0"]])
     team.checkout.engine.up("--refresh")
-    assert "is as its program has it" in team.job("ci.drift", code=0, event={}).stdout
+    assert "matches its program" in team.job("ci.drift", code=0, event={}).stdout
     assert [one["state"] for one in team.hub.issues] == ["closed"]
 
 
@@ -333,7 +333,7 @@ def test_a_lock_that_a_killed_update_left_is_said_with_its_remedy(team: Team) ->
     lock.write_text(json.dumps({"pid": 1, "username": "ada", "hostname": "h", "timestamp": "2026-11-24T10:00:00Z"}))
     try:
         said = team.deploy(code=3).stderr
-        assert "Nothing was changed: another update of dev is going on, or one was killed" in said
+        assert "Nothing was changed: another update of dev is active, or one was killed" in said
         assert "pulumi cancel --stack dev" in said
     finally:
         lock.unlink()
@@ -344,7 +344,7 @@ def test_a_merge_that_nobody_previewed_is_not_deployed(team: Team) -> None:
         team.settings(maxWorkers=13)
     try:
         said = team.merge("unseen", code=3).stderr
-        assert "There is no plan of exactly these files" in said
+        assert "There is no saved plan of exactly these files" in said
         assert "inv ci.preview" in said
     finally:
         team.git("reset", "-q", "--hard", "HEAD^")
@@ -380,7 +380,7 @@ def test_files_that_are_not_committed_are_neither_kept_nor_deployed(team: Team) 
     team.settings(maxWorkers=14)
     try:
         kept = team.saved()
-        assert "The plan is not kept: changed and not committed" in team.job("ci.preview", code=0, event={}).stdout
+        assert "The plan is not saved: changed and not committed" in team.job("ci.preview", code=0, event={}).stdout
         assert team.saved() == kept
         assert "Changed and not committed: Pulumi.dev.yaml" in team.deploy(code=2).stderr
     finally:

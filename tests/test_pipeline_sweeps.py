@@ -434,7 +434,7 @@ def test_a_max_cost_needs_to_know_what_a_point_takes(project: Path, offer: Offer
     write(project, {"slow.py": f"open({str(begun)!r}, 'w').write('x')\nimport time\ntime.sleep(3600)\n"})
     one = estimate(put(project, grid("slow:fit", execution={"max_cost": 5})), root=project, offer=offer)
     assert (one.point_s, one.usd) == (None, None)
-    assert one.problems[0].startswith("It has a max_cost of 5 USD, and what it costs is not known.")
+    assert one.problems[0].startswith("It has a max_cost of 5 USD, and its cost is unknown.")
     assert one.warnings == ("Its target was not imported in 60 s here, so no point was tried.",)
 
 
@@ -479,7 +479,7 @@ def test_each_sweep_that_a_branch_changes_is_estimated_and_no_other(checkout: Pa
     refused = {place: one.problems for place, one in found.items() if one.refused}
     assert refused.keys() == {"sweeps/invalid.yaml", "sweeps/newly-named.yaml"}
     assert refused["sweeps/newly-named.yaml"] == (
-        "sweeps/as-it-was.yaml has the name as-it-was, too. Give each a name of its own: it is the run's.",
+        "sweeps/as-it-was.yaml has the name as-it-was, too. Give each its own name, which is the run's.",
     )
     assert found["sweeps/with-rows.yaml"].points == 11
 

@@ -61,7 +61,7 @@ def test_when_no_zone_offers_all_types_all_are_used() -> None:
         ({"t3": ABC, "x": ABC}, (), "workerInstanceTypes: `y` is offered in no zone of this region"),
         ({"t3": ABC, "x": ABC, "y": (C,)}, (A,), f"`y` is offered in {C}, and the stack's zones are {A}."),
         ({"t3": (C,), "x": ABC, "y": ABC}, (A, B), f"headInstanceType: `t3` is offered in {C}"),
-        ({"t3": ABC, "x": ABC, "y": ABC}, (A, "eu-west-1f"), "`eu-west-1f` is not there; the region has"),
+        ({"t3": ABC, "x": ABC, "y": ABC}, (A, "eu-west-1f"), "`eu-west-1f` is not available. The region has"),
     ],
 )
 def test_what_cannot_be_placed_is_said(

@@ -34,6 +34,6 @@ def test_a_run_whose_code_cannot_be_had_says_so_and_keeps_what_was_known(
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     said = folder.read_progress()
-    assert said.pop("waiting_for").startswith("its code and environment, which cannot be had: aws s3")
+    assert said.pop("waiting_for").startswith("its code and environment, which cannot be fetched: aws s3")
     assert said == before | {"state": "waiting", "workers_wanted": 0}, "nobody pays for workers meanwhile"
     assert "404" in done.stdout

@@ -65,4 +65,4 @@ def test_what_other_code_has_computed_is_computed_again(project: Project) -> Non
     assert json.loads(project.sweep("--json", "--redo", "stale", code=1).stdout)["computed"] == 0
     project.sweep("--redo", "done", "--where", "a == 6")
     assert "Use done, failed, stale or all" in project.sweep("--redo", "every", code=2).stderr
-    assert "Leave one out" in project.sweep("--redo", "all", "--retry-failed", code=2).stderr
+    assert "Remove one" in project.sweep("--redo", "all", "--retry-failed", code=2).stderr

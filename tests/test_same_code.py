@@ -366,7 +366,7 @@ def test_nobody_is_asked_about_code_of_ones_own_or_that_the_checkout_contains(pr
     assert "its commit 0123456789" in str(replaced(elsewhere, ADA, root=project.root))
     shipped = replace(base, dirty=True, by=BOB)
     assert "which were not committed" in str(replaced(shipped, ADA, root=project.root))
-    assert "does not say who" in str(replaced(replace(elsewhere, by=None), ADA, root=project.root))
+    assert "did not record who" in str(replaced(replace(elsewhere, by=None), ADA, root=project.root))
 
 
 def test_who_pushes_is_what_aws_and_git_say(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,7 @@ def test_the_switch_covers_every_group_of_workers(moto: Moto, outputs: Outputs) 
 @pytest.mark.parametrize("date", ["", "soon"])
 def test_where_the_switch_cannot_be_set_no_worker_is_started(moto: Moto, outputs: Outputs, date: str) -> None:
     cloud = cloud_of(moto, date=date)
-    with pytest.raises(ClusterError, match="AWS did not say what time it is"):
+    with pytest.raises(ClusterError, match="AWS's time is unknown"):
         set_size(cloud, outputs, 2)
     assert changes(cloud) == []
     assert size(moto, outputs) == 0
@@ -207,10 +207,10 @@ def test_a_head_that_cannot_know_the_time_sets_nothing(
     facts: Facts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Clock, "date", "")
-    with pytest.raises(AwsError, match="does not say what time it is"):
+    with pytest.raises(AwsError, match="does not answer with its time"):
         Aws(facts).set_switch()
     monkeypatch.setattr(Clock, "date", DATE)
-    with pytest.raises(AwsError, match="does not say what time it is"):
+    with pytest.raises(AwsError, match="does not answer with its time"):
         Aws(replace(facts, endpoint_url="http://127.0.0.1:1")).set_switch()
     assert not (tmp_path / "asked").exists()
     with pytest.raises(ValueError, match="date"):

@@ -25,7 +25,7 @@ from tests.test_runs_far import OUTPUTS
 SMALL, LARGE = {"maxSize": 2}, {"maxSize": 10}
 RESTART = step("update", HEAD, old={"instanceType": "a"}, new={"instanceType": "b"}, changed=["instanceType"])
 CASES: dict[str, tuple[dict[str, Any], str]] = {
-    "a new head": (step("replace", HEAD, old={}, new={}), "The head is made anew."),
+    "a new head": (step("replace", HEAD, old={}, new={}), "The head is replaced."),
     "another type of the head": (RESTART, "The head is restarted."),
     "other cores of the head": (
         step("update", HEAD, old={}, new={}, changed=["cpuOptions"]),

@@ -78,7 +78,7 @@ def moto_server(*regions: str) -> Iterator[Moto]:
 
 
 def make_boundary() -> None:
-    """The policy that bounds machines' roles, as docs/cluster.md has an administrator make it."""
+    """The permissions boundary of machines' roles, as docs/cluster.md has an administrator make it."""
     get_backend("iam")[ACCOUNT]["aws"].create_policy("", "/", machines_boundary(), BOUNDARY, [])
 
 

@@ -179,6 +179,8 @@ def _store(file: Path, name: str, key: str) -> None:
         if not ours and not is_final(said):
             _held.away = True
             raise _AwayError(said) from None
-        fix = ". What workers may do, `inv up` brings up to date" if "AccessDenied" in said else ""
+        fix = (
+            ". If the workers' rights are of an older version, inv up updates them" if "AccessDenied" in said else ""
+        )
         raise ArtifactsError(f"the artifact {file.name!r} cannot be stored as {key}: {said}{fix}") from None
     _held.away = False

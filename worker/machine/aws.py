@@ -82,7 +82,7 @@ class Aws:
         words = ["autoscaling", "describe-auto-scaling-groups", "--auto-scaling-group-names", name]
         found = self._json(*words, "--query", "AutoScalingGroups[0].[DesiredCapacity,MaxSize,length(Instances)]")
         if not found:
-            raise AwsError(f"there is no group {name}")
+            raise AwsError(f"AWS has no group {name}")
         return int(found[0]), int(found[1]), int(found[2])
 
     def set_group_size(self, size: int) -> None:
@@ -102,7 +102,9 @@ class Aws:
         try:
             at = switch_time(date_of(url))
         except (OSError, HTTPException, ValueError) as error:
-            raise AwsError(f"{url} does not say what time it is, so the switch cannot be set: {error}") from None
+            raise AwsError(
+                f"{url} does not answer with its time, so the dead-man's switch cannot be set: {error}"
+            ) from None
         for name in self.facts.groups:
             words = ["put-scheduled-update-group-action", "--auto-scaling-group-name", name]
             self._run(
@@ -116,7 +118,7 @@ class Aws:
         try:
             return time_of(date_of(url))
         except (OSError, HTTPException, ValueError) as error:
-            raise AwsError(f"{url} does not say what time it is: {error}") from None
+            raise AwsError(f"{url} does not answer with its time: {error}") from None
 
     def _url(self, key: str) -> str:
         return f"s3://{self.facts.bucket}/{key}"

@@ -81,7 +81,7 @@ def _bring(aws: Aws, key: str, place: Path, *, sha256: str) -> Path:
 def _hash(name: str) -> str:
     """The same name, once it is known to be one: names come from a folder that the service user can write to."""
     if not SHA256.fullmatch(name):
-        raise BringError(f"{name!r} is the name of no release and no environment, which are 64 hexadecimal digits")
+        raise BringError(f"{name!r} is not the name of a release or an environment; these are 64 hexadecimal digits")
     return name
 
 
@@ -107,11 +107,11 @@ def serve_counter(aws: Aws) -> None:
         asked.unlink()
         if HOME.release(asked.name).exists():
             continue
-        print(f"bringing the release {asked.name[:12]}", flush=True)
+        print(f"fetching the release {asked.name[:12]}", flush=True)
         try:
             bring_release(aws, asked.name)
         except (AwsError, BringError) as error:
-            print(f"the release {asked.name[:12]} was not brought: {error}", flush=True)
+            print(f"the release {asked.name[:12]} was not fetched: {error}", flush=True)
             time.sleep(AGAIN_S)
 
 
@@ -137,5 +137,5 @@ async def ask_for(root: Path) -> None:
     while not HOME.release(sha256).exists():
         (WANTED / sha256).touch()
         if time.monotonic() > end_s:
-            raise BringError(f"the release {sha256[:12]} did not come in {PATIENCE_S} s: inv logs --worker says why")
+            raise BringError(f"the release {sha256[:12]} was not fetched in {PATIENCE_S} s: inv logs --workers")
         await asyncio.sleep(LOOK_S)

@@ -25,7 +25,7 @@ def follow(folder: JobFolder) -> None:
         wanted = folder.wanted.exists()  # before the progress, so that what is said last is what it ended with
         found = folder.read_progress() | {"ended": not wanted}
         if not (there and folder.job.exists()):
-            sys.exit(f"{folder.path} is not there: the machine is just starting or going down")
+            sys.exit(f"{folder.path} does not exist: the machine is starting or shutting down")
         if found != last or time.monotonic() - said_s > ALIVE_S:
             print(json.dumps(found | {"now": time.time()}), flush=True)
             last, said_s = found, time.monotonic()

@@ -108,14 +108,17 @@ def do(aws: Aws, data: Data, letter: str, stored: Stored, *, volume: str) -> tup
     except (ValueError, KeyError, TypeError) as error:
         return REFUSED, f"The request cannot be read: {error!r}. Send it again: {PLAIN}"
     except OSError as error:
-        raise LaterError(f"this machine cannot do it: {error}") from None
-    return REFUSED, f"this head does not know what {asked.kind!r} is: its release is older than who asks"
+        raise LaterError(f"this head cannot do it: {error}") from None
+    return REFUSED, (
+        f"this head does not know requests of the kind {asked.kind!r}: its release is older than the "
+        "checkout that sent it"
+    )
 
 
 def _read(aws: Aws, letter: str, stored: Stored) -> Letter:
     """A letter out of the bucket. Raises AwsError; RefusedError when it is none."""
     if stored.size > MOST_BYTES:
-        raise RefusedError(f"The request has {stored.size:,} bytes, and {MOST_BYTES:,} at most can be read.")
+        raise RefusedError(f"The request has {stored.size:,} bytes; the limit is {MOST_BYTES:,}.")
     with TemporaryDirectory() as folder:
         place = Path(folder, "letter.json")
         aws.get(KEYS.letter(letter), place)
@@ -130,7 +133,7 @@ def publish(aws: Aws, sha256: str, *, by: Any) -> tuple[int, str]:
         LaterError: this machine's boot has not come so far, or AWS did not answer.
     """
     if not UV.exists():
-        raise LaterError(f"{UV} is not there yet")
+        raise LaterError(f"{UV} does not exist yet")
     if current(aws) == sha256:
         return DONE, "it is the cluster's release"
     release = bring_release(aws, sha256)
@@ -165,7 +168,7 @@ def take_over(aws: Aws, data: Data, letter: str, name: str) -> tuple[int, str]:
         LaterError: the data volume is not mounted yet.
     """
     if not NAME.fullmatch(name):
-        raise RefusedError(f"{name!r} is no name of a run")
+        raise RefusedError(f"{name!r} is not a run's name")
     if not (data.jobs.is_dir() or data.path.is_mount()):
         raise LaterError(f"{data.path} is not mounted yet")
     folder = JobFolder(data.jobs / name)
@@ -179,7 +182,7 @@ def take_over(aws: Aws, data: Data, letter: str, name: str) -> tuple[int, str]:
             ["sh", "-euc", TAKE_OVER, "take-over", *words], capture_output=True, text=True, check=False
         )
     if done.returncode == GOES_ON:
-        return REFUSED, f"The run {name} goes on already."
+        return REFUSED, f"The run {name} is active already."
     if done.returncode:
         return FAILED, (done.stderr or done.stdout).strip()
     return DONE, "taken over"

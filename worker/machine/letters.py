@@ -69,8 +69,10 @@ def check(letter: Letter, *, volume: str, stored: datetime, now: datetime) -> No
     """
     again = f"Nothing was done. Send it again: {AGAIN.get(letter.kind, PLAIN)}"
     if letter.volume != volume:
-        raise RefusedError(f"The request is for the cluster of the volume {letter.volume}, not of {volume}. {again}")
+        raise RefusedError(
+            f"The request is for the cluster with the data volume {letter.volume}; this one has {volume}. {again}"
+        )
     age_s = (now - stored).total_seconds()
     if not age_s <= letter.expires_s:
-        hours = f"it was sent {age_s / 3600:,.1f} h ago, to be done within {letter.expires_s / 3600:,.1f} h"
+        hours = f"it was sent {age_s / 3600:,.1f} h ago and was valid for {letter.expires_s / 3600:,.1f} h"
         raise RefusedError(f"The request has expired: {hours}. {again}")

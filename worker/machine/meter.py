@@ -54,7 +54,7 @@ def count(jobs: list[JobFolder], *, workers: int, now_s: float) -> None:
         try:
             folder.write(folder.meter, json.dumps(asdict(now)))
         except OSError as error:  # as when the volume is full: the budget holds all the same
-            print(f"what {folder.path.name} costs cannot be written: {error}", flush=True)
+            print(f"the cost of {folder.path.name} cannot be recorded: {error}", flush=True)
         if over_budget(folder, now) and not folder.spent.exists():
             with contextlib.suppress(OSError):  # likewise; the next count says it again
                 folder.spent.touch()

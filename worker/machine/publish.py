@@ -59,7 +59,7 @@ def publish(facts: Facts, sha256: str, *, by: str) -> dict[str, Any]:
     stored = aws.exists(KEYS.environment_hash(lock))
     if not environment.exists():
         if stored:
-            _say("bringing the environment from the bucket")
+            _say("fetching the environment from the bucket")
             bring_environment(aws, lock)
         else:
             build(release, environment, index=facts.package_index)

@@ -106,7 +106,7 @@ def _is_request(one: Stored) -> bool:
     if one.key != KEYS.request(_asker(one)):
         return False
     if one.size > MOST_BYTES:
-        print(f"{_asker(one)}: {one.size} bytes are no request", flush=True)
+        print(f"{_asker(one)}: {one.size} bytes are not a request", flush=True)
     return one.size <= MOST_BYTES
 
 

@@ -80,11 +80,11 @@ def start_worker(facts: Facts, environment: Path) -> None:
             looked_s = time.monotonic()
             said = notice()
             if said:
-                print(f"this instance is being taken back, the worker leaves: {said}", flush=True)
+                print(f"AWS takes this instance back; the worker shuts down: {said}", flush=True)
                 worker.terminate()
                 worker.wait()
                 return
-    print(f"the worker ended with {worker.returncode}; beginning again", flush=True)
+    print(f"the worker ended with {worker.returncode}; it is started again", flush=True)
     time.sleep(1)
     os.execv(AWAIT_RELEASE, [AWAIT_RELEASE])
 
