@@ -80,7 +80,7 @@ def full_disk(path: Path) -> FullDiskError:
     """What to say of the full disk that `path` is on."""
     disk = Disk.of(path)
     return FullDiskError(
-        f"{path} cannot be written: {disk.name} is full. What was committed to a ledger is safe. To go on, "
+        f"{path} cannot be written: {disk.name} is full. What was committed to a ledger is safe. To resume, "
         f"{disk.fix}",
         disk,
     )

@@ -249,9 +249,9 @@ class Engine:
                 return Ended(bundle, future.result())
             error = future.exception() if future.status == "error" else None
         if error is None or isinstance(error, NoSlotsError | RunnerClosedError | ArtifactsLeftError):
-            raise ClusterError("The connection to the scheduler broke. Give the same command again to go on.")
+            raise ClusterError("The connection to the scheduler broke. To resume, run the same command again.")
         raise BrokenSweepError(
-            f"The sweep broke off: {error}\nWhat was done is kept; the same command goes on."
+            f"The sweep broke off: {error}\nFinished points are kept; the same command resumes."
         ) from error
 
     def _forget(self, number: int) -> None:

@@ -195,8 +195,8 @@ def run(folder: JobFolder, facts: Facts) -> int:
         reporter.words = Words(Space(sweep.plan), sweep.metric)
         if _fleet_engine() not in {None, job.engine}:
             raise UsageError(
-                "The cluster runs another version of the project's code or environment, for a run that "
-                "goes on. Wait for it (inv status), or cancel it (inv cancel)."
+                "The cluster runs another version of the project's code or environment, for a run that is "
+                "active. Wait until it has ended (inv status), or cancel it (inv cancel)."
             )
         os.environ.update(dask_command.environment(data.tls, "driver"))
         request = Request(

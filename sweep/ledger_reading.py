@@ -62,7 +62,7 @@ class Reading:
                 raise full_disk(self.path) from error
             raise StorageError(
                 f"{self.path} cannot be written: {error}. What was committed is safe: make room on the disk (or "
-                "repair its rights), then give the same command again; it goes on where this one stopped."
+                "repair its rights), then run the same command again: it resumes where this one stopped."
             ) from error
 
     def _read(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

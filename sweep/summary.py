@@ -202,9 +202,9 @@ def _notes(facts: Facts, space: Space, ledger: Ledger, *, best: bool) -> list[st
     notes = list(facts.warnings)
     if facts.stop == "budget":
         notes.append(
-            "The sweep has cost its budget, and was stopped. What is done is kept; the same command goes on, with as "
-            "much again. For more at once: execution.max_cost in the grid; or, where the stack allows less, pulumi "
-            "config set budgetUsd, then inv up"
+            "The sweep has cost its budget, and was stopped. Finished points are kept; the same command resumes, "
+            "with as much again. For more at once: execution.max_cost in the grid; or, where the stack allows "
+            "less, pulumi config set budgetUsd, then inv up"
         )
     if facts.stop == "too long" and (progress := facts.progress):
         notes.append(

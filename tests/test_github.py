@@ -258,12 +258,12 @@ def test_a_job_that_lacks_something_says_what(held: StandIn, tmp_path: Path) -> 
     whole = job(held, tmp_path, {"pull_request": {"number": PULL}})
     for change, said in {
         ("GITHUB_TOKEN", ""): "GITHUB_TOKEN: ",
-        ("GITHUB_REPOSITORY", "../x"): "no owner/name",
-        ("GITHUB_API_URL", "file:///etc"): "no https:// address",
-        ("GITHUB_EVENT_PATH", str(tmp_path / "none")): "no event of GitHub's",
+        ("GITHUB_REPOSITORY", "../x"): "which is not owner/name",
+        ("GITHUB_API_URL", "file:///etc"): "not an https:// address",
+        ("GITHUB_EVENT_PATH", str(tmp_path / "none")): "not an event of GitHub's",
     }.items():
         with pytest.raises(UsageError, match=said):
             github.comment(whole | dict([change]), marker=MARKER, body="one")
     (tmp_path / "event.json").write_text('{"pull_request": {"number": "x"}}')
-    with pytest.raises(UsageError, match="no event of GitHub's"):
+    with pytest.raises(UsageError, match="not an event of GitHub's"):
         github.comment(whole, marker=MARKER, body="one")

@@ -11,6 +11,7 @@ import json
 import polars as pl
 import pytest
 from hypothesis import given
+from hypothesis import settings as trials
 from hypothesis import strategies as st
 
 from grid import csv_cells
@@ -162,6 +163,7 @@ def test_a_quoted_cell_is_text_as_it_stands(tmp_path, text, expected):
     assert row == ({"b": "1"} if expected is None else {"b": "1", "a": expected})
 
 
+@trials(deadline=None)
 @given(
     cells=st.lists(
         st.lists(st.text(alphabet="ab1 ,\"'\n\r\t;é", max_size=6), min_size=2, max_size=2), min_size=1, max_size=5

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import given
+from hypothesis import settings as trials
 from hypothesis import strategies as st
 
 from infra.checks import architecture
@@ -157,6 +158,7 @@ def test_a_types_name_tells_its_architecture(name: str, expected: str | None) ->
     assert architecture(name) == expected
 
 
+@trials(deadline=None)
 @given(st.integers(16, 25), st.permutations("abcdefg"))
 def test_subnets_never_overlap_and_a_zone_keeps_its_own(prefix: int, letters: list[str]) -> None:
     """Whichever zones are there, in whatever order, each has the same addresses, and none of another's."""
@@ -170,6 +172,7 @@ def test_subnets_never_overlap_and_a_zone_keeps_its_own(prefix: int, letters: li
     assert networks[1].num_addresses - 5 == plan.workers_per_zone
 
 
+@trials(deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(KEYS)), st.text(max_size=30), max_size=6))
 def test_whatever_is_written_there_is_an_answer(values: dict[str, str]) -> None:
     """Settings or their problems; never another error."""
