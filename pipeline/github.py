@@ -251,7 +251,7 @@ def pull_request(environment: Mapping[str, str]) -> int | None:
         request = event.get("pull_request")
         return None if request is None else int(request["number"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"GITHUB_EVENT_PATH names {name}, which is not an event of GitHub: {error}") from None
+        raise UsageError(f"GITHUB_EVENT_PATH names {name}, which is not an event of GitHub's: {error}") from None
 
 
 def comment(environment: Mapping[str, str], *, marker: str, body: str) -> str | None:

@@ -211,7 +211,7 @@ def test_an_audit_finds_what_the_state_has_not_and_nothing_of_what_it_has(standi
     recorded = {one["id"] for one in standing.engine.resources() if one["type"].startswith("aws:")}
     assert len(recorded & {one["id"] for one in found}) > 25
     assert f"started by the group {name}" in {one["why"] for one in found}
-    assert "The stack dev has left something behind" in issue.stderr
+    assert "The stack dev has leaked resources" in issue.stderr
     assert orphan["VolumeId"] in (standing.home / "summary.md").read_text()
     assert "0 are leaked." in standing.inv("audit").stdout
 

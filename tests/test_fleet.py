@@ -192,7 +192,7 @@ def test_the_stack_is_the_one_asked_for_else_the_selected_else_dev(pulumi: Calla
     cli = pulumi({"stack ls --json": [{"name": "ada/sweepfleet/lab", "current": True}, {"name": "old"}]})
     assert stack.chosen_stack(cli, "old") == "old"
     assert stack.chosen_stack(cli, "") == "lab"
-    with pytest.raises(UsageError, match="cannot name a cluster"):
+    with pytest.raises(UsageError, match="cannot be a cluster's name"):
         stack.chosen_stack(cli, "My_Stack")
     with pytest.raises(UsageError, match="inv up --stack new"):
         stack.require_stack(cli, "new")
@@ -435,7 +435,7 @@ def lock(key: Path) -> None:
     ("spoil", "said"),
     [
         (lambda key: key.chmod(0o644), "chmod 600"),
-        (lambda key: key.unlink(), "Put the key to"),
+        (lambda key: key.unlink(), "Put the private key at"),
         (lambda key: key.with_suffix(".pub").write_text(KEY), "Use the machine that has the key"),
         (lock, "ssh-add "),
     ],

@@ -428,7 +428,10 @@ def test_workers_come_are_shown_and_go(laptop: Laptop, started: list[str]) -> No
         assert line.endswith(" slots")
     assert "scheduler active, signer active, keeper active" in lines[5]
     said = laptop.inv("scale", "4", code=2).stderr
-    assert "4 workers: the stack allows 0 to 3. For more: pulumi config set maxWorkers 4, then inv up" in said
+    assert (
+        "4 workers cannot be requested: the stack allows 0 to 3. For more: pulumi config set maxWorkers 4, "
+        "then inv up" in said
+    )
     laptop.inv("scale", "1")
     until(lambda: len(workers(laptop)) == 1, what="one worker", timeout_s=PATIENCE_S)
     laptop.inv("stop")
@@ -461,7 +464,7 @@ def test_no_capacity_is_said_in_awss_words(laptop: Laptop) -> None:
         no_workers(laptop)
     for said in (done.stdout, done.stderr):
         assert "AWS says: " in said
-        assert "Name more" in said
+        assert "Add types to workerInstanceTypes" in said
     assert "0 of 1 worker joined in 5 s" in done.stderr
     assert "Cancel it: inv scale 0" in done.stderr
 

@@ -145,7 +145,7 @@ def test_without_a_lock_there_is_nothing_to_install_from(tmp_path: Path) -> None
     git(root, "rm", "-q", "uv.lock")
     git(root, "commit", "-q", "-m", "No lock")
     (root / "uv.lock").write_text("not tracked")
-    with pytest.raises(UsageError, match=r"no uv\.lock under Git.*uv lock && git add uv.lock"):
+    with pytest.raises(UsageError, match=r"no uv\.lock in Git.*uv lock && git add uv.lock"):
         make_release(root, dirty=False)
 
 

@@ -265,7 +265,7 @@ def test_a_run_whose_head_goes_down_has_not_ended(
     folder.wanted.touch()
     monkeypatch.setattr("worker.machine.follow.time.sleep", lambda _: folder.path.rename(tmp_path / "unmounted"))
     for said_before in ([False], []):
-        with pytest.raises(SystemExit, match="is not there"):
+        with pytest.raises(SystemExit, match="does not exist"):
             follow(folder)
         assert [json.loads(line)["ended"] for line in capsys.readouterr().out.splitlines()] == said_before
 
@@ -671,7 +671,7 @@ def test_a_run_of_this_machine_or_another_stack_is_left_alone(cloud: Cloud, stor
     for folder, outputs, words in (
         (mine, OUTPUTS, "made on this machine"),
         (theirs, outputs_of("lab"), "a run of the stack dev"),
-        (went_on, OUTPUTS, "has gone on on this machine"),
+        (went_on, OUTPUTS, "was resumed on this machine"),
     ):
         before = contents(folder)
         for refused in (

@@ -300,7 +300,7 @@ def test_a_difference_that_is_not_the_targets_is_said_and_the_sweep_runs(project
 
 def test_changed_files_are_not_pushed_by_a_sweep(project: Project, asked: Asked) -> None:
     project.write(**{"trial/fit.py": "# changed\n"})
-    with pytest.raises(UsageError, match=r"trial/fit.py. Commit, .* inv push --dirty"):
+    with pytest.raises(UsageError, match=r"trial/fit.py. Commit them, .* inv push --dirty"):
         asked.sweep(push=True)
     assert asked.pushed == []
 
