@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fleet import remote
+from fleet import remote, takedown
 from fleet.audit import audit_stack
 from fleet.cloud import Cloud
 from fleet.cluster import Cluster
@@ -114,16 +114,16 @@ def test_what_needs_no_head_says_so_too(fleet: Fleet, monkeypatch: pytest.Monkey
         lambda: audit_stack(cluster),
         cluster.preview,
         cluster.refresh,
-        lambda: cluster.down(purge=False),
+        lambda: takedown.down(cluster, purge=False),
     ):
         fleet.folder.keep(fleet.outputs)
         with pytest.raises(DownError):
             command()
     fleet.folder.keep(fleet.outputs)
     with pytest.raises(NothingToDo, match="is now forgotten here"):
-        cluster.losses(purge=False)
+        takedown.losses(cluster, purge=False)
     with pytest.raises(UsageError, match="There is no stack"):
-        cluster.losses(purge=False)
+        takedown.losses(cluster, purge=False)
 
 
 def test_a_stack_whose_state_is_elsewhere_is_not_taken_for_one_that_is_down(
@@ -137,7 +137,7 @@ def test_a_stack_whose_state_is_elsewhere_is_not_taken_for_one_that_is_down(
     who = {"user": "ada", "url": "file:///elsewhere"}
     fake_pulumi(fleet.root / "bin", monkeypatch, {"stack ls --json": [], "whoami --json": who})
     with pytest.raises(ClusterError, match=f"no stack {STACK} at file:///elsewhere, and AWS has its head {made}"):
-        Cluster(fleet.root, STACK, PulumiCli(fleet.root), print).losses(purge=False)
+        takedown.losses(Cluster(fleet.root, STACK, PulumiCli(fleet.root), print), purge=False)
     assert fleet.folder.outputs() is not None
 
 
