@@ -329,7 +329,7 @@ def test_a_head_that_is_not_ready_answers_nothing_and_tries_again(bucket: Folder
     ask(bucket, "1", {"kind": "push", "sha256": "c" * 64})
     (tmp_path / "uv").unlink()
     answered: set[str] = set()
-    with pytest.raises(letterbox.LaterError, match="uv is not there yet"):
+    with pytest.raises(letterbox.LaterError, match="uv does not exist yet"):
         look(bucket, tmp_path, answered)
     assert (answers(bucket), answered) == ({}, set())
 
