@@ -131,7 +131,8 @@ def test_a_signal_to_the_whole_group_comes_once(place: Path) -> None:
 
 
 def test_a_reader_that_goes_away_does_not_end_it(place: Path) -> None:
-    """In `inv up | tee log`, Ctrl-C ends tee, too."""
+    """In `inv up | tee log`, Ctrl-C ends tee, too. Nor does it wait for room for what nobody reads."""
+    (place / "command").write_text(COMMAND.replace('"works"', '"works" * 10_000'))
     with running(place, SHOWN, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as one:
         exists(place / "started")
         assert one.stdout is not None
@@ -161,6 +162,14 @@ def test_a_call_whose_output_is_taken_gets_it_too(place: Path, call: str) -> Non
         one.wait(DEADLINE_S)
     code, _, signals = json.loads((place / "returned").read_text())
     assert (code, signals) == (7, [signal.SIGINT])
+
+
+def test_without_a_terminal_the_command_has_no_input(place: Path) -> None:
+    """What a script has for itself to read is not the command's."""
+    (place / "command").write_text("import sys; from pathlib import Path; Path('read').write_text(sys.stdin.read())")
+    with running(place, SHOWN, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as one:
+        one.communicate(b"yes\n", timeout=DEADLINE_S)
+    assert (place / "read").read_text() == ""
 
 
 def test_a_signal_that_is_ignored_here_is_not_passed_on(place: Path) -> None:

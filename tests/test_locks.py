@@ -145,6 +145,7 @@ def test_one_living_lock_of_two_keeps_both(tmp_path: Path, ended: int, living: i
     other = CREATED.format(url="file:///x.json", user=own_user(), host=HERE, pid=living)
     locks = locks_in(complaint(file.as_uri(), pid=ended) + other) or []
     assert len(locks) == 2
+    assert "An update is active there" in str(LockedError("dev", locks))
     assert not removed(locks)
     assert file.exists()
 

@@ -78,11 +78,11 @@ def test_a_machine_that_does_not_come_can_be_looked_at() -> None:
         ("iam:DeleteRolePermissionsBoundary", "arn:aws:iam::123456789012:role/sweepfleet/sweepfleet-dev-head"),
         ("iam:PassRole", "arn:aws:iam::123456789012:role/sweepfleet-admin"),
         ("iam:CreatePolicyVersion", "arn:aws:iam::123456789012:policy/sweepfleet-machines"),
+        ("iam:GetPolicyVersion", "arn:aws:iam::123456789012:policy/admin"),
         ("autoscaling:DeleteAutoScalingGroup", "arn:aws:autoscaling:a:1:autoScalingGroup:x:autoScalingGroupName/web"),
         ("ec2:CreateVpcPeeringConnection", "*"),
         ("ssm:GetParameter", "arn:aws:ssm:eu-west-1:123456789012:parameter/database/password"),
         ("sts:AssumeRole", "arn:aws:iam::123456789012:role/sweepfleet/sweepfleet-dev-head"),
-        ("ec2:TerminateInstances", ec2_arn("instance", "i-of-somebody-else")),
     ],
 )
 def test_the_policy_reaches_nothing_else(action: str, resource: str) -> None:
@@ -93,6 +93,48 @@ def test_the_policy_reaches_nothing_else(action: str, resource: str) -> None:
         "iam:PassedToService": "ec2.amazonaws.com",
     }
     assert not allows(POLICY, action, resource, context=context)
+
+
+DONE_TO_MACHINES = (
+    *("AttachVolume", "DetachVolume", "GetConsoleOutput", "ModifyInstanceAttribute", "StartInstances"),
+    *("ModifyInstanceCreditSpecification", "ModifyInstanceMetadataOptions", "StopInstances", "TerminateInstances"),
+    "ReplaceIamInstanceProfileAssociation",
+)
+DONE_TO_TEMPLATES = (
+    "CreateLaunchTemplateVersion",
+    "DeleteLaunchTemplate",
+    "DeleteLaunchTemplateVersions",
+    "ModifyLaunchTemplate",
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "actions"), [("instance", DONE_TO_MACHINES), ("launch-template", DONE_TO_TEMPLATES)]
+)
+def test_what_is_done_to_machines_is_done_to_a_clusters_own(kind: str, actions: tuple[str, ...]) -> None:
+    for action in actions:
+        assert allows(POLICY, f"ec2:{action}", ec2_arn(kind, "ours"), context={STACK: "dev"}), action
+        assert not allows(POLICY, f"ec2:{action}", ec2_arn(kind, "of-somebody-else"), context={}), action
+
+
+def test_machines_roles_are_given_to_machines_alone() -> None:
+    role = "arn:aws:iam::123456789012:role/sweepfleet/sweepfleet-dev-head"
+    for service, may in (("ec2", True), ("lambda", False), ("cloudformation", False)):
+        context = {"iam:PassedToService": f"{service}.amazonaws.com"}
+        assert allows(POLICY, "iam:PassRole", role, context=context) == may, service
+
+
+def test_the_boundary_can_be_looked_at() -> None:
+    """`inv up` and `inv doctor` compare it with the one that this version needs."""
+    for action in ("iam:GetPolicy", "iam:GetPolicyVersion"):
+        assert allows(POLICY, action, "arn:aws:iam::123456789012:policy/sweepfleet-machines", context={})
+
+
+def test_an_account_that_never_had_a_group_or_a_spot_instance_may_have_them() -> None:
+    role = "arn:aws:iam::123456789012:role/aws-service-role/x"
+    for service, may in (("autoscaling", True), ("spot", True), ("ssm", False)):
+        context = {"iam:AWSServiceName": f"{service}.amazonaws.com"}
+        assert allows(POLICY, "iam:CreateServiceLinkedRole", role, context=context) == may, service
 
 
 def test_the_boundary_in_the_docs_is_the_one_of_the_code() -> None:

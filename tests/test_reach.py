@@ -99,6 +99,12 @@ def test_each_action_that_is_a_gain_is_found_to_be_one(action: str) -> None:
     assert action in reach(alone, boundary=machines_boundary()).how.values()
 
 
+def test_what_is_reached_last_is_used_for_all_that_was_tried_before() -> None:
+    """Code on another's machine, and with its role the policies."""
+    statement = {"Effect": "Allow", "Action": ["ec2:ModifyInstanceAttribute"], "Resource": ["*"]}
+    assert BOUNDARY in reach(json.dumps({"Statement": [statement]}), boundary=machines_boundary()).rewritten
+
+
 def test_the_search_finds_what_a_wider_boundary_would_give() -> None:
     """A machine's role with all rights inside a boundary of all rights has all rights."""
     reached = reach(OPERATOR, boundary=EVERYTHING)
