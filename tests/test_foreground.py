@@ -75,10 +75,13 @@ def caller(call: str, *, ignored: int = 0) -> list[str]:
 
 @contextlib.contextmanager
 def running(place: Path, call: str, *, ignored: int = 0, **options: Any) -> Iterator[subprocess.Popen[Any]]:
-    """A process that calls it; its command ends with the test, however that ends."""
+    """A process that calls it; both end with the test, however that ends."""
     with subprocess.Popen(caller(call, ignored=ignored), cwd=place, **options) as one:
         try:
             yield one
+        except BaseException:
+            one.kill()  # the command may wait for it
+            raise
         finally:
             (place / "go").touch()
 

@@ -111,12 +111,46 @@ def test_a_heads_disk_keeps_what_is_needed_and_the_newest(tmp_path: Path, monkey
         (job.path / mark).touch()
         job.release.symlink_to(release)
         job.environment.symlink_to(home.environment(publish.lock_of(release)))
+    older = home.environment("f" * 64)  # of a Python that this machine had
+    older.mkdir()
+    going_on = JobFolder(data.jobs / "going-on").environment
+    going_on.unlink()
+    going_on.symlink_to(older)
     publish.prune({made[8]}, data)
     kept = [release for release in made if release.exists()]
     assert kept == [made[1], made[3], *made[4:]]
-    assert {path.name for path in home.environments.iterdir()} == {publish.lock_of(release) for release in kept}
+    locks = {publish.lock_of(release) for release in kept}
+    assert {path.name for path in home.environments.iterdir()} == locks | {older.name}
     publish.prune({made[8]}, data)
     assert [release for release in made if release.exists()] == kept
+
+
+def test_an_environment_is_of_one_lock_one_python_and_one_kind_of_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "uv.lock").write_text("lock")
+    names = {publish.lock_of(tmp_path)}
+    for asked in ("python_version", "machine"):
+        with monkeypatch.context() as other:
+            other.setattr(publish.platform, asked, lambda: "another")
+            names.add(publish.lock_of(tmp_path))
+    (tmp_path / "uv.lock").write_text("another lock")
+    names.add(publish.lock_of(tmp_path))
+    assert len(names) == 4
+
+
+def test_an_engine_is_of_its_code_and_of_where_that_stands(tmp_path: Path) -> None:
+    """A module that was moved is another one, though no line of it has changed."""
+    code = tmp_path / "grid" / "code.py"
+    code.parent.mkdir()
+    code.write_text("1")
+    before = publish.engine_of(tmp_path, "lock")
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "more.py").write_text("2")
+    assert publish.engine_of(tmp_path, "lock") == before, "the front door is no part of it"
+    assert publish.engine_of(tmp_path, "another") != before
+    code.rename(code.with_name("moved.py"))
+    assert publish.engine_of(tmp_path, "lock") != before
 
 
 def test_what_is_half_removed_when_the_power_goes_does_not_pass_for_whole(
