@@ -26,6 +26,7 @@ pytestmark = [
 ]
 FIT = """\
 import time
+from pathlib import Path
 
 def fit(a):
     return {"loss": (a - 3) ** 2}
@@ -33,7 +34,16 @@ def fit(a):
 def slow(a):
     time.sleep(0.05)
     return a
+
+def gated(a, gate):
+    while a >= 20 and not Path(gate).exists():
+        time.sleep(0.1)
+    return a
 """
+GATE = "/run/gate-is-open"
+GATED = (
+    f"run: squares:gated\nparameters: {{a: {{range: [0, 200]}}, gate: {{value: {GATE}}}}}\nexecution: {{bundle: 1}}\n"
+)
 DEAR = "run: squares:slow\nparameters: {a: {range: [0, 1000000]}}\nexecution: {max_cost: 0.00001}\n"
 GRID = "name: squares\nrun: squares:fit\nparameters: {a: [VALUES]}\nmetric: {name: loss}\n"
 PATIENCE_S = 300
@@ -139,6 +149,43 @@ def test_a_sweep_over_its_max_cost_is_refused_before_it_is_merged(runner: Runner
     assert "sweeps/dear.yaml" in said.partition("Refused:")[2]
     assert "raise execution" in runner.summary
     (runner.laptop.path / "sweeps" / "dear.yaml").unlink()
+
+
+def test_a_deployment_during_a_sweep_loses_none_of_its_points(runner: Runner) -> None:
+    """Settings change beneath it and there is a newer release; it keeps its own, and its points run once."""
+    laptop = runner.laptop
+    runner.merge(gated__yaml=GATED)
+    assert "sweeps/gated.yaml: Submitted to the head" in runner.job("ci.sweeps")
+    until(lambda: points_done(laptop, "gated") == 20, what="the points before the gate", timeout_s=PATIENCE_S)
+    laptop.change(budgetUsd=50, maxWorkers=2)
+    commit = laptop.commit("More workers")
+    runner.job("ci.preview", "--base", "HEAD~1")
+    assert "The cluster's release is" in runner.job("ci.deploy")
+    [group] = laptop.cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    assert group["MaxSize"] == 2
+    assert points_done(laptop, "gated") == 20
+
+    def ended() -> bool:
+        for one in group["Instances"]:
+            laptop.cloud.machine(one["InstanceId"]).run(["touch", GATE])
+        return points_done(laptop, "gated") == 200
+
+    until(ended, what="the others", timeout_s=PATIENCE_S)
+    runner.until_ended("gated")
+    runner.job("ci.results", "--into", str(laptop.home / "collected"))
+    rows = pl.read_parquet(laptop.home / "collected" / "gated" / "results.parquet")
+    assert rows["metric.value"].sort().to_list() == list(range(200))
+    assert set(rows["attempts"]) == {1}
+    assert set(rows["infra_losses"]) == {0}
+    assert rows["git_commit"].n_unique() == 1
+    assert commit not in rows["git_commit"]
+
+
+def points_done(laptop: Laptop, name: str) -> int:
+    """The number of a run's points that are done, as the head says."""
+    file = f"/srv/sweepfleet/jobs/{name}/progress.json"
+    text = laptop.cloud.machine(laptop.outputs.head_id).run(["cat", file], check=False).stdout
+    return int((json.loads(text or "{}").get("progress") or {}).get("done", 0))
 
 
 def test_a_sweep_that_cannot_run_there_fails_its_job_and_no_other(runner: Runner) -> None:

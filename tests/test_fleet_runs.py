@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from tests.cloud.gates import open_gates
 from tests.cloud.rehearsal.cloud import Cloud, until
 from tests.cloud.rehearsal.handle import MachineHandle
 from tests.cloud.rehearsal.host import why_not
-from tests.cloud.rehearsed import Laptop
+from tests.cloud.rehearsed import STACK, Laptop
 
 pytestmark = [
     pytest.mark.rehearsal,
@@ -35,6 +36,7 @@ pytestmark = [
 DIABETES = "examples/diabetes/grid.yaml"
 ANY_LANGUAGE = "examples/any_language/grid.yaml"  # awk, which every Debian has
 TRIAL = "trial/grid.yaml"
+PROGRAM = "trial/twice.yaml"
 GATE = "/run/gate-is-open"
 GATED = "trial/gated.yaml"  # most points wait until a gate is opened on their machine
 POINTS = 60
@@ -72,6 +74,20 @@ metric: {{name: loss}}
 execution: {{bundle: 1}}
 """,
 }
+TWICE = r"""
+#include <stdio.h>
+#include <stdlib.h>
+
+int main(int count, char **words) {
+    char name[4096];
+    snprintf(name, sizeof name, "%s/a.txt", getenv("SWEEPFLEET_ARTIFACT_DIR"));
+    FILE *file = fopen(name, "w");
+    fputs(words[1], file);
+    fclose(file);
+    printf("{\"twice\": %d}\n", 2 * atoi(words[1]));
+    return 0;
+}
+"""
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 SSH_CUT = "add table ip cut; add chain ip cut out { type filter hook output priority 0; }; add rule ip cut out "
 
@@ -228,6 +244,26 @@ def test_a_sweep_on_three_workers_has_the_rows_of_one_here(laptop: Laptop, grid:
     assert files <= {file.name for file in far.iterdir()}
     seen = set(pl.read_parquet(far / "results.parquet")["worker"])
     assert all(worker.startswith("ip-10-42-") for worker in seen)
+
+
+@pytest.mark.skipif(not (shutil.which("cc") and shutil.which("readelf")), reason="there is no C compiler")
+def test_a_static_program_of_the_repository_runs_on_workers(laptop: Laptop) -> None:
+    """Which have no compiler and no library for it: built here, pushed executable; results and files come back."""
+    program = laptop.path / "trial" / "twice"
+    program.with_suffix(".c").write_text(TWICE)
+    subprocess.run(["cc", "-static", "-o", program, program.with_suffix(".c")], check=True)
+    headers = subprocess.run(["readelf", "--program-headers", program], capture_output=True, text=True, check=True)
+    assert "INTERP" not in headers.stdout
+    (laptop.path / PROGRAM).write_text("name: twice\ncommand: [./twice, '{a}']\nparameters: {a: {range: [0, 20]}}\n")
+    commit = laptop.commit("A program")
+    assert "Done: 20 of 20 points done" in laptop.inv("sweep", "--grid", PROGRAM, "--push").stdout
+    rows = table(laptop, "twice")
+    assert rows["param.a"].sort().to_list() == list(range(20))
+    assert (rows["metric.twice"] == 2 * rows["param.a"]).all()
+    assert set(rows["git_commit"]) == {commit}
+    assert all(worker.startswith("ip-10-42-") for worker in rows["worker"])
+    written = {row["point_id"]: str(row["param.a"]) for row in rows.iter_rows(named=True)}
+    assert {name.partition("/")[0]: text for name, text in artifacts(laptop, "twice").items()} == written
 
 
 def test_a_run_whose_laptop_is_gone_is_found_and_fetched_from_another(laptop: Laptop, second: Laptop) -> None:
@@ -448,6 +484,63 @@ def test_a_run_that_waits_for_workers_can_be_cancelled(laptop: Laptop) -> None:
     )
 
 
+DOWN = "the stack was taken down elsewhere, and is now forgotten here"
+
+
+class Remembering:
+    """A laptop that knows the cluster as it was, before each command again."""
+
+    def __init__(self, laptop: Laptop) -> None:
+        self.laptop = laptop
+        self.outputs = laptop.path / ".sweepfleet" / STACK / "outputs.json"
+        self._text = self.outputs.read_text()
+
+    def inv(self, *words: str, code: int) -> str:
+        """What it says."""
+        self.outputs.parent.mkdir(parents=True, exist_ok=True)
+        self.outputs.write_text(self._text)
+        done = self.laptop.inv(*words, code=code)
+        return done.stdout + done.stderr
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(not engine.installed(), reason=engine.WHY_NOT)
+def test_a_stack_that_was_taken_down_elsewhere_is_recognized(laptop: Laptop, second: Laptop) -> None:
+    """By each command of a checkout that knows it as up, and by one that watches a run. Late: the others need it."""
+    first, other = Remembering(laptop), Remembering(second)
+    taken_down_under_watch(laptop, second)
+    sweep = ("sweep", "--grid", DIABETES, "--name", "elsewhere")
+    for who, words in (
+        (other, ("status",)),
+        (other, sweep),
+        (other, ("push",)),
+        (other, ("ssh",)),
+        (first, ("push",)),
+    ):
+        assert DOWN in who.inv(*words, code=3)
+        assert not who.outputs.exists()
+    assert ", 0 leaked" in other.inv("audit", code=0)
+    assert "The stack dev is down already" in other.inv("down", "--yes", code=0)
+    assert "This checkout knows of no stack that is up" in second.inv("status", code=2).stderr
+    said = other.inv("up", "--yes", code=0)
+    assert said.index("The stack dev was taken down elsewhere. It is made again.") < said.index("Updating")
+    laptop.inv("outputs", "--refresh")
+    until(lambda: laptop.inv("status", code=None).returncode == 0, what="the new head answers", timeout_s=300)
+
+
+def taken_down_under_watch(laptop: Laptop, second: Laptop) -> None:
+    """Take the stack down on one laptop while the other watches a run, which ends then."""
+    laptop.inv("sweep", "--grid", GATED, "--name", "orphan", "--detach")
+    with watching(second, "attach", "--name", "orphan") as process:
+        assert process.stdout.readline(), "it watches"
+        assert laptop.cloud.denials() == []  # before the roles go, in moto while the head still shuts down
+        laptop.inv("down", "--yes")
+        said = rest(process)
+    assert process.returncode == 3, said
+    assert DOWN in said
+    laptop.cloud.restore_capacity()
+
+
 @pytest.mark.engine
 @pytest.mark.skipif(not engine.installed(), reason=engine.WHY_NOT)
 def test_what_is_stopped_and_taken_down_leaves_nothing(laptop: Laptop) -> None:
@@ -457,4 +550,3 @@ def test_what_is_stopped_and_taken_down_leaves_nothing(laptop: Laptop) -> None:
     laptop.inv("down", "--yes", "--purge")
     until(lambda: not laptop.cloud.machines(), what="the head is gone, too")
     assert laptop.leftovers() == []
-    assert laptop.cloud.denials() == []

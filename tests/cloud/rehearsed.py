@@ -46,12 +46,14 @@ SETTINGS = f"Pulumi.{STACK}.yaml"
 class Laptop:
     """A checkout of the project on a laptop in the closed network, as a Git repository with one commit.
 
-    `inv` is run there as a user types it. `like` is another laptop, whose key and remembered stacks this one has.
+    `inv` is run there as a user types it. `like` is another laptop: this one has its key and its
+    remembered stacks, and the same Pulumi state.
     """
 
     def __init__(self, cloud: Cloud, folder: Path, *, like: Laptop | None = None) -> None:
         self._be_in(cloud, folder)
         self._copy()
+        self.state = self.home if like is None else like.state
         if like is None:
             (self.home / ".ssh").mkdir(parents=True)
             key = self.home / ".ssh" / "id_ed25519"
@@ -69,6 +71,7 @@ class Laptop:
         """A laptop that was made there before."""
         laptop = cls.__new__(cls)
         laptop._be_in(cloud, folder)
+        laptop.state = laptop.home
         return laptop
 
     def _be_in(self, cloud: Cloud, folder: Path) -> None:
@@ -117,7 +120,7 @@ class Laptop:
             "USER": "ada",
             "LOGNAME": "ada",
             "PULUMI_HOME": str(self.home / ".pulumi"),  # it does not go by HOME
-            "PULUMI_BACKEND_URL": f"file://{self.home}",
+            "PULUMI_BACKEND_URL": f"file://{self.state}",
             "PULUMI_CONFIG_PASSPHRASE": "x",
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
@@ -163,6 +166,11 @@ class Laptop:
     def configure(self, **settings: Any) -> None:
         """Make the stack with its settings, and nothing of what they say."""
         self._set(self._settings(settings))
+
+    def change(self, **settings: Any) -> None:
+        """Set some of the stack's settings otherwise; `inv up` applies them."""
+        words = [word for key, value in settings.items() for word in ("--plaintext", f"{key}={value}")]
+        self._run("pulumi", "config", "set-all", "--stack", STACK, *words)
 
     def _settings(self, other: Mapping[str, Any]) -> dict[str, Any]:
         """The rehearsal's settings, and others."""

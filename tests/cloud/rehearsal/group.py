@@ -5,6 +5,7 @@ All of it in moto's own process and on its own objects: who calls the API sees o
 
 from __future__ import annotations
 
+import copy
 import threading
 from datetime import UTC, datetime
 from typing import Any
@@ -91,7 +92,10 @@ def _keeping_policy(update: Any) -> Any:
 
     def updated(self: FakeAutoScalingGroup, **changes: Any) -> None:
         if not changes.get("mixed_instances_policy") and not changes.get("launch_template"):
-            changes["mixed_instances_policy"] = self.mixed_instances_policy
+            policy = copy.deepcopy(self.mixed_instances_policy)
+            if policy:  # moto has both written into it, and takes one
+                policy["LaunchTemplate"]["LaunchTemplateSpecification"].pop("LaunchTemplateName", None)
+            changes["mixed_instances_policy"] = policy
         update(self, **changes)
 
     return updated
