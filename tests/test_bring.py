@@ -6,6 +6,7 @@ a run asks for.
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import io
@@ -207,3 +208,10 @@ def test_a_release_that_does_not_come_ends_no_worker(
         in capsys.readouterr().out
     )
     assert not (tmp_path / "wanted" / bad).exists()
+
+
+def test_only_releases_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project elsewhere, as on a laptop's own cluster, is there or is not."""
+    monkeypatch.setattr(bring, "HOME", Home(tmp_path / "home"))
+    monkeypatch.setattr(bring, "WANTED", tmp_path / "nowhere")
+    asyncio.run(bring.ask_for(tmp_path / "project"))

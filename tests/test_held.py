@@ -49,7 +49,7 @@ def test_a_bundle_that_was_taken_over_is_its_new_drivers() -> None:
     taken, known = held.join(("b", 1), [(4, 5)], None, before=("a", 4))
     assert known
     assert taken.packet.result() == b"packet"
-    assert held.of({"a"}) == []
+    assert held.engines == {"b"}
     held.committed("a", [9])
     assert held.of({"a"}) == []
     assert [name for name, *_ in held.of({"b"})] == [("b", 1)]

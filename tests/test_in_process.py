@@ -42,6 +42,9 @@ def test_what_was_put_can_be_listed_and_had_again(aws: InProcess, tmp_path: Path
     assert back.read_bytes() == file.read_bytes()
     file.write_bytes(b"two")
     aws.put(file, first.key)
+    with back.open("rb") as earlier:
+        aws.get(first.key, back)
+        assert (earlier.read(3), back.read_bytes()) == (b"one", b"two"), "it was written over while it was read"
     again = aws.list("requests/")[0]
     assert again.mark != first.mark
     assert again.changed >= first.changed

@@ -203,6 +203,21 @@ def test_a_scheduler_that_does_not_answer_is_no_fleet_without_workers(monkeypatc
     assert said == ["1 of 2 workers joined, 2 slots"]
 
 
+def test_workers_that_have_joined_are_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([Answer('{"i-1": 2}\n', "", 0), Answer('{"i-1": 2, "i-2": 4}\n', "", 0)])
+
+    class Head:
+        def run(self, *_: str, **__: bool) -> Answer:
+            return next(answers)
+
+    monkeypatch.setattr(workers, "why_none", lambda *_, **__: "")
+    monkeypatch.setattr(joining, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda _: None))
+    said: list[str] = []
+    head = cast("Host", Head())
+    assert joining.wait_for_workers(cast("Fleet", Mock()), head, 2, say=said.append) == 6
+    assert said == ["1 of 2 workers joined, 2 slots", "2 of 2 workers joined, 6 slots"]
+
+
 class Bucket:
     """The bucket, as `renew` uses it."""
 

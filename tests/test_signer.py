@@ -104,6 +104,19 @@ def test_what_is_no_request_stops_no_other(tmp_path: Path, tls: Tls, capsys: pyt
     signer.look(bucket, tls, marks)
     assert KEYS.certificate("AROA:i-4") in bucket.objects, "what could not be read is tried again"
     assert len(bucket.puts) == 2, "and what was answered is not answered again"
+    bucket.calls.clear()
+    signer.look(bucket, tls, marks)
+    assert bucket.calls == ["list"], "nor is what can never be one asked for again"
+
+
+def test_a_request_that_grew_since_it_was_listed_does_not_fill_the_disk(
+    tls: Tls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, marks = KEYS.request("AROA:i-1"), dict[str, str]()
+    bucket = Bucket(objects={key: b"\0" * 2 * signer.MOST_BYTES})
+    monkeypatch.setattr(Bucket, "list", lambda *_: [Stored(key, "small", NOON, 400)])
+    signer.look(bucket, tls, marks)
+    assert marks == {}, "it was not read, and is looked at again"
 
 
 def test_many_requests_take_as_many_calls_as_one(tmp_path: Path, tls: Tls) -> None:
@@ -140,9 +153,10 @@ def test_nothing_but_a_request_is_looked_at(tmp_path: Path, tls: Tls) -> None:
 def test_a_signer_that_starts_anew_signs_no_request_again() -> None:
     """But those without a certificate, and those that were made anew after theirs: as when the CA is another one."""
     minute = timedelta(minutes=1)
-    requests = [Stored(KEYS.request(me), me, NOON, 400) for me in ("done", "new", "again")]
+    requests = [Stored(KEYS.request(me), me, NOON, 400) for me in ("done", "new", "again", "same second")]
     certificates = [
         Stored(KEYS.certificate("done"), "", NOON + minute, 900),
         Stored(KEYS.certificate("again"), "", NOON - minute, 900),
+        Stored(KEYS.certificate("same second"), "", NOON, 900),  # which of the two came first, nobody knows
     ]
     assert signer.answered(requests, certificates) == {KEYS.request("done"): "done"}
