@@ -116,6 +116,15 @@ def test_settings_of_a_stack_that_is_not_up_will_do(cloud: Cloud, tmp_path: Path
     )
 
 
+def test_a_cluster_of_several_types_has_at_least_the_slots_of_the_smallest(cloud: Cloud, tmp_path: Path) -> None:
+    """AWS may choose it for all workers."""
+    types = ("c7i.2xlarge", "c7i.xlarge", "c7i.4xlarge")
+    outputs = dataclasses.replace(
+        OUTPUTS, worker_instance_types=types, max_workers=10, spot_percent=0, on_demand_base=0, budget_usd=25
+    )
+    assert capacity(outputs, cloud, Execution(), count=3, cache=tmp_path / "prices.json").slots_each == 4
+
+
 # What the cluster is asked for
 
 

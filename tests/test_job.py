@@ -6,6 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from sweep.disk import full_disk
 from sweep.engine_errors import ClusterError
 from sweep.folder import RunFolder, StorageError
 from sweep.job import Reporter, run, sweep_of
+from sweep.run_progress import Progress
 from sweep.selection import Selection
 from worker.machine.aws import Aws, AwsError
 from worker.machine.facts import Facts, Home
@@ -123,6 +125,63 @@ def test_progress_that_has_no_room_is_an_error_and_what_was_said_before_stays(fo
     folder.write_progress('{"n": 2}')
     assert folder.read_progress() == {"n": 2}
     assert folder.progress.stat().st_size == PROGRESS_BYTES
+
+
+def test_the_end_is_written_however_long_that_takes(folder: JobFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for the run reads how it ended."""
+    pauses, write = list[float](), JobFolder.write_progress
+
+    def refused(self: JobFolder, text: str) -> None:
+        if len(pauses) < 3:
+            raise OSError("Input/output error")
+        write(self, text)
+
+    monkeypatch.setattr(JobFolder, "write_progress", refused)
+    monkeypatch.setattr("sweep.job.time.sleep", pauses.append)
+    Reporter(folder, workers_wanted=2).end(exit_code=0)
+    assert folder.read_progress()["state"] == "ended"
+    assert len(pauses) == 3
+
+
+def test_a_run_that_waits_for_room_has_no_workers_after_a_while_and_has_them_again(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(driving, "time", SimpleNamespace(monotonic=lambda: now_s, time=lambda: now_s))
+    reporter = Reporter(folder, workers_wanted=2)
+    wanted = []
+    for passes_s, paused in ((0, True), (driving.PAUSED_S - 1, True), (2, True), (2, False), (2, True)):
+        now_s += passes_s
+        reporter.update(Progress(total=1, exact=True, resumed=0, paused=paused))
+        wanted.append(folder.read_progress()["workers_wanted"])
+    assert wanted == [2, 2, 0, 2, 2]
+
+
+def test_while_results_are_stored_no_worker_is_asked_for(
+    folder: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted: list[int] = []
+    summary = SimpleNamespace(to_dict=lambda: {"done": 1})
+    monkeypatch.setattr(driving, "HOME", Home(tmp_path / "home"))
+    monkeypatch.setattr(driving, "run_sweep", lambda *_: (summary, 0))
+    monkeypatch.setattr(driving, "_store", lambda *_: wanted.append(folder.read_progress()["workers_wanted"]) or "")
+    monkeypatch.setattr(driving, "tell_end", lambda *_, **__: None)
+    assert run(folder, facts(tmp_path)) == 0
+    assert wanted == [0]
+
+
+def test_a_run_is_refused_while_the_fleet_has_another_runs_code(
+    folder: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its workers would compute with that."""
+    home, said = Home(tmp_path / "home"), list[str]()
+    home.path.mkdir()
+    home.fleet_engine.write_text("another\n")
+    monkeypatch.setattr(driving, "HOME", home)
+    monkeypatch.setattr(driving, "run_sweep", lambda *_: pytest.fail("it runs"))
+    monkeypatch.setattr(driving, "tell_end", lambda *_, error, **__: said.append(error))
+    assert run(folder, facts(tmp_path)) == 2
+    assert "another version of the project's code" in said[0]
 
 
 def test_what_the_bucket_will_never_take_is_told_at_once(
