@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,10 +54,19 @@ def get_bytes(cloud: Cloud, bucket: str, key: str, *, doing: str) -> bytes:
     return found
 
 
-def empty(cloud: Cloud, bucket: str) -> int:
-    """Delete everything in a bucket, old versions and unfinished uploads too; returns how many versions went."""
+def empty(cloud: Cloud, bucket: str, *, deleted: Callable[[int], None] = lambda _: None) -> int:
+    """Delete everything in a bucket, old versions and unfinished uploads too.
+
+    Args:
+        cloud: the account.
+        bucket: its name.
+        deleted: is told how many versions have gone so far.
+
+    Returns:
+        how many versions went.
+    """
     s3 = cloud.client("s3")
-    deleted = 0
+    gone = 0
     with told(f"empty the bucket {bucket}"):
         while True:  # always the first page: what it held is gone by the next look
             page = s3.list_object_versions(Bucket=bucket)
@@ -70,8 +80,9 @@ def empty(cloud: Cloud, bucket: str) -> int:
                 raise ClusterError(
                     f"{bucket}: {first['Key']} cannot be deleted: {first.get('Message', first['Code'])}"
                 )
-            deleted += len(which)
+            gone += len(which)
+            deleted(gone)
         for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket):
             for upload in page.get("Uploads", ()):
                 s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
-    return deleted
+    return gone

@@ -20,6 +20,7 @@ from fleet.passphrase import unlock
 from fleet.pulumi_cli import PulumiCli
 from fleet.pulumi_state import DATA_VOLUME, HEAD, ROLE, Resource
 from fleet.remains import leaked_beside, leaks, remains
+from fleet.steps import Steps
 from grid.errors import UsageError
 from infra.layout import IAM_PATH, RENEW_HEAD
 from infra.outputs import Outputs
@@ -64,7 +65,7 @@ class Cluster:
         mended = stacks.with_choices(config, made)
         settings = stacks.checked(mended, stack=self.stack)
         cloud = stacks.cloud_of(mended)
-        self._heal(cloud, resources)
+        self.heal(cloud, resources)
         require_boundary(cloud, settings)
         self._require_own_roles()
         for choice in made:
@@ -75,7 +76,8 @@ class Cluster:
         with self.counting():
             settled = self.settle()
             self.without_stale_lock(lambda: self.pulumi.up(self.stack, yes=yes))
-            outputs = self.refresh()
+            with self.step("Reading the outputs of the stack"):
+                outputs = self.refresh()
         if settled:
             self.look_for_leaks(())
         return outputs
@@ -115,15 +117,27 @@ class Cluster:
             self.say(f"{error} Whether something was deleted outside Pulumi is unknown.")
             return []
 
-    def _heal(self, cloud: Cloud, resources: list[Resource]) -> None:
+    def heal(self, cloud: Cloud, resources: list[Resource]) -> None:
         """Say what AWS no longer has, and remove it from the state; `up` makes it again.
+
+        Raises:
+            ClusterError: as `deleted_outside`.
+        """
+        if lost := self.deleted_outside(cloud, resources):
+            self.remove_from_state(cloud, lost)
+
+    def deleted_outside(self, cloud: Cloud, resources: list[Resource]) -> list[deleted.Deleted]:
+        """What AWS no longer has, which is said; changes nothing.
 
         Raises:
             ClusterError: the credentials are another account's, or the head has to be made again, too.
         """
-        lost = self.lost(cloud, resources)
+        if not resources:
+            return []
+        with self.step("Looking in AWS for what was deleted outside Pulumi"):
+            lost = self.lost(cloud, resources)
         if not lost:
-            return
+            return []
         self.say(f"Deleted outside Pulumi: {', '.join(map(str, lost))}.")
         names = {one.resource.type for one in lost}
         if names & deleted.IN_BOOT_TEXT and HEAD not in names and RENEW_HEAD not in self.pulumi.environment:
@@ -133,7 +147,13 @@ class Cluster:
                 f"changed. To make them and the head again: inv up --renew-head --stack {self.stack}. To take "
                 f"down the rest: inv down --stack {self.stack}"
             )
-        deleted.wait_until_terminated(cloud, lost)
+        return lost
+
+    def remove_from_state(self, cloud: Cloud, lost: list[deleted.Deleted]) -> None:
+        """Have Pulumi see that this is gone."""
+        if any(one.resource.type == HEAD for one in lost):
+            with self.step("Waiting until the head is terminated"):
+                deleted.wait_until_terminated(cloud, lost)
         self.without_stale_lock(lambda: self.pulumi.refresh(self.stack))
 
     def preview(self) -> None:
@@ -192,8 +212,9 @@ class Cluster:
         Raises:
             ClusterError: there is more in the account, or it cannot be asked.
         """
-        ids = {*before, *(one.id for one in self.ours())}
-        count = leaked_beside(self.pulumi, self.stack, self.folder, ids)
+        with self.step("Looking in AWS for what the state does not have"):
+            ids = {*before, *(one.id for one in self.ours())}
+            count = leaked_beside(self.pulumi, self.stack, self.folder, ids)
         if count:
             raise LeakedError(leaks(self.name, count))
 
@@ -219,6 +240,13 @@ class Cluster:
             act()
 
     @contextlib.contextmanager
+    def step(self, text: str) -> Iterator[Steps]:
+        """Show a step within; neither another one nor Pulumi itself may have the terminal meanwhile."""
+        with Steps(say=self.say) as steps:
+            steps.step(text)
+            yield steps
+
+    @contextlib.contextmanager
     def counting(self) -> Iterator[None]:
         """What breaks off within says what exists then.
 
@@ -233,7 +261,8 @@ class Cluster:
         except (ClusterError, KeyboardInterrupt) as error:
             stopped = StoppedError("Interrupted.") if isinstance(error, KeyboardInterrupt) else error
             try:
-                rest = str(remains(self.pulumi, self.stack, self.folder))
+                with self.step("Counting what exists"):
+                    rest = str(remains(self.pulumi, self.stack, self.folder))
             except ClusterError as unknown:
                 why = str(unknown).rstrip(".")
                 rest = f"What exists of {self.name} could not be counted ({why}): inv audit --stack {self.name}"

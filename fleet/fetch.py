@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,7 @@ from boto3.exceptions import Boto3Error
 from fleet.cloud import Cloud, told
 from fleet.errors import ClusterError
 from fleet.fetch_names import ARTIFACTS, Skipped, sort_out
+from fleet.steps import Steps
 from grid.errors import UsageError
 from infra.layout import BucketLayout
 from infra.outputs import Outputs
@@ -82,11 +84,18 @@ def _state(ledger: Path) -> list[int]:
     return [ledger.stat().st_size, ledger.stat().st_mtime_ns, log.stat().st_size if log.exists() else 0]
 
 
-def fetch(cloud: Cloud, outputs: Outputs, name: str, *, runs: Path, say: Callable[[str], None]) -> RunFolder:
+def fetch(cloud: Cloud, outputs: Outputs, name: str, *, runs: Path, steps: Steps) -> RunFolder:
     """Bring a run's folder here; files appear whole, and those that did not change since are left.
 
     What was broken off goes on with the file that it had come to. An object that cannot be a file here is skipped,
     and said: workers choose the names of artifacts.
+
+    Args:
+        cloud: the stack's account.
+        outputs: of the stack.
+        name: of the run.
+        runs: the folder of all runs here.
+        steps: shows which file is on its way, and how much has come.
 
     Raises:
         UsageError: see `check_place`; or somebody writes to the folder now.
@@ -97,6 +106,7 @@ def fetch(cloud: Cloud, outputs: Outputs, name: str, *, runs: Path, say: Callabl
     folder = RunFolder(runs / name)
     check_place(folder, outputs)
     s3 = cloud.client("s3")
+    steps.step(f"Looking in the bucket for the results of {name}")
     found = _objects(s3, outputs, folder)
     with folder.locked(), storing(folder.path):
         mark = check_place(folder, outputs)
@@ -114,8 +124,10 @@ def fetch(cloud: Cloud, outputs: Outputs, name: str, *, runs: Path, say: Callabl
                 skipped.append(Skipped(one["name"], f"{error.strerror}, on this machine"))
                 return None
 
+        arriving = _Arriving(name, changed, steps)
+
         def bring_one(one: dict[str, Any]) -> dict[str, Any]:
-            with _downloaded(s3, outputs, one, folder.path / PARTS) as beside:
+            with _downloaded(s3, outputs, one, folder.path / PARTS, arriving.came) as beside:
                 if one["name"] == folder.ledger.name:
                     _expect(folder, beside, mark)
                 elif one["name"] == folder.output.name:
@@ -131,9 +143,27 @@ def fetch(cloud: Cloud, outputs: Outputs, name: str, *, runs: Path, say: Callabl
         finally:
             mark.write(folder)
             shutil.rmtree(folder.path / PARTS, ignore_errors=True)
-    _say_skipped(skipped, f"s3://{outputs.bucket}/{BucketLayout().runs}{name}/", say)
-    say(f"Fetched {sum(one['Size'] for one in changed) / 1e6:,.1f} MB")
+    _say_skipped(skipped, f"s3://{outputs.bucket}/{BucketLayout().runs}{name}/", steps.say)
+    steps.say(f"Fetched {sum(one['Size'] for one in changed) / 1e6:,.1f} MB")
     return folder
+
+
+class _Arriving:
+    """Shows how much of what is fetched has come; thread-safe."""
+
+    def __init__(self, name: str, objects: list[dict[str, Any]], steps: Steps) -> None:
+        self._all = f"{sum(one['Size'] for one in objects) / 1e6:,.1f} MB"
+        self._what, self._steps = f"Fetching the results of {name}", steps
+        self._lock = threading.Lock()
+        self._bytes = 0
+        if objects:
+            steps.step(f"{self._what}, {self._all}")
+
+    def came(self, count: int) -> None:
+        """Some bytes have come."""
+        with self._lock:
+            self._bytes += count
+            self._steps.update(f"{self._what}, {self._bytes / 1e6:,.1f} of {self._all}")
 
 
 def _objects(s3: Any, outputs: Outputs, folder: RunFolder) -> dict[str, dict[str, Any]]:
@@ -188,14 +218,16 @@ def _same(folder: RunFolder, one: dict[str, Any], mark: Mark) -> bool:
 
 
 @contextlib.contextmanager
-def _downloaded(s3: Any, outputs: Outputs, one: dict[str, Any], parts: Path) -> Iterator[Path]:
+def _downloaded(
+    s3: Any, outputs: Outputs, one: dict[str, Any], parts: Path, came: Callable[[int], None]
+) -> Iterator[Path]:
     """A file of the bucket, whole, in a folder of its own, since its name may be as long as names can be."""
     parts.mkdir(parents=True, exist_ok=True)
     beside = parts / hashlib.sha256(one["name"].encode()).hexdigest()
     try:
         with told(f"fetch {one['Key']}"):
             try:
-                s3.download_file(outputs.bucket, one["Key"], str(beside))
+                s3.download_file(outputs.bucket, one["Key"], str(beside), Callback=came)
             except Boto3Error as error:  # the line broke too often
                 raise ClusterError(f"Cannot fetch {one['Key']}: {error}. Give the same command again.") from None
         yield beside

@@ -14,6 +14,7 @@ from fleet.fleet import Fleet
 from fleet.push import Pushed
 from fleet.remote import HostKeyError, NotYetError
 from fleet.runs import State
+from fleet.steps import Steps
 from fleet.watch import progress_of
 from grid.errors import UsageError
 from grid.sweep import Sweep
@@ -120,7 +121,7 @@ def hand_over(
         say(line)
 
 
-def fetched(fleet: Fleet, last: State, name: str, *, runs_folder: Path, say: Callable[[str], None]) -> Ended:
+def fetched(fleet: Fleet, last: State, name: str, *, runs_folder: Path, steps: Steps) -> Ended:
     """What came of a run that has ended, brought here.
 
     Raises:
@@ -137,9 +138,10 @@ def fetched(fleet: Fleet, last: State, name: str, *, runs_folder: Path, say: Cal
     summary = Summary.of(last.summary)
     if summary is None:
         raise ClusterError(f"The run {name} ended without results: {last.error or 'look at inv logs'}")
-    folder = fetch(fleet.cloud, fleet.outputs, name, runs=runs_folder, say=say)
+    folder = fetch(fleet.cloud, fleet.outputs, name, runs=runs_folder, steps=steps)
     if last.error:
-        say(f"The run stopped with an error: {last.error}")
+        steps.say(f"The run stopped with an error: {last.error}")
+    steps.step("Asking the head what the run cost")
     return Ended(summary, last.exit_code, folder.path, _cost(fleet, name))
 
 
@@ -152,19 +154,20 @@ def _cost(fleet: Fleet, name: str) -> Cost | None:
         return None
 
 
-def bring(fleet: Fleet, name: str, *, runs_folder: Path, say: Callable[[str], None]) -> str:
+def bring(fleet: Fleet, name: str, *, runs_folder: Path, steps: Steps) -> str:
     """Bring a run here as it is now, also one that goes on; returns its name.
 
     Args:
         fleet: the cluster.
         name: of the run; empty for the one that goes on, or the last one.
         runs_folder: of all runs here.
-        say: to a person.
+        steps: shows what is being done.
 
     Raises:
         UsageError: there is no such run, or the folder here is not to be overwritten.
         ClusterError: it has no results yet, or they cannot be had.
     """
+    steps.step("Connecting to the head")
     try:
         with fleet.head() as head:
             name = runs.which(head, name)
@@ -172,13 +175,14 @@ def bring(fleet: Fleet, name: str, *, runs_folder: Path, say: Callable[[str], No
             if not now.ended:
                 done = progress_of(now) if now.progress else None
                 count = f": {done.done + done.failed:,} of {counted(done.total, 'point')} finished" if done else ""
-                say(f"The run {name} is active{count}")
+                steps.say(f"The run {name} is active{count}")
+                steps.step(f"The head stores what {name} has so far")
                 runs.store(head, name)
     except HostKeyError:
         raise
     except NotYetError as error:
         if not name:
             raise
-        say(f"{error} This is what the bucket has:")
-    fetch(fleet.cloud, fleet.outputs, name, runs=runs_folder, say=say)
+        steps.say(f"{error} This is what the bucket has:")
+    fetch(fleet.cloud, fleet.outputs, name, runs=runs_folder, steps=steps)
     return name

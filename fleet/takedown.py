@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleet import bucket, deleted, workers
+from fleet import bucket, workers
 from fleet import stack as stacks
 from fleet.cluster import Cluster
 from fleet.errors import ClusterError, NothingToDo
@@ -17,21 +17,28 @@ def losses(cluster: Cluster, *, purge: bool) -> list[str]:
     Raises:
         NothingToDo: nothing is left that this could take down.
     """
-    try:
-        cluster.require_stack()
-    except DownError as error:
-        raise NothingToDo(str(error)) from None
-    state = cluster.pulumi.state(cluster.stack)
+    with cluster.step("Reading the state of the stack"):
+        try:
+            cluster.require_stack()
+        except DownError as error:
+            raise NothingToDo(str(error)) from None
+        state = cluster.pulumi.state(cluster.stack)
     ours = [one for one in state.resources if one.type.startswith("aws:")]
     going = [one for one in ours if purge or not one.protected or one.type == DATA_VOLUME]
     if not going and not purge and not state.creating:
         cluster.folder.forget()
         cluster.look_for_leaks(())
         raise NothingToDo(f"The stack {cluster.stack} is already down.")
-    if not cluster.ours():
+    if not ours:
         return [f"Removing the stack {cluster.stack} and its history; nothing of it is left in AWS."]
+    with cluster.step("Looking at its resources in AWS"):
+        return _fates(cluster, ours, going, purge=purge)
+
+
+def _fates(cluster: Cluster, ours: list[Resource], going: list[Resource], *, purge: bool) -> list[str]:
+    """What becomes of the resources that the stack has, as `losses` says it."""
     cloud = stacks.cloud_of(cluster.config())
-    lost = cluster.lost(cloud, cluster.ours())
+    lost = cluster.lost(cloud, ours)
     lines = [f"Taking down {cluster.stack}: {counted(len(going), 'resource')} in {cloud.region}."]
     if lost:
         lines.append(f"  already deleted outside Pulumi: {', '.join(map(str, lost))}")
@@ -64,12 +71,11 @@ def down(cluster: Cluster, *, purge: bool) -> None:
         before = [one.id for one in cluster.ours()]
         if resources := cluster.pulumi.resources(cluster.stack):
             cloud = stacks.cloud_of(cluster.config())
-            if lost := cluster.lost(cloud, resources):
-                deleted.wait_until_terminated(cloud, lost)
-                cluster.without_stale_lock(lambda: cluster.pulumi.refresh(cluster.stack))
-        for one in cluster.pulumi.resources(cluster.stack):
-            if one.type == DATA_VOLUME and one.protected:
-                cluster.pulumi.unprotect(cluster.stack, one.urn)
+            with cluster.step("Looking in AWS for what was deleted outside Pulumi"):
+                lost = cluster.lost(cloud, resources)
+            if lost:
+                cluster.remove_from_state(cloud, lost)
+        _unprotect(cluster, [one for one in cluster.pulumi.resources(cluster.stack) if one.type == DATA_VOLUME])
         cluster.without_stale_lock(lambda: cluster.pulumi.destroy(cluster.stack, keep_protected=True))
         _require_gone([one for one in cluster.ours() if not one.protected])
         cluster.folder.forget()
@@ -83,16 +89,37 @@ def down(cluster: Cluster, *, purge: bool) -> None:
 def _purge(cluster: Cluster, before: list[str]) -> None:
     kept = cluster.pulumi.resources(cluster.stack)
     for one in kept:
-        if one.type == BUCKET and bucket.contents(cloud := stacks.cloud_of(cluster.config()), one.id) is not None:
-            cluster.say(f"Deleted {counted(bucket.empty(cloud, one.id), 'object version')} in {one.id}.")
-    for one in kept:
-        if one.protected:
-            cluster.pulumi.unprotect(cluster.stack, one.urn)
+        if one.type == BUCKET:
+            _empty(cluster, one.id)
+    _unprotect(cluster, kept)
     cluster.without_stale_lock(lambda: cluster.pulumi.destroy(cluster.stack, keep_protected=False))
     _require_gone(cluster.ours())
     cluster.look_for_leaks(before)  # while there is a stack whose audit can be asked for
-    cluster.without_stale_lock(lambda: cluster.pulumi.remove_stack(cluster.stack))
+    with cluster.step("Removing the stack and its history"):
+        cluster.without_stale_lock(lambda: cluster.pulumi.remove_stack(cluster.stack))
     cluster.say(f"The stack {cluster.name} is down, and nothing is kept of it.")
+
+
+def _empty(cluster: Cluster, name: str) -> None:
+    """Delete what is in a bucket, if there is such a bucket."""
+    with cluster.step(f"Emptying the bucket {name}") as steps:
+        cloud = stacks.cloud_of(cluster.config())
+        if bucket.contents(cloud, name) is None:
+            return
+        what = "object version"
+        count = bucket.empty(
+            cloud, name, deleted=lambda so_far: steps.update(f"Deleted {counted(so_far, what)} in {name}")
+        )
+        steps.say(f"Deleted {counted(count, what)} in {name}.")
+
+
+def _unprotect(cluster: Cluster, resources: list[Resource]) -> None:
+    """Let those be deleted that are protected; only the state changes."""
+    protected = [one for one in resources if one.protected]
+    if protected:
+        with cluster.step("Removing the protection of what is deleted"):
+            for one in protected:
+                cluster.pulumi.unprotect(cluster.stack, one.urn)
 
 
 def _kept(cluster: Cluster) -> str:

@@ -69,6 +69,18 @@ def speaking(body: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+def open_steps(*, aside: bool) -> Any:
+    """Steps of a command; on standard error (`aside`) where standard output has what it is for."""
+    from rich.console import Console
+
+    from fleet.steps import Steps
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr if aside else sys.stdout, flush=True)  # whichever it is now: a bar takes it over
+
+    return Steps(say=say, console=Console(stderr=aside))
+
+
 def ask_to_go_on(concern: str | None, *, yes: bool, instead: str) -> None:
     """Have the user confirm what may not be meant.
 

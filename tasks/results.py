@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import json as json_
-import sys
 
 from invoke.context import Context
 from invoke.tasks import task
 
-from tasks.front import integer, open_fleet, runs_folder, shown, speaking
+from tasks.front import integer, open_fleet, open_steps, runs_folder, shown, speaking
 
 
 @task(
@@ -60,8 +58,9 @@ def _fetch(c: Context, *, stack: str, name: str) -> str:
     """Bring a run here; its name."""
     from fleet.on_stack import bring
 
-    say = functools.partial(print, file=sys.stderr, flush=True)
-    return bring(open_fleet(stack), name, runs_folder=runs_folder(c), say=say)
+    fleet = open_fleet(stack)
+    with open_steps(aside=True) as steps:
+        return bring(fleet, name, runs_folder=runs_folder(c), steps=steps)
 
 
 @task(

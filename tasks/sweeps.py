@@ -15,7 +15,18 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from tasks.front import BORN_S, NEW_HEAD_S, ROOT, ask_to_go_on, integer, open_fleet, runs_folder, shown, speaking
+from tasks.front import (
+    BORN_S,
+    NEW_HEAD_S,
+    ROOT,
+    ask_to_go_on,
+    integer,
+    open_fleet,
+    open_steps,
+    runs_folder,
+    shown,
+    speaking,
+)
 from tasks.grids import grid_file
 
 SEE_FIRST = "To see how many, how long and how dear first: --preview"
@@ -259,7 +270,6 @@ def watch_and_finish(c: Context, fleet: Any, name: str, *, json: bool) -> None:
     from sweep.say import ending
     from sweep.text import terminal_width
 
-    say = functools.partial(print, flush=True, file=sys.stderr if json else sys.stdout)
     try:
         last = watch(fleet, name, quiet=json)
     except KeyboardInterrupt:
@@ -268,7 +278,8 @@ def watch_and_finish(c: Context, fleet: Any, name: str, *, json: bool) -> None:
             130,
         ) from None
     try:
-        ended = fetched(fleet, last, name, runs_folder=runs_folder(c), say=say)
+        with open_steps(aside=json) as steps:
+            ended = fetched(fleet, last, name, runs_folder=runs_folder(c), steps=steps)
     except KeyboardInterrupt:
         raise Exit(f"The sweep has ended. Fetch the rest: inv results --fetch --name {name}", 130) from None
     cost = ended.cost

@@ -31,6 +31,7 @@ from fleet.gone import DownError, GoneError
 from fleet.on_stack import fetched
 from fleet.remote import HostKeyError
 from fleet.runs import State
+from fleet.steps import Steps
 from grid.errors import SweepfleetError, UsageError
 from grid.load import load
 from infra.outputs import Outputs
@@ -482,7 +483,7 @@ def test_a_run_that_ended_without_results_says_why(
 ) -> None:
     nobody: Any = None
     with pytest.raises(error, match=words):
-        fetched(nobody, state("ended", **said), "trial", runs_folder=tmp_path, say=print)
+        fetched(nobody, state("ended", **said), "trial", runs_folder=tmp_path, steps=Steps())
 
 
 # What is fetched
@@ -528,7 +529,12 @@ def stored(cloud: Cloud, server: Moto, tmp_path: Path) -> Stored:
 
 
 def bring(cloud: Cloud, runs: Path, outputs: Outputs = OUTPUTS) -> RunFolder:
-    return fetch(cloud, outputs, "trial", runs=runs, say=lambda _: None)
+    return fetch(cloud, outputs, "trial", runs=runs, steps=Steps(say=lambda _: None))
+
+
+def without_steps(said: list[str]) -> list[str]:
+    """What stays to be read when it has ended."""
+    return [line for line in said if not line.startswith(("Looking in the bucket", "Fetching the results"))]
 
 
 def contents(folder: RunFolder) -> dict[str, bytes]:
@@ -586,12 +592,12 @@ def test_a_fetch_that_is_broken_off_leaves_whole_files_and_goes_on(
         def __getattr__(self, name: str) -> Any:
             return getattr(self._real, name)
 
-        def download_file(self, bucket: str, key: str, file: str) -> None:
+        def download_file(self, bucket: str, key: str, file: str, **more: Any) -> None:
             if len(came) == limit:
                 Path(file).write_bytes(b"half")
                 raise stop
             came.append(key.removeprefix("runs/trial/"))
-            self._real.download_file(bucket, key, file)
+            self._real.download_file(bucket, key, file, **more)
 
     real = Cloud.client
     monkeypatch.setattr(Cloud, "client", lambda self, service: S3(real(self, service)))
@@ -710,7 +716,8 @@ def test_no_name_of_an_object_keeps_the_others_from_being_fetched(
     expected = contents(stored.folder) | {"artifacts/good/x": b"good"} | ({} if why else {key: b"evil"})
     for _ in range(2):
         said: list[str] = []
-        folder = fetch(cloud, OUTPUTS, "trial", runs=tmp_path / "runs", say=said.append)
+        folder = fetch(cloud, OUTPUTS, "trial", runs=tmp_path / "runs", steps=Steps(say=said.append))
+        said = without_steps(said)
         assert contents(folder) == expected
         assert (why in said[0], len(said)) == (True, 3 if why else 1), said
         assert all(line.isprintable() for line in said)
@@ -726,9 +733,9 @@ def test_a_file_that_became_a_folder_meanwhile_keeps_no_other_from_being_fetched
     stored.put("artifacts/ab/model/weights", b"2")
     stored.put("artifacts/ab/other", b"3")
     said: list[str] = []
-    folder = fetch(cloud, OUTPUTS, "trial", runs=tmp_path / "runs", say=said.append)
+    folder = fetch(cloud, OUTPUTS, "trial", runs=tmp_path / "runs", steps=Steps(say=said.append))
     assert (folder.artifacts / "ab" / "other").read_bytes() == b"3"
-    assert said[0].startswith("Skipped artifacts/ab/model/weights: ")
+    assert without_steps(said)[0].startswith("Skipped artifacts/ab/model/weights: ")
 
 
 def test_of_thousands_of_skipped_objects_the_first_are_named() -> None:
@@ -764,6 +771,23 @@ def test_names_that_differ_in_case_alone_are_one_file_where_the_file_system_says
     assert {one.name for one in skipped} == names - set(good)
 
 
+def test_a_fetch_shows_what_it_does_and_how_much_has_come(cloud: Cloud, stored: Stored, tmp_path: Path) -> None:
+    stored.put("artifacts/ab/model", bytes(3_000_000))
+    seen: list[str] = []
+
+    class Heard(Steps):
+        def step(self, text: str) -> None:
+            seen.append(text)
+
+        update = say = step
+
+    fetch(cloud, OUTPUTS, "trial", runs=tmp_path / "runs", steps=Heard())
+    assert seen[0] == "Looking in the bucket for the results of trial"
+    what, _, size = seen[1].rpartition(", ")
+    assert what == "Fetching the results of trial"
+    assert seen[-2:] == [f"{what}, {size.removesuffix(' MB')} of {size}", f"Fetched {size}"]
+
+
 @pytest.mark.parametrize("name", [".w.part1", ".cache.parts/x", "n" * 255])
 def test_artifacts_may_have_any_name(cloud: Cloud, stored: Stored, tmp_path: Path, name: str) -> None:
     stored.put(f"artifacts/ab/{name}", b"mine")
@@ -775,7 +799,7 @@ def test_artifacts_may_have_any_name(cloud: Cloud, stored: Stored, tmp_path: Pat
 @pytest.mark.parametrize("name", ["", "..", "../trial", "a/b"])
 def test_a_name_that_is_a_path_is_refused(cloud: Cloud, name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="looks like a path"):
-        fetch(cloud, OUTPUTS, name, runs=tmp_path, say=print)
+        fetch(cloud, OUTPUTS, name, runs=tmp_path, steps=Steps())
 
 
 def test_a_run_without_results_makes_no_folder(cloud: Cloud, tmp_path: Path) -> None:
