@@ -21,6 +21,10 @@ from infra.outputs import Outputs
 RETRY_S = 2.0
 
 
+class NotUpError(UsageError):
+    """This checkout remembers no such stack as up; Pulumi and AWS were not asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """One stack's cluster, from this checkout."""
@@ -121,7 +125,8 @@ def open_fleet(root: Path, *, asked: str, profile: str | None = None) -> Fleet:
     """The cluster that a command means: the one asked for, else the one that is up.
 
     Raises:
-        UsageError: none is up, or more than one is.
+        NotUpError: none is up, as far as this checkout knows.
+        UsageError: more than one is.
         ClusterError: its remembered outputs cannot be used.
     """
     up = stacks_up(root)
@@ -129,7 +134,7 @@ def open_fleet(root: Path, *, asked: str, profile: str | None = None) -> Fleet:
         raise UsageError(f"More than one stack is up: {', '.join(up)}. Say which: --stack {up[0]}")
     if asked not in up and (asked or not up):
         what = f"stack {asked}" if asked else "stack"
-        raise UsageError(
+        raise NotUpError(
             f"This checkout knows of no {what} that is up. Make it: inv up. Where somebody else made it: "
             f"inv outputs --refresh{f' --stack {asked}' if asked else ''}"
         )

@@ -17,8 +17,10 @@ from tasks.front import (
     STACK_HELP,
     integer,
     number,
+    open_cluster,
     open_cluster_to_change,
     open_fleet,
+    open_steps,
     quiet_interrupt,
     speaking,
 )
@@ -145,9 +147,15 @@ def stop(c: Context, stack: str = "", *, yes: bool = False) -> None:
 @speaking
 def status(c: Context, stack: str = "") -> None:
     """Show what the cluster is doing: head, workers, release, runs."""
+    from fleet.fleet import NotUpError
+    from fleet.standing import explained
     from fleet.status import status
 
-    for line in status(open_fleet(stack)):
+    try:
+        fleet = open_fleet(stack)
+    except NotUpError as error:
+        raise explained(error, functools.partial(open_cluster, stack)) from None
+    for line in status(fleet):
         print(line, flush=True)
 
 
@@ -255,8 +263,10 @@ def attach(c: Context, stack: str = "", name: str = "", *, json: bool = False) -
     from tasks.sweeps import watch_and_finish
 
     fleet = open_fleet(stack)
-    with fleet.head() as head:
-        name = runs.which(head, name)
+    with open_steps(aside=json) as steps:
+        steps.step("Connecting to the head")
+        with fleet.head() as head:
+            name = runs.which(head, name)
     watch_and_finish(c, fleet, name, json=json)
 
 
