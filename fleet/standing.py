@@ -26,7 +26,7 @@ def explained(error: NotUpError, open_it: Callable[[], Cluster]) -> SweepfleetEr
         stack = cluster.name
         with cluster.step(f"Asking Pulumi and AWS what exists of {stack}"):
             found = remains(cluster.pulumi, cluster.stack, cluster.folder)
-            ours = cluster.resources() if found.recorded else []
+            ours = cluster.ours() if found.recorded else []
             outputs = _outputs(cluster, ours)
     except ClusterError as unknown:
         return UsageError(f"{error} What exists is unknown: {unknown}")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+
 import pulumi
 
-from infra.problems import SettingsError
-from infra.program import declare
+# With SIGINT Pulumi ends the program when Ctrl-C has stopped the update. Before pulumi_aws is imported, which takes
+# seconds: a traceback would bury what Pulumi says.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+from infra.problems import SettingsError  # noqa: E402
+from infra.program import declare  # noqa: E402
 
 try:
     declare()

@@ -171,7 +171,9 @@ def test_an_up_that_is_interrupted_says_what_exists(checkout: Checkout, server: 
     assert (count, pending) == (MOMENTS[moment], [])
     assert len(server.leftovers(REGION)) == count
     exist = "1 resource of dev exists" if count == 1 else f"{count} resources of dev exist"
-    assert f"error: Interrupted. {exist}. Continue: inv up --stack dev, or take it down: inv down" in said
+    what = f"{exist}. Continue: inv up --stack dev, or take it down: inv down --stack dev"
+    assert f"error: Interrupted. {what}" in said
+    assert what in checkout.inv("status", code=3).stderr, "it is not forgotten, though it has no outputs"
     assert "The stack dev is down." in checkout.inv("down", "--yes").stdout
     assert server.leftovers(REGION) == []
 
@@ -195,6 +197,17 @@ def test_a_down_that_is_interrupted_forgets_nothing(checkout: Checkout, server: 
     assert "is down" in again
     assert server.leftovers(REGION) == []
     assert not checkout.remembered.exists()
+
+
+def test_the_clusters_own_program_ends_without_a_traceback(checkout: Checkout, server: Moto) -> None:
+    """Which Python prints at SIGINT, and in which Pulumi's words and ours would be lost."""
+    file = checkout.path / "Pulumi.yaml"
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"main": "infra"}))
+    said = interrupted(checkout, "on a terminal", "in the middle", "up", "--yes")
+    assert "Traceback" not in said
+    assert "KeyboardInterrupt" not in said
+    checkout.inv("down", "--yes", "--purge")
+    assert server.leftovers(REGION) == []
 
 
 def test_a_second_interrupt_is_passed_on_and_what_was_in_flight_is_told(checkout: Checkout, server: Moto) -> None:
@@ -237,5 +250,5 @@ def test_after_a_pulumi_that_was_killed_the_lock_is_removed_and_leaks_are_told(
     assert "is down" not in done.stdout
     assert "In AWS, 1 resource carries the tag of dev without being in Pulumi's state. List: inv audit" in done.stderr
     ec2.delete_volume(VolumeId=orphan["VolumeId"])
-    assert checkout.inv("down", "--yes").stdout.strip() == "The stack dev is already down."
+    assert checkout.inv("down", "--yes").stdout.endswith("The stack dev is already down.\n")
     assert server.leftovers(REGION) == []
