@@ -183,8 +183,8 @@ def roll_back(head: Host, cloud: Cloud, outputs: Outputs, *, to: str, by: Pusher
         now = next((one.pushed for one in known if one.current), time.time())
         fitting = [one for one in known if one.pushed < now][:1]
     if len(fitting) != 1:
-        seen = "none before this one" if not to else f"{len(fitting)} that begin with {to!r}"
-        raise UsageError(f"There is {seen} among the releases. List them: inv releases")
+        seen = f"{len(fitting) or 'No'} releases begin with {to!r}" if to else "No release is older than this one"
+        raise UsageError(f"{seen}. List them: inv releases")
     (target,) = fitting
     if target.current:
         raise NothingToDo(f"The cluster has this release already: {target.label}.")

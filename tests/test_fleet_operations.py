@@ -215,7 +215,7 @@ def test_a_release_before_is_taken_up_again(laptop: Laptop) -> None:
     assert sent(laptop) - bytes_before < 100_000  # words over SSH: the head has it from the bucket
     until(lambda: running_release(laptop).startswith(now), what="the head runs it", timeout_s=PATIENCE_S)
     said = laptop.inv("push", "--rollback", "--to", "0123456789", code=2).stderr
-    assert "There is 0 that begin with '0123456789' among the releases" in said
+    assert "No releases begin with '0123456789'. List them: inv releases" in said
 
 
 def current(laptop: Laptop) -> str:
