@@ -18,6 +18,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tests.cloud import engine
 from tests.cloud.gates import open_gates
 from tests.cloud.rehearsal.cloud import Cloud, until
 from tests.cloud.rehearsal.handle import MachineHandle
@@ -312,3 +313,33 @@ def test_a_sweep_lives_through_an_accident(steady: Fleet, accident: Callable[[Fl
         begun = steady.begun(run.name)
         assert (len(begun), begun.total()) == (POINTS, POINTS), [each for each in begun.items() if each[1] > 1]
     until(lambda: not any(map(steady.runners, steady.joined())), what="no runner is left")
+
+
+def budget_changed(fleet: Fleet, run: Run) -> None:
+    """An update that no run feels."""
+    fleet.laptop.change(budgetUsd=7)
+    said = fleet.laptop.inv("up", "--yes").stdout.partition("Updating")[0]
+    assert f"Active: {run.name}.\n  This update stops no worker and does not restart the head.\n" in said
+
+
+def fewer_workers_and_a_larger_head(fleet: Fleet, run: Run) -> None:
+    """An update that stops one of two workers, and restarts the head."""
+    fleet.laptop.change(maxWorkers=1, headInstanceType="t3.large")
+    boots = fleet.head.boots
+    said = fleet.laptop.inv("up", "--yes").stdout.partition("Updating")[0]
+    assert f"Active: {run.name}.\n" in said
+    assert "At most 1 worker may run: 1 of 2 stop. Their points run again." in said
+    assert "The head is restarted. Runs wait for it, and resume by themselves" in said
+    until(lambda: fleet.head.boots == boots + 1 and fleet.head.running, what="the head is started again")
+    until(lambda: len(fleet.members) == 1, what="one worker stops", timeout_s=RECOVERY_S)
+
+
+@pytest.mark.engine
+@pytest.mark.skipif(not engine.installed(), reason=engine.WHY_NOT)
+def test_an_update_during_a_sweep_says_what_it_does_to_it_and_loses_no_point(steady: Fleet) -> None:
+    """The last test here: it leaves one worker."""
+    until(steady.all_joined, what="all workers joined", timeout_s=RECOVERY_S)
+    run = Run.start(steady, "updated")
+    run.has(budget_changed)
+    run.has(fewer_workers_and_a_larger_head)
+    run.ends_whole()

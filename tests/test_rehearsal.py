@@ -192,6 +192,9 @@ def test_stopped_machine_keeps_its_disk(stack: Stack) -> None:
     machine.wait_booted()
     assert machine.boots == 4
     assert machine.run(["cat", "/root/note"]).stdout == "mine\n"
+    stack.ec2.stop_instances(InstanceIds=[machine.instance_id])
+    stack.ec2.start_instances(InstanceIds=[machine.instance_id])  # before anybody sees it stopped
+    until(lambda: machine.boots == 5, what="it is started again")
 
 
 def test_volume_outlives_its_instance(stack: Stack) -> None:

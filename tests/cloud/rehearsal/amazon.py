@@ -45,6 +45,8 @@ def application(console: Callable[[str], str]) -> Application:
         (General, "get_console_output", _console_output(console)),
         (Instance, "reboots", 0),
         (Instance, "reboot", _reboot),
+        (Instance, "stops", 0),
+        (Instance, "stop", _counting(Instance.stop)),
         (FakeKey, "value", _read_once(FakeKey.value)),
     ]
     for owner, name, change in changes:
@@ -113,6 +115,16 @@ def terminate(one: Any) -> None:
 
 def _reboot(self: Any) -> None:
     self.reboots += 1
+
+
+def _counting(stop: Callable[..., Any]) -> Callable[..., Any]:
+    """Count an instance's stops: moto has stopped it at once, and it may be started before anybody looks."""
+
+    def stopped(self: Any, *words: Any, **options: Any) -> Any:
+        self.stops += 1
+        return stop(self, *words, **options)
+
+    return stopped
 
 
 def _console_output(console: Callable[[str], str]) -> Callable[[Any], ActionResult]:

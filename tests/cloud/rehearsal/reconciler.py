@@ -36,6 +36,7 @@ class Unit:
     filter: str = ""  # its packet filter's rules
     devices: dict[str, str] = field(default_factory=dict)  # volume id to its name in the machine's /dev
     reboots: int = 0
+    stops: int = 0
     killed: bool = False  # its power was cut from outside; moto has not been told yet
     interrupt_at: float | None = None
     busy: threading.Lock = field(default_factory=threading.Lock)
@@ -127,8 +128,12 @@ class Reconciler:
 
     def _obey(self, unit: Unit) -> None:
         """Do to the machine what moto says."""
-        instance, machine = unit.instance, unit.machine
+        instance, machine, stops = unit.instance, unit.machine, unit.instance.stops
         if instance.state == "running":
+            if unit.link is not None and unit.stops != stops:  # it was stopped and started since the last pass
+                machine.power_off(within_s=STOP_S)
+                self._disconnect(unit)
+            unit.stops = stops
             if unit.link is None or machine.wants_reboot:
                 self._boot(unit)
             elif unit.reboots != instance.reboots:
