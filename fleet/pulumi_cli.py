@@ -158,13 +158,19 @@ class PulumiCli:
         """Show what is to be done, ask unless `yes`, and do it."""
         self._watched("up", "--suppress-outputs", "--stack", stack, *(["--yes"] if yes else []))
 
-    def plan(self, stack: str, *, save: Path) -> tuple[str, bool]:
+    def plan(self, stack: str, *, save: Path, refresh: bool = False) -> tuple[str, bool]:
         """Work out what `up` would do, and save it as a plan for `up_as_planned`; changes nothing.
+
+        Args:
+            stack: which one.
+            save: where the plan goes.
+            refresh: compare with what AWS has, not with the state; `up_as_planned` then needs `refresh` before it.
 
         Returns:
             what it printed, a JSON document, and whether it came to its end; `save` is written when it did.
         """
-        done = self._run(("preview", "--json", "--show-sames", "--save-plan", str(save), "--stack", stack))
+        words = ("preview", "--json", "--show-sames", "--save-plan", str(save), "--stack", stack)
+        done = self._run((*words, "--refresh") if refresh else words)
         return self._document(done, "preview"), done.returncode == 0
 
     def drift(self, stack: str) -> tuple[str, bool]:

@@ -25,6 +25,10 @@ from pipeline.store import Saved
 LOCKED = "currently locked by"
 NOT_PLANNED = ("violates plan:", "is not allowed by the plan")  # the update would do what its plan has not
 NOT_NEEDED = re.compile(r"expected resource operations for .+ but none were seen")
+AGAIN = (
+    "Make the plan at this commit: inv ci.preview (on GitHub: run the pull request's plan job again). Then "
+    "run this again"
+)
 ERROR = re.compile(r"\berror: (.+)")
 
 
@@ -44,6 +48,7 @@ def deploy(cluster: Cluster, *, say: Callable[[str], None]) -> Outputs:
     if head.changed:
         raise UsageError(f"Changed and not committed: {', '.join(head.changed)}. Only a commit can be deployed.")
     saved = _plan_of(cluster, head.tree)
+    _heal(cluster, saved)
     say(f"Applying the plan that was made of {saved.commit[:10]} at {saved.made}")
     with TemporaryDirectory() as folder:
         file = Path(folder, "plan.json")
@@ -71,16 +76,30 @@ def push(cluster: Cluster, outputs: Outputs, *, say: Callable[[str], None]) -> N
         say(str(already))
 
 
+def _heal(cluster: Cluster, saved: Saved) -> None:
+    """Remove from the state what AWS no longer has, where the plan makes it again.
+
+    Raises:
+        ClusterError: the plan was made before that was deleted, and makes nothing again; nothing was changed.
+    """
+    cloud = stacks.cloud_of(cluster.pulumi.config(cluster.stack))
+    lost = cluster.deleted_outside(cloud, cluster.pulumi.resources(cluster.stack))
+    planned = {urn: set(one["steps"]) for urn, one in saved.plan.get("resourcePlans", {}).items()}
+    if lacking := [one for one in lost if planned.get(one.resource.urn, set()) - {"create", "delete"}]:
+        raise ClusterError(
+            f"The plan does not make {', '.join(map(str, lacking))} again, which AWS no longer has. Nothing was "
+            f"changed. {AGAIN}."
+        )
+    if lost:
+        cluster.remove_from_state(cloud, lost)
+
+
 def _plan_of(cluster: Cluster, tree: str) -> Saved:
     saved = plans_of(cluster).get(tree)
-    again = (
-        "Make the plan at this commit: inv ci.preview (on GitHub: run the pull request's plan job again). Then "
-        "run this again"
-    )
     if saved is None:
         raise ClusterError(
             f"There is no saved plan of exactly these files (tree {tree[:10]}): the branch was not up to date "
-            f"when it was merged, or it was not previewed. Nothing was changed. {again}."
+            f"when it was merged, or it was not previewed. Nothing was changed. {AGAIN}."
         )
     if saved.refused:
         reasons = "".join(f"\n  {reason}" for reason in saved.refused)

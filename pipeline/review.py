@@ -52,14 +52,16 @@ def review(cluster: Cluster, *, base: str, say: Callable[[str], None]) -> Review
     settings = settled(cluster)
     head = head_of(cluster.root)
     say(f"Previewing the stack {cluster.stack} at {head.commit[:10]}")
-    found, plan = _planned(cluster)
+    cloud = stacks.cloud_of(cluster.pulumi.config(cluster.stack))
+    lost = cluster.deleted_outside(cloud, cluster.pulumi.resources(cluster.stack))
+    found, plan = _planned(cluster, refresh=bool(lost))
     violations = check(plan)
     its = _review(cluster, settings, head=head, plan=plan, violations=violations, ended=found is not None)
     if (found is not None or violations) and not its.unsaved:
         plans_of(cluster).put(_saved(cluster, head, violations=violations, plan=found))
     offer = Offer(
         workers=settings,
-        cloud=stacks.cloud_of(cluster.pulumi.config(cluster.stack)),
+        cloud=cloud,
         cache=_cache(cluster, "sweep-prices.json"),
         bucket=_bucket(plan),
     )
@@ -73,11 +75,11 @@ def review(cluster: Cluster, *, base: str, say: Callable[[str], None]) -> Review
     )
 
 
-def _planned(cluster: Cluster) -> tuple[dict[str, Any] | None, Plan]:
+def _planned(cluster: Cluster, *, refresh: bool) -> tuple[dict[str, Any] | None, Plan]:
     """Pulumi's plan as it is saved, and as it was told; no plan is saved when the preview came to no end."""
     with TemporaryDirectory() as folder:
         file = Path(folder, "plan.json")
-        said, ended = cluster.pulumi.plan(cluster.stack, save=file)
+        said, ended = cluster.pulumi.plan(cluster.stack, save=file, refresh=refresh)
         plan = parse(said)
         saved = json.loads(file.read_text()) if ended else None
     if saved is None and not plan.errors:

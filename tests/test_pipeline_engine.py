@@ -326,6 +326,28 @@ def test_drift_made_by_hand_is_one_issue_until_it_is_gone(team: Team) -> None:
     assert [one["state"] for one in team.hub.issues] == ["closed"]
 
 
+def test_a_head_that_was_terminated_is_made_again_by_a_plan_that_says_so(team: Team) -> None:
+    """A plan that was made before does not; it is not applied, also not in part."""
+    team.git("switch", "-q", "main")
+    team.job("ci.preview", code=0, event={})
+    first = team.outputs
+    team.cloud.client("ec2").terminate_instances(InstanceIds=[first["head_id"]])
+    refused = team.deploy(code=3)
+    assert f"Deleted outside Pulumi: the head {first['head_id']}." in refused.stdout
+    assert f"The plan does not make the head {first['head_id']} again" in refused.stderr
+    assert "Nothing was changed. Make the plan at this commit: inv ci.preview" in refused.stderr
+
+    said = team.job("ci.preview", code=0, event={}).stdout
+    assert f"Deleted outside Pulumi: the head {first['head_id']}." in said
+    assert "| create | Instance |" in said
+    assert "is up" in team.deploy().stdout
+    second = team.outputs
+    assert second["head_id"] != first["head_id"]
+    same = ("head_ip", "data_volume_id", "bucket", "worker_group")
+    assert {name: second[name] for name in same} == {name: first[name] for name in same}
+    assert "matches its program" in team.job("ci.drift", code=0, event={}).stdout
+
+
 def test_a_lock_that_a_killed_update_left_is_said_with_its_remedy(team: Team) -> None:
     team.git("switch", "-q", "main")
     lock = team.folder / "state" / ".pulumi" / "locks" / "organization" / "sweepfleet" / "dev" / "lock.json"
