@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fleet.cluster import Cluster
 from fleet.errors import ClusterError
 from fleet.fleet import NotUpError
-from fleet.pulumi_state import BUCKET, HEAD, Resource
+from fleet.pulumi_state import BUCKET, DATA_VOLUME, HEAD, Resource
 from fleet.remains import remains
 from grid.errors import SweepfleetError, UsageError
 from grid.wording import counted
@@ -36,14 +36,16 @@ def explained(error: NotUpError, open_it: Callable[[], Cluster]) -> SweepfleetEr
             f"checkout does not have its outputs. Get them: inv outputs --refresh --stack {stack}. Take it down: "
             f"inv down --stack {stack}"
         )
-    if found.creating or found.leaked or any(one.type != BUCKET for one in ours):
+    buckets = [one.id for one in ours if one.type == BUCKET]
+    stands = any(not one.protected or one.type == DATA_VOLUME for one in ours)  # the bucket's guards are, too
+    if found.creating or found.leaked or stands:
         return ClusterError(
             f"The stack {stack} is not complete: its last update broke off, or is active now. What exists costs "
             f"money. {found}"
         )
-    if ours:
+    if buckets:
         return UsageError(
-            f"The stack {stack} is down, and its bucket {ours[0].id} is kept. Make it again: inv up --stack {stack}. "
+            f"The stack {stack} is down, and its bucket {buckets[0]} is kept. Make it again: inv up --stack {stack}. "
             f"Delete the bucket, too: inv down --purge --stack {stack}"
         )
     if found.unknown:

@@ -521,7 +521,7 @@ def test_a_stack_that_was_taken_down_elsewhere_is_recognized(laptop: Laptop, sec
         assert not who.outputs.exists()
     assert ", 0 leaked" in other.inv("audit", code=0)
     assert "The stack dev is already down" in other.inv("down", "--yes", code=0)
-    assert "This checkout knows of no stack that is up" in second.inv("status", code=2).stderr
+    assert "The stack dev is down, and its bucket" in second.inv("status", code=2).stderr
     said = other.inv("up", "--yes", code=0)
     assert said.index("The stack dev was taken down elsewhere. It is made again.") < said.index("Updating")
     laptop.inv("outputs", "--refresh")

@@ -79,7 +79,10 @@ def test_a_stack_that_was_made_elsewhere_says_how_to_get_its_outputs(said: Any) 
 
 
 def test_a_stack_that_is_down_names_the_bucket_that_is_kept(said: Any) -> None:
-    error = said(state_of(bucket="results"))
+    state = state_of(bucket="results")
+    (bucket,) = state["deployment"]["resources"]
+    state["deployment"]["resources"].insert(0, bucket | {"type": "aws:s3/bucketPolicy:BucketPolicy", "id": "guard"})
+    error = said(state)
     assert type(error) is UsageError
     assert "The stack dev is down, and its bucket results is kept." in str(error)
     assert "inv down --purge --stack dev" in str(error)
