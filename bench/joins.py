@@ -26,8 +26,8 @@ from typing import Any
 import psutil
 
 from bench.joins_table import Sample, table
-from infra.layout import BucketLayout
-from sweep.folder import write_whole
+from sweepfleet.infra.layout import BucketLayout
+from sweepfleet.run.folder import write_whole
 from tests.cloud.rehearsal.cloud import Cloud, until
 from tests.cloud.rehearsal.handle import MachineHandle
 from tests.cloud.rehearsal.host import why_not

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.here import ROOT, Timed, timed
-from sweep.folder import RunFolder
-from sweep.summary import Facts
+from sweepfleet.run.folder import RunFolder
+from sweepfleet.run.summary import Facts
 
 SIDES = 10  # values of the two quickly varying parameters of a no-op grid
 
@@ -85,7 +85,7 @@ class Project:
 
     def publish(self, name: str) -> tuple[float, float]:
         """Make a finished run's files once more, as the command does: in seconds, and in MB at the peak."""
-        command = [sys.executable, "-m", "sweep.publish_process", str(self.runs / name)]
+        command = [sys.executable, "-m", "sweepfleet.run.publish_process", str(self.runs / name)]
         with (self.path / "facts.json").open("w+") as facts, (self.path / "publish.txt").open("w+") as said:
             facts.write(Facts(metric=None).to_json())
             facts.seek(0)

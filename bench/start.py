@@ -29,9 +29,9 @@ from bench.start_table import MILLISECONDS, table
 from bench.table import finish
 from bench.timeline.record import record
 from bench.timeline.slots import slots_start_s
-from grid.load import load
-from grid.space import Space
-from worker.cores import environment
+from sweepfleet.grid.load import load
+from sweepfleet.grid.space import Space
+from sweepfleet.slot.cores import environment
 
 RESULTS = ROOT / "bench" / "start.json"
 DIABETES = ROOT / "examples" / "diabetes" / "grid.yaml"

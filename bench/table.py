@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.here import ROOT, tell_load
-from sweep.folder import write_whole
+from sweepfleet.run.folder import write_whole
 
 Samples = Mapping[str, Sequence[float]]
 Unit = Literal["points/s", "x", "", "s", "MB"]

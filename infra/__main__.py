@@ -10,8 +10,8 @@ import pulumi
 # seconds: a traceback would bury what Pulumi says.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from infra.problems import SettingsError  # noqa: E402
-from infra.program import declare  # noqa: E402
+from sweepfleet.infra.problems import SettingsError  # noqa: E402
+from sweepfleet.infra.program import declare  # noqa: E402
 
 try:
     declare()

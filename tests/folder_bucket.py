@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from worker.machine.aws import Aws, AwsError, Stored
+from sweepfleet.machine.aws import Aws, AwsError, Stored
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from sweepfleet.machine import in_process
 from tests.cloud.moto import Moto, moto_server
-from worker.machine import in_process
 
 REGION = "us-east-1"
 

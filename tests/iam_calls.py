@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import botocore.client
 import pytest
 
-from infra.layout import IAM_PATH
+from sweepfleet.infra.layout import IAM_PATH
 
 SERVICES = {
     "service-quotas": "servicequotas",

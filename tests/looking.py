@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 HOME = Path(__file__).parent.parent
 LOOK = """
 import importlib, json, os, sys, warnings
-from worker.project_files import Names
-from worker.fork_safety import ImportWatch, renew
-from worker.modules import put_aside
+from sweepfleet.slot.project_files import Names
+from sweepfleet.slot.fork_safety import ImportWatch, renew
+from sweepfleet.slot.modules import put_aside
 
 folder, module, expression = sys.argv[1:]
 put_aside()

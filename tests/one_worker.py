@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import dask.config
 from distributed import LocalCluster
 
-from sweep.engines import CONFIG, LOOPBACK
+from sweepfleet.run.engines import CONFIG, LOOPBACK
 
 
 @contextlib.contextmanager

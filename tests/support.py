@@ -13,12 +13,12 @@ from typing import Any
 
 import psutil
 
-from grid.plan import Block, Dimension, Plan
-from grid.space import Point, Space
-from grid.sweep import Target
-from sweep.rows import rows_of
-from worker.context import Context
-from worker.records import (
+from sweepfleet.grid.plan import Block, Dimension, Plan
+from sweepfleet.grid.space import Point, Space
+from sweepfleet.grid.sweep import Target
+from sweepfleet.run.rows import rows_of
+from sweepfleet.slot.context import Context
+from sweepfleet.slot.records import (
     HEADER,
     HEADER_BYTES,
     HEAP_START,
@@ -32,9 +32,9 @@ from worker.records import (
     Status,
     drop,
 )
-from worker.runner import Runner
-from worker.tables import unpacked
-from worker.writer import Writer
+from sweepfleet.slot.runner import Runner
+from sweepfleet.slot.tables import unpacked
+from sweepfleet.slot.writer import Writer
 
 DEADLINE_S = 120  # for a broken program to give up, not a measure of a good one
 

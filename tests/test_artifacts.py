@@ -10,18 +10,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from grid.load import load
-from sweep.engine_errors import BrokenSweepError
-from sweep.progress import Observer, Silent
-from sweep.run import Request, run_sweep
-from sweep.run_progress import Progress
-from sweep.summary import Summary
+from sweepfleet.grid.load import load
+from sweepfleet.machine import in_process
+from sweepfleet.machine.waiting import is_final, pauses
+from sweepfleet.machine.worker import artifacts
+from sweepfleet.run.engine_errors import BrokenSweepError
+from sweepfleet.run.progress import Observer, Silent
+from sweepfleet.run.run_progress import Progress
+from sweepfleet.run.summary import Summary
+from sweepfleet.run.sweep import Request, run_sweep
 from tests.cloud.line import Line, line_to
 from tests.cloud.moto import Moto
 from tests.here import bucket_here
 from tests.one_worker import one_worker
-from worker.machine import artifacts, in_process
-from worker.machine.waiting import is_final, pauses
 
 BUCKET = "stack-bucket"
 URL = f"s3://{BUCKET}/runs/trial/artifacts"

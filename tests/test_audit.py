@@ -16,15 +16,15 @@ import pytest
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-import tasks.ci
-from fleet.audit import Audit, audit, audit_stack, lines
-from fleet.cloud import Cloud
-from fleet.cluster import Cluster
-from fleet.pulumi_cli import PulumiCli
-from fleet.tagged import Item
-from infra.layout import stack_tags
-from pipeline import github
-from pipeline.audit import ROWS, audit_part
+from sweepfleet.fleet.reach.cloud import Cloud
+from sweepfleet.fleet.stack.audit import Audit, audit, audit_stack, lines
+from sweepfleet.fleet.stack.cluster import Cluster
+from sweepfleet.fleet.stack.pulumi_cli import PulumiCli
+from sweepfleet.fleet.stack.tagged import Item
+from sweepfleet.infra.layout import stack_tags
+from sweepfleet.pipeline import github
+from sweepfleet.pipeline.audit import ROWS, audit_part
+from sweepfleet.tasks import ci as ci_tasks
 from tests.cloud.inprocess import up
 from tests.cloud.mocks import Mocks
 from tests.cloud.moto import Moto, moto_server
@@ -386,17 +386,17 @@ def test_the_nightly_job_opens_one_issue_and_closes_it_when_there_is_no_leak(
     standing: Standing, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said: list[tuple[str, dict[str, Any]]] = []
-    monkeypatch.setattr(tasks.ci, "open_cluster", lambda _: cluster)
+    monkeypatch.setattr(ci_tasks, "open_cluster", lambda _: cluster)
     monkeypatch.setattr(github, "raise_issue", lambda _, **of: said.append(("raise", of)))
     monkeypatch.setattr(github, "settle", lambda _, **of: said.append(("settle", of)))
     summary = cluster.root / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
-    tasks.ci.audit.body(Context(), stack="dev")
+    ci_tasks.audit.body(Context(), stack="dev")
     assert said == [("settle", {"matter": "leak", "stack": "dev"})]
     assert not summary.exists()
     orphan = standing.volume(TAGS)
     with pytest.raises(Exit) as ended:
-        tasks.ci.audit.body(Context(), stack="dev")
+        ci_tasks.audit.body(Context(), stack="dev")
     assert ended.value.code == 1
     (_, (what, issue)) = said
     assert (what, issue["matter"], issue["stack"]) == ("raise", "leak", "dev")

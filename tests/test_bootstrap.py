@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infra.bootstrap import MOST_BYTES, SCRIPTS, UV_SHA256, UV_VERSION, Machine, boot_text, cloud_config
-from infra.layout import BucketLayout, MachinePaths
-from worker.machine.facts import KEYS
+from sweepfleet.infra.boot_text import MOST_BYTES, SCRIPTS, UV_SHA256, UV_VERSION, Machine, boot_text, cloud_config
+from sweepfleet.infra.layout import BucketLayout, MachinePaths
+from sweepfleet.machine.facts import KEYS
 
 GOLDEN = Path(__file__).with_name("golden")
 WORKER = Machine(

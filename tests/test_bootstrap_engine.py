@@ -16,7 +16,7 @@ import pytest
 import yaml
 from moto.moto_api import recorder
 
-from bootstrap.policies import READING as READING_VERBS
+from sweepfleet.account.policies import READING as READING_VERBS
 from tests.cloud import engine
 from tests.cloud.checkout import Checkout
 from tests.cloud.engine import REPOSITORY, Engine
@@ -73,16 +73,16 @@ class Bootstrapped:
 def made(server: Moto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bootstrapped]:
     server.reset()
     checkout = Checkout(tmp_path_factory.mktemp("bootstrap"), server.endpoint)
-    folder = checkout.path / "bootstrap"  # its own, for the stack's settings; the program is where it is
+    folder = checkout.path / "account"  # its own, for the stack's settings; the program is where it is
     folder.mkdir()
-    declared = yaml.safe_load((REPOSITORY / "bootstrap" / "Pulumi.yaml").read_text())
+    declared = yaml.safe_load((REPOSITORY / "account" / "Pulumi.yaml").read_text())
     (folder / "Pulumi.yaml").write_text(yaml.safe_dump({**declared, "main": "program"}))
-    (folder / "program").symlink_to(REPOSITORY / "bootstrap")
+    (folder / "program").symlink_to(REPOSITORY / "account")
     bootstrap = Engine(folder, dict(checkout.env), "main").start(**{"aws:region": REGION})
     refused = bootstrap.up(check=False)
     assert refused.returncode
     said = refused.stdout + refused.stderr
-    assert "pulumi -C bootstrap config set repository" in said, said
+    assert "pulumi -C account config set repository" in said, said
     assert "Traceback" not in said
     bootstrap.set("repository", REPOSITORY_NAME)
     bootstrap.up()
@@ -144,8 +144,8 @@ def watched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Callab
 
 DEPLOY = """
 from pathlib import Path
-from fleet.cluster import open_cluster
-from pipeline.deploy import deploy
+from sweepfleet.fleet.stack.cluster import open_cluster
+from sweepfleet.pipeline.deploy import deploy
 print(deploy(open_cluster(Path.cwd(), asked="dev", say=print), say=print).stack)
 """  # as `inv ci.deploy`, without the push that follows: nobody is here to answer
 

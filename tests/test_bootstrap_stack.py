@@ -11,18 +11,18 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from bootstrap.policies import operator_statements
-from bootstrap.program import declare
-from bootstrap.settings import KEYS, PROJECT, read
-from bootstrap.trust import deploy_trust, preview_trust
-from infra.problems import SettingsError
+from sweepfleet.account.policies import operator_statements
+from sweepfleet.account.program import declare
+from sweepfleet.account.settings import KEYS, PROJECT, read
+from sweepfleet.account.trust import deploy_trust, preview_trust
+from sweepfleet.infra.problems import SettingsError
 from tests.cloud import inprocess, program
 from tests.cloud.mocks import Mocks
 from tests.cloud.moto import Moto, moto_server
 from tests.iam import allows, trusts
 from tests.iam_calls import record_calls
 
-FOLDER = Path(__file__).parents[1] / "bootstrap"
+FOLDER = Path(__file__).parents[1] / "account"
 REGION, ACCOUNT = "eu-west-1", "123456789012"
 GITHUB, GITLAB = "token.actions.githubusercontent.com", "gitlab.com"
 REPOSITORY = "octo-org@123456/sweeps@456789"
@@ -450,7 +450,7 @@ def test_pulumi_is_told_the_same_settings() -> None:
         ("identityProviderArn", f"arn:aws:iam::{ACCOUNT}:oidc-provider/{GITLAB}", f"identity provider of {GITHUB}"),
         ("owner", "", "cannot be an AWS tag"),
         ("repositry", "octo-org/sweeps", "Did you mean `repository`?"),
-        ("secret", "x", "bootstrap/Pulumi.yaml lists all of them"),
+        ("secret", "x", "account/Pulumi.yaml lists all of them"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named_with_the_reason(key: str, value: str, said: str) -> None:

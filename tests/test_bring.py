@@ -1,6 +1,6 @@
 """Releases and environments on a machine: what was pushed and nothing else, whole or not at all, by both ways in.
 
-The boot text's `await-release` brings the current one, before there is any code of ours; `worker.machine.bring` what
+The boot text's `await-release` brings the current one, before there is any code of ours; `machine.bring` what
 a run asks for.
 """
 
@@ -21,12 +21,12 @@ from typing import Any
 
 import pytest
 
-from infra.bootstrap import SCRIPTS
+from sweepfleet.infra.boot_text import SCRIPTS
+from sweepfleet.machine import bring
+from sweepfleet.machine.aws import AwsError
+from sweepfleet.machine.bring import BringError
+from sweepfleet.machine.facts import KEYS, Home
 from tests.folder_bucket import FolderBucket
-from worker.machine import bring
-from worker.machine.aws import AwsError
-from worker.machine.bring import BringError
-from worker.machine.facts import KEYS, Home
 
 BOOT = "boot"  # the way in of a machine that starts
 FAKE_AWS = """\
@@ -35,6 +35,7 @@ for word; do source=${source_:-}; source_=${target:-}; target=$word; done
 cp "$BUCKET/${source_#s3://b/}" "$target" 2>/dev/null || { echo "fatal error: 403" >&2; exit 1; }
 """
 ENVIRONMENT = "e" * 64
+START = ".sweepfleet/code/sweepfleet/machine/start"
 
 
 class Machine:
@@ -93,7 +94,7 @@ def machine(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.
 
 def packed(*members: tarfile.TarInfo | tuple[tarfile.TarInfo, bytes]) -> bytes:
     """An archive with a start that ends well, and these."""
-    start = tarfile.TarInfo("worker/start")
+    start = tarfile.TarInfo(START)
     start.mode = 0o755
     stored = io.BytesIO()
     with tarfile.open(fileobj=stored, mode="w") as archive:
@@ -114,7 +115,7 @@ def test_what_was_pushed_comes_and_its_start_runs(machine: Machine) -> None:
     sha256 = machine.store(packed())
     assert machine.bring(sha256) == ""
     assert machine.left() == [sha256]
-    assert (machine.home.release(sha256) / "worker" / "start").stat().st_mode & 0o777 == 0o755
+    assert (machine.home.release(sha256) / START).stat().st_mode & 0o777 == 0o755
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grid.plan import Block, Plan
-from grid.space import Space
-from sweep.bundles import (
+from sweepfleet.grid.plan import Block, Plan
+from sweepfleet.grid.space import Space
+from sweepfleet.run.bundles import (
     FIRST_POINTS,
     FIRST_S,
     GROWTH,
@@ -30,7 +30,7 @@ from sweep.bundles import (
     Retries,
     Sizer,
 )
-from sweep.ledger import Ledger
+from sweepfleet.run.ledger import Ledger
 from tests.support import batches, dimension, space
 
 
@@ -127,7 +127,7 @@ def test_what_this_command_records_meanwhile_changes_nothing(shuffle: int | None
 
 def test_more_ended_points_than_one_page_are_all_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ended points are looked up a page at a time, and no page's edge is forgotten."""
-    monkeypatch.setattr("sweep.bundles.PAGE", 10)
+    monkeypatch.setattr("sweepfleet.run.bundles.PAGE", 10)
     here = space({"a": range(100)})
     for ended in (set(range(100)), set(range(10)), set(range(90, 100)), set(range(0, 100, 2)), set(range(5, 35))):
         with ledger_with(here, ended) as ledger:

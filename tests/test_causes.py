@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sweep import causes
-from sweep.causes import LINE_CHARS, cause, failure_groups, failure_line
-from worker.writer import describe
+from sweepfleet.run import causes
+from sweepfleet.run.causes import LINE_CHARS, cause, failure_groups, failure_line
+from sweepfleet.slot.writer import describe
 
 PYTHON = 'Traceback (most recent call last):\n  File "fit.py", line 3, in fit\n    raise {0}\n{0}'
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.layout import STACK_TAG
+from sweepfleet.infra.layout import STACK_TAG
 from tests.cloud import engine
 from tests.cloud.checkout import Checkout, address_server
 from tests.cloud.failures import VARIABLE as FAIL

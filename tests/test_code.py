@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from grid.plan import Plan
-from grid.sweep import Target
-from sweep.codes import differing, label, labels, merged
+from sweepfleet.grid.plan import Plan
+from sweepfleet.grid.sweep import Target
+from sweepfleet.run.codes import differing, label, labels, merged
+from sweepfleet.slot.code import code_of, digest, digest_of, files_named
+from sweepfleet.slot.project_files import Names, project_around
+from sweepfleet.slot.records import Packet
+from sweepfleet.slot.runner import Runner
 from tests.support import context, grid, outcomes_of
-from worker.code import code_of, digest, digest_of, files_named
-from worker.project_files import Names, project_around
-from worker.records import Packet
-from worker.runner import Runner
 
 PLAN = grid({"a": range(6)})
 
@@ -50,7 +50,7 @@ def written(folder: Path, files: Mapping[str, str]) -> None:
 def test_a_code_is_the_files_that_were_imported_from_the_project(tmp_path: Path) -> None:
     """The target, its helpers and packages; not what nobody imported, nor Python's own, ours, or installed ones."""
     written(tmp_path, {"pyproject.toml": "", "lib/__init__.py": "", "lib/a.py": "A = 1", "lib/b.py": "B = 1"})
-    code = "import json, numpy, grid.space\nimport lib.a\n\ndef fit(a):\n    return a\n"
+    code = "import json, numpy, sweepfleet.grid.space\nimport lib.a\n\ndef fit(a):\n    return a\n"
     found = code_by_point(tmp_path, code)
     names = ("fit.py", "lib/__init__.py", "lib/a.py")
     assert all(files == {name: digest_of(tmp_path / name) for name in names} for files in found.values())
@@ -264,7 +264,7 @@ def test_a_grid_outside_the_project_has_a_project_of_its_own(tmp_path: Path) -> 
 def test_our_own_files_are_no_code_of_a_project(tmp_path: Path) -> None:
     root = Path(__file__).resolve().parent.parent
     names = Names(folder=str(root / "examples"), root=str(root))
-    assert names.name_of(str(root / "grid" / "space.py")) is None
+    assert names.name_of(str(root / "src" / "sweepfleet" / "grid" / "space.py")) is None
     assert names.name_of(str(root / "examples" / "diabetes" / "fit.py")) == "examples/diabetes/fit.py"
 
 

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from fleet.cloud import Cloud
-from fleet.errors import ClusterError
-from fleet.fleet import Fleet
-from grid.load import load
-from pipeline import submit
-from pipeline.collect import collect, summary_part, told_of
-from pipeline.marks import Mark, Marks
-from pipeline.sweeps import digest
-from sweep.progress import Silent
-from sweep.run import Request, run_sweep
+from sweepfleet.fleet.errors import ClusterError
+from sweepfleet.fleet.fleet import Fleet
+from sweepfleet.fleet.reach.cloud import Cloud
+from sweepfleet.grid.load import load
+from sweepfleet.machine.facts import KEYS
+from sweepfleet.pipeline import submit
+from sweepfleet.pipeline.collect import collect, summary_part, told_of
+from sweepfleet.pipeline.marks import Mark, Marks
+from sweepfleet.pipeline.sweeps import digest
+from sweepfleet.run.progress import Silent
+from sweepfleet.run.sweep import Request, run_sweep
 from tests.cloud.moto import moto_server
 from tests.test_runs_far import OUTPUTS
-from worker.machine.facts import KEYS
 
 REGION = "us-east-1"
 GOLDEN = Path(__file__).with_name("golden") / "job-summary.md"

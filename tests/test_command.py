@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from grid.command import is_known, placeholders, render
-from grid.errors import UsageError
-from grid.space import Point
+from sweepfleet.grid.command import is_known, placeholders, render
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.space import Point
 
 PARAMS = {
     "alpha": 0.1,

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from grid.load import loads
-from grid.space import Space
+from sweepfleet.grid.load import loads
+from sweepfleet.grid.space import Space
+from sweepfleet.slot.context import Context
+from sweepfleet.slot.target import find
 from tests.support import grid
-from worker.context import Context
-from worker.target import find
 
 ECHO = "import json, os, sys; print(json.dumps({'words': sys.argv[1:], 'env': os.environ['SWEEPFLEET_PARAMS']}))"
 
@@ -90,13 +90,13 @@ def test_a_value_in_a_grid_file_is_the_value_that_is_computed_with(tmp_path: Pat
 
 
 def rendered(command: tuple[str, ...], point: Any, sweep: Any) -> list[str]:
-    from grid.command import render
+    from sweepfleet.grid.command import render
 
     return render(command, point, env={}, names=Space(sweep.plan).names)
 
 
 def ran(folder: Path, command: tuple[str, ...], value: Any) -> dict[str, Any]:
-    from grid.sweep import Target
+    from sweepfleet.grid.sweep import Target
 
     plan = grid({"x": [value]}, target="echo")
     context = Context(

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from fleet.cloud import Cloud
-from fleet.prices import TABLE_SOURCE, Prices
-from infra.settings import Settings
-from pipeline import money as moneys
-from pipeline.comment import Review, drift_part, joined, stack_part
-from pipeline.drift import Drift, Stranger
-from pipeline.money import Money, money
-from pipeline.plan import Plan, parse
-from pipeline.policy import check
+from sweepfleet.fleet.money.prices import TABLE_SOURCE, Prices
+from sweepfleet.fleet.reach.cloud import Cloud
+from sweepfleet.infra.settings import Settings
+from sweepfleet.pipeline import money as moneys
+from sweepfleet.pipeline.comment import Review, drift_part, joined, stack_part
+from sweepfleet.pipeline.drift import Drift, Stranger
+from sweepfleet.pipeline.money import Money, money
+from sweepfleet.pipeline.plan import Plan, parse
+from sweepfleet.pipeline.policy import check
 from tests.plans import UNKNOWN, preview, step
 
 GOLDEN = Path(__file__).with_name("golden")

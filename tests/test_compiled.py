@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from sweepfleet.slot import compiled
+from sweepfleet.slot.records import Packet
+from sweepfleet.slot.runner import Runner
 from tests.command import ROOT
 from tests.support import context, grid, outcomes_of
-from worker import compiled
-from worker.records import Packet
-from worker.runner import Runner
 
 TOLD = "import sys; print(sys.pycache_prefix, sys.dont_write_bytecode)"
-KEEP = f"from worker.compiled import keep; keep(); {TOLD}"
+KEEP = f"from sweepfleet.slot.compiled import keep; keep(); {TOLD}"
 WRITES, WRITES_NOT = "None False\n", "None True\n"
 
 
@@ -79,7 +79,7 @@ def test_where_python_keeps_compiled_code_or_somebody_has_compiled_the_packages_
 
 
 def test_the_front_door_keeps_it_and_says_where(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = "import tasks.first as first; from worker.compiled import where; print(where())"
+    said = "import sweepfleet.tasks.first as first; from sweepfleet.slot.compiled import where; print(where())"
     assert python(said).startswith(str(cache(tmp_path)))
     _open_to_all(tmp_path / "open")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "open"))

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from sweepfleet.slot import cores
+from sweepfleet.slot.cores import THREAD_VARIABLES, Cores
+from sweepfleet.slot.pool import Pool
+from sweepfleet.slot.records import Packet
 from tests.support import context, grid, outcomes_of
-from worker import cores
-from worker.cores import THREAD_VARIABLES, Cores
-from worker.pool import Pool
-from worker.records import Packet
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="affinity is Linux's")
 

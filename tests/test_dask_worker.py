@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from distributed import Worker
 
-from sweep import dask_worker
-from sweep.dask_worker import LOST, ClusterWorker, serve
+from sweepfleet.machine.worker import dask_worker
+from sweepfleet.machine.worker.dask_worker import LOST, ClusterWorker, serve
 
 LOSS = min(LOST)
 REFUSED, STAYS = OSError("nobody answers"), "stays"

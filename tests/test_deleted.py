@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from fleet.cloud import Cloud
-from fleet.deleted import EC2, LOOKS, missing, require_same_account
-from fleet.errors import ClusterError
-from fleet.pulumi_state import BUCKET, DATA_VOLUME, GROUP, HEAD, ROLE, Resource
-from infra.layout import IAM_PATH
-from infra.policies import EC2_MAY_ASSUME
+from sweepfleet.fleet.errors import ClusterError
+from sweepfleet.fleet.reach.cloud import Cloud
+from sweepfleet.fleet.stack.deleted import EC2, LOOKS, missing, require_same_account
+from sweepfleet.fleet.stack.pulumi_state import BUCKET, DATA_VOLUME, GROUP, HEAD, ROLE, Resource
+from sweepfleet.infra.layout import IAM_PATH
+from sweepfleet.infra.policies import EC2_MAY_ASSUME
 from tests.cloud.moto import Moto, moto_server
 from tests.iam import allows
 from tests.iam_calls import record_calls

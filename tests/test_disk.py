@@ -15,17 +15,17 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from grid.load import load
-from sweep.disk import Disk, FullDiskError, StoppedFullError, full_disk, is_full
-from sweep.driver import WINDOW
-from sweep.folder import write_whole
-from sweep.outputs import Outputs
-from sweep.progress import Silent
-from sweep.run import Request, run_sweep
-from sweep.run_progress import Progress
-from sweep.summary import Summary
+from sweepfleet.grid.load import load
+from sweepfleet.machine.job import PROGRESS_BYTES, JobFolder
+from sweepfleet.run.disk import Disk, FullDiskError, StoppedFullError, full_disk, is_full
+from sweepfleet.run.driver import WINDOW
+from sweepfleet.run.folder import write_whole
+from sweepfleet.run.outputs import Outputs
+from sweepfleet.run.progress import Silent
+from sweepfleet.run.run_progress import Progress
+from sweepfleet.run.summary import Summary
+from sweepfleet.run.sweep import Request, run_sweep
 from tests.test_ledger import can_mount
-from worker.machine.job import PROGRESS_BYTES, JobFolder
 
 DEADLINE_S = 120.0  # for a broken program to be told from a slow machine
 POINTS = 40

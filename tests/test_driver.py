@@ -17,18 +17,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grid.permutation import Permutation
-from grid.space import Point, Space
-from grid.sweep import Execution, Metric
-from sweep import attempts
-from sweep import driver as drivers
-from sweep.bundles import Bundle, Ended, Found, Lost, Pending, Storing
-from sweep.driver import Driver
-from sweep.ledger import Ledger, StorageError
-from sweep.run_progress import Progress, Stop
-from sweep.unfinished import Unfinished
+from sweepfleet.grid.permutation import Permutation
+from sweepfleet.grid.space import Point, Space
+from sweepfleet.grid.sweep import Execution, Metric
+from sweepfleet.run import attempts
+from sweepfleet.run import driver as drivers
+from sweepfleet.run.bundles import Bundle, Ended, Found, Lost, Pending, Storing
+from sweepfleet.run.driver import Driver
+from sweepfleet.run.ledger import Ledger, StorageError
+from sweepfleet.run.run_progress import Progress, Stop
+from sweepfleet.run.unfinished import Unfinished
+from sweepfleet.slot.records import Packet, Status, drop
 from tests.support import batches, space, written
-from worker.records import Packet, Status, drop
 
 
 @dataclass

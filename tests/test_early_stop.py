@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from grid.space import Point
-from grid.sweep import Execution, Metric
-from sweep import attempts
-from sweep import driver as drivers
-from sweep.early_stop import FEW_POINTS, LONG_S, MANY_POINTS, MOST_ALIKE, MissingMetric, OneCause
-from sweep.rows import Failure
+from sweepfleet.grid.space import Point
+from sweepfleet.grid.sweep import Execution, Metric
+from sweepfleet.run import attempts
+from sweepfleet.run import driver as drivers
+from sweepfleet.run.early_stop import FEW_POINTS, LONG_S, MANY_POINTS, MOST_ALIKE, MissingMetric, OneCause
+from sweepfleet.run.rows import Failure
 from tests.command import Project
 from tests.support import batches, space
 from tests.test_driver import FakeEngine, drive, ledger_of

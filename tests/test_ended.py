@@ -12,11 +12,12 @@ from typing import Any, cast
 
 import pytest
 
-from fleet import data_volume, ended
-from fleet.ended import ended_lines, ended_runs
-from fleet.remote import Host
-from worker.machine.job import Job
-from worker.machine.meter import Reading
+from sweepfleet.fleet.reach import data_volume
+from sweepfleet.fleet.reach.remote import Host
+from sweepfleet.fleet.runs import ended
+from sweepfleet.fleet.runs.ended import ended_lines, ended_runs
+from sweepfleet.machine.head.meter import Reading
+from sweepfleet.machine.job import Job
 
 NOW = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
 SUMMARY = {"state": "failed", "points": 60, "points_exact": True, "done": 57, "failed": 3}

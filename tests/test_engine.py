@@ -14,15 +14,15 @@ import psutil
 import pytest
 from distributed import Client
 
-from grid.errors import UsageError
-from sweep.bundles import Bundle, Ended
-from sweep.engine import Engine
-from sweep.engine_errors import ClusterError
-from sweep.engines import local_engine, remote_engine
-from sweep.slots import STARTED_TOPIC, Slots, end_runners, here
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.run.bundles import Bundle, Ended
+from sweepfleet.run.engine import Engine
+from sweepfleet.run.engine_errors import ClusterError
+from sweepfleet.run.engines import local_engine, remote_engine
+from sweepfleet.run.slots import STARTED_TOPIC, Slots, end_runners, here
+from sweepfleet.slot.pool import pool_of
+from sweepfleet.slot.records import Packet
 from tests.support import GATED, context, eventually, gone, outcomes_of
-from worker.pool import pool_of
-from worker.records import Packet
 
 
 def collect(engine: Engine, bundles: list[Bundle]) -> dict[int, Packet]:

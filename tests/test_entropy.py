@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from sweepfleet.slot.fork_safety import ImportWatch
+from sweepfleet.slot.project_files import Names
 from tests.looking import anew, look
-from worker.fork_safety import ImportWatch
-from worker.project_files import Names
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux only")
 

@@ -10,20 +10,20 @@ from typing import Any
 
 import pytest
 
-from fleet.cloud import Cloud
-from fleet.cost import Budget, Rate
-from fleet.estimate import Capacity, capacity
-from fleet.fleet import Fleet
-from fleet.on_stack import order
-from fleet.runs import workers_wanted
-from grid.errors import UsageError
-from grid.load import loads
-from grid.sweep import Execution
-from infra.settings import Settings
+from sweepfleet.fleet.fleet import Fleet
+from sweepfleet.fleet.money.cost import Budget, Rate
+from sweepfleet.fleet.money.estimate import Capacity, capacity
+from sweepfleet.fleet.reach.cloud import Cloud
+from sweepfleet.fleet.runs.jobs import workers_wanted
+from sweepfleet.fleet.runs.on_stack import order
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.load import loads
+from sweepfleet.grid.sweep import Execution
+from sweepfleet.infra.settings import Settings
+from sweepfleet.machine.facts import KEYS
 from tests.cloud.inprocess import PUBLIC_KEY
 from tests.cloud.moto import moto_server
 from tests.test_runs_far import OUTPUTS
-from worker.machine.facts import KEYS
 
 REGION = "us-east-1"
 PRICED, UNPRICED = ("c7i.xlarge",), ("c7i.xlarge", "x1e.xlarge")

@@ -23,9 +23,9 @@ from sklearn.svm import SVC
 from examples.diabetes import fit as diabetes
 from examples.digits import fit as digits
 from examples.montecarlo import estimate
-from grid.command import render
-from grid.load import load
-from grid.space import Space
+from sweepfleet.grid.command import render
+from sweepfleet.grid.load import load
+from sweepfleet.grid.space import Space
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TABLE = re.findall(r"^\| `(\S+\.yaml)` .*\| ([\d,]+) \|", (EXAMPLES / "README.md").read_text(), flags=re.MULTILINE)

@@ -12,10 +12,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from fleet.release import make_release
-from grid.errors import UsageError
-from worker import executable
-from worker.program import check
+from sweepfleet.fleet.code.release import make_release
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.slot import executable
+from sweepfleet.slot.program import check
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs of Linux")
 STATIC = """

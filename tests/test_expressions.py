@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grid.expressions import MAX_DEPTH, MAX_LENGTH, Expression, ExpressionError
+from sweepfleet.grid.expressions import MAX_DEPTH, MAX_LENGTH, Expression, ExpressionError
 
 moderate = settings(deadline=None, max_examples=300, derandomize=True)
 NAMES = ("a", "b", "model", "net.depth", "net.width", "lambda")

@@ -87,7 +87,7 @@ def test_runners_and_the_driver_are_killed_and_nothing_is_lost(project: Project)
     for number in range(1, 7):
         goal = number * POINTS // 10
         eventually(lambda goal=goal: recorded(project) >= goal, f"{goal} points")
-        kill_one(eventually(lambda: children(driver.pid, "worker.child"), "a runner child"), chance)
+        kill_one(eventually(lambda: children(driver.pid, "sweepfleet.slot.child"), "a runner child"), chance)
     eventually(lambda: recorded(project) >= POINTS * 7 // 10, "enough points")
     family = psutil.Process(driver.pid).children(recursive=True)
     driver.kill()
@@ -107,9 +107,9 @@ def test_runners_and_the_driver_are_killed_and_nothing_is_lost(project: Project)
 DRIVE = """\
 import sys, time
 from pathlib import Path
-from grid.load import load
-from sweep.progress import Silent
-from sweep.run import Request, run_sweep
+from sweepfleet.grid.load import load
+from sweepfleet.run.progress import Silent
+from sweepfleet.run.sweep import Request, run_sweep
 
 here = Path(sys.argv[1])
 request = Request(runs=here / "runs", root=here, command_line="test", born_s=time.time(), address=sys.argv[2])
@@ -173,7 +173,7 @@ def test_workers_runners_and_the_driver_are_killed_on_a_cluster(project: Project
         goal = number * POINTS // 10
         eventually(lambda goal=goal: recorded(project) >= goal, f"{goal} points")
         # Of any nanny: one whose worker has just died may have none before the others have done the rest.
-        word = "spawn_main" if number % 2 else "worker.child"
+        word = "spawn_main" if number % 2 else "sweepfleet.slot.child"
         kill_one(eventually(lambda word=word: cluster.processes(word), word), chance)
     eventually(lambda: recorded(project) >= POINTS * 7 // 10, "enough points")
     driver.send_signal(signal.SIGKILL)

@@ -11,17 +11,18 @@ from typing import Any
 
 import pytest
 
-from fleet import bucket, stack
-from fleet.cloud import Cloud
-from fleet.cluster import Cluster, confirm
-from fleet.doctor import Finding, examine
-from fleet.errors import ClusterError
-from fleet.own_address import own_cidr
-from fleet.pulumi_cli import PulumiCli
-from fleet.quotas import asked, codes_of, quotas
-from grid.errors import UsageError
-from infra.layout import RENEW_HEAD
-from infra.settings import KEYS, Settings
+from sweepfleet.fleet.errors import ClusterError
+from sweepfleet.fleet.reach import bucket
+from sweepfleet.fleet.reach.cloud import Cloud
+from sweepfleet.fleet.stack import selection as stack
+from sweepfleet.fleet.stack.cluster import Cluster, confirm
+from sweepfleet.fleet.stack.doctor import Finding, examine
+from sweepfleet.fleet.stack.own_address import own_cidr
+from sweepfleet.fleet.stack.pulumi_cli import PulumiCli
+from sweepfleet.fleet.stack.quotas import asked, codes_of, quotas
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.infra.layout import RENEW_HEAD
+from sweepfleet.infra.settings import KEYS, Settings
 from tests.cloud.checkout import address_server
 from tests.cloud.moto import Moto, moto_server
 

@@ -18,13 +18,13 @@ from typing import Any
 import polars as pl
 import pytest
 
+from sweepfleet.machine.switch import SWITCH
 from tests.cloud import engine
 from tests.cloud.gates import open_gates
 from tests.cloud.rehearsal.cloud import Cloud, until
 from tests.cloud.rehearsal.handle import MachineHandle
 from tests.cloud.rehearsal.host import why_not
 from tests.cloud.rehearsed import Laptop
-from worker.machine.switch import SWITCH
 
 pytestmark = [
     pytest.mark.rehearsal,
@@ -108,7 +108,7 @@ class Fleet:
     def runners(self, instance_id: str) -> str:
         """The runner children on a worker, by their process ids."""
         machine = self.laptop.cloud.machine(instance_id)
-        return machine.run(["pgrep", "-f", "worker.child"], check=False).stdout
+        return machine.run(["pgrep", "-f", "sweepfleet.slot.child"], check=False).stdout
 
     def begun(self, name: str) -> Counter[str]:
         """How often each point of a run has begun on the machines that are workers now."""
@@ -201,7 +201,7 @@ def worker_killed(fleet: Fleet, run: Run) -> None:
 def worker_process_killed(fleet: Fleet, run: Run) -> None:
     """Dask's worker dies, the machine lives and joins again."""
     worker = fleet.a_worker()
-    worker.run(["pkill", "-KILL", "-f", "sweep.dask_worker"])
+    worker.run(["pkill", "-KILL", "-f", "sweepfleet.machine.worker.dask_worker"])
     until(lambda: worker.instance_id not in fleet.joined(), what="it is gone")
     until(lambda: worker.instance_id in fleet.joined(), what="it is back", timeout_s=RECOVERY_S)
 

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from fleet.console import readable
+from sweepfleet.fleet.reach.console import readable
 from tests.cloud import engine
 from tests.cloud.rehearsal.cloud import Cloud, until
 from tests.cloud.rehearsal.handle import MachineHandle
@@ -521,7 +521,7 @@ def test_a_run_keeps_its_release_whatever_is_pushed(laptop: Laptop) -> None:
     laptop.inv("sweep", "--grid", "trial/grid.yaml", "--workers", "1", "--detach")
     until(lambda: "Run gated: running" in laptop.inv("status").stdout, what="it runs", timeout_s=PATIENCE_S)
     [first] = workers(laptop)
-    new = change(laptop, "grid/errors.py", "\n# Changed.\n")
+    new = change(laptop, "src/sweepfleet/grid/errors.py", "\n# Changed.\n")
     laptop.inv("push")
     until(lambda: new[:10] in laptop.inv("status").stdout, what="pushed", timeout_s=PATIENCE_S)
     assert "scheduler and workers run the code of" in laptop.inv("status").stdout

@@ -11,12 +11,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from infra.layout import BucketLayout
+from sweepfleet.infra.layout import BucketLayout
+from sweepfleet.machine.facts import KEYS
 from tests.cloud import engine
 from tests.cloud.rehearsal.cloud import Cloud, until
 from tests.cloud.rehearsal.host import why_not
 from tests.cloud.rehearsed import STACK, Laptop
-from worker.machine.facts import KEYS
 
 pytestmark = [
     pytest.mark.rehearsal,

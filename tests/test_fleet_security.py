@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from sweepfleet.machine.facts import KEYS, WORKER_TLS
 from tests.cloud.rehearsal.cloud import Cloud, until
 from tests.cloud.rehearsal.handle import MachineHandle
 from tests.cloud.rehearsal.host import why_not
 from tests.cloud.rehearsed import Laptop
-from worker.machine.facts import KEYS, WORKER_TLS
 
 pytestmark = [
     pytest.mark.rehearsal,

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from sweepfleet.machine.switch import SWITCH
 from tests.cloud.rehearsal.cloud import Cloud, until
 from tests.cloud.rehearsal.host import why_not
 from tests.cloud.rehearsed import Laptop
-from worker.machine.switch import SWITCH
 
 pytestmark = [
     pytest.mark.rehearsal,

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from grid.errors import UsageError
-from sweep import folder as folders
-from sweep.folder import RunFolder, StorageError, read_json, write_whole
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.run import folder as folders
+from sweepfleet.run.folder import RunFolder, StorageError, read_json, write_whole
 from tests.support import eventually
 
 HOLD = """\
 import sys, time
 from pathlib import Path
-from sweep.folder import RunFolder
+from sweepfleet.run.folder import RunFolder
 with RunFolder(Path(sys.argv[1])).locked():
     print("held", flush=True)
     time.sleep(600)
@@ -128,7 +128,7 @@ def test_a_reader_meets_only_whole_files(tmp_path: Path) -> None:
     """Whoever reads while it is being replaced gets the old text or the new one."""
     path = tmp_path / "summary.json"
     script = (
-        "import sys\nfrom pathlib import Path\nfrom sweep.folder import write_whole\n"
+        "import sys\nfrom pathlib import Path\nfrom sweepfleet.run.folder import write_whole\n"
         "while True:\n    for text in 'ab': write_whole(Path(sys.argv[1]), text * 1_000_000)\n"
     )
     writer = subprocess.Popen([sys.executable, "-c", script, str(path)])
@@ -156,7 +156,7 @@ def test_json_that_is_not_there_or_not_whole_reads_as_empty(tmp_path: Path, text
 FULL = """\
 import resource, sys
 from pathlib import Path
-from sweep.folder import RunFolder, StorageError, write_whole
+from sweepfleet.run.folder import RunFolder, StorageError, write_whole
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # no file may grow: as on a full disk
 path = Path(sys.argv[1])
 try:

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from fleet import foreground
+from sweepfleet.fleet.stack import foreground
 from tests.cloud.engine import REPOSITORY
 from tests.cloud.rehearsal.cloud import until
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from grid.errors import UsageError
-from sweep import outputs
-from sweep.folder import RunFolder
-from sweep.forget import remove, to_remove
-from sweep.ledger import Counts, Ledger
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.run import outputs
+from sweepfleet.run.folder import RunFolder
+from sweepfleet.run.forget import remove, to_remove
+from sweepfleet.run.ledger import Counts, Ledger
+from sweepfleet.slot.output import Printed
 from tests.command import Project
 from tests.support import batches, space
-from worker.output import Printed
 
 HERE = space({"a": range(6)})
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from sweepfleet.slot import fork_safety
+from sweepfleet.slot.fork_safety import ImportWatch
 from tests.looking import HOME, LOOK, ask, look, look_at
-from worker import fork_safety
-from worker.fork_safety import ImportWatch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are copied on Linux only")
 
@@ -206,7 +206,10 @@ def test_the_examples_are_imported_once(module: str) -> None:
 def test_a_copy_that_would_not_go_on_is_found(tmp_path: Path, source: str, finding: str) -> None:
     code = f"import os, time\nos.register_at_fork(after_in_child=lambda: {source})\n"
     (tmp_path / "fit.py").write_text(code)
-    script = "import worker.fork_safety\nworker.fork_safety.FORKS_S = 0.5\n" + LOOK.partition("def in_a_copy")[0]
+    script = (
+        "import sweepfleet.slot.fork_safety\nsweepfleet.slot.fork_safety.FORKS_S = 0.5\n"
+        + LOOK.partition("def in_a_copy")[0]
+    )
     assert ask(tmp_path, [f"{script}print(json.dumps(findings))", str(tmp_path), "fit", ""]) == [finding]
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fleet.errors import ClusterError
-from grid.errors import UsageError
-from pipeline import github
-from pipeline.github import GitHub, hidden, marked
+from sweepfleet.fleet.errors import ClusterError
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.pipeline import github
+from sweepfleet.pipeline.github import GitHub, hidden, marked
 from tests.github_standin import BOT, REPOSITORY, TOKEN, Fault, StandIn
 from tests.github_standin import github as serve
 

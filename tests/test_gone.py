@@ -8,20 +8,21 @@ from typing import Any
 
 import pytest
 
-from fleet import remote, takedown
-from fleet.audit import audit_stack
-from fleet.cloud import Cloud
-from fleet.cluster import Cluster
-from fleet.errors import ClusterError, NothingToDo
-from fleet.fleet import Fleet, open_fleet
-from fleet.folder import StackFolder
-from fleet.gone import DownError, GoneError
-from fleet.pulumi_cli import PulumiCli
-from fleet.pulumi_state import HEAD
-from fleet.ssh_command import ssh_command
-from fleet.status import status
-from fleet.stopping import stop
-from grid.errors import UsageError
+from sweepfleet.fleet.errors import ClusterError, NothingToDo
+from sweepfleet.fleet.fleet import Fleet, open_fleet
+from sweepfleet.fleet.reach import remote
+from sweepfleet.fleet.reach.cloud import Cloud
+from sweepfleet.fleet.reach.ssh_command import ssh_command
+from sweepfleet.fleet.runs.status import status
+from sweepfleet.fleet.stack import takedown
+from sweepfleet.fleet.stack.audit import audit_stack
+from sweepfleet.fleet.stack.cluster import Cluster
+from sweepfleet.fleet.stack.folder import StackFolder
+from sweepfleet.fleet.stack.gone import DownError, GoneError
+from sweepfleet.fleet.stack.pulumi_cli import PulumiCli
+from sweepfleet.fleet.stack.pulumi_state import HEAD
+from sweepfleet.fleet.workers.stopping import stop
+from sweepfleet.grid.errors import UsageError
 from tests.cloud.moto import Moto
 from tests.fake_pulumi import fake_pulumi, state_of
 from tests.test_runs_far import OUTPUTS

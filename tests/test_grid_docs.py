@@ -10,15 +10,15 @@ import jsonschema
 import polars as pl
 import pytest
 
-from grid import schema
-from grid.load import loads
-from grid.space import Space
-from grid.spec import ExecutionSpec, GridFile, ResourcesSpec
-from grid.validate import keys_of
-from grid.wandb import LAWS
-from grid.yamlfile import Reading, compose
-from worker.printed import read
-from worker.tables import split
+from sweepfleet.grid import schema
+from sweepfleet.grid.load import loads
+from sweepfleet.grid.space import Space
+from sweepfleet.grid.spec import ExecutionSpec, GridFile, ResourcesSpec
+from sweepfleet.grid.validate import keys_of
+from sweepfleet.grid.wandb import LAWS
+from sweepfleet.grid.yamlfile import Reading, compose
+from sweepfleet.slot.printed import read
+from sweepfleet.slot.tables import split
 
 DOCS = Path(__file__).parent.parent / "docs" / "grid.md"
 TEXT = DOCS.read_text(encoding="utf-8")
@@ -55,7 +55,7 @@ def test_every_example_meets_the_schema(example):
 
 
 def test_the_schema_file_is_current():
-    """If this fails: python -m grid.schema."""
+    """If this fails: python -m sweepfleet.grid.schema."""
     assert schema.PATH.read_text(encoding="utf-8") == schema.text()
 
 

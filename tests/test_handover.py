@@ -42,10 +42,10 @@ execution: {order: ORDER}
 DRIVE = """\
 import sys, time
 from pathlib import Path
-from grid.load import load
-from sweep.engine_errors import ClusterError
-from sweep.progress import Silent
-from sweep.run import Request, run_sweep
+from sweepfleet.grid.load import load
+from sweepfleet.run.engine_errors import ClusterError
+from sweepfleet.run.progress import Silent
+from sweepfleet.run.sweep import Request, run_sweep
 
 here = Path(sys.argv[1])
 request = Request(runs=here / "runs", root=here, command_line="test", born_s=time.time(), address=sys.argv[2])
@@ -90,7 +90,7 @@ class Site:
     def start_worker(self, name: str) -> subprocess.Popen[bytes]:
         """Start a worker, as a cluster's machine does."""
         words = ("--name", name, "--slots", str(SLOTS), "--ports", "40000:49999", "--scratch", str(self.path / name))
-        return self.start("-m", "sweep.dask_worker", self.address, *words)
+        return self.start("-m", "sweepfleet.machine.worker.dask_worker", self.address, *words)
 
     def start_driver(self) -> subprocess.Popen[bytes]:
         """Start a driver."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sweepfleet.slot import pool
+from sweepfleet.slot.held import Held
 from tests.support import context, eventually
-from worker import pool
-from worker.held import Held
 
 
 def finished(held: Held, name: tuple[str, int], packet: bytes = b"packet") -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grid.identity import canonical, encode, mix64, point_id, point_seed
+from sweepfleet.grid.identity import canonical, encode, mix64, point_id, point_seed
 
 moderate = settings(deadline=None, max_examples=200, derandomize=True)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)

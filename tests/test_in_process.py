@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from sweepfleet.machine.aws import AwsError
+from sweepfleet.machine.facts import Facts
+from sweepfleet.machine.in_process import InProcess, door
 from tests.cloud.moto import Moto
 from tests.here import bucket_here
 from tests.test_machine import MACHINE
-from worker.machine.aws import AwsError
-from worker.machine.facts import Facts
-from worker.machine.in_process import InProcess, door
 
 
 @pytest.fixture

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-import sweep.job as driving
-from sweep.disk import full_disk
-from sweep.engine_errors import ClusterError
-from sweep.folder import RunFolder, StorageError
-from sweep.job import Reporter, run, sweep_of
-from sweep.run_progress import Progress
-from sweep.selection import Selection
-from worker.machine.aws import Aws, AwsError
-from worker.machine.facts import Facts, Home
-from worker.machine.job import PROGRESS_BYTES, Job, JobFolder
+import sweepfleet.machine.head.run_job as driving
+from sweepfleet.machine.aws import Aws, AwsError
+from sweepfleet.machine.facts import Facts, Home
+from sweepfleet.machine.head.run_job import Reporter, run, sweep_of
+from sweepfleet.machine.job import PROGRESS_BYTES, Job, JobFolder
+from sweepfleet.run.disk import full_disk
+from sweepfleet.run.engine_errors import ClusterError
+from sweepfleet.run.folder import RunFolder, StorageError
+from sweepfleet.run.run_progress import Progress
+from sweepfleet.run.selection import Selection
 
 JOB = Job("trial", "a" * 64, "b" * 64, "engine", "grid.yaml", "inv sweep", 7.0, retry_failed=False, workers_wanted=2)
 
@@ -54,7 +54,7 @@ def test_results_are_stored_however_often_it_takes_and_no_worker_is_asked_for_ag
     folder: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[str, Any]] = []
-    monkeypatch.setattr("sweep.job.time.sleep", lambda _: seen.append(folder.read_progress()))
+    monkeypatch.setattr("sweepfleet.machine.head.run_job.time.sleep", lambda _: seen.append(folder.read_progress()))
     reporter, bucket = Reporter(folder, workers_wanted=2), Away(left=[AwsError("it does not answer")] * 2)
     reporter.needs_no_workers()
     driving._store(folder, reporter, bucket, tmp_path / "runs" / "trial")
@@ -105,7 +105,7 @@ def test_a_run_that_broke_off_on_a_full_volume_ends_and_is_stored_however_often_
     monkeypatch.setattr(driving, "run_sweep", full)
     monkeypatch.setattr(driving, "Aws", lambda _: bucket)
     monkeypatch.setattr(driving, "tell_end", lambda *_, exit_code, error, **__: ends.append((exit_code, error)))
-    monkeypatch.setattr("sweep.job.time.sleep", pauses.append)
+    monkeypatch.setattr("sweepfleet.machine.head.run_job.time.sleep", pauses.append)
     assert run(folder, facts(tmp_path)) == StorageError.exit_code
     assert bucket.stored == [("trial", "runs/trial/")]
     assert len(pauses) == 2
@@ -137,7 +137,7 @@ def test_the_end_is_written_however_long_that_takes(folder: JobFolder, monkeypat
         write(self, text)
 
     monkeypatch.setattr(JobFolder, "write_progress", refused)
-    monkeypatch.setattr("sweep.job.time.sleep", pauses.append)
+    monkeypatch.setattr("sweepfleet.machine.head.run_job.time.sleep", pauses.append)
     Reporter(folder, workers_wanted=2).end(exit_code=0)
     assert folder.read_progress()["state"] == "ended"
     assert len(pauses) == 3
@@ -188,7 +188,7 @@ def test_what_the_bucket_will_never_take_is_told_at_once(
     folder: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No try after the first; the results are where the message says."""
-    monkeypatch.setattr("sweep.job.time.sleep", lambda _: pytest.fail("it waits"))
+    monkeypatch.setattr("sweepfleet.machine.head.run_job.time.sleep", lambda _: pytest.fail("it waits"))
     bucket = Away(left=[AwsError("An error occurred (AccessDenied) when calling PutObject")])
     said = driving._store(folder, Reporter(folder, workers_wanted=2), bucket, tmp_path / "runs" / "trial")
     assert "AccessDenied" in said
@@ -210,7 +210,7 @@ def test_a_volume_that_is_full_before_the_first_point_is_waited_for_without_work
 
     seen: list[dict[str, Any]] = []
     monkeypatch.setattr(driving, "run_sweep", begin)
-    monkeypatch.setattr("sweep.job.time.sleep", lambda _: seen.append(folder.read_progress()))
+    monkeypatch.setattr("sweepfleet.machine.head.run_job.time.sleep", lambda _: seen.append(folder.read_progress()))
     reporter = Reporter(folder, workers_wanted=2)
     assert driving._run_with_room(None, None, reporter) == ("summary", 0)  # type: ignore[arg-type]
     assert [one["workers_wanted"] for one in seen] == [0, 0]

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from worker.machine import keeper
-from worker.machine.aws import AwsError
-from worker.machine.facts import Data, Facts
-from worker.machine.job import Job, JobFolder
-from worker.machine.meter import Reading
+from sweepfleet.machine.aws import AwsError
+from sweepfleet.machine.facts import Data, Facts
+from sweepfleet.machine.head import keeper
+from sweepfleet.machine.head.meter import Reading
+from sweepfleet.machine.job import Job, JobFolder
 
 JOB = Job("one", "r", "e", "g", "grid.yaml", "inv sweep", 0.0, retry_failed=False, workers_wanted=2)
 MOST = 5

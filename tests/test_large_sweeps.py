@@ -10,11 +10,10 @@ import pytest
 from invoke.config import Config
 from invoke.context import Context
 
-import fleet.fetch
-import fleet.on_stack
-from grid.errors import UsageError
-from grid.load import loads
-from tasks import pushing, sweeps
+from sweepfleet.fleet.runs import fetch, on_stack
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.load import loads
+from sweepfleet.tasks import pushing, sweeps
 
 HUGE = "name: huge\nrun: fit:fit\nparameters: {a: {min: 1, max: 100000}, b: {min: 1, max: 100000}}\n"
 
@@ -25,10 +24,10 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     stack = SimpleNamespace(outputs=SimpleNamespace(stack="dev"))
     monkeypatch.setattr(sweeps, "open_fleet", lambda _: stack)
-    monkeypatch.setattr(fleet.fetch, "check_place", lambda *_: None)
-    monkeypatch.setattr(fleet.on_stack, "target_line", lambda *_: "Target: the stack dev")
+    monkeypatch.setattr(fetch, "check_place", lambda *_: None)
+    monkeypatch.setattr(on_stack, "target_line", lambda *_: "Target: the stack dev")
     monkeypatch.setattr(pushing, "release_for", lambda *_, **__: None)
-    monkeypatch.setattr(fleet.on_stack, "hand_over", lambda _, checked, **__: names.append(checked.name))
+    monkeypatch.setattr(on_stack, "hand_over", lambda _, checked, **__: names.append(checked.name))
     return names
 
 

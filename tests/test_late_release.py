@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from distributed import Client, LocalCluster
 
-from sweep.bundles import Bundle, Ended
-from sweep.dask_worker import ClusterWorker
-from sweep.engine import Engine
-from sweep.slots import Slots, end_runners
+from sweepfleet.machine import bring
+from sweepfleet.machine.facts import Home
+from sweepfleet.machine.worker.dask_worker import ClusterWorker
+from sweepfleet.run.bundles import Bundle, Ended
+from sweepfleet.run.engine import Engine
+from sweepfleet.run.slots import Slots, end_runners
+from sweepfleet.slot.pool import pool_of
+from sweepfleet.slot.records import Packet
 from tests.one_worker import one_worker
 from tests.support import context, eventually, outcomes_of
-from worker.machine import bring
-from worker.machine.facts import Home
-from worker.pool import pool_of
-from worker.records import Packet
 
 DEADLINE_S = 60
 SHA256 = "ab" * 32

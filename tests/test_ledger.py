@@ -21,13 +21,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grid.errors import UsageError
-from grid.plan import Block, Dimension, Distribution, Plan
-from grid.space import Space
-from sweep import ledger_file, ledger_moving
-from sweep.ledger import Counts, Ledger, StorageError
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.plan import Block, Dimension, Distribution, Plan
+from sweepfleet.grid.space import Space
+from sweepfleet.run import ledger_file, ledger_moving
+from sweepfleet.run.ledger import Counts, Ledger, StorageError
+from sweepfleet.slot.records import Status
 from tests.support import batches, dimension, grid, space
-from worker.records import Status
 
 
 @pytest.fixture
@@ -345,7 +345,8 @@ def killed_writer(path: Path) -> None:
     """A ledger of 3,000 rows whose writer was killed: 10 of them are only in the write-ahead log."""
     script = (
         "import os, sys\nfrom pathlib import Path\nfrom tests.support import batches, space\n"
-        "from sweep.ledger import Ledger\nhere = space({'a': range(4000)})\nledger = Ledger(Path(sys.argv[1]))\n"
+        "from sweepfleet.run.ledger import Ledger\n"
+        "here = space({'a': range(4000)})\nledger = Ledger(Path(sys.argv[1]))\n"
         "def add(low, high):\n"
         "    outcomes = [(point, {'x': 0.5}) for point in here.points(low, high)]\n"
         "    ledger.record(batches(outcomes), git_commit=None, env_hash=None)\n"
@@ -476,7 +477,7 @@ def test_a_reader_cannot_write(path: Path) -> None:
 FULL = """\
 import sys
 from pathlib import Path
-from sweep.ledger import Ledger, StorageError
+from sweepfleet.run.ledger import Ledger, StorageError
 from tests.support import batches, space
 here = space({"a": range(1000), "b": range(1000)})
 ledger = Ledger(Path(sys.argv[1]))
@@ -533,7 +534,7 @@ def test_a_full_disk_keeps_what_was_committed(tmp_path: Path) -> None:
         '&& "$2" -c "$5" "$1/ledger.sqlite"'
     )
     reading = (
-        "import sys\nfrom pathlib import Path\nfrom sweep.ledger import Ledger\n"
+        "import sys\nfrom pathlib import Path\nfrom sweepfleet.run.ledger import Ledger\n"
         "ledger = Ledger(Path(sys.argv[1]), readonly=True)\nprint(ledger.counts().done)\nledger.close()\n"
     )
     done = subprocess.run(
@@ -558,7 +559,7 @@ def test_a_disk_that_may_not_be_written_is_a_clear_error(tmp_path: Path, *, ther
     if there:
         fill(disk / "ledger.sqlite", grid(BEFORE))
     script = (
-        "import sys\nfrom pathlib import Path\nfrom sweep.ledger import Ledger, StorageError\n"
+        "import sys\nfrom pathlib import Path\nfrom sweepfleet.run.ledger import Ledger, StorageError\n"
         "from tests.support import space\n"
         "try:\n    Ledger(Path(sys.argv[1])).adopt(space({'a': range(3)}))\n"
         "except StorageError as error:\n    print(error)\n"

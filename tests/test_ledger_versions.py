@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from grid.errors import UsageError
-from grid.space import Space
-from sweep import ledger_file
-from sweep.ledger import Counts, Ledger, Source
-from sweep.results import Table, frames
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.space import Space
+from sweepfleet.run import ledger_file
+from sweepfleet.run.ledger import Counts, Ledger, Source
+from sweepfleet.run.results import Table, frames
 from tests.support import batches, grid
 
 # As version 1 made it. Not from today's code, which must read what was written then.

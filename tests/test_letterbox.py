@@ -19,22 +19,22 @@ from typing import Any
 
 import pytest
 
-from fleet.cloud import Cloud
-from fleet.errors import ClusterError
-from fleet.letterbox import Letterbox
-from grid.errors import UsageError
-from infra.outputs import Outputs
+from sweepfleet.fleet.errors import ClusterError
+from sweepfleet.fleet.reach.cloud import Cloud
+from sweepfleet.fleet.reach.letterbox import Letterbox
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.infra.outputs import Outputs
+from sweepfleet.machine.aws import AwsError
+from sweepfleet.machine.facts import KEYS, Data, Facts
+from sweepfleet.machine.head import letterbox
+from sweepfleet.machine.head.letterbox import DONE, FAILED, REFUSED, do_all
+from sweepfleet.machine.head.letters import LONGEST_S, stamped
+from sweepfleet.machine.in_process import bucket as bucket_of
+from sweepfleet.machine.in_process import door
+from sweepfleet.machine.job import Job, JobFolder
 from tests.cloud.moto import Moto, moto_server
 from tests.folder_bucket import FolderBucket
 from tests.test_runs_far import OUTPUTS
-from worker.machine import letterbox
-from worker.machine.aws import AwsError
-from worker.machine.facts import KEYS, Data, Facts
-from worker.machine.in_process import bucket as bucket_of
-from worker.machine.in_process import door
-from worker.machine.job import Job, JobFolder
-from worker.machine.letterbox import DONE, FAILED, REFUSED, do_all
-from worker.machine.letters import LONGEST_S, stamped
 
 REGION = "us-east-1"
 SHA256 = "a" * 64
@@ -70,7 +70,7 @@ VOLUME = "vol-0a1b"
 
 
 def ask(bucket: FolderBucket, letter: str, what: dict[str, Any], **other: Any) -> None:
-    """A letter as `fleet.letterbox` writes it."""
+    """A letter as `fleet.reach.letterbox` writes it."""
     store(bucket, KEYS.letter(letter), stamped(what, volume=VOLUME, now=datetime.now(UTC)) | other)
 
 

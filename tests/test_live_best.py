@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grid.plan import Block, Dimension, Distribution, Plan
-from grid.space import Point, Space
-from grid.sweep import Execution, Metric
-from sweep import live_best, live_metric
-from sweep.folder import RunFolder
-from sweep.ledger import Ledger
-from sweep.live_best import LiveBest, Searched, Stepped, configurations
-from sweep.ranking import rank
-from sweep.results import write_results
+from sweepfleet.grid.plan import Block, Dimension, Distribution, Plan
+from sweepfleet.grid.space import Point, Space
+from sweepfleet.grid.sweep import Execution, Metric
+from sweepfleet.run import live_best, live_metric
+from sweepfleet.run.folder import RunFolder
+from sweepfleet.run.ledger import Ledger
+from sweepfleet.run.live_best import LiveBest, Searched, Stepped, configurations
+from sweepfleet.run.ranking import rank
+from sweepfleet.run.results import write_results
 from tests.support import batches, dimension, space
 from tests.test_driver import FakeEngine, drive
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grid.errors import GridError, UsageError
-from grid.load import load, loads
-from grid.plan import Block, Dimension, Plan
-from grid.space import Space
-from grid.sweep import Execution, Metric, Target
+from sweepfleet.grid.errors import GridError, UsageError
+from sweepfleet.grid.load import load, loads
+from sweepfleet.grid.plan import Block, Dimension, Plan
+from sweepfleet.grid.space import Space
+from sweepfleet.grid.sweep import Execution, Metric, Target
 
 FULL = """\
 # what this is for

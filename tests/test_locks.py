@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from fleet.cluster import Cluster
-from fleet.locks import LockedError, locks_in, own_user, removed
-from fleet.pulumi_cli import PulumiCli
+from sweepfleet.fleet.stack.cluster import Cluster
+from sweepfleet.fleet.stack.locks import LockedError, locks_in, own_user, removed
+from sweepfleet.fleet.stack.pulumi_cli import PulumiCli
 from tests.cloud.rehearsal.cloud import until
 
 # As pkg/backend/diy/lock.go prints it
@@ -126,7 +126,7 @@ def test_whose_process_cannot_be_looked_at_is_taken_to_live(
         raise PermissionError
 
     with monkeypatch.context() as other:
-        other.setattr("fleet.locks.os.kill", refused)
+        other.setattr("sweepfleet.fleet.stack.locks.os.kill", refused)
         assert not removed(locks_in(complaint(lock_file(tmp_path, living).as_uri(), pid=living)) or [])
     monkeypatch.setenv("PATH", "/nowhere")
     assert not removed(locks_in(complaint(lock_file(tmp_path, os.getpid()).as_uri(), pid=os.getpid())) or [])

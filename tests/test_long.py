@@ -15,20 +15,20 @@ import numpy as np
 import polars as pl
 import pytest
 
-from grid.space import Space
-from grid.sweep import Target
-from sweep.folder import RunFolder
-from sweep.ledger import Ledger
-from sweep.results import write_results
+from sweepfleet.grid.space import Space
+from sweepfleet.grid.sweep import Target
+from sweepfleet.run.folder import RunFolder
+from sweepfleet.run.ledger import Ledger
+from sweepfleet.run.results import write_results
+from sweepfleet.slot.printed import NoResultError, read
+from sweepfleet.slot.records import Packet
+from sweepfleet.slot.tables import MAX_ROWS, MAX_ROWS_BYTES, columns_of, packed, split, unpacked
+from sweepfleet.slot.target import ROWS_BYTES, CommandFailedError, find
+from sweepfleet.slot.values import BadResultError
+from sweepfleet.slot.writer import metrics_of
 from tests.command import Project
 from tests.support import Memory, batches, context, grid, outcomes_of, space, written
 from tests.test_writer import read as read_memory
-from worker.printed import NoResultError, read
-from worker.records import Packet
-from worker.tables import MAX_ROWS, MAX_ROWS_BYTES, columns_of, packed, split, unpacked
-from worker.target import ROWS_BYTES, CommandFailedError, find
-from worker.values import BadResultError
-from worker.writer import metrics_of
 
 
 @dataclass
@@ -290,14 +290,14 @@ def test_rows_follow_their_point_through_changes_of_the_plan(folder: RunFolder) 
 
 @pytest.mark.parametrize("chunk", [1, 3, 1000])
 def test_many_rows_come_in_parts(folder: RunFolder, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-    monkeypatch.setattr("sweep.long.CHUNK_ROWS", chunk)
+    monkeypatch.setattr("sweepfleet.run.long.CHUNK_ROWS", chunk)
     here = space({"a": range(5)})
     found = ended(folder, here, {index: rows(*range(index)) for index in range(5)})
     assert found == [(index, row, row) for index in range(5) for row in range(index)]
 
 
 def test_the_metrics_of_points_with_rows_are_those_that_decide() -> None:
-    from sweep.rows import rows_of
+    from sweepfleet.run.rows import rows_of
 
     here = space({"a": range(3)})
     pairs = [(here.point(0), ({"m": 2}, rows(1))), (here.point(1), ({"m": 1}, rows(2))), (here.point(2), rows(3))]

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from infra import layout
-from infra.bootstrap import HEAD_SCRIPTS, Machine
-from infra.policies import worker_policy
+from sweepfleet.infra import layout
+from sweepfleet.infra.boot_text import HEAD_SCRIPTS, Machine
+from sweepfleet.infra.policies import worker_policy
+from sweepfleet.machine import certificates, dask_command, facts
+from sweepfleet.machine.certificates import CertificateError, fits, make_ca, make_request, sign
+from sweepfleet.machine.facts import HOME, KEYS, Data, Facts, Tls
+from sweepfleet.machine.head import keeper
+from sweepfleet.machine.head.keeper import wanted
 from tests.iam import allows
-from worker.machine import certificates, dask_command, facts, keeper
-from worker.machine.certificates import CertificateError, fits, make_ca, make_request, sign
-from worker.machine.facts import HOME, KEYS, Data, Facts, Tls
-from worker.machine.keeper import wanted
 
 MACHINE = Machine(
     stack="dev",

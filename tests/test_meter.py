@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.machine.job import Job, JobFolder, going_on
-from worker.machine.meter import UNSEEN_S, Reading, count
+from sweepfleet.machine.head.meter import UNSEEN_S, Reading, count
+from sweepfleet.machine.job import Job, JobFolder, going_on
 
 JOB = Job(
     name="a",

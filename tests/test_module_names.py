@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from grid.errors import GridError
-from grid.load import loads
+from sweepfleet.grid.errors import GridError
+from sweepfleet.grid.load import loads
 
 FILES = {
     "pyproject.toml": "",

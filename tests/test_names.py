@@ -7,15 +7,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from grid.command import render
-from grid.errors import GridError, UsageError
-from grid.expressions import Expression, ExpressionError
-from grid.load import loads
-from grid.space import Space
-from sweep.query import select
-from sweep.selection import Selection
-from worker.context import Context
-from worker.target import find
+from sweepfleet.grid.command import render
+from sweepfleet.grid.errors import GridError, UsageError
+from sweepfleet.grid.expressions import Expression, ExpressionError
+from sweepfleet.grid.load import loads
+from sweepfleet.grid.space import Space
+from sweepfleet.run.query import select
+from sweepfleet.run.selection import Selection
+from sweepfleet.slot.context import Context
+from sweepfleet.slot.target import find
 
 NAMES = [
     "learning-rate",

@@ -14,16 +14,18 @@ from unittest.mock import Mock
 
 import pytest
 
-from fleet import joining, workers
-from fleet.console import readable
-from fleet.errors import ClusterError
-from fleet.fleet import Fleet
-from fleet.many import Prefixed
-from fleet.remote import Answer, Host
-from fleet.workers import cause
-from worker.machine import publish, renew
-from worker.machine.facts import KEYS, Data, Home
-from worker.machine.job import JobFolder
+from sweepfleet.fleet.errors import ClusterError
+from sweepfleet.fleet.fleet import Fleet
+from sweepfleet.fleet.reach.console import readable
+from sweepfleet.fleet.reach.many import Prefixed
+from sweepfleet.fleet.reach.remote import Answer, Host
+from sweepfleet.fleet.workers import group as workers
+from sweepfleet.fleet.workers import joining
+from sweepfleet.fleet.workers.group import cause
+from sweepfleet.machine import renew
+from sweepfleet.machine.facts import CODE, KEYS, Data, Home
+from sweepfleet.machine.head import publish
+from sweepfleet.machine.job import JobFolder
 
 ROOT = Path(__file__).parents[1]
 
@@ -172,7 +174,7 @@ def test_what_is_half_removed_when_the_power_goes_does_not_pass_for_whole(
         raise PowerCutError
 
     with monkeypatch.context() as patched:
-        patched.setattr("worker.machine.publish.shutil.rmtree", cut)
+        patched.setattr("sweepfleet.machine.head.publish.shutil.rmtree", cut)
         with pytest.raises(PowerCutError):
             publish.prune({release}, data)
     assert not unused.exists()
@@ -240,7 +242,7 @@ class Head:
         self.environment = self.home.environment("e" * 64)
         self.environment.mkdir(parents=True)
         for name in "ab":
-            code = self.release(name) / "grid" / "code.py"
+            code = self.release(name) / CODE / "sweepfleet" / "grid" / "space.py"
             code.parent.mkdir(parents=True)
             code.write_text(name)
             self.bucket.kept[KEYS.release_note(name * 64)] = json.dumps(

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from infra.policies import machines_boundary
+from sweepfleet.infra.policies import machines_boundary
 from tests.cloud.inprocess import up
 from tests.cloud.mocks import Mocks
 from tests.cloud.moto import Moto, moto_server
 from tests.iam import allows
 from tests.iam_requests import STACK, Request, ec2_arn, record_requests
 
-DOCS = Path(__file__).parents[1] / "docs"
-POLICY = (DOCS / "operator-policy.json").read_text()
-BOUNDARY = DOCS / "machines-boundary.json"
+PACKAGE = Path(__file__).parents[1] / "src" / "sweepfleet"
+POLICY = (PACKAGE / "account" / "operator-policy.json").read_text()
+BOUNDARY = PACKAGE / "infra" / "machines-boundary.json"
 
 
 @pytest.fixture(scope="module")

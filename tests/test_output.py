@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from grid.space import Space
-from grid.sweep import Target
+from sweepfleet.grid.space import Space
+from sweepfleet.grid.sweep import Target
+from sweepfleet.slot.context import Context
+from sweepfleet.slot.drain import Budget, Ends, Log
+from sweepfleet.slot.output import MARK, Output, Printed
+from sweepfleet.slot.records import Packet
+from sweepfleet.slot.runner import Runner
 from tests.support import context, eventually, grid, outcomes_of
-from worker.context import Context
-from worker.drain import Budget, Ends, Log
-from worker.output import MARK, Output, Printed
-from worker.records import Packet
-from worker.runner import Runner
 
 LIMIT_S = 60.0  # for all points of a job to end in it, on a machine that has other things to do
 
@@ -261,7 +261,7 @@ def test_what_does_not_fit_the_packet_is_marked_as_not_kept_and_failures_come_fi
     tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A done point's text is dropped before a failed one's."""
-    monkeypatch.setattr("worker.runner.Budget", lambda: Budget(done=3000, failed=10_000))
+    monkeypatch.setattr("sweepfleet.slot.runner.Budget", lambda: Budget(done=3000, failed=10_000))
     code = "import os\ndef fit(a):\n    print(os.urandom(1000).hex())\n    if a > 4: raise ValueError\n    return a\n"
     packet = run(context(tmp_path, code, grid({"a": range(6)})))
     kept = {i: Printed.unpack(d) for i, d in zip(range(6), packet.outputs.values(), strict=True)}

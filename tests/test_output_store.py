@@ -10,22 +10,22 @@ from typing import Any
 
 import pytest
 
-from fleet.fetch import _remove_log
-from grid.sweep import Execution
-from sweep import outputs as stores
-from sweep.bundles import Bundle, Ended, Found, Lost, Pending, Storing
-from sweep.driver import Driver
-from sweep.folder import RunFolder
-from sweep.ledger import Ledger
-from sweep.output_text import readable
-from sweep.outputs import Attempt, Outputs, Recorder, forget
-from sweep.report.printed import printed
-from sweep.run_progress import Progress
-from sweep.snapshot import copy
+from sweepfleet.fleet.runs.fetch import _remove_log
+from sweepfleet.grid.sweep import Execution
+from sweepfleet.machine.head.snapshot import copy
+from sweepfleet.run import outputs as stores
+from sweepfleet.run.bundles import Bundle, Ended, Found, Lost, Pending, Storing
+from sweepfleet.run.driver import Driver
+from sweepfleet.run.folder import RunFolder
+from sweepfleet.run.ledger import Ledger
+from sweepfleet.run.output_text import readable
+from sweepfleet.run.outputs import Attempt, Outputs, Recorder, forget
+from sweepfleet.run.report.printed import printed
+from sweepfleet.run.run_progress import Progress
+from sweepfleet.slot.output import Printed
+from sweepfleet.slot.records import Packet
 from tests.command import Project
 from tests.support import batches, space, written
-from worker.output import Printed
-from worker.records import Packet
 
 A, B, C = "aa" * 8, "bb" * 8, "cc" * 8
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from fleet.errors import ClusterError
-from fleet.folder import StackFolder
-from infra.export import export
-from infra.outputs import NAMES, Outputs, OutputsError
+from sweepfleet.fleet.errors import ClusterError
+from sweepfleet.fleet.stack.folder import StackFolder
+from sweepfleet.infra.export import export
+from sweepfleet.infra.outputs import NAMES, Outputs, OutputsError
 
 
 def sample(**other: Any) -> Outputs:
@@ -71,7 +71,10 @@ def test_the_exporter_takes_exactly_the_fields() -> None:
 
 
 def test_reading_a_stack_loads_no_pulumi() -> None:
-    code = "import sys, fleet.folder, infra.settings; print({'pulumi', 'pulumi_aws', 'yaml'} & set(sys.modules))"
+    code = (
+        "import sys, sweepfleet.fleet.stack.folder, sweepfleet.infra.settings\n"
+        "print({'pulumi', 'pulumi_aws', 'yaml'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

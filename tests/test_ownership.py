@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from grid.errors import UsageError
-from grid.load import load
-from grid.space import Space
-from sweep.folder import RunFolder
-from sweep.ledger import Ledger
-from sweep.ownership import META, Owner, check_owner, owner_of
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.load import load
+from sweepfleet.grid.space import Space
+from sweepfleet.run.folder import RunFolder
+from sweepfleet.run.ledger import Ledger
+from sweepfleet.run.ownership import META, Owner, check_owner, owner_of
 from tests.support import batches
 
 GRID = "run: fit:fit\nparameters: {x: [1, 2, 3]}\n"

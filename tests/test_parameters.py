@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grid.parameters import ParameterError, dimension, explicit, linspace, logspace
-from grid.plan import Distribution
-from grid.spec import ParameterSpec
-from grid.wandb import LAWS
+from sweepfleet.grid.parameters import ParameterError, dimension, explicit, linspace, logspace
+from sweepfleet.grid.plan import Distribution
+from sweepfleet.grid.spec import ParameterSpec
+from sweepfleet.grid.wandb import LAWS
 
 moderate = settings(deadline=None, max_examples=200, derandomize=True)
 reals = st.floats(-1e6, 1e6, allow_subnormal=False)
@@ -111,7 +111,7 @@ def test_bounds_alone_imply_a_law_as_at_wandb():
 
 @pytest.mark.parametrize("law", sorted(LAWS))
 def test_every_law_of_wandb_can_be_drawn_from(law):
-    from grid.laws import Law
+    from sweepfleet.grid.laws import Law
 
     spec = {key: {"min": 1, "max": 5}[key] for key in LAWS[law].needs}
     drawn = made("random", distribution=law, **spec).distribution

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from invoke.program import Program
 
-from grid.errors import UsageError
-from tasks.grids import grid_file
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.tasks.grids import grid_file
 from tests.command import ROOT, Project
 
 GRID = "name: small\nrun: fit:fit\nparameters:\n  a: [1, 2]\n"

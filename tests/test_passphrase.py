@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from fleet import passphrase
-from fleet.doctor import examine
-from fleet.errors import ClusterError
-from fleet.pulumi_cli import PulumiCli
-from grid.errors import UsageError
+from sweepfleet.fleet.errors import ClusterError
+from sweepfleet.fleet.stack import passphrase
+from sweepfleet.fleet.stack.doctor import examine
+from sweepfleet.fleet.stack.pulumi_cli import PulumiCli
+from sweepfleet.grid.errors import UsageError
 
 SALT = "v1:c2FsdA==:v1:bm9uY2U=:dGV4dA=="
 RIGHT = "correct horse"

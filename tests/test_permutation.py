@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grid.permutation import Permutation
+from sweepfleet.grid.permutation import Permutation
 
 moderate = settings(deadline=None, max_examples=60, derandomize=True)
 

@@ -19,13 +19,13 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.github import hidden
+from sweepfleet.machine.facts import KEYS
+from sweepfleet.pipeline.github import hidden
 from tests.cloud import engine
 from tests.cloud.checkout import Checkout
 from tests.cloud.failures import VARIABLE as FAIL
 from tests.cloud.moto import Moto, moto_server
 from tests.github_standin import REPOSITORY, TOKEN, StandIn, github
-from worker.machine.facts import KEYS
 
 pytestmark = [
     pytest.mark.engine,
@@ -104,9 +104,9 @@ class Team:
         file.write_text(yaml.safe_dump(content))
 
     def program(self, name: str, change: tuple[str, str]) -> None:
-        file = self.checkout.path / "infra" / name
+        file = self.checkout.path / "src" / "sweepfleet" / "infra" / name
         before = file.read_text()
-        assert change[0] in before, f"infra/{name} has no {change[0]!r} any more"
+        assert change[0] in before, f"{name} has no {change[0]!r} any more"
         file.write_text(before.replace(*change))
 
     def pull_request(self, name: str, *, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -180,7 +180,6 @@ def checkout_of(folder: Path, moto: Moto) -> Checkout:
     program = checkout.path / "infra"
     program.unlink()
     shutil.copytree(engine.REPOSITORY / "infra", program, ignore=shutil.ignore_patterns("__pycache__"))
-    checkout.env["PYTHONPATH"] = str(checkout.path)  # before the repository's own, which is installed
     (checkout.path / ".gitignore").write_text(".venv\n__pycache__/\n.sweepfleet/\n")
     config = {
         "aws:region": REGION,

@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
-import pipeline.trial as trials
-from fleet.cloud import Cloud
-from fleet.cost import Budget
-from fleet.prices import Prices, _keep
-from grid.errors import UsageError
-from grid.load import load
-from infra.settings import Settings
-from pipeline.estimates import Estimate, Offer, estimate, estimates, sweeps_part
-from pipeline.sweeps import changed, digest, grids
-from pipeline.trial import spread, trial
+import sweepfleet.pipeline.trial as trials
+from sweepfleet.fleet.money.cost import Budget
+from sweepfleet.fleet.money.prices import Prices, _keep
+from sweepfleet.fleet.reach.cloud import Cloud
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.load import load
+from sweepfleet.infra.settings import Settings
+from sweepfleet.pipeline.estimates import Estimate, Offer, estimate, estimates, sweeps_part
+from sweepfleet.pipeline.sweeps import changed, digest, grids
+from sweepfleet.pipeline.trial import spread, trial
 from tests.cloud.inprocess import PUBLIC_KEY
 from tests.cloud.moto import Moto, moto_server
 from tests.support import eventually, gone, space

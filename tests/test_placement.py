@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
-from infra.placement import Placement, place
-from infra.problems import SettingsError
+from sweepfleet.infra.placement import Placement, place
+from sweepfleet.infra.problems import SettingsError
 
 ABC = ("eu-west-1a", "eu-west-1b", "eu-west-1c")
 A, B, C = ABC

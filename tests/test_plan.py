@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from fleet.errors import ClusterError
-from pipeline.plan import parse
+from sweepfleet.fleet.errors import ClusterError
+from sweepfleet.pipeline.plan import parse
 from tests.plans import preview, step
 
 VOLUME = "aws:ebs/volume:Volume"

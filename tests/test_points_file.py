@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import settings as trials
 from hypothesis import strategies as st
 
-from grid import csv_cells
-from grid.errors import GridError
-from grid.load import loads
-from grid.points_file import PointsError, read_points
-from grid.space import Space
+from sweepfleet.grid import csv_cells
+from sweepfleet.grid.errors import GridError
+from sweepfleet.grid.load import loads
+from sweepfleet.grid.points_file import PointsError, read_points
+from sweepfleet.grid.space import Space
 
 
 def rows(tmp_path, name, content, types=None, **more):
@@ -127,7 +127,7 @@ def test_a_folder_is_no_file(tmp_path):
 
 
 def test_only_so_many_rows_are_taken(tmp_path, monkeypatch):
-    monkeypatch.setattr("grid.points_file.MAX_ROWS", 3)
+    monkeypatch.setattr("sweepfleet.grid.points_file.MAX_ROWS", 3)
     assert len(rows(tmp_path, "p.csv", "a\n1\n2\n3\n")) == 3
     with pytest.raises(PointsError, match="more than 3 rows"):
         rows(tmp_path, "p.csv", "a\n1\n2\n3\n4\n")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from infra.policies import bucket_policy
-from pipeline.plan import parse
-from pipeline.policy import (
+from sweepfleet.infra.policies import bucket_policy
+from sweepfleet.pipeline.plan import parse
+from sweepfleet.pipeline.policy import (
     BUCKET_ENCRYPTED,
     BUCKET_PRIVATE,
     BUCKET_TLS,

@@ -8,12 +8,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from grid.errors import UsageError
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.slot import pool as pools
+from sweepfleet.slot.pool import dismiss, pool_of, prepare
+from sweepfleet.slot.records import Packet
+from sweepfleet.slot.source import RunnerClosedError
 from tests.support import context, eventually, gone, grid, outcomes_of
-from worker import pool as pools
-from worker.pool import dismiss, pool_of, prepare
-from worker.records import Packet
-from worker.source import RunnerClosedError
 
 
 def test_a_pool_runs_as_many_bundles_at_once_as_it_has_slots(tmp_path: Path) -> None:

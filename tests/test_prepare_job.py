@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from sweepfleet.machine.job import Job, JobFolder
 from tests.test_machine import MACHINE
-from worker.machine.job import Job, JobFolder
 
 JOB = Job("trial", "a" * 64, "b" * 64, "engine", "grid.yaml", "inv sweep", 0.0, retry_failed=False, workers_wanted=2)
 REFUSES = "#!/bin/sh\necho 'fatal error: An error occurred (404): Key \"environments\" does not exist' >&2\nexit 1\n"
@@ -30,7 +30,7 @@ def test_a_run_whose_code_cannot_be_had_says_so_and_keeps_what_was_known(
     aws.write_text(REFUSES)
     aws.chmod(0o755)
     environment = os.environ | MACHINE.facts() | {"PATH": f"{aws.parent}:{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "worker.machine.prepare_job", str(folder.path)]
+    command = [sys.executable, "-m", "sweepfleet.machine.head.prepare_job", str(folder.path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     said = folder.read_progress()

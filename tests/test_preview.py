@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from grid.errors import UsageError
-from grid.load import loads
-from grid.space import Space
-from sweep import preview as previews
-from sweep.ledger import Ledger
-from sweep.preview import (
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.load import loads
+from sweepfleet.grid.space import Space
+from sweepfleet.run import preview as previews
+from sweepfleet.run.ledger import Ledger
+from sweepfleet.run.preview import (
     MANY_POINTS,
     SEARCHED,
     PointFailedError,

@@ -12,10 +12,9 @@ import boto3
 import pytest
 from botocore.stub import ANY, Stubber
 
-from fleet import prices as prices_module
-from fleet.cloud import Cloud
-from fleet.cpu_credits import surplus_usd
-from fleet.prices import (
+from sweepfleet.fleet.money import prices as prices_module
+from sweepfleet.fleet.money.cpu_credits import surplus_usd
+from sweepfleet.fleet.money.prices import (
     HISTORY_SOURCE,
     LIST_SOURCE,
     TABLE_SOURCE,
@@ -25,6 +24,7 @@ from fleet.prices import (
     prices,
     spot_prices,
 )
+from sweepfleet.fleet.reach.cloud import Cloud
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 TYPES = ["c7i.xlarge", "m7i.xlarge"]
@@ -222,7 +222,7 @@ def test_a_type_without_a_price_makes_the_cost_unknown() -> None:
 
 def test_the_table_has_every_default_type() -> None:
     """Or a newcomer without rights to the price list would be told nothing."""
-    from infra.settings import KEYS
+    from sweepfleet.infra.settings import KEYS
 
     for name in (*KEYS["workerInstanceTypes"].default, KEYS["headInstanceType"].default):
         assert from_table(name) is not None, name

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from grid.plan import Plan
-from grid.space import Space
-from grid.sweep import Target
+from sweepfleet.grid.plan import Plan
+from sweepfleet.grid.space import Space
+from sweepfleet.grid.sweep import Target
+from sweepfleet.slot.printed import NoResultError, result
+from sweepfleet.slot.target import OUT_BYTES, CommandFailedError, find
 from tests.command import Project
 from tests.support import context, grid
-from worker.printed import NoResultError, result
-from worker.target import OUT_BYTES, CommandFailedError, find
 
 PRETTY = '{\n  "loss": 0.1,\n  "curve": [\n    0.3,\n    0.2\n  ],\n  "acc":\n    0.93\n}\n'
 WHOLE = {"loss": 0.1, "curve": [0.3, 0.2], "acc": 0.93}

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.layout import BucketLayout
-from infra.outputs import NAMES, Outputs
-from infra.problems import SettingsError
+from sweepfleet.infra.layout import BucketLayout
+from sweepfleet.infra.outputs import NAMES, Outputs
+from sweepfleet.infra.problems import SettingsError
 from tests.cloud.inprocess import LEAST, up
 from tests.cloud.mocks import Mocks, Record
 from tests.cloud.moto import Moto, moto_server

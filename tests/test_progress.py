@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from grid.sweep import Metric
-from sweep import bar
-from sweep import progress as shown
-from sweep.bar import Bar
-from sweep.progress import Lines, Silent, Words, observer
-from sweep.run_progress import Progress
-from sweep.text import duration, number
+from sweepfleet.grid.sweep import Metric
+from sweepfleet.run import bar
+from sweepfleet.run import progress as shown
+from sweepfleet.run.bar import Bar
+from sweepfleet.run.progress import Lines, Silent, Words, observer
+from sweepfleet.run.run_progress import Progress
+from sweepfleet.run.text import duration, number
 from tests.support import space
 
 SPACE = space({"model": ["ridge", "lasso"], "alpha": [0.1, 1 / 3]})

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from grid.load import load
-from sweep.project import project_of
+from sweepfleet.grid.load import load
+from sweepfleet.run.project import project_of
 from tests.command import Project
 
 SWEEP = "program: train.py\nmethod: grid\nname: w\nparameters: {a: {values: [1, 2]}}\n"

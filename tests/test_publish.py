@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from grid.load import load
-from sweep.folder import RunFolder, read_json
-from sweep.ledger import Ledger
-from sweep.provenance import provenance
-from sweep.runs import find
+from sweepfleet.grid.load import load
+from sweepfleet.run.folder import RunFolder, read_json
+from sweepfleet.run.ledger import Ledger
+from sweepfleet.run.provenance import provenance
+from sweepfleet.run.runs import find
 from tests.command import Project
 from tests.support import batches, space
 
@@ -23,9 +23,9 @@ CODE = "def fit(a):\n    return {'loss': a, 'gain': -a}\n"
 FULL = """\
 import resource, sys
 from pathlib import Path
-from grid.errors import SweepfleetError
-from sweep.folder import RunFolder
-from sweep.runs import refresh
+from sweepfleet.grid.errors import SweepfleetError
+from sweepfleet.run.folder import RunFolder
+from sweepfleet.run.runs import refresh
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # no file may grow: as on a full disk
 try:
     refresh(RunFolder(Path(sys.argv[1])), always=True)
@@ -74,11 +74,11 @@ def test_files_that_cannot_be_written_are_an_error_with_a_remedy(tmp_path: Path)
 TABLES_FULL = """
 import resource, sys
 from pathlib import Path
-from grid.errors import SweepfleetError
-from sweep.folder import RunFolder
-from sweep.ledger import Ledger
-from sweep.publish import publish_from, space_of
-from sweep.summary import Facts
+from sweepfleet.grid.errors import SweepfleetError
+from sweepfleet.run.folder import RunFolder
+from sweepfleet.run.ledger import Ledger
+from sweepfleet.run.publish import publish_from, space_of
+from sweepfleet.run.summary import Facts
 folder = RunFolder(Path(sys.argv[1]))
 ledger = Ledger(folder.ledger, readonly=True)
 space = space_of(folder, ledger)

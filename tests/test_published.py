@@ -14,19 +14,19 @@ from typing import Any
 import polars as pl
 import pytest
 
-from grid.sweep import Metric
-from sweep import published
-from sweep.folder import RunFolder, read_json
-from sweep.forget import remove, to_remove
-from sweep.ledger import Ledger
-from sweep.outputs import Attempt, Outputs
-from sweep.publish import publish, publish_summary
-from sweep.run_progress import Progress
-from sweep.runs import refresh
-from sweep.summary import Facts
+from sweepfleet.grid.sweep import Metric
+from sweepfleet.run import published
+from sweepfleet.run.folder import RunFolder, read_json
+from sweepfleet.run.forget import remove, to_remove
+from sweepfleet.run.ledger import Ledger
+from sweepfleet.run.outputs import Attempt, Outputs
+from sweepfleet.run.publish import publish, publish_summary
+from sweepfleet.run.run_progress import Progress
+from sweepfleet.run.runs import refresh
+from sweepfleet.run.summary import Facts
+from sweepfleet.slot.output import Printed
 from tests.command import Project
 from tests.support import batches, space
-from worker.output import Printed
 
 METRIC = Metric("value")
 HERE = space({"a": [1, 2, 3]})
@@ -206,7 +206,7 @@ def test_the_note_goes_before_the_files_change(folder: RunFolder, monkeypatch: p
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sweep.results.write_results", killed)
+    monkeypatch.setattr("sweepfleet.run.results.write_results", killed)
     with pytest.raises(KeyboardInterrupt):
         publish(folder, found_done())
     assert publish_summary(folder, found_done()) is None
@@ -241,7 +241,7 @@ def test_rows_that_are_removed_are_in_no_file(folder: RunFolder) -> None:
 
 
 def test_any_change_of_our_code_gives_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for file in ("grid/a.py", "sweep/report/page.js", "worker/b.py"):
+    for file in ("grid/a.py", "src/sweepfleet/run/report/page.js", "worker/b.py"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text("1")
     monkeypatch.setattr(published, "HOME", tmp_path)
@@ -252,7 +252,7 @@ def test_any_change_of_our_code_gives_another_name(tmp_path: Path, monkeypatch: 
 
     names = [name()]
     assert name() == names[0]
-    for file in ("grid/a.py", "sweep/report/page.js", "worker/b.py"):
+    for file in ("grid/a.py", "src/sweepfleet/run/report/page.js", "worker/b.py"):
         (tmp_path / file).write_text("2")
         names.append(name())
     assert len(set(names)) == len(names)
@@ -276,7 +276,7 @@ def test_the_same_command_again_changes_no_file_and_imports_nothing_that_makes_t
     ]
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
     done = project.sweep("--json")
-    assert "sweep.published" in done.stderr
+    assert "sweepfleet.run.published" in done.stderr
     assert "polars" not in done.stderr
     summary = json.loads(done.stdout)
     assert (summary["computed"], summary["resumed"]) == (0, 2)

@@ -18,10 +18,10 @@ import polars as pl
 import psutil
 import pytest
 
-from sweep.folder import RunFolder
-from sweep.ledger import Ledger
-from sweep.publisher import Publisher, PublishError
-from sweep.summary import Facts
+from sweepfleet.run.folder import RunFolder
+from sweepfleet.run.ledger import Ledger
+from sweepfleet.run.publisher import Publisher, PublishError
+from sweepfleet.run.summary import Facts
 from tests.support import batches, space
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives a priority to a thread")
@@ -30,8 +30,8 @@ DEADLINE_S = 60.0
 OWNER = """
 import sys, time
 from pathlib import Path
-from sweep.folder import RunFolder
-from sweep.publisher import Publisher
+from sweepfleet.run.folder import RunFolder
+from sweepfleet.run.publisher import Publisher
 publisher = Publisher(RunFolder(Path(sys.argv[1])))
 publisher.start()
 print(publisher._early.pid, flush=True)
@@ -40,7 +40,7 @@ time.sleep(600)
 PRIORITIES = """
 import json, os, sys
 from pathlib import Path
-import sweep.publish_process as process
+import sweepfleet.run.publish_process as process
 
 def prepare():
     global at_import
@@ -242,7 +242,7 @@ def test_ctrl_c_does_not_reach_it_and_it_shares_its_owners_session(folder: RunFo
 
 
 def test_an_early_process_ends_when_nobody_asks_it(folder: RunFolder) -> None:
-    script = "import sweep.publish_process as process\nprocess.KEEP_S = 0.0\nprocess.main()"
+    script = "import sweepfleet.run.publish_process as process\nprocess.KEEP_S = 0.0\nprocess.main()"
     command = [sys.executable, "-c", script, str(folder.path), "--early"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.wait(DEADLINE_S) == 0

@@ -10,14 +10,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from grid.errors import UsageError
-from grid.space import Space
-from grid.sweep import Metric
-from sweep.folder import RunFolder
-from sweep.ledger import Ledger
-from sweep.query import json_rows, select
-from sweep.results import write_results
-from sweep.summary import best_of
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.space import Space
+from sweepfleet.grid.sweep import Metric
+from sweepfleet.run.folder import RunFolder
+from sweepfleet.run.ledger import Ledger
+from sweepfleet.run.query import json_rows, select
+from sweepfleet.run.results import write_results
+from sweepfleet.run.summary import best_of
 from tests.support import batches, space
 
 NAN, INF = math.nan, math.inf

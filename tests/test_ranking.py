@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grid.space import Space
-from grid.sweep import Metric
-from sweep import ranking
-from sweep.folder import RunFolder
-from sweep.ledger import Ledger
-from sweep.query import select
-from sweep.ranking import rank
-from sweep.results import param_series, write_results
+from sweepfleet.grid.space import Space
+from sweepfleet.grid.sweep import Metric
+from sweepfleet.run import ranking
+from sweepfleet.run.folder import RunFolder
+from sweepfleet.run.ledger import Ledger
+from sweepfleet.run.query import select
+from sweepfleet.run.ranking import rank
+from sweepfleet.run.results import param_series, write_results
 from tests.support import batches, space
 
 NAN, INF = math.nan, math.inf

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bootstrap.policies import deploy_policy, operator_statements, preview_policy
-from infra.policies import machines_boundary
+from sweepfleet.account.policies import deploy_policy, operator_statements, preview_policy
+from sweepfleet.infra.policies import machines_boundary
 from tests import attack
 from tests.attack import ADMIN, BOUNDARY, EVERYTHING, FOREIGN, KEY, MACHINE, NEW, PIPELINES_BOUNDARY, STATE, reach
 

@@ -7,7 +7,7 @@ import struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.records import (
+from sweepfleet.slot.records import (
     HEADER,
     HEADER_BYTES,
     HEAP_START,

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from grid.space import Space
-from sweep.bundles import Pending
-from sweep.ledger import Counts, Ledger
+from sweepfleet.grid.space import Space
+from sweepfleet.run.bundles import Pending
+from sweepfleet.run.ledger import Counts, Ledger
 from tests.support import batches, grid
 
 PLAN = grid({"a": range(6)})

@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra.bootstrap import UV_VERSION
-from infra.layout import BucketLayout
+from sweepfleet.infra.boot_text import UV_VERSION
+from sweepfleet.infra.layout import BucketLayout
 from tests.cloud.rehearsal import lease
 from tests.cloud.rehearsal.cloud import Cloud, until
 from tests.cloud.rehearsal.handle import MachineHandle
@@ -298,15 +298,18 @@ def settled(machine: MachineHandle) -> MachineHandle:
     return machine
 
 
-def archive(**files: str) -> bytes:
-    """A gzipped tar of executable files; `__` in a name is a slash."""
+def archive(files: dict[str, str]) -> bytes:
+    """A gzipped tar of executable files."""
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w:gz") as tar:
         for name, text in files.items():
-            member = tarfile.TarInfo(name.replace("__", "/"))
+            member = tarfile.TarInfo(name)
             member.size, member.mode = len(text.encode()), 0o755
             tar.addfile(member, io.BytesIO(text.encode()))
     return data.getvalue()
+
+
+START = ".sweepfleet/code/sweepfleet/machine/start"
 
 
 def push(stack: Stack, name: str, *, sha256: str = "") -> None:
@@ -314,8 +317,8 @@ def push(stack: Stack, name: str, *, sha256: str = "") -> None:
     start = '#!/bin/sh\nsed "s/^/$1 /" "$2/version" > /run/started\nexec sleep infinity\n'
     current = {}
     for kind, prefix, data in (
-        ("release", KEYS.releases, archive(worker__start=start, name=name)),
-        ("environment", KEYS.environments, archive(version=f"environment of {name}\n")),
+        ("release", KEYS.releases, archive({START: start, "name": name})),
+        ("environment", KEYS.environments, archive({"version": f"environment of {name}\n"})),
     ):
         key = f"{prefix}{hashlib.sha256(data).hexdigest()}.tar.gz"
         stack.s3.put_object(Bucket=stack.bucket, Key=key, Body=data)

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from fleet.release import NOTE, Release, make_release
-from grid.errors import UsageError
+import sweepfleet
+from sweepfleet.fleet.code.release import NOTE, Release, make_release
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.machine.facts import CODE
 
 
 def git(root: Path, *words: str) -> str:
@@ -45,6 +47,11 @@ def members(release: Release) -> dict[str, tarfile.TarInfo]:
         return {one.name: one for one in archive.getmembers()}
 
 
+def project_files(release: Release) -> set[str]:
+    """What is in it of the project, and its note."""
+    return {name for name in members(release) if not name.startswith(f"{CODE}/")}
+
+
 def text_of(release: Release, name: str) -> str:
     """A file in it."""
     with tarfile.open(fileobj=io.BytesIO(release.data)) as archive:
@@ -57,9 +64,23 @@ def test_it_has_what_git_tracks_and_says_where_it_comes_from(tmp_path: Path) -> 
     root = repository(tmp_path, **{"fit.py": "1\n", "a b/ä\n.txt": "2\n", ".hidden": "3\n"})
     (root / "untracked.txt").write_text("not this")
     release = make_release(root, dirty=False)
-    assert set(members(release)) == {"uv.lock", "fit.py", "a b/ä\n.txt", ".hidden", NOTE}
+    assert project_files(release) == {"uv.lock", "fit.py", "a b/ä\n.txt", ".hidden", NOTE}
     assert json.loads(text_of(release, NOTE)) == {"commit": git(root, "rev-parse", "HEAD"), "dirty": False}
     assert release.sha256 == hashlib.sha256(release.data).hexdigest()
+
+
+def test_it_has_this_package_whole(tmp_path: Path) -> None:
+    """Machines run the code of whoever made the release, whatever version is among what they install."""
+    release = make_release(repository(tmp_path), dirty=False)
+    package = Path(sweepfleet.__file__).parent
+    expected = {
+        f"{CODE}/sweepfleet/{path.relative_to(package).as_posix()}"
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert set(members(release)) - project_files(release) == expected
+    assert f"{CODE}/sweepfleet/machine/units/sweepfleet-run@.service" in expected
+    assert text_of(release, f"{CODE}/sweepfleet/slot/child.py") == (package / "slot" / "child.py").read_text()
 
 
 def test_the_same_commit_makes_the_same_archive_wherever_and_whenever_it_lies(
@@ -126,7 +147,7 @@ def test_a_project_in_a_folder_of_a_larger_repository_is_that_folder(tmp_path: P
     repository(tmp_path, **{"project/uv.lock": "locked\n", "project/fit.py": "1\n", "other.py": "1\n"})
     (tmp_path / "other.py").write_text("2\n")
     release = make_release(tmp_path / "project", dirty=False)
-    assert set(members(release)) == {"uv.lock", "fit.py", NOTE}
+    assert project_files(release) == {"uv.lock", "fit.py", NOTE}
 
 
 def test_a_submodules_files_come_along(tmp_path: Path) -> None:

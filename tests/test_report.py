@@ -16,12 +16,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from grid.sweep import Metric
-from sweep.report import crosses, distributions, picks, sample, utilisation, write_report
-from sweep.report.assemble import embed
-from sweep.report.axes import profile
-from sweep.report.failures import EXAMPLES_MAX, failures
-from sweep.report.scan import open_results
+from sweepfleet.grid.sweep import Metric
+from sweepfleet.run.report import crosses, distributions, picks, sample, utilisation, write_report
+from sweepfleet.run.report.assemble import embed
+from sweepfleet.run.report.axes import profile
+from sweepfleet.run.report.failures import EXAMPLES_MAX, failures
+from sweepfleet.run.report.scan import open_results
 
 HOSTILE = '</script><img src=x onerror="window.hacked=1">&lt;<b>bold</b>\''
 
@@ -498,8 +498,8 @@ def test_a_page_without_charts_carries_no_chart_library(tmp_path):
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from grid.sweep import Metric
-from sweep.report import write_report
+from sweepfleet.grid.sweep import Metric
+from sweepfleet.run.report import write_report
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 folder = Path(sys.argv[1])
 results = folder / "results.parquet"

@@ -10,7 +10,7 @@ import pytest
 from browsing import marks, traces, until
 from test_report import HOSTILE, MANIFEST, make_rows, ordinary, page_of
 
-from grid.sweep import Metric
+from sweepfleet.grid.sweep import Metric
 
 DASH = "\N{EN DASH}"
 pytestmark = marks

@@ -13,9 +13,9 @@ from test_report_compare import folds as fold_rows
 from test_report_compare import run_of
 from test_report_statistics import folds
 
-from grid.sweep import Metric
-from sweep.report import sample
-from sweep.report.compare import write_comparison
+from sweepfleet.grid.sweep import Metric
+from sweepfleet.run.report import sample
+from sweepfleet.run.report.compare import write_comparison
 
 pytestmark = marks
 
@@ -80,7 +80,7 @@ def test_cells_are_exact_whether_python_or_the_page_works_them_out(tmp_path, vis
 
 def test_a_pair_beyond_the_budget_says_that_it_is_from_a_sample(tmp_path, visit, monkeypatch):
     monkeypatch.setattr(sample, "ROWS_MAX", 250)
-    monkeypatch.setattr("sweep.report.crosses.CELLS_MAX", 9)
+    monkeypatch.setattr("sweepfleet.run.report.crosses.CELLS_MAX", 9)
     page = visit(page_of(tmp_path, many(tmp_path, names=4), metric=Metric("m")))
     caption = page.locator("#heatmap .caption")
     assert "sampled" not in caption.inner_text()

@@ -10,13 +10,13 @@ import pytest
 from scipy import stats
 from test_report import MANIFEST, data_in, make_rows, static_in, summary_of
 
-from grid.errors import UsageError
-from grid.sweep import Metric
-from sweep.comparison import compare
-from sweep.folder import RunFolder
-from sweep.report.compare import Run, write_comparison
-from sweep.report.pairs import pairs
-from sweep.report.scan import open_results
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.sweep import Metric
+from sweepfleet.run.comparison import compare
+from sweepfleet.run.folder import RunFolder
+from sweepfleet.run.report.compare import Run, write_comparison
+from sweepfleet.run.report.pairs import pairs
+from sweepfleet.run.report.scan import open_results
 
 OVER_FOLDS = Metric("rmse", over=("fold",))
 

@@ -7,9 +7,9 @@ import contextlib
 from browsing import marks
 from test_report import MANIFEST, data_in, make_rows, static_in, summary_of
 
-from sweep.outputs import Attempt, Outputs
-from sweep.report import printed, write_report
-from worker.output import Printed
+from sweepfleet.run.outputs import Attempt, Outputs
+from sweepfleet.run.report import printed, write_report
+from sweepfleet.slot.output import Printed
 
 STARTED_S = 1.79e9  # as `make_rows` has it: of the first row; each next one begins half a second later
 HOSTILE = "</script><script>window.hacked = 1</script>"

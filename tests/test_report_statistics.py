@@ -10,13 +10,13 @@ import polars as pl
 import pytest
 from test_report import data_in, make_rows, page_of, static_in
 
-from grid.sweep import Metric
-from sweep.report.axes import Axis, profile
-from sweep.report.clock import clock_of
-from sweep.report.configurations import configurations
-from sweep.report.history import history
-from sweep.report.importance import importance
-from sweep.report.scan import open_results
+from sweepfleet.grid.sweep import Metric
+from sweepfleet.run.report.axes import Axis, profile
+from sweepfleet.run.report.clock import clock_of
+from sweepfleet.run.report.configurations import configurations
+from sweepfleet.run.report.history import history
+from sweepfleet.run.report.importance import importance
+from sweepfleet.run.report.scan import open_results
 
 FOLDS = 5
 

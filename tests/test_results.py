@@ -20,13 +20,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grid.plan import Block, Plan
-from grid.space import Space
-from sweep import results
-from sweep.codes import label
-from sweep.folder import RunFolder
-from sweep.ledger import Ledger
-from sweep.results import write_results
+from sweepfleet.grid.plan import Block, Plan
+from sweepfleet.grid.space import Space
+from sweepfleet.run import results
+from sweepfleet.run.codes import label
+from sweepfleet.run.folder import RunFolder
+from sweepfleet.run.ledger import Ledger
+from sweepfleet.run.results import write_results
 from tests.support import batches, dimension, grid, space
 
 AFTER = ["status", "attempts", "infra_losses", "error_type", "error", "started", "duration_s"]

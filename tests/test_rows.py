@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweep.rows import Rows, as_number, rows_of
+from sweepfleet.run.rows import Rows, as_number, rows_of
+from sweepfleet.slot.records import Packet
 from tests.support import space, written
-from worker.records import Packet
 
 SPACE = space({"a": range(100)})
 numbers = st.one_of(st.floats(), st.integers(-(2**52), 2**52), st.booleans())

@@ -17,17 +17,17 @@ from typing import Any
 import psutil
 import pytest
 
-from grid.errors import UsageError
-from grid.space import Space
-from grid.sweep import Target
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.space import Space
+from sweepfleet.grid.sweep import Target
+from sweepfleet.slot.child import MOST_AHEAD, _ahead
+from sweepfleet.slot.context import Context
+from sweepfleet.slot.output import Printed
+from sweepfleet.slot.process import Child
+from sweepfleet.slot.records import HEADER, Packet, drop
+from sweepfleet.slot.runner import Job, Runner
+from sweepfleet.slot.source import RunnerClosedError, how
 from tests.support import Memory, context, eventually, gone, grid, outcomes_of, space
-from worker.child import MOST_AHEAD, _ahead
-from worker.context import Context
-from worker.output import Printed
-from worker.process import Child
-from worker.records import HEADER, Packet, drop
-from worker.runner import Job, Runner
-from worker.source import RunnerClosedError, how
 
 MB = 10**6
 
@@ -67,7 +67,7 @@ def test_a_bundle_whose_points_take_longer_than_was_thought_comes_back_in_parts(
     """What is finished does not wait for the rest of its bundle, and one point at least is finished."""
     runner = start(context(tmp_path, "import time\n\ndef fit(a):\n    time.sleep(0.06)\n    return a\n"))
     first = Packet.from_bytes(runner.run([(0, 2), (5, 9)], limit_s=0.05))
-    monkeypatch.setattr("worker.runner.BUNDLE_LIMIT_S", 0.05)
+    monkeypatch.setattr("sweepfleet.slot.runner.BUNDLE_LIMIT_S", 0.05)
     assert [index for index, _ in outcomes_of(first)] == [0]
     assert [index for index, _ in outcomes_of(run(runner, (1, 2), (5, 9)))] == [1, 5, 6, 7, 8]
 
@@ -158,7 +158,7 @@ def test_each_bad_point_of_a_bundle_fails_with_its_own_cause_and_takes_nothing_w
     assert "x = <unlocked" in text[500]
     assert "artifact_dir" in text[500]
     assert 'line 21, in fit\n    raise TooDeep("no ground")' in text[600]
-    assert "worker/" not in text[600], "our own frames are no help to a user"
+    assert "sweepfleet/" not in text[600], "our own frames are no help to a user"
     assert "enough" in text[700]
     assert "SIGABRT" in text[800]
     assert "[1, 2] of type list" in text[900]
@@ -235,7 +235,7 @@ def test_nothing_that_a_point_prints_or_closes_can_be_taken_for_a_reply(tmp_path
 
 def test_a_point_that_closes_every_file_fails_alone(tmp_path: Path, start: Any, monkeypatch: Any) -> None:
     """A point that closes the runner's own pipes is at fault, not its machine."""
-    monkeypatch.setattr("worker.life.EXIT_S", 0.2)
+    monkeypatch.setattr("sweepfleet.slot.life.EXIT_S", 0.2)
     code = """\
         import os, time
         def fit(a):
@@ -483,7 +483,7 @@ def test_everything_ends_when_the_owner_is_killed(tmp_path: Path, what: str) -> 
     target = Target(command=("sh", "-c", "sleep 3600; true")) if what == "a command" else None
     wanted = context(tmp_path, f"def fit(a):\n    {body}\n", grid({"a": [0]}), target=target)
     script = (
-        "import sys\nfrom worker.context import Context\nfrom worker.runner import Runner\n"
+        "import sys\nfrom sweepfleet.slot.context import Context\nfrom sweepfleet.slot.runner import Runner\n"
         "runner = Runner(Context.from_json(sys.stdin.readline()), name='x')\nrunner.ready()\n"
         "print(runner.child.pid, flush=True)\nrunner.run([(0, 1)])\n"
     )

@@ -10,14 +10,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from grid.errors import UsageError
-from grid.space import Space
-from grid.sweep import Metric
-from sweep.folder import RunFolder, read_json
-from sweep.ledger import Ledger
-from sweep.publish import publish
-from sweep.runs import Listed, find, listed, metric_of, refresh
-from sweep.summary import Facts
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.space import Space
+from sweepfleet.grid.sweep import Metric
+from sweepfleet.run.folder import RunFolder, read_json
+from sweepfleet.run.ledger import Ledger
+from sweepfleet.run.publish import publish
+from sweepfleet.run.runs import Listed, find, listed, metric_of, refresh
+from sweepfleet.run.summary import Facts
 from tests.support import batches, space
 
 WIDE = 30_000  # more points than are counted one by one

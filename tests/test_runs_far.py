@@ -18,34 +18,36 @@ from typing import Any
 import polars as pl
 import pytest
 
-import fleet.fetch as fetching
-import sweep.job as driving
-from fleet import data_volume, runs, travel, watch
-from fleet.cloud import Cloud
-from fleet.errors import CancelledError, ClusterError
-from fleet.fetch import MARK, PARTS, _say_skipped, check_place, fetch
-from fleet.fetch_names import sort_out
-from fleet.fleet import Fleet
-from fleet.folder import StackFolder
-from fleet.gone import DownError, GoneError
-from fleet.on_stack import fetched
-from fleet.remote import HostKeyError
-from fleet.runs import State
-from fleet.steps import Steps
-from grid.errors import SweepfleetError, UsageError
-from grid.load import load
-from infra.outputs import Outputs
-from sweep.folder import RunFolder, StorageError
-from sweep.ledger import Ledger
-from sweep.publish import publish
-from sweep.run_progress import Progress
-from sweep.snapshot import alone, copy
-from sweep.summary import Facts
+import sweepfleet.fleet.runs.fetch as fetching
+import sweepfleet.machine.head.run_job as driving
+from sweepfleet.fleet.errors import CancelledError, ClusterError
+from sweepfleet.fleet.fleet import Fleet
+from sweepfleet.fleet.reach import data_volume
+from sweepfleet.fleet.reach.cloud import Cloud
+from sweepfleet.fleet.reach.remote import HostKeyError
+from sweepfleet.fleet.runs import jobs as runs
+from sweepfleet.fleet.runs import travel, watch
+from sweepfleet.fleet.runs.fetch import MARK, PARTS, _say_skipped, check_place, fetch
+from sweepfleet.fleet.runs.fetch_names import sort_out
+from sweepfleet.fleet.runs.jobs import State
+from sweepfleet.fleet.runs.on_stack import fetched
+from sweepfleet.fleet.stack.folder import StackFolder
+from sweepfleet.fleet.stack.gone import DownError, GoneError
+from sweepfleet.fleet.steps import Steps
+from sweepfleet.grid.errors import SweepfleetError, UsageError
+from sweepfleet.grid.load import load
+from sweepfleet.infra.outputs import Outputs
+from sweepfleet.machine.facts import Home
+from sweepfleet.machine.head.follow import follow
+from sweepfleet.machine.head.snapshot import alone, copy
+from sweepfleet.machine.job import Job, JobFolder
+from sweepfleet.run.folder import RunFolder, StorageError
+from sweepfleet.run.ledger import Ledger
+from sweepfleet.run.publish import publish
+from sweepfleet.run.run_progress import Progress
+from sweepfleet.run.summary import Facts
 from tests.cloud.moto import Moto, moto_server
 from tests.support import batches, space
-from worker.machine.facts import Home
-from worker.machine.follow import follow
-from worker.machine.job import Job, JobFolder
 
 REGION = "eu-west-1"
 BUCKET = "sweepfleet-dev-0123"
@@ -249,7 +251,7 @@ def test_whoever_follows_hears_of_every_change_and_last_how_it_ended(
             lambda: (folder.write(folder.progress, '{"state": "ended", "exit_code": 1}'), folder.wanted.unlink()),
         ]
     )
-    monkeypatch.setattr("worker.machine.follow.time.sleep", lambda _: next(steps)())
+    monkeypatch.setattr("sweepfleet.machine.head.follow.time.sleep", lambda _: next(steps)())
     follow(folder)
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(one.get("state"), one["ended"]) for one in said] == [(None, False), ("waiting", False), ("ended", True)]
@@ -264,7 +266,9 @@ def test_a_run_whose_head_goes_down_has_not_ended(
     folder.path.mkdir()
     folder.job.touch()
     folder.wanted.touch()
-    monkeypatch.setattr("worker.machine.follow.time.sleep", lambda _: folder.path.rename(tmp_path / "unmounted"))
+    monkeypatch.setattr(
+        "sweepfleet.machine.head.follow.time.sleep", lambda _: folder.path.rename(tmp_path / "unmounted")
+    )
     for said_before in ([False], []):
         with pytest.raises(SystemExit, match="does not exist"):
             follow(folder)

@@ -17,18 +17,18 @@ from typing import Any
 import pytest
 from invoke.exceptions import Exit
 
-from fleet.cloud import Cloud
-from fleet.errors import NothingToDo
-from fleet.fleet import Fleet
-from fleet.gone import DownError
-from fleet.push import Pushed, current_release, releases, replaced, since
-from fleet.pusher import Pusher, pusher
-from fleet.release import make_release
-from fleet.same_code import difference
-from grid.errors import UsageError
-from grid.load import load
-from infra.layout import BucketLayout
-from tasks import pushing
+from sweepfleet.fleet.code.push import Pushed, current_release, releases, replaced, since
+from sweepfleet.fleet.code.pusher import Pusher, pusher
+from sweepfleet.fleet.code.release import make_release
+from sweepfleet.fleet.code.same_code import difference
+from sweepfleet.fleet.errors import NothingToDo
+from sweepfleet.fleet.fleet import Fleet
+from sweepfleet.fleet.reach.cloud import Cloud
+from sweepfleet.fleet.stack.gone import DownError
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.load import load
+from sweepfleet.infra.layout import BucketLayout
+from sweepfleet.tasks import pushing
 from tests.cloud.moto import Moto
 
 pytest_plugins = ["tests.cloud.fixtures"]
@@ -125,7 +125,7 @@ def project(tmp_path: Path, moto: Moto, no_credentials: None, monkeypatch: pytes
 def test_the_same_commit_is_the_same_code_and_fetches_nothing(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fleet.same_code.get_bytes", lambda *_, **__: pytest.fail("fetched"))
+    monkeypatch.setattr("sweepfleet.fleet.code.same_code.get_bytes", lambda *_, **__: pytest.fail("fetched"))
     assert project.differing() is None
     (project.root / "new.py").write_text("")  # not Git's: no push would take it along
     assert project.differing() is None
@@ -221,8 +221,8 @@ class Asked:
         self.project, self.me = project, me
         self.said: list[str] = []
         self.pushed: list[str] = []
-        monkeypatch.setattr("fleet.push.push", self.push)
-        monkeypatch.setattr("fleet.pusher.pusher", lambda *_: self.me)
+        monkeypatch.setattr("sweepfleet.fleet.code.push.push", self.push)
+        monkeypatch.setattr("sweepfleet.fleet.code.pusher.pusher", lambda *_: self.me)
         monkeypatch.setattr(Fleet, "head", self.head)
         monkeypatch.setattr(Fleet, "require_head", lambda _: self.require_head())
         self.is_down = False
@@ -388,7 +388,7 @@ def test_who_pushes_is_what_aws_and_git_say(project: Project, monkeypatch: pytes
 
 ASK = """
 import sys
-from tasks.pushing import agreed, somebody_is_there
+from sweepfleet.tasks.pushing import agreed, somebody_is_there
 print(somebody_is_there() and agreed("Sure?"))
 """
 

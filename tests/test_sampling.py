@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.stats import qmc
 
-from grid.laws import Law
-from grid.plan import Distribution
-from grid.sampling import RandomDraws, SobolDraws, Weights
+from sweepfleet.grid.laws import Law
+from sweepfleet.grid.plan import Distribution
+from sweepfleet.grid.sampling import RandomDraws, SobolDraws, Weights
 
 moderate = settings(deadline=None, max_examples=150, derandomize=True)
 

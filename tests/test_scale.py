@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 
-from fleet import runs, workers
-from fleet.cloud import Cloud
-from fleet.errors import ClusterError
-from fleet.fleet import Fleet
-from fleet.remote import NotYetError
-from fleet.stopping import stop
-from fleet.workers import PATHS, scale
-from grid.errors import UsageError
-from infra.outputs import Outputs
+from sweepfleet.fleet.errors import ClusterError
+from sweepfleet.fleet.fleet import Fleet
+from sweepfleet.fleet.reach.cloud import Cloud
+from sweepfleet.fleet.reach.remote import NotYetError
+from sweepfleet.fleet.runs import jobs as runs
+from sweepfleet.fleet.workers import group as workers
+from sweepfleet.fleet.workers.group import PATHS, scale
+from sweepfleet.fleet.workers.stopping import stop
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.infra.outputs import Outputs
 from tests.cloud.inprocess import up
 from tests.cloud.mocks import Mocks
 from tests.cloud.moto import Moto

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from grid.errors import UsageError
-from grid.expressions import Expression
-from grid.load import loads
-from grid.plan import Block, Dimension, Distribution, Plan
-from grid.space import Space
-from grid.sweep import Sweep, Target
-from sweep.ledger import Counts, Ledger
-from sweep.selection import Selection, check_redo
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.expressions import Expression
+from sweepfleet.grid.load import loads
+from sweepfleet.grid.plan import Block, Dimension, Distribution, Plan
+from sweepfleet.grid.space import Space
+from sweepfleet.grid.sweep import Sweep, Target
+from sweepfleet.run.ledger import Counts, Ledger
+from sweepfleet.run.selection import Selection, check_redo
+from sweepfleet.slot.code import digest
+from sweepfleet.slot.project_files import Names
 from tests.support import batches, dimension, grid
-from worker.code import digest
-from worker.project_files import Names
 
 X = Dimension(("x",), distribution=Distribution("uniform", low=0.0, high=1.0))
 PLANS = [
@@ -110,7 +110,7 @@ def test_what_has_ended_is_counted_among_what_is_chosen(
     ledger: Ledger, tmp_path: Path, near: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether its rows are looked through in order or asked for one by one."""
-    monkeypatch.setattr("sweep.selection.NEAR", near)
+    monkeypatch.setattr("sweepfleet.run.selection.NEAR", near)
     ledger.redo([0, 5])
     for condition, expected in (
         ("a % 2 == 1", (Counts(2, 1), Counts(0, 1))),

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import settings as trials
 from hypothesis import strategies as st
 
-from infra.checks import architecture
-from infra.layout import AddressPlan
-from infra.problems import SettingsError
-from infra.settings import KEYS, Settings, read
+from sweepfleet.infra.checks import architecture
+from sweepfleet.infra.layout import AddressPlan
+from sweepfleet.infra.problems import SettingsError
+from sweepfleet.infra.settings import KEYS, Settings, read
 
 ROOT = Path(__file__).parents[1]
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGKWWZ6FZ2pJPEyXnNfJXpR2m3hwRcdNM8eS0PpXgJvF ada@example.org"

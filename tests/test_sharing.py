@@ -9,15 +9,15 @@ from typing import cast
 import pytest
 from distributed import Client
 
-from grid.load import load
-from sweep import sharing
-from sweep.bundles import Bundle
-from sweep.engines import remote_engine
-from sweep.progress import Silent
-from sweep.run import Request, run_sweep
-from sweep.run_progress import Progress
-from sweep.sharing import Holds, Sharing, Sums
-from sweep.slot_time import Held, SlotTime
+from sweepfleet.grid.load import load
+from sweepfleet.run import sharing
+from sweepfleet.run.bundles import Bundle
+from sweepfleet.run.engines import remote_engine
+from sweepfleet.run.progress import Silent
+from sweepfleet.run.run_progress import Progress
+from sweepfleet.run.sharing import Holds, Sharing, Sums
+from sweepfleet.run.slot_time import Held, SlotTime
+from sweepfleet.run.sweep import Request, run_sweep
 from tests.one_worker import one_worker
 from tests.support import GATED, context, eventually
 

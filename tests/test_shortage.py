@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from grid.errors import UsageError
-from sweep.bundles import Bundle
-from sweep.engines import _started, local_engine
-from sweep.shortage import ShortageError, shortages_told
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.run.bundles import Bundle
+from sweepfleet.run.engines import _started, local_engine
+from sweepfleet.run.shortage import ShortageError, shortages_told
 from tests.command import DEADLINE_S, ROOT, Project
 from tests.support import context, grid
 
@@ -68,12 +68,12 @@ def never_begun(*_: object, **__: object) -> None:
 
 def test_bundles_that_dask_has_lost_are_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As when its loop has met a MemoryError: here its worker takes none up."""
-    monkeypatch.setattr("sweep.engine.IDLE_S", 0.2)
+    monkeypatch.setattr("sweepfleet.run.engine.IDLE_S", 0.2)
     with local_engine(context(tmp_path, "def fit(a): return a", grid({"a": [1, 2]})), slots=1) as engine:
         engine.submit(Bundle(1, ((0, 1),)))
         while not engine.wait(0.1):
             pass
-        monkeypatch.setattr("sweep.engine.run_bundle", never_begun)
+        monkeypatch.setattr("sweepfleet.run.engine.run_bundle", never_begun)
         engine.submit(Bundle(2, ((1, 2),)))
         try:
             with pytest.raises(ShortageError, match="no slot is at it"):

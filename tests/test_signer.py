@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from worker.machine import signer
-from worker.machine.aws import Aws, AwsError, Stored
-from worker.machine.certificates import make_ca, make_request
-from worker.machine.facts import KEYS, Tls
+from sweepfleet.machine.aws import Aws, AwsError, Stored
+from sweepfleet.machine.certificates import make_ca, make_request
+from sweepfleet.machine.facts import KEYS, Tls
+from sweepfleet.machine.head import signer
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

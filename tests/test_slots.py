@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sweep.slots import slots_of
+from sweepfleet.run.slots import slots_of
 from tests.support import context
 
 MEMORY = psutil.virtual_memory().total

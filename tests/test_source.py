@@ -15,13 +15,13 @@ from typing import Any
 import psutil
 import pytest
 
-from grid.errors import UsageError
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.slot.context import Context
+from sweepfleet.slot.pool import Pool
+from sweepfleet.slot.process import Child
+from sweepfleet.slot.records import Packet, drop
+from sweepfleet.slot.source import RunnerClosedError
 from tests.support import context, eventually, gone, grid, outcomes_of
-from worker.context import Context
-from worker.pool import Pool
-from worker.process import Child
-from worker.records import Packet, drop
-from worker.source import RunnerClosedError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="copies are made on Linux alone")
 
@@ -203,7 +203,7 @@ def test_a_target_that_cannot_be_imported_is_refused_on_every_slot(
 
 
 def below(process: psutil.Process) -> list[psutil.Process]:
-    return [each for each in process.children(recursive=True) if "worker.child" in " ".join(each.cmdline())]
+    return [each for each in process.children(recursive=True) if "sweepfleet.slot.child" in " ".join(each.cmdline())]
 
 
 @pytest.mark.parametrize("when", ["importing", "computing"])
@@ -217,7 +217,7 @@ def test_all_end_when_their_owner_is_killed(tmp_path: Path, when: str) -> None:
     )
     wanted = context(tmp_path, code)
     script = (
-        "import sys\nfrom worker.context import Context\nfrom worker.pool import Pool\n"
+        "import sys\nfrom sweepfleet.slot.context import Context\nfrom sweepfleet.slot.pool import Pool\n"
         "pool = Pool(Context.from_json(sys.stdin.readline()), slots=2, name='x')\n"
         "pool.ready()\npool.run([(0, 1)])\n"
     )
@@ -243,7 +243,7 @@ def test_a_template_that_is_killed_is_begun_again(
 
     Also when the kernel killed it for memory: that says nothing of the points.
     """
-    monkeypatch.setattr("worker.life.oom_kills", itertools.count().__next__)
+    monkeypatch.setattr("sweepfleet.slot.life.oom_kills", itertools.count().__next__)
     (tmp_path / "seen.py").write_text("import pathlib\n" + MARK)
     code = """\
         import pathlib, seen, time
@@ -359,7 +359,7 @@ def test_a_process_that_was_started_early_is_used_or_ended(tmp_path: Path, pools
 
 
 def test_a_process_that_was_started_early_and_is_not_needed_ends_with_its_owner() -> None:
-    script = "from worker.pool import start_early, _early\nstart_early()\nprint(_early[0].pid)\n"
+    script = "from sweepfleet.slot.pool import start_early, _early\nstart_early()\nprint(_early[0].pid)\n"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     eventually(lambda: gone(int(said)), "its end")
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import ParameterGrid
 
-from grid.expressions import ExpressionError
-from grid.identity import point_id, point_seed
-from grid.plan import Block, Dimension, Distribution, Plan
-from grid.space import Count, Point, Space
+from sweepfleet.grid.expressions import ExpressionError
+from sweepfleet.grid.identity import point_id, point_seed
+from sweepfleet.grid.plan import Block, Dimension, Distribution, Plan
+from sweepfleet.grid.space import Count, Point, Space
 
 moderate = settings(deadline=None, max_examples=150, derandomize=True)
 UNIFORM = Distribution("uniform", low=0, high=1)
@@ -675,7 +675,7 @@ def test_a_point_is_a_plain_tuple_of_five():
 def test_importing_the_space_loads_nothing_but_the_standard_library():
     """A runner's child starts in milliseconds; scipy comes with the first sobol draw."""
     code = (
-        "import sys; import grid.space\n"
+        "import sys; import sweepfleet.grid.space\n"
         "heavy = {'numpy', 'scipy', 'pydantic', 'ruamel', 'statistics'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from fleet.cluster import Cluster, open_cluster
-from fleet.errors import ClusterError
-from fleet.fleet import NotUpError, open_fleet
-from fleet.standing import explained
-from grid.errors import SweepfleetError, UsageError
+from sweepfleet.fleet.errors import ClusterError
+from sweepfleet.fleet.fleet import NotUpError, open_fleet
+from sweepfleet.fleet.stack.cluster import Cluster, open_cluster
+from sweepfleet.fleet.stack.standing import explained
+from sweepfleet.grid.errors import SweepfleetError, UsageError
 from tests.cloud.moto import Moto
 from tests.fake_pulumi import fake_pulumi, state_of
 from tests.test_runs_far import OUTPUTS

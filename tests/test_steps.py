@@ -12,10 +12,10 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from fleet.steps import StepLines, Steps
+from sweepfleet.fleet.steps import StepLines, Steps
+from sweepfleet.machine.head import publish
+from sweepfleet.machine.head.publish import PublishError
 from tests.support import eventually
-from worker.machine import publish
-from worker.machine.publish import PublishError
 
 
 def test_without_a_terminal_each_step_is_a_line() -> None:
@@ -40,7 +40,7 @@ def test_a_step_that_lasts_is_told_again_with_what_it_is_at() -> None:
 def test_a_step_is_told_again_every_so_often_and_not_beside_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a clock that is played: nothing before the first step, and no line that was just printed."""
     out, now_s = io.StringIO(), 0.0
-    monkeypatch.setattr("fleet.steps.time", SimpleNamespace(monotonic=lambda: now_s))
+    monkeypatch.setattr("sweepfleet.fleet.steps.time", SimpleNamespace(monotonic=lambda: now_s))
     steps = Steps(console=Console(file=out, width=80), every_s=10.0)
     waits: list[float] = []
 
@@ -132,7 +132,7 @@ def test_a_head_that_nobody_listens_to_finishes_its_work(tmp_path: Path) -> None
     reader, writer = os.pipe()
     os.close(reader)
     done = tmp_path / "done"
-    code = "from worker.machine.publish import _say\n_say('a')\n_say('b')\n"
+    code = "from sweepfleet.machine.head.publish import _say\n_say('a')\n_say('b')\n"
     code += f"from pathlib import Path\nPath({str(done)!r}).touch()\n"
     subprocess.run([sys.executable, "-c", code], stdout=writer, check=True, cwd=Path(__file__).parents[1])
     assert done.exists()

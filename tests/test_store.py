@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fleet.errors import ClusterError
-from pipeline.store import Bucket, Folder, Plans, Saved, place_of
+from sweepfleet.fleet.errors import ClusterError
+from sweepfleet.pipeline.store import Bucket, Folder, Plans, Saved, place_of
 from tests.cloud.moto import Moto, moto_server
 
 TREE, OTHER = "a" * 40, "b" * 64

@@ -13,9 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
+from sweepfleet.slot.context import Context
+from sweepfleet.slot.runner import Runner
 from tests.support import context, eventually, everything, gone, grid, outcomes_of
-from worker.context import Context
-from worker.runner import Runner
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="orphans come to a subreaper on Linux alone")
 
@@ -119,7 +119,7 @@ def test_it_ends_when_a_process_above_the_child_is_killed(tmp_path: Path, start_
         tmp_path, LEAVING.format(start=STARTS[start_it], second=second), grid({"a": range(2)}), infra_retries=0
     )
     script = (
-        "import sys\nfrom worker.context import Context\nfrom worker.runner import Runner\n"
+        "import sys\nfrom sweepfleet.slot.context import Context\nfrom sweepfleet.slot.runner import Runner\n"
         "runner = Runner(Context.from_json(sys.stdin.readline()), name='x')\n"
         "print(runner.child.pid, flush=True)\n"
         "runner.run([(0, 2)])\nprint('came back', flush=True)\n"

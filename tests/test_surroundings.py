@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from grid.load import load
-from grid.space import Space
-from grid.sweep import Target
-from sweep.preview import run_one
+from sweepfleet.grid.load import load
+from sweepfleet.grid.space import Space
+from sweepfleet.grid.sweep import Target
+from sweepfleet.run.preview import run_one
+from sweepfleet.slot.context import Context
+from sweepfleet.slot.modules import aside
+from sweepfleet.slot.records import Packet
+from sweepfleet.slot.runner import Runner
+from sweepfleet.slot.surroundings import Surroundings
 from tests.command import Project
 from tests.support import context, everything, grid, outcomes_of
-from worker.context import Context
-from worker.modules import aside
-from worker.records import Packet
-from worker.runner import Runner
-from worker.surroundings import Surroundings
 
 
 def packet_of(wanted: Context) -> Packet:

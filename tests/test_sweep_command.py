@@ -453,7 +453,7 @@ def test_points_that_end_the_process_or_return_nothing_are_told_as_in_a_sweep(pr
         (project.path / "fit.py").write_text(f"def fit(a, b, seed):\n    {body}\n")
         failed = project.sweep("--test-point", "0", code=1)
         assert said in failed.stderr
-        assert "worker/" not in failed.stderr
+        assert "sweepfleet/" not in failed.stderr
 
 
 def test_more_points_than_are_meant_are_refused_where_nobody_can_be_asked(project: Project) -> None:

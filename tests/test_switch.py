@@ -17,16 +17,16 @@ from typing import Any
 
 import pytest
 
-from fleet.cloud import Cloud
-from fleet.errors import ClusterError
-from fleet.workers import set_size
-from infra.outputs import Outputs
+from sweepfleet.fleet.errors import ClusterError
+from sweepfleet.fleet.reach.cloud import Cloud
+from sweepfleet.fleet.workers.group import set_size
+from sweepfleet.infra.outputs import Outputs
+from sweepfleet.machine.aws import Aws, AwsError
+from sweepfleet.machine.facts import Facts
+from sweepfleet.machine.switch import SWITCH, date_of, switch_time
 from tests.cloud.inprocess import up
 from tests.cloud.mocks import Mocks
 from tests.cloud.moto import Moto
-from worker.machine.aws import Aws, AwsError
-from worker.machine.facts import Facts
-from worker.machine.switch import SWITCH, date_of, switch_time
 
 pytest_plugins = ["tests.cloud.fixtures"]
 REGION = "eu-west-1"

@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 from rich.cells import cell_len
 
-from sweep.say import KINDS, ending, failures
-from sweep.summary import Summary
-from sweep.tables import MAX_ROWS, results_table
-from sweep.text import cut, params_text, value_text
+from sweepfleet.run.say import KINDS, ending, failures
+from sweepfleet.run.summary import Summary
+from sweepfleet.run.tables import MAX_ROWS, results_table
+from sweepfleet.run.text import cut, params_text, value_text
 
 LONG = "a very long text that goes on and on and on, and then on again"
 TRACEBACK = (

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from grid.errors import UsageError
-from grid.plan import Block, Plan, nest
-from grid.space import Space
-from grid.sweep import Target
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.plan import Block, Plan, nest
+from sweepfleet.grid.space import Space
+from sweepfleet.grid.sweep import Target
+from sweepfleet.slot.context import Context
+from sweepfleet.slot.target import CommandFailedError, find
 from tests.support import context, dimension, grid
-from worker.context import Context
-from worker.target import CommandFailedError, find
 
 
 def called(folder: Path, code: str, plan: Plan, index: int = 0, **limits: Any) -> Any:

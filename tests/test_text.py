@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from grid.wording import counted
-from sweep.text import dollars, hours_text
+from sweepfleet.grid.wording import counted
+from sweepfleet.run.text import dollars, hours_text
 
 
 @pytest.mark.parametrize(

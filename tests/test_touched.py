@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-from fleet import runs, workers
-from fleet.cluster import Cluster
-from fleet.errors import ClusterError
-from fleet.fleet import Fleet
-from fleet.folder import StackFolder
-from fleet.gone import DownError, GoneError
-from fleet.pulumi_cli import PulumiCli
-from fleet.pulumi_state import BUCKET, DATA_VOLUME, GROUP, HEAD
-from pipeline.plan import parse
-from pipeline.touched import effects, say_what_is_touched
+from sweepfleet.fleet.errors import ClusterError
+from sweepfleet.fleet.fleet import Fleet
+from sweepfleet.fleet.runs import jobs as runs
+from sweepfleet.fleet.stack.cluster import Cluster
+from sweepfleet.fleet.stack.folder import StackFolder
+from sweepfleet.fleet.stack.gone import DownError, GoneError
+from sweepfleet.fleet.stack.pulumi_cli import PulumiCli
+from sweepfleet.fleet.stack.pulumi_state import BUCKET, DATA_VOLUME, GROUP, HEAD
+from sweepfleet.fleet.workers import group as workers
+from sweepfleet.pipeline.plan import parse
+from sweepfleet.pipeline.touched import effects, say_what_is_touched
 from tests.plans import preview, step
 from tests.test_runs_far import OUTPUTS
 

@@ -18,11 +18,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from sweepfleet.slot.records import Packet
+from sweepfleet.slot.values import BadResultError
+from sweepfleet.slot.writer import metrics_of
 from tests.support import Memory, outcomes_of, space
 from tests.test_writer import read
-from worker.records import Packet
-from worker.values import BadResultError
-from worker.writer import metrics_of
 
 POINT = space({"a": [1]}).point(0)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.version import last_start, versions
+from sweepfleet.tasks.version import last_start, versions
 from tests.command import ROOT
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.machine import volume
-from worker.machine.volume import device_of, grow, size_of
+from sweepfleet.machine.head import volume
+from sweepfleet.machine.head.volume import device_of, grow, size_of
 
 MB = 1 << 20
 

@@ -11,13 +11,13 @@ import pytest
 import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
-from grid.command import render
-from grid.errors import GridError
-from grid.load import loads
-from grid.plan import Dimension, Distribution
-from grid.space import Space
-from grid.sweep import Metric
-from grid.wandb import POINT_MACROS
+from sweepfleet.grid.command import render
+from sweepfleet.grid.errors import GridError
+from sweepfleet.grid.load import loads
+from sweepfleet.grid.plan import Dimension, Distribution
+from sweepfleet.grid.space import Space
+from sweepfleet.grid.sweep import Metric
+from sweepfleet.grid.wandb import POINT_MACROS
 
 GRID = """\
 # as in W&B's own examples

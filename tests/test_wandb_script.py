@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import yaml
 
-from grid.load import loads
-from grid.space import Space
+from sweepfleet.grid.load import loads
+from sweepfleet.grid.space import Space
+from sweepfleet.slot import wandb_log, wandb_script
+from sweepfleet.slot.context import Context
+from sweepfleet.slot.records import Packet
+from sweepfleet.slot.runner import Runner
+from sweepfleet.slot.target import CommandFailedError, find
 from tests.support import outcomes_of
-from worker import wandb_log, wandb_script
-from worker.context import Context
-from worker.records import Packet
-from worker.runner import Runner
-from worker.target import CommandFailedError, find
 
 PARAMETERS = """
   lr: {values: [1.0e-5]}

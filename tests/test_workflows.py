@@ -17,10 +17,10 @@ from invoke.context import MockContext
 from invoke.exceptions import Exit
 from invoke.runners import Result
 
-from bootstrap.commands import variables
-from bootstrap.settings import KEYS
-from bootstrap.trust import AUDIENCE
-from tasks import project
+from sweepfleet.account.commands import variables
+from sweepfleet.account.settings import KEYS
+from sweepfleet.account.trust import AUDIENCE
+from sweepfleet.tasks import project
 
 REPOSITORY = Path(__file__).parents[1]
 WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))

@@ -15,9 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grid.space import Point
-from tests.support import Memory, outcomes_of, space, written
-from worker.records import (
+from sweepfleet.grid.space import Point
+from sweepfleet.slot.records import (
     HEADER,
     HEADER_BYTES,
     HEAP_START,
@@ -29,8 +28,9 @@ from worker.records import (
     Packet,
     Segment,
 )
-from worker.values import MAX_METRICS, BadResultError
-from worker.writer import ERROR_CHARS, describe, metrics_of
+from sweepfleet.slot.values import MAX_METRICS, BadResultError
+from sweepfleet.slot.writer import ERROR_CHARS, describe, metrics_of
+from tests.support import Memory, outcomes_of, space, written
 
 POINT = space({"a": [1]}).point(0)
 RAW_ID = bytes.fromhex(POINT.id)
@@ -246,7 +246,7 @@ def test_what_the_header_calls_complete_is_readable_at_any_instant(memory: Memor
                 (),
                 {"size": RECORD.size, "pack_into": lambda _, __, *rest: pack_into(memory.mapped, *rest)},
             )
-            patched.setattr("worker.writer.RECORD", fake())
+            patched.setattr("sweepfleet.slot.writer.RECORD", fake())
             if isinstance(value, ValueError):
                 memory.writer.failed(point, raw_id, value, started=0.0, duration_s=0.0)
             else:

@@ -12,8 +12,8 @@ SAME_S = 0.002  # two imports of one package that are no further apart are one b
 BUSY_S = 0.04  # over which the use of a core is shown: the system counts it in steps of 0.01 s
 # The first word of a process's command after Python's own that says what it is.
 MODULES = {
-    "worker.child": "child",
-    "sweep.publish_process": "publisher",
+    "sweepfleet.slot.child": "child",
+    "sweepfleet.run.publish_process": "publisher",
     "multiprocessing": "helper",
     "joblib": "peer",
 }

@@ -18,8 +18,8 @@ import yaml
 
 from tests.cloud.engine import REPOSITORY, Engine, environment
 
-LINKED = ("infra", "fleet", "grid", "pipeline", "sweep", "worker", ".venv")  # read there and never written
-COPIED = ("Pulumi.yaml", "pyproject.toml", "uv.lock", "README.md")
+LINKED = ("infra", ".venv")  # read there and never written
+COPIED = ("Pulumi.yaml", "tasks.py", "pyproject.toml", "uv.lock", "README.md")
 DEADLINE_S = 600
 
 
@@ -37,7 +37,7 @@ class Checkout:
         for name in COPIED:
             (self.path / name).write_bytes((REPOSITORY / name).read_bytes())
         # Not linked: the tasks' own place is where the checkout is.
-        shutil.copytree(REPOSITORY / "tasks", self.path / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(REPOSITORY / "src", self.path / "src", ignore=shutil.ignore_patterns("__pycache__"))
         key = self.home / ".ssh" / "id_ed25519"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ada", "-f", key], check=True)
         self.public_key = key.with_suffix(".pub").read_text().strip()
@@ -45,6 +45,7 @@ class Checkout:
         tools = str(Path(sys.executable).parent)
         self.env = env | {
             "HOME": str(self.home),
+            "PYTHONPATH": str(self.path / "src"),  # before the repository's own, which is installed
             "PATH": f"{folder / 'bin'}{os.pathsep}{tools}{os.pathsep}{os.environ['PATH']}",
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",

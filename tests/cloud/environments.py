@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from infra.layout import BucketLayout
+from sweepfleet.infra.layout import BucketLayout
 from tests.cloud.rehearsal.base import CACHE, ensure_base, locked
 
 PREFIX = BucketLayout().environments
@@ -39,6 +39,6 @@ def keep(s3: Any, bucket: str, project: Path) -> None:
 
 def _kept(project: Path) -> Path:
     """Where it is: by what it is made of, how, and on what."""
-    made_of = [(project / file).read_bytes() for file in ("uv.lock", "worker/machine/publish.py")]
+    made_of = [(project / file).read_bytes() for file in ("uv.lock", "src/sweepfleet/machine/head/publish.py")]
     digest = hashlib.sha256(b"".join(made_of) + ensure_base().name.encode())
     return CACHE / "environments" / digest.hexdigest()[:16]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from infra.program import declare
+from sweepfleet.infra.program import declare
 from tests.cloud.mocks import Mocks
 from tests.cloud.program import run
 

@@ -17,8 +17,8 @@ from moto.moto_api._internal.models import moto_api_backend
 from moto.server import ThreadedMotoServer
 from moto.ssm.models import Parameter
 
-from infra.layout import BOUNDARY
-from infra.policies import machines_boundary
+from sweepfleet.infra.layout import BOUNDARY
+from sweepfleet.infra.policies import machines_boundary
 from tests.cloud import cpu_credits, terminated
 from tests.cloud.aws import ACCOUNT, Aws
 from tests.cloud.leftovers import leftovers

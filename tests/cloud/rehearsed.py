@@ -11,22 +11,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from infra.bootstrap import UV_VERSION
-from infra.outputs import Outputs
+from sweepfleet.infra.boot_text import UV_VERSION
+from sweepfleet.infra.outputs import Outputs
+from sweepfleet.machine.head.publish import NOT_ON_MACHINES
 from tests.cloud import engine, environments
 from tests.cloud.rehearsal.cloud import REGION, Cloud
 from tests.cloud.rehearsal.inside import Done
 from tests.cloud.rehearsal.network import LAPTOP
 from tests.cloud.rehearsal.wheels import ensure_uv, ensure_wheels, locked_requirements
-from worker.machine.publish import NOT_ON_MACHINES
 
 DEADLINE_S = 900
 STACK = "dev"
 IN_PROCESS = """
 import json, sys
 from pathlib import Path
-from infra.outputs import Outputs
-from fleet.folder import StackFolder
+from sweepfleet.infra.outputs import Outputs
+from sweepfleet.fleet.stack.folder import StackFolder
 from tests.cloud.inprocess import up
 from tests.cloud.mocks import Mocks
 settings, endpoint, root, region = json.loads(sys.argv[1]), *sys.argv[2:]
@@ -116,7 +116,7 @@ class Laptop:
             **given,
             "HOME": str(self.home),
             "PATH": os.pathsep.join(map(str, programs)),
-            "PYTHONPATH": str(self.path),
+            "PYTHONPATH": str(self.path / "src"),
             "USER": "ada",
             "LOGNAME": "ada",
             "PULUMI_HOME": str(self.home / ".pulumi"),  # it does not go by HOME

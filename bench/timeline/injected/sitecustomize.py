@@ -21,31 +21,31 @@ CLEAN = str.maketrans("\t\n\r", "   ")
 # is a call, a mark the end of one, and a role what the process is from that call on. `begins`
 # and `ends` are the two ends of one span, and `drops` takes its begin back.
 NAMES = {
-    "grid.load": [("load", "span", "read the grid"), ("load", "mark", "grid loaded")],
-    "worker.pool": [("prepare", "span", "start the children"), ("Pool.ready", "span", "wait for the slots")],
-    "sweep.run": [("_anything_left", "span", "look for what is left"), ("run_sweep", "span", "run_sweep")],
-    "sweep.provenance": [("provenance", "span", "ask Git")],
-    "sweep.ledger": [("Ledger.__init__", "span", "open the ledger"), ("Ledger.record", "span", "commit")],
-    "sweep.driver": [("Driver.run", "span", "drive")],
-    "sweep.engine": [
+    "sweepfleet.grid.load": [("load", "span", "read the grid"), ("load", "mark", "grid loaded")],
+    "sweepfleet.slot.pool": [("prepare", "span", "start the children"), ("Pool.ready", "span", "wait for the slots")],
+    "sweepfleet.run.sweep": [("_anything_left", "span", "look for what is left"), ("run_sweep", "span", "run_sweep")],
+    "sweepfleet.run.provenance": [("provenance", "span", "ask Git")],
+    "sweepfleet.run.ledger": [("Ledger.__init__", "span", "open the ledger"), ("Ledger.record", "span", "commit")],
+    "sweepfleet.run.driver": [("Driver.run", "span", "drive")],
+    "sweepfleet.run.engine": [
         ("Engine.__init__", "span", "give workers their slots"),
         ("Engine.__init__", "mark", "engine up"),
         ("Engine.submit", "span", "send a bundle"),
     ],
     "distributed": [("LocalCluster.__init__", "span", "LocalCluster"), ("Client.__init__", "span", "dask client")],
-    "sweep.publisher": [
+    "sweepfleet.run.publisher": [
         ("Publisher.start", "span", "start the publisher"),
         ("Publisher.publish", "span", "wait for the publisher"),
     ],
-    "sweep.results": [("write_results", "span", "tables"), ("write_results", "mark", "tables written")],
-    "sweep.summary": [("summarize", "span", "summary")],
-    "sweep.report": [("write_report", "span", "report"), ("write_report", "mark", "report written")],
+    "sweepfleet.run.results": [("write_results", "span", "tables"), ("write_results", "mark", "tables written")],
+    "sweepfleet.run.summary": [("summarize", "span", "summary")],
+    "sweepfleet.run.report": [("write_report", "span", "report"), ("write_report", "mark", "report written")],
     "gc": [("freeze", "role", "template")],
-    "worker.supervisor": [("_watch", "role", "supervisor")],
-    "worker.code": [("code_of", "span", "find the code"), ("Code.news", "span", "look for new code")],
-    "worker.target": [("find", "span", "import the target"), ("find", "mark", "target imported")],
-    "worker.surroundings": [("Surroundings.__init__", "mark", "ready")],
-    "worker.writer": [
+    "sweepfleet.slot.supervisor": [("_watch", "role", "supervisor")],
+    "sweepfleet.slot.code": [("code_of", "span", "find the code"), ("Code.news", "span", "look for new code")],
+    "sweepfleet.slot.target": [("find", "span", "import the target"), ("find", "mark", "target imported")],
+    "sweepfleet.slot.surroundings": [("Surroundings.__init__", "mark", "ready")],
+    "sweepfleet.slot.writer": [
         ("Writer.restart", "begins", "bundle"),
         ("Writer.idle", "ends", "bundle"),
         ("Writer.__init__", "drops", "bundle"),  # which calls both of these

@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from infra.bootstrap import UV_VERSION, Machine, boot_text
-from infra.layout import AddressPlan
-from infra.policies import EC2_MAY_ASSUME, head_policy, worker_policy
+from sweepfleet.infra.boot_text import UV_VERSION, Machine, boot_text
+from sweepfleet.infra.layout import AddressPlan
+from sweepfleet.infra.policies import EC2_MAY_ASSUME, head_policy, worker_policy
 from tests.cloud.rehearsal.base import architecture
 from tests.cloud.rehearsal.cloud import REGION, Cloud
 from tests.cloud.rehearsal.handle import MachineHandle

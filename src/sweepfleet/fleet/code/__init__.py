@@ -1,0 +1,1 @@
+"""A checkout's code on its way to the cluster."""

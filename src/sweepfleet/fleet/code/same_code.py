@@ -1,0 +1,197 @@
+"""Whether the cluster's release is the code of this checkout: which files differ, and which of them a target has."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import io
+import os
+import re
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweepfleet.fleet.code.git import changed as git_changed
+from sweepfleet.fleet.code.git import git
+from sweepfleet.fleet.code.push import Pushed, since
+from sweepfleet.fleet.code.release import NOTE, SHOWN, label, tracked
+from sweepfleet.fleet.fleet import Fleet
+from sweepfleet.fleet.reach.bucket import get_bytes
+from sweepfleet.grid.sweep import Sweep
+from sweepfleet.grid.wording import counted
+from sweepfleet.machine.facts import KEYS
+from sweepfleet.run.ownership import target_file
+from sweepfleet.run.project import project_of
+from sweepfleet.slot.code import command_folders, files_named
+
+ENVIRONMENT = ("uv.lock",)  # what is installed for every target
+OWN = ("account", "bench", "docs", "infra", "src", "tests", "worker")  # folders of this project that are no target's
+GRID = re.compile(r"^(parameters|grids)\s*:", re.MULTILINE)  # a grid file: a sweep takes its own with it
+TEXTS = (".md", ".rst")
+PULUMI = "Pulumi."  # how a stack's settings begin
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A release and a checkout whose files are not the same."""
+
+    stack: str
+    release: Pushed
+    here: str  # the checkout's commit, as releases are named
+    target: tuple[str, ...]  # files that differ, of those that the target has or may read
+    others: tuple[str, ...]  # the rest of those that differ
+
+    @property
+    def lines(self) -> list[str]:
+        """What runs there, what is here, and what differs; for a person."""
+        others = f" Others that differ: {_shown(self.others)}." if self.target and self.others else ""
+        which = (
+            f"Files of the target that differ: {_shown(self.target)}.{others}"
+            if self.target
+            else f"{counted(len(self.others), 'file')} differ{'' if self.others[1:] else 's'}, none of the target's: "
+            f"{_shown(self.others)}."
+        )
+        return [
+            f"The release on stack {self.stack} is {self.release.label}, {since(self.release)}.",
+            f"This checkout is {self.here}. {which}",
+        ]
+
+
+def difference(fleet: Fleet, sweep: Sweep, release: Pushed) -> Difference | None:
+    """What of this checkout is not as the release has it; None when all of it is.
+
+    The grid file and the points files are left aside, since they travel with the sweep. Fetches the release where its
+    commit is not what is checked out, or one of both is not as committed.
+
+    Raises:
+        UsageError: this is no Git repository with a commit.
+        ClusterError: the release cannot be had, or git not be started.
+    """
+    root = fleet.root
+    commit, changed = git(root, "rev-parse", "HEAD").strip(), git_changed(root)
+    if commit == release.commit and not changed and not release.dirty:
+        return None
+    travels = {_placed(path) for path in (sweep.source, *(sweep.folder / name for name in sweep.points_files))}
+    data = get_bytes(fleet.cloud, fleet.outputs.bucket, KEYS.release(release.sha256), doing="read the release")
+    there, here = archived(data), {name: _content(root / name) for name in tracked(root)}
+    different = [
+        name
+        for name in sorted(there.keys() | here.keys())
+        if there.get(name) != here.get(name) and _placed(root / name) not in travels
+    ]
+    if not different:
+        return None
+    of_target = {name for name in different if belongs(root / name, sweep, root=root)}
+    of_target |= {name for name in ENVIRONMENT if name in different}
+    imported = {path.resolve() for path in closure(sweep, root=root)}
+    of_target |= {name for name in different if (root / name).resolve() in imported}
+    return Difference(
+        fleet.outputs.stack,
+        release,
+        label(commit, dirty=bool(changed)),
+        tuple(name for name in different if name in of_target),
+        tuple(name for name in different if name not in of_target),
+    )
+
+
+def archived(data: bytes) -> dict[str, str]:
+    """The files of a release's archive by name, each with a name for its content."""
+    found = {}
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+        for member in archive:
+            file = archive.extractfile(member) if member.isfile() else None
+            if member.issym():
+                found[member.name] = _link(member.linkname)
+            elif file is not None and member.name != NOTE:
+                found[member.name] = hashlib.sha256(file.read()).hexdigest()
+    return found
+
+
+def _content(path: Path) -> str | None:
+    """The same of a file here; None where a release has none."""
+    if path.is_symlink():
+        return _link(os.readlink(path))  # noqa: PTH115 - as it is written, not resolved
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def _placed(path: Path) -> Path:
+    """A path whose folders are no links, while it may be one itself: that is another file than what it leads to."""
+    return path.parent.resolve() / path.name
+
+
+def _link(target: str) -> str:
+    return f"link to {target}"
+
+
+def belongs(path: Path, sweep: Sweep, *, root: Path) -> bool:
+    """Whether a file lies where the target may read it: in the folder of the grid or of the target, or below.
+
+    Texts for people and other grids do not count, nor do this project's own folders.
+    """
+    folders = {folder.resolve() for folder in (sweep.folder, *(file.parent for file in _begin(sweep, root=root)))}
+    inside = path.relative_to(root)
+    if not any(_placed(path).is_relative_to(folder) for folder in folders) or inside.parts[0] in OWN:
+        return False
+    if inside.name.startswith((PULUMI, ".git")) or inside.parts[0] == ".github":
+        return False
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        return not GRID.search(path.read_text(errors="replace"))
+    return path.suffix not in TEXTS
+
+
+def closure(sweep: Sweep, *, root: Path) -> set[Path]:
+    """The files here that the target is made of: its own, those that its words name, and what these import in turn.
+
+    Reads them and runs nothing; an import that is computed as the target runs is not seen.
+    """
+    places = (sweep.folder, project_of(sweep, home=root))
+    left, found = list(_begin(sweep, root=root)), set[Path]()
+    while left:
+        file = left.pop()
+        if file not in found:
+            found.add(file)
+            if file.suffix == ".py":
+                left += _imported(file, places=(*places, file.parent))
+    return found
+
+
+def _begin(sweep: Sweep, *, root: Path) -> Iterator[Path]:
+    """The target's own file, and those that a command's words name."""
+    project = project_of(sweep, home=root)
+    own = target_file(sweep, home=root)
+    if own is not None:
+        yield own
+    if sweep.target.run is None:
+        folders = command_folders(sweep.target, folder=sweep.folder, root=project)
+        yield from (file for file in files_named(sweep.target.command, folders=folders) if file.is_relative_to(root))
+
+
+def _imported(file: Path, *, places: Iterable[Path]) -> Iterator[Path]:
+    """The project's files that a Python file imports, with the packages that they are in."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                yield from _modules(name.name.split("."), places)
+        elif isinstance(node, ast.ImportFrom):
+            above = [file.parents[node.level - 1]] if 0 < node.level <= len(file.parents) else places
+            parts = node.module.split(".") if node.module else []
+            for name in node.names:  # each may be a module of the package
+                yield from _modules([*parts, name.name], above)
+
+
+def _modules(parts: list[str], places: Iterable[Path]) -> Iterator[Path]:
+    for place in places:
+        for count in range(1, len(parts) + 1):
+            module = place.joinpath(*parts[:count])
+            tries = (module / "__init__.py", module.with_name(f"{module.name}.py"))
+            yield from (path for path in tries if path.is_file())
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"

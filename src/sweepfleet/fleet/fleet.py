@@ -1,0 +1,144 @@
+"""A cluster that is up, as the commands that run sweeps on it need it: outputs, AWS, and the way to the head."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweepfleet.fleet.code.push import Pushed, current_release
+from sweepfleet.fleet.errors import ClusterError
+from sweepfleet.fleet.reach import console, remote
+from sweepfleet.fleet.reach.cloud import Cloud
+from sweepfleet.fleet.stack.folder import StackFolder, stacks_up
+from sweepfleet.fleet.stack.gone import require_head
+from sweepfleet.fleet.workers.group import Worker, group
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.infra.outputs import Outputs
+
+RETRY_S = 2.0
+
+
+class NotUpError(UsageError):
+    """This checkout remembers no such stack as up; Pulumi and AWS were not asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """One stack's cluster, from this checkout."""
+
+    root: Path
+    outputs: Outputs
+    cloud: Cloud
+
+    @property
+    def folder(self) -> StackFolder:
+        """What the checkout remembers of the stack."""
+        return StackFolder(self.root, self.outputs.stack)
+
+    def require_head(self) -> None:
+        """Be sure that AWS has the head. Raises GoneError: it has none any more; says why and what to type."""
+        require_head(self.root, self.cloud, self.outputs)
+
+    @contextlib.contextmanager
+    def head(self, *, patience_s: float = 0, say: Callable[[str], None] = print) -> Iterator[remote.Host]:
+        """An open connection to the head; see `fleet.reach.remote.head`.
+
+        Args:
+            patience_s: for a head that has just been made, and does not answer yet.
+            say: tells the user so, once.
+
+        Raises:
+            GoneError: AWS has none any more.
+            ClusterError: it cannot be had, with the last lines of its console when its boot did not come so far.
+        """
+        self.require_head()
+        waits = False
+        end_s = time.monotonic() + patience_s
+        with contextlib.ExitStack() as stack:
+            while True:
+                opening = remote.head(self.cloud, self.outputs)
+                try:
+                    host = stack.enter_context(opening)
+                except remote.NotYetError as error:
+                    if time.monotonic() > end_s:
+                        raise self._with_console(error, self.outputs.head_id) from None
+                    if not waits:
+                        say(f"Waiting for the head, {patience_s:.0f} s at most. {error}")
+                        waits = True
+                    time.sleep(RETRY_S)
+                else:
+                    break
+            yield host
+
+    @contextlib.contextmanager
+    def worker(self, found: Worker) -> Iterator[remote.Host]:
+        """An open connection to a worker, through the head; errors as of `head`."""
+        with contextlib.ExitStack() as stack:
+            opening = remote.worker(self.cloud, self.outputs, instance_id=found.instance_id, address=found.private_ip)
+            try:
+                host = stack.enter_context(opening)
+            except remote.NotYetError as error:
+                raise self._with_console(error, found.instance_id) from None
+            yield host
+
+    def _with_console(self, error: remote.NotYetError, instance_id: str) -> remote.NotYetError:
+        """The same error, with what the machine's console says, where its boot has not come to its host key."""
+        if not isinstance(error, remote.NoKeyError):
+            return error
+        return remote.NotYetError(f"{error}\n{console.last_lines(self.cloud, instance_id)}")
+
+    def find_worker(self, instance_id: str) -> Worker:
+        """The worker whose instance id begins so.
+
+        Raises:
+            UsageError: there is none, or more than one.
+        """
+        self.require_head()
+        workers = group(self.cloud, self.outputs).workers
+        found = [one for one in workers if one.instance_id.startswith(instance_id)]
+        if len(found) != 1:
+            known = ", ".join(one.instance_id for one in workers) or "none now"
+            seen = f"{len(found)} workers have" if found else "No worker has"
+            raise UsageError(f"{seen} an id that begins with {instance_id!r}. The workers: {known}")
+        return found[0]
+
+    def release(self) -> Pushed:
+        """The release that the cluster runs.
+
+        Raises:
+            UsageError: nothing was pushed yet.
+        """
+        try:
+            found = current_release(self.cloud, self.outputs)
+        except ClusterError:
+            self.require_head()  # taken down with its bucket
+            raise
+        if found is None:
+            raise UsageError("The cluster has no code yet. Push it: inv push")
+        return found
+
+
+def open_fleet(root: Path, *, asked: str, profile: str | None = None) -> Fleet:
+    """The cluster that a command means: the one asked for, else the one that is up.
+
+    Raises:
+        NotUpError: none is up, as far as this checkout knows.
+        UsageError: more than one is.
+        ClusterError: its remembered outputs cannot be used.
+    """
+    up = stacks_up(root)
+    if not asked and len(up) > 1:
+        raise UsageError(f"More than one stack is up: {', '.join(up)}. Say which: --stack {up[0]}")
+    if asked not in up and (asked or not up):
+        what = f"stack {asked}" if asked else "stack"
+        raise NotUpError(
+            f"This checkout knows of no {what} that is up. Make it: inv up. Where somebody else made it: "
+            f"inv outputs --refresh{f' --stack {asked}' if asked else ''}"
+        )
+    outputs = StackFolder(root, asked or up[0]).outputs()
+    if outputs is None:
+        raise UsageError(f"The stack {asked or up[0]} is not up any more. Make it: inv up")
+    return Fleet(root, outputs, Cloud(outputs.region, profile=profile, endpoint_url=outputs.endpoint_url))

@@ -1,0 +1,76 @@
+"""What a sweep would take of a cluster, before it runs there: workers, slots, time and money."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweepfleet.fleet.money.cost import Budget, Rate, Workers, rate_of
+from sweepfleet.fleet.reach.cloud import Cloud, told
+from sweepfleet.grid.sweep import Execution
+from sweepfleet.run.text import about_dollars
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a cluster has for one sweep."""
+
+    workers: int  # that start for it
+    slots_each: int  # of the smallest type: AWS may choose it
+    rate: Rate
+    budget: Budget
+    at_once: int | None = None  # points that may run at once; None: one in each slot
+
+    @property
+    def slots(self) -> int:
+        """How many points run at once."""
+        return min(self.workers * self.slots_each, self.at_once or self.workers * self.slots_each)
+
+    def hours(self, busy_s: float, *, points: int) -> float:
+        """How long so many points take that keep slots busy for so many seconds in all."""
+        return busy_s / max(1, min(self.slots, points)) / 3600
+
+    def usd(self, hours: float) -> float | None:
+        """What so many hours of the workers cost at most; None: no price is known.
+
+        The time in which they come, wait for the last point and go is not in it.
+        """
+        usd = self.rate.usd_per_worker_hour
+        return None if usd is None else hours * self.workers * usd
+
+    def line(self, busy_s: float, points: int) -> str:
+        """What so many points cost, for a person."""
+        usd = self.usd(self.hours(busy_s, points=points))
+        if usd is None:
+            said = f"Cost: unknown. The price of {', '.join(self.rate.unpriced)} is unknown."
+            return f"{said} Its max_cost cannot be enforced, so it is refused." if self.budget.max_cost_usd else said
+        more = "more than " if usd > self.budget.usd else "of "
+        return f"Cost: {about_dollars(usd)} USD at most, {more}{self.budget.named} ({self.rate.label})."
+
+
+def capacity(workers: Workers, cloud: Cloud, execution: Execution, *, count: int, cache: Path) -> Capacity:
+    """The capacity of so many workers.
+
+    Args:
+        workers: the stack's settings, or its outputs.
+        cloud: where they would run.
+        execution: what the grid says of each point and of all.
+        count: how many start, as `fleet.runs.jobs.workers_wanted` says.
+        cache: a file that keeps prices.
+
+    Raises:
+        ClusterError: AWS refuses, or the region has none of a type.
+    """
+    sizes = vcpus(cloud, workers.worker_instance_types)
+    rate = rate_of(workers, cloud, count=count, cache=cache)
+    slots_each = max(1, min(sizes.values()) // execution.cpus)
+    budget = Budget(workers.budget_usd, execution.max_cost_usd)
+    return Capacity(count, slots_each, rate, budget, execution.max_parallel)
+
+
+def vcpus(cloud: Cloud, types: Sequence[str]) -> dict[str, int]:
+    """The vCPUs of these instance types. Raises ClusterError: AWS refuses, or the region has none of a type."""
+    with told("look up the instance types"):
+        answer = cloud.client("ec2").describe_instance_types(InstanceTypes=sorted(set(types)))["InstanceTypes"]
+    return {one["InstanceType"]: int(one["VCpuInfo"]["DefaultVCpus"]) for one in answer}

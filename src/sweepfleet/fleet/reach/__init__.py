@@ -1,0 +1,1 @@
+"""The ways to AWS and to the machines."""

@@ -1,0 +1,1 @@
+"""Runs on the cluster: started, followed, fetched."""

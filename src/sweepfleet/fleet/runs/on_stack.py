@@ -1,0 +1,188 @@
+"""`inv sweep` on a stack: hand the sweep over, watch it, fetch what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweepfleet.fleet.code.push import Pushed
+from sweepfleet.fleet.errors import CancelledError, ClusterError
+from sweepfleet.fleet.fleet import Fleet
+from sweepfleet.fleet.money.cost import Budget, Cost, Rate, cost_of, rate_of
+from sweepfleet.fleet.reach.remote import HostKeyError, NotYetError
+from sweepfleet.fleet.runs import jobs as runs
+from sweepfleet.fleet.runs.fetch import fetch
+from sweepfleet.fleet.runs.jobs import State
+from sweepfleet.fleet.runs.watch import progress_of
+from sweepfleet.fleet.steps import Steps
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.sweep import Sweep
+from sweepfleet.grid.wording import counted
+from sweepfleet.machine.job import Job
+from sweepfleet.run.summary import Summary
+from sweepfleet.run.text import dollars
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run on the cluster that has ended, and is here."""
+
+    summary: Summary
+    exit_code: int
+    folder: Path
+    cost: Cost | None
+
+
+def target_line(fleet: Fleet, name: str) -> str:
+    """The first line of every sweep: where it runs."""
+    return f"Target: stack {fleet.outputs.stack} in {fleet.outputs.region} · run {name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A sweep as the cluster is asked to run it, and what that means for whoever pays."""
+
+    job: Job
+    release: Pushed
+    rate: Rate
+    budget: Budget
+
+    @property
+    def lines(self) -> list[str]:
+        """For a person."""
+        wanted = self.job.workers_wanted
+        return [
+            f"Submitted to the head: release {self.release.label}, {counted(wanted, 'worker')} requested",
+            self.rate.line(wanted, budget=self.budget),
+        ]
+
+
+def order(
+    fleet: Fleet,
+    sweep: Sweep,
+    *,
+    command_line: str,
+    redo: str,
+    workers: int | None,
+    release: Pushed | None = None,
+) -> Order:
+    """What to ask of the cluster for a sweep; asks AWS for prices, and without `release` what the cluster runs.
+
+    Raises:
+        UsageError: nothing was pushed yet, the grid is outside the project, or nobody can hold its max_cost.
+        ClusterError: AWS refuses.
+    """
+    release = release or fleet.release()
+    out = fleet.outputs
+    wanted = runs.workers_wanted(sweep, workers=workers, max_workers=out.max_workers)
+    rate = rate_of(out, fleet.cloud, count=wanted, cache=fleet.folder.prices_file)
+    budget = Budget(out.budget_usd, sweep.execution.max_cost_usd)
+    if budget.max_cost_usd is not None and rate.usd_per_worker_hour is None:
+        raise UsageError(unpriced(rate, budget.max_cost_usd))
+    job = runs.job_of(
+        sweep,
+        release,
+        root=fleet.root,
+        command_line=command_line,
+        redo=redo,
+        workers=workers,
+        max_workers=out.max_workers,
+        usd_per_worker_hour=rate.usd_per_worker_hour,
+        budget_usd=budget.usd,
+    )
+    return Order(job, release, rate, budget)
+
+
+def unpriced(rate: Rate, max_cost_usd: float) -> str:
+    """Why a sweep with a max_cost is refused when nobody knows what the workers cost."""
+    return (
+        f"execution.max_cost is {dollars(max_cost_usd)} USD, and cannot be enforced: the price of "
+        f"{', '.join(rate.unpriced)} is unknown. Allow the price requests to AWS (docs/cluster.md), choose other "
+        "workerInstanceTypes, or remove max_cost"
+    )
+
+
+def hand_over(
+    fleet: Fleet,
+    sweep: Sweep,
+    *,
+    command_line: str,
+    redo: str,
+    workers: int | None,
+    release: Pushed,
+    say: Callable[[str], None],
+) -> None:
+    """Submit a sweep to the cluster, to be run by this release."""
+    asked = order(fleet, sweep, command_line=command_line, redo=redo, workers=workers, release=release)
+    with fleet.head() as head:
+        runs.submit(head, sweep, asked.job, root=fleet.root)
+    for line in asked.lines:
+        say(line)
+
+
+def fetched(fleet: Fleet, last: State, name: str, *, runs_folder: Path, steps: Steps) -> Ended:
+    """What came of a run that has ended, brought here.
+
+    Raises:
+        UsageError: the head refused it, and nothing was run; or the folder here is not to be overwritten.
+        CancelledError: it was cancelled before anything came of it.
+        ClusterError: it ended without results, or they cannot be had.
+    """
+    if last.exit_code == 2:
+        raise UsageError(last.error)
+    if last.exit_code is None:
+        raise CancelledError(
+            f"The run {name} was cancelled before it had results. The same inv sweep starts it again."
+        )
+    summary = Summary.of(last.summary)
+    if summary is None:
+        raise ClusterError(f"The run {name} ended without results: {last.error or 'look at inv logs'}")
+    folder = fetch(fleet.cloud, fleet.outputs, name, runs=runs_folder, steps=steps)
+    if last.error:
+        steps.say(f"The run stopped with an error: {last.error}")
+    steps.step("Asking the head what the run cost")
+    return Ended(summary, last.exit_code, folder.path, _cost(fleet, name))
+
+
+def _cost(fleet: Fleet, name: str) -> Cost | None:
+    """What a run has cost; None when the head cannot be asked: its results are here nonetheless."""
+    try:
+        with fleet.head() as head:
+            return cost_of(head, name)
+    except ClusterError:
+        return None
+
+
+def bring(fleet: Fleet, name: str, *, runs_folder: Path, steps: Steps) -> str:
+    """Bring a run here as it is now, also one that goes on; returns its name.
+
+    Args:
+        fleet: the cluster.
+        name: of the run; empty for the one that goes on, or the last one.
+        runs_folder: of all runs here.
+        steps: shows what is being done.
+
+    Raises:
+        UsageError: there is no such run, or the folder here is not to be overwritten.
+        ClusterError: it has no results yet, or they cannot be had.
+    """
+    steps.step("Connecting to the head")
+    try:
+        with fleet.head() as head:
+            name = runs.which(head, name)
+            now = runs.state(head, name)
+            if not now.ended:
+                done = progress_of(now) if now.progress else None
+                count = f": {done.done + done.failed:,} of {counted(done.total, 'point')} finished" if done else ""
+                steps.say(f"The run {name} is active{count}")
+                steps.step(f"The head stores what {name} has so far")
+                runs.store(head, name)
+    except HostKeyError:
+        raise
+    except NotYetError as error:
+        if not name:
+            raise
+        steps.say(f"{error} This is what the bucket has:")
+    fetch(fleet.cloud, fleet.outputs, name, runs=runs_folder, steps=steps)
+    return name

@@ -1,0 +1,1 @@
+"""Stacks: which one, made and changed by Pulumi, checked, taken down."""

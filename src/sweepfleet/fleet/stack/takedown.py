@@ -1,0 +1,134 @@
+"""Takes a cluster down: what that would lose, then all of it, step by step."""
+
+from __future__ import annotations
+
+from sweepfleet.fleet.errors import ClusterError, NothingToDo
+from sweepfleet.fleet.reach import bucket
+from sweepfleet.fleet.stack import selection as stacks
+from sweepfleet.fleet.stack.cluster import Cluster
+from sweepfleet.fleet.stack.gone import DownError
+from sweepfleet.fleet.stack.pulumi_state import BUCKET, DATA_VOLUME, GROUP, Resource
+from sweepfleet.fleet.workers import group as workers
+from sweepfleet.grid.wording import counted
+
+
+def losses(cluster: Cluster, *, purge: bool) -> list[str]:
+    """What taking the cluster down would lose and what it would keep, a line each; changes nothing.
+
+    Raises:
+        NothingToDo: nothing is left that this could take down.
+    """
+    with cluster.step("Reading the state of the stack"):
+        try:
+            cluster.require_stack()
+        except DownError as error:
+            raise NothingToDo(str(error)) from None
+        state = cluster.pulumi.state(cluster.stack)
+    ours = [one for one in state.resources if one.type.startswith("aws:")]
+    going = [one for one in ours if purge or not one.protected or one.type == DATA_VOLUME]
+    if not going and not purge and not state.creating:
+        cluster.folder.forget()
+        cluster.look_for_leaks(())
+        raise NothingToDo(f"The stack {cluster.stack} is already down.")
+    if not ours:
+        return [f"Removing the stack {cluster.stack} and its history; nothing of it is left in AWS."]
+    with cluster.step("Looking at its resources in AWS"):
+        return _fates(cluster, ours, going, purge=purge)
+
+
+def _fates(cluster: Cluster, ours: list[Resource], going: list[Resource], *, purge: bool) -> list[str]:
+    """What becomes of the resources that the stack has, as `losses` says it."""
+    cloud = stacks.cloud_of(cluster.config())
+    lost = cluster.lost(cloud, ours)
+    lines = [f"Taking down {cluster.stack}: {counted(len(going), 'resource')} in {cloud.region}."]
+    if lost:
+        lines.append(f"  already deleted outside Pulumi: {', '.join(map(str, lost))}")
+    for one in ours:
+        if one in [each.resource for each in lost]:
+            continue
+        at_work = workers.members(cloud, one.id) if one.type == GROUP else 0
+        if at_work:
+            lines.append(f"  stopped: {counted(at_work, 'worker')}, and the runs that use them: inv status")
+        if one.type == DATA_VOLUME:
+            lines.append(f"  lost: the data volume {one.id}, with the ledgers of all runs, active ones too")
+        inside = bucket.contents(cloud, one.id) if one.type == BUCKET else None
+        if inside is not None:
+            fate = "lost" if purge else "kept"
+            rest = "" if purge else " (inv up uses it again; inv down --purge deletes it)"
+            lines.append(f"  {fate}: the bucket {one.id} with {inside}{rest}")
+    if purge:
+        lines.append(f"  lost: the stack {cluster.stack} and its history; {cluster.settings.name} is kept")
+    return lines
+
+
+def down(cluster: Cluster, *, purge: bool) -> None:
+    """Destroy the cluster without asking: all but the bucket, or with `purge` that and the stack too.
+
+    Each step can be given again: what is gone already is passed over.
+    """
+    cluster.require_stack()
+    with cluster.counting():
+        cluster.settle()
+        before = [one.id for one in cluster.ours()]
+        if resources := cluster.pulumi.resources(cluster.stack):
+            cloud = stacks.cloud_of(cluster.config())
+            with cluster.step("Looking in AWS for what was deleted outside Pulumi"):
+                lost = cluster.lost(cloud, resources)
+            if lost:
+                cluster.remove_from_state(cloud, lost)
+        _unprotect(cluster, [one for one in cluster.pulumi.resources(cluster.stack) if one.type == DATA_VOLUME])
+        cluster.without_stale_lock(lambda: cluster.pulumi.destroy(cluster.stack, keep_protected=True))
+        _require_gone([one for one in cluster.ours() if not one.protected])
+        cluster.folder.forget()
+        if purge:
+            _purge(cluster, before)
+        else:
+            cluster.look_for_leaks(before)
+            cluster.say(f"The stack {cluster.name} is down.{_kept(cluster)}")
+
+
+def _purge(cluster: Cluster, before: list[str]) -> None:
+    kept = cluster.pulumi.resources(cluster.stack)
+    for one in kept:
+        if one.type == BUCKET:
+            _empty(cluster, one.id)
+    _unprotect(cluster, kept)
+    cluster.without_stale_lock(lambda: cluster.pulumi.destroy(cluster.stack, keep_protected=False))
+    _require_gone(cluster.ours())
+    cluster.look_for_leaks(before)  # while there is a stack whose audit can be asked for
+    with cluster.step("Removing the stack and its history"):
+        cluster.without_stale_lock(lambda: cluster.pulumi.remove_stack(cluster.stack))
+    cluster.say(f"The stack {cluster.name} is down, and nothing is kept of it.")
+
+
+def _empty(cluster: Cluster, name: str) -> None:
+    """Delete what is in a bucket, if there is such a bucket."""
+    with cluster.step(f"Emptying the bucket {name}") as steps:
+        cloud = stacks.cloud_of(cluster.config())
+        if bucket.contents(cloud, name) is None:
+            return
+        what = "object version"
+        count = bucket.empty(
+            cloud, name, deleted=lambda so_far: steps.update(f"Deleted {counted(so_far, what)} in {name}")
+        )
+        steps.say(f"Deleted {counted(count, what)} in {name}.")
+
+
+def _unprotect(cluster: Cluster, resources: list[Resource]) -> None:
+    """Let those be deleted that are protected; only the state changes."""
+    protected = [one for one in resources if one.protected]
+    if protected:
+        with cluster.step("Removing the protection of what is deleted"):
+            for one in protected:
+                cluster.pulumi.unprotect(cluster.stack, one.urn)
+
+
+def _kept(cluster: Cluster) -> str:
+    kept = [one.id for one in cluster.ours() if one.type == BUCKET]
+    return f" Kept: the bucket {kept[0]}. Delete it, too: inv down --purge --stack {cluster.name}" if kept else ""
+
+
+def _require_gone(left: list[Resource]) -> None:
+    if left:
+        names = ", ".join(one.name for one in left[:5]) + (", ..." if len(left) > 5 else "")
+        raise ClusterError(f"Pulumi completed, but its state still has {names}. Run the same command again.")

@@ -1,0 +1,1 @@
+"""The workers: how many there are, and how they come and go."""

@@ -1,0 +1,211 @@
+"""The workers, from outside: how many, what becomes of them, and what keeps them from coming."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sweepfleet.fleet.errors import ClusterError
+from sweepfleet.fleet.reach import data_volume
+from sweepfleet.fleet.reach.cloud import Cloud, told
+from sweepfleet.fleet.reach.remote import Host
+from sweepfleet.fleet.workers.switch import set_switch
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.wording import counted
+from sweepfleet.infra.layout import MachinePaths
+from sweepfleet.infra.outputs import Outputs
+from sweepfleet.machine.head.keeper import BOOT, UPTIME
+from sweepfleet.machine.switch import SWITCH_AFTER
+
+PATHS = MachinePaths()
+SLOTS = "sweepfleet.machine.head.slots_of_fleet"
+FLEET_CODE = PATHS.code_of(f"{PATHS.home}/fleet")  # of the release that scheduler and workers run
+HOLD_S = 1800  # that workers wait for a sweep after `inv start`
+# As root: how many workers are kept without a run, and for how long from now, by the head's clock that no time set
+# wrongly moves. `until_s` is for the keeper of an older release.
+HOLD = f"""
+read -r up rest < {UPTIME}
+read -r boot < {BOOT}
+printf '{{"workers": %d, "for_s": %d, "boot": "%s", "since_s": %s, "until_s": %d}}' \\
+  "$1" "$2" "$boot" "$up" "$(( $(date +%s) + $2 ))" > {PATHS.data}/.hold.new
+mv {PATHS.data}/.hold.new {PATHS.data}/hold.json
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One instance of the group."""
+
+    instance_id: str
+    instance_type: str
+    zone: str
+    spot: bool
+    state: str  # EC2's: pending, running ...
+    private_ip: str
+    launched: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The autoscaling group now."""
+
+    wanted: int
+    most: int
+    workers: tuple[Worker, ...]
+
+
+def group(cloud: Cloud, outputs: Outputs) -> Group:
+    """Ask AWS; reads only."""
+    with told("look at the workers"):
+        found = _described(cloud, outputs.worker_group)
+        if found is None:
+            raise ClusterError(
+                f"The group {outputs.worker_group} is gone. Bring the stack up: inv up --stack {outputs.stack}"
+            )
+        ids = [one["InstanceId"] for one in found["Instances"]]
+        workers = []
+        if ids:
+            pages = cloud.client("ec2").describe_instances(InstanceIds=ids)["Reservations"]
+            workers = [_worker(one) for reservation in pages for one in reservation["Instances"]]
+    alive = tuple(
+        sorted((one for one in workers if one.state in ("pending", "running")), key=lambda one: one.instance_id)
+    )
+    return Group(found["DesiredCapacity"], found["MaxSize"], alive)
+
+
+def members(cloud: Cloud, name: str) -> int:
+    """How many machines a group has; 0 when it is gone."""
+    with told(f"look at the group {name}"):
+        found = _described(cloud, name)
+    return 0 if found is None else len(found["Instances"])
+
+
+def _described(cloud: Cloud, name: str) -> dict[str, Any] | None:
+    """A group as AWS describes it; None when it is gone."""
+    answer = cloud.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[name])
+    return next(iter(answer["AutoScalingGroups"]), None)
+
+
+def _worker(one: dict[str, Any]) -> Worker:
+    return Worker(
+        instance_id=one["InstanceId"],
+        instance_type=one["InstanceType"],
+        zone=one["Placement"]["AvailabilityZone"],
+        spot=one.get("InstanceLifecycle") == "spot",
+        state=one["State"]["Name"],
+        private_ip=one.get("PrivateIpAddress", ""),
+        launched=one["LaunchTime"],
+    )
+
+
+# What the runs that go on and the hold want together, as the head's keeper counts it; nothing before the first push.
+WANTED = f"""
+cd {PATHS.code} 2>/dev/null || exit 0
+python3 -c "
+import time
+from pathlib import Path
+from sweepfleet.machine.facts import Data
+from sweepfleet.machine.head.keeper import wanted
+print(wanted(Data(Path('{PATHS.data}')), most=1_000_000, now_s=time.time()))" || echo unknown
+"""
+
+
+def scale(head: Host, cloud: Cloud, outputs: Outputs, workers: int) -> int:
+    """Set the number of workers, and keep them for a while when there is no run.
+
+    Returns:
+        the number that was asked for: at least what active runs need, or what there is where nobody knows that.
+
+    Raises:
+        UsageError: more than the stack allows.
+        ClusterError: the head cannot be told, or AWS refuses; then no worker was started.
+    """
+    if not 0 <= workers <= outputs.max_workers:
+        raise UsageError(
+            f"{counted(workers, 'worker')} cannot be requested: the stack allows 0 to {outputs.max_workers}. For "
+            f"more: pulumi config set maxWorkers {workers}, then inv up"
+        )
+    script = data_volume.needed(f"{HOLD}{WANTED}")
+    said = head.ask("sh", "-euc", script, "hold", str(workers), str(HOLD_S), sudo=True)
+    wanted = said.strip() or "0"
+    if wanted != str(workers):  # of which the group allows what it does now, whatever is remembered here
+        now = group(cloud, outputs)
+        workers = max(workers, min(int(wanted), now.most) if wanted.isdigit() else now.wanted)
+    set_size(cloud, outputs, workers)
+    return workers
+
+
+def ends_by_itself(*, has_code: bool) -> str:
+    """What becomes of workers that no sweep comes to, for whoever has asked for them; pure."""
+    hours = f"{SWITCH_AFTER.total_seconds() / 3600:g} hours"
+    if has_code:
+        said = f"They shut down when no sweep comes within {HOLD_S // 60} minutes. If the head fails, AWS shuts them "
+        return f"{said}down after {hours}. Shut them down now: inv stop"
+    return f"They have no code: inv push. AWS shuts them down after {hours}. Shut them down now: inv stop"
+
+
+def set_size(cloud: Cloud, outputs: Outputs, workers: int) -> None:
+    """Have AWS run so many workers, whatever the head wants; its switch is set first. Raises ClusterError."""
+    if workers:
+        set_switch(cloud, outputs)
+    with told("set the number of workers"):
+        cloud.client("autoscaling").set_desired_capacity(
+            AutoScalingGroupName=outputs.worker_group, DesiredCapacity=workers, HonorCooldown=False
+        )
+
+
+class SchedulerError(ClusterError):
+    """The head answers, and its scheduler does not."""
+
+
+def slots(head: Host, *, known: int = -1, within_s: float = 0.0) -> dict[str, int]:
+    """The workers that have joined the scheduler, by instance id, with their slots.
+
+    While there are as many as are `known`, the head waits for more or fewer before it answers, so long at most.
+
+    Raises:
+        SchedulerError: nobody can say; with the reason.
+        ClusterError: the head does not answer.
+    """
+    script = f'cd {FLEET_CODE} && exec {PATHS.home}/environment/bin/python -m {SLOTS} "$@"'
+    said = head.run("sh", "-c", script, "slots", str(known), str(within_s), sudo=True)
+    if said.exit_code:
+        last = (said.stderr.strip() or str(said.exit_code)).splitlines()[-1]
+        raise SchedulerError(f"The scheduler on the head does not answer: {last}")
+    found: dict[str, int] = json.loads(said.stdout.strip().splitlines()[-1])
+    return found
+
+
+def why_none(cloud: Cloud, outputs: Outputs, *, since: datetime) -> str:
+    """What AWS says of launches that failed since then; empty when none did."""
+    with told("look at the group's activities"):
+        answer = cloud.client("autoscaling").describe_scaling_activities(AutoScalingGroupName=outputs.worker_group)
+    for activity in answer["Activities"]:
+        if activity["StatusCode"] in ("Failed", "Cancelled") and activity["StartTime"] >= since:
+            return cause(activity.get("StatusMessage") or activity.get("Description", ""))
+    return ""
+
+
+def cause(message: str) -> str:
+    """AWS's words, and what to do about them; pure."""
+    for mark, remedy in (
+        ("VcpuLimitExceeded", "Your account's quota is used up: inv doctor says which, and how to raise it."),
+        (
+            "MaxSpotInstanceCountExceeded",
+            "Your account's quota for spot instances is used up: inv doctor says how to raise it.",
+        ),
+        (
+            "InsufficientInstanceCapacity",
+            "AWS has no capacity for these types now. Add types to workerInstanceTypes, or zones.",
+        ),
+        (
+            "UnfulfillableCapacity",
+            "AWS has no spot capacity now. Add types to workerInstanceTypes, or lower spotPercent.",
+        ),
+        ("Unsupported", "A type is not offered in a zone. Use other workerInstanceTypes or zones."),
+    ):
+        if mark.lower() in message.lower() or (mark == "InsufficientInstanceCapacity" and "sufficient" in message):
+            return f"{message.strip()} {remedy}"
+    return message.strip()

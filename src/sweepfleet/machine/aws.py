@@ -1,0 +1,147 @@
+"""The one door to Debian's `aws` command: S3 and the group's size, with this machine's role."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from sweepfleet.machine.facts import Facts
+from sweepfleet.machine.switch import SWITCH, date_of, switch_time, time_of
+
+DEADLINE_S = 900  # an environment is some hundred megabytes
+# For the role's credentials: `aws` asks the metadata service once and for one second, and a busy machine is slower.
+PATIENCE = {"AWS_METADATA_SERVICE_TIMEOUT": "5", "AWS_METADATA_SERVICE_NUM_ATTEMPTS": "5"}
+
+
+class AwsError(Exception):
+    """AWS refused or did not answer; the message is what `aws` said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object in the bucket."""
+
+    key: str
+    mark: str  # changes with its content
+    changed: datetime
+    size: int  # in bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Aws:
+    """Calls of `aws` that this project needs; each raises AwsError."""
+
+    facts: Facts
+
+    def get(self, key: str, file: Path) -> None:
+        """Download an object; the file appears whole."""
+        self._s3("cp", self._url(key), str(file))
+
+    def put(self, file: Path, key: str) -> None:
+        """Upload a file."""
+        self._s3("cp", str(file), self._url(key))
+
+    def get_all(self, prefix: str, names: Iterable[str], folder: Path, *, most_bytes: int) -> None:
+        """Download small objects of these names under a prefix, all with one call.
+
+        Raises:
+            AwsError: some could not be had, or were larger than that; the others are there.
+        """
+        only = [word for name in names for word in ("--include", name)]
+        words = ["s3", "cp", self._url(prefix), str(folder), "--recursive", "--exclude", "*", *only]
+        self._run(*words, "--only-show-errors", within=["prlimit", f"--fsize={most_bytes}"])
+
+    def put_all(self, folder: Path, prefix: str) -> None:
+        """Upload a folder's files, all with one call."""
+        self._s3("cp", str(folder), self._url(prefix), "--recursive")
+
+    def sync(self, folder: Path, prefix: str) -> None:
+        """Upload a folder's files; what is there already and the same is left."""
+        self._s3("sync", str(folder), self._url(prefix), "--exclude", ".*")
+
+    def exists(self, key: str) -> bool:
+        """Whether an object is there; only for a role that may list."""
+        return bool(self.list(key))
+
+    def list(self, prefix: str) -> list[Stored]:
+        """The objects under a prefix."""
+        words = ["s3api", "list-objects-v2", "--bucket", self.facts.bucket, "--prefix", prefix]
+        found = self._json(*words, "--query", "Contents[].[Key,ETag,LastModified,Size]")
+        return [Stored(key, mark, datetime.fromisoformat(changed), size) for key, mark, changed, size in found or ()]
+
+    def group_size(self) -> tuple[int, int, int]:
+        """The group's wanted and largest size, and how many machines it has."""
+        name = self.facts.groups[0]
+        words = ["autoscaling", "describe-auto-scaling-groups", "--auto-scaling-group-names", name]
+        found = self._json(*words, "--query", "AutoScalingGroups[0].[DesiredCapacity,MaxSize,length(Instances)]")
+        if not found:
+            raise AwsError(f"AWS has no group {name}")
+        return int(found[0]), int(found[1]), int(found[2])
+
+    def set_group_size(self, size: int) -> None:
+        """Have so many workers."""
+        words = [
+            "set-desired-capacity",
+            "--auto-scaling-group-name",
+            self.facts.groups[0],
+            "--desired-capacity",
+            str(size),
+        ]
+        self._run("autoscaling", *words)
+
+    def set_switch(self) -> None:
+        """Have AWS itself empty all groups in a while, or later than it was told to before; see `switch`."""
+        url = self.facts.endpoint_url or f"https://autoscaling.{self.facts.region}.amazonaws.com"
+        try:
+            at = switch_time(date_of(url))
+        except (OSError, HTTPException, ValueError) as error:
+            raise AwsError(
+                f"{url} does not answer with its time, so the dead-man's switch cannot be set: {error}"
+            ) from None
+        for name in self.facts.groups:
+            words = ["put-scheduled-update-group-action", "--auto-scaling-group-name", name]
+            self._run(
+                *("autoscaling", *words, "--scheduled-action-name", SWITCH),
+                *("--start-time", at.strftime("%Y-%m-%dT%H:%M:%SZ"), "--min-size", "0", "--desired-capacity", "0"),
+            )
+
+    def now(self) -> datetime:
+        """The time by S3's own clock, which says when an object was stored."""
+        url = self.facts.endpoint_url or f"https://s3.{self.facts.region}.amazonaws.com"
+        try:
+            return time_of(date_of(url))
+        except (OSError, HTTPException, ValueError) as error:
+            raise AwsError(f"{url} does not answer with its time: {error}") from None
+
+    def _url(self, key: str) -> str:
+        return f"s3://{self.facts.bucket}/{key}"
+
+    def _s3(self, *words: str) -> None:
+        self._run("s3", *words, "--only-show-errors")
+
+    def _json(self, *words: str) -> Any:
+        return json.loads(self._run(*words, "--output", "json") or "null")
+
+    def _run(self, *words: str, within: Sequence[str] = ()) -> str:
+        endpoint = ["--endpoint-url", self.facts.endpoint_url] if self.facts.endpoint_url else []
+        try:
+            done = subprocess.run(
+                [*within, "aws", *endpoint, *words],
+                env=os.environ | PATIENCE,
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise AwsError(f"aws {' '.join(words[:2])} did not end in {DEADLINE_S} s") from None
+        if done.returncode:
+            raise AwsError(f"aws {' '.join(words[:2])}: {done.stderr.strip() or done.returncode}")
+        return done.stdout

@@ -1,0 +1,141 @@
+"""Releases and environments, brought to this machine from the bucket, as root.
+
+A release's name is the SHA-256 of its archive, so nobody can have another one brought under its name. An archive
+appears unpacked and whole or not at all, and nothing of it outside its own folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from sweepfleet.machine.aws import Aws, AwsError
+from sweepfleet.machine.facts import HOME, KEYS
+
+WANTED = Path("/run/sweepfleet/wanted")  # the service user asks here, root brings
+PATIENCE_S = 600
+LOOK_S = 0.5  # between two looks whether it is there
+AGAIN_S = 5.0  # after something that was asked for could not be brought
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class BringError(Exception):
+    """Something that was asked for is not what it should be; the message says what."""
+
+
+def bring_release(aws: Aws, sha256: str) -> Path:
+    """A release's folder, brought here if it is not.
+
+    Raises:
+        AwsError: it cannot be read.
+        BringError: it is not what was pushed.
+    """
+    return _bring(aws, KEYS.release(sha256), HOME.release(_hash(sha256)), sha256=sha256)
+
+
+def bring_environment(aws: Aws, lock: str) -> Path:
+    """An environment's folder, likewise."""
+    place = HOME.environment(_hash(lock))
+    if place.exists():
+        return place
+    return _bring(aws, KEYS.environment(lock), place, sha256=environment_sha256(aws, lock))
+
+
+def environment_sha256(aws: Aws, lock: str) -> str:
+    """The SHA-256 of an environment's archive, as the head noted it when it had stored it."""
+    with TemporaryDirectory() as folder:  # its own: another process may ask for another's
+        note = Path(folder, "environment.sha256")
+        aws.get(KEYS.environment_hash(lock), note)
+        return note.read_text().strip()
+
+
+def _bring(aws: Aws, key: str, place: Path, *, sha256: str) -> Path:
+    if place.exists():
+        return place
+    parts = HOME.path / f".bringing-{place.name}"
+    shutil.rmtree(parts, ignore_errors=True)
+    new, archive = parts / "new", parts / "archive"
+    new.mkdir(parents=True)
+    try:
+        aws.get(key, archive)
+        with archive.open("rb") as file:
+            seen = hashlib.file_digest(file, "sha256").hexdigest()
+        if seen != sha256:
+            raise BringError(f"{key} is not what was pushed: its SHA-256 is {seen}, not {sha256}")
+        _unpack(archive, new, key=key)
+        os.sync()  # a power cut after the renaming must not leave empty files under the final name
+        place.parent.mkdir(exist_ok=True)
+        new.rename(place)
+    finally:
+        shutil.rmtree(parts, ignore_errors=True)
+    return place
+
+
+def _hash(name: str) -> str:
+    """The same name, once it is known to be one: names come from a folder that the service user can write to."""
+    if not SHA256.fullmatch(name):
+        raise BringError(f"{name!r} is not the name of a release or an environment; these are 64 hexadecimal digits")
+    return name
+
+
+def _unpack(archive: Path, folder: Path, *, key: str) -> None:
+    """Unpack as root's own files and without setuid bits; tar itself refuses what would go elsewhere."""
+    words = ["tar", "-xzf", str(archive), "-C", str(folder), "--no-same-owner", "--no-same-permissions"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BringError(f"{key} cannot be unpacked: {done.stderr.strip()}")
+
+
+def open_counter(user: str) -> None:
+    """Make the folder in which the service user asks for releases."""
+    WANTED.mkdir(parents=True, exist_ok=True)
+    shutil.chown(WANTED, user, user)
+
+
+def serve_counter(aws: Aws) -> None:
+    """Bring what was asked for; what is no release's name is left. What cannot be brought is said."""
+    for asked in list(WANTED.iterdir()):
+        if not SHA256.fullmatch(asked.name) or asked.is_dir():
+            continue
+        asked.unlink()
+        if HOME.release(asked.name).exists():
+            continue
+        print(f"fetching the release {asked.name[:12]}", flush=True)
+        try:
+            bring_release(aws, asked.name)
+        except (AwsError, BringError) as error:
+            print(f"the release {asked.name[:12]} was not fetched: {error}", flush=True)
+            time.sleep(AGAIN_S)
+
+
+def _lacking(root: Path) -> str | None:
+    """The release that this path is of, if it is one's and not here."""
+    if root.exists() or not root.is_relative_to(HOME.path):
+        return None
+    return root.relative_to(HOME.path / "releases").parts[0]
+
+
+async def ask_for(root: Path) -> None:
+    """Have the release at this path brought here, as the service user; returns when it is there.
+
+    It may take minutes, in which whoever asks has other things to answer: a dask worker its scheduler.
+
+    Raises:
+        BringError: it does not come.
+    """
+    sha256 = _lacking(root)
+    if sha256 is None:
+        return
+    end_s = time.monotonic() + PATIENCE_S
+    while not HOME.release(sha256).exists():
+        (WANTED / sha256).touch()
+        if time.monotonic() > end_s:
+            raise BringError(f"the release {sha256[:12]} was not fetched in {PATIENCE_S} s: inv logs --workers")
+        await asyncio.sleep(LOOK_S)

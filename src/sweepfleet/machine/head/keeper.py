@@ -1,0 +1,101 @@
+"""The head's keeper: as many workers as the runs can use, none when there is no run, and a switch for a dead head.
+
+The switch is a scheduled scale-to-zero in AWS; while runs are active, the keeper moves it two hours ahead.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from sweepfleet.machine.aws import Aws, AwsError
+from sweepfleet.machine.facts import Data, Facts
+from sweepfleet.machine.head import meter
+from sweepfleet.machine.job import going_on
+
+POLL_S = 2.0
+IDLE_S = 20.0  # without a run, before the workers go
+SWITCH_EVERY_S = 600.0
+LOOK_EVERY_S = 30.0  # at the group: its size, and how many machines there are
+METER_EVERY_S = 5.0
+SPENT_S = 120.0  # after which a run that has cost its budget has no workers, whatever its driver does
+UPTIME = Path("/proc/uptime")  # seconds since the boot; no change of the clock moves it
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+def needed(data: Data, *, now_s: float) -> int:
+    """The number of workers that the active runs can use; 0 without a run."""
+    total = 0
+    for folder in going_on(data.jobs):
+        if folder.spent.exists() and now_s - folder.spent.stat().st_mtime > SPENT_S:
+            continue
+        facts = _json(folder.progress) or _json(folder.job)
+        total += int(facts.get("workers_wanted", 1))
+    return total
+
+
+def held(data: Data) -> int:
+    """The number of workers that `inv start` or `inv scale` keeps without a run; 0 once their time is over.
+
+    It is counted on this machine, in seconds since its boot; after a reboot, from that on. AWS's switch, which that
+    command has set and no hold moves, ends it in any case.
+    """
+    hold = _json(data.hold)
+    since_s = hold.get("since_s", 0.0) if hold.get("boot") == BOOT.read_text().strip() else 0.0
+    over = float(UPTIME.read_text().split()[0]) - since_s >= hold.get("for_s", 0.0)
+    return 0 if over else int(hold.get("workers", 0))
+
+
+def wanted(data: Data, *, most: int, now_s: float) -> int:
+    """The number of workers that the active runs can use, or that are kept for a sweep to come; 0 for none."""
+    return min(max(needed(data, now_s=now_s), held(data)), most)
+
+
+def keep(facts: Facts) -> None:
+    """Keep the group's size right, for ever.
+
+    It is raised for active runs alone, and after the switch was set: what a hold keeps, its command has started.
+    """
+    data, aws = Data(Path(facts.data)), Aws(facts)
+    busy_s = switch_s = metered_s = float("-inf")
+    size: int | None = None
+    most = there = 0
+    looked_s = 0.0
+    while True:
+        try:
+            now_s = time.monotonic()
+            if size is None or now_s - looked_s > LOOK_EVERY_S:
+                size, most, there = aws.group_size()
+                looked_s = now_s
+            aim = min(needed(data, now_s=time.time()), most)
+            busy_s = now_s if aim or held(data) else busy_s
+            if now_s - metered_s > METER_EVERY_S:
+                meter.count(going_on(data.jobs), workers=there, now_s=time.time())
+                metered_s = now_s
+            if aim > size or (aim and now_s - switch_s > SWITCH_EVERY_S):
+                aws.set_switch()
+                switch_s = now_s
+            idle = not aim and size and now_s - busy_s > IDLE_S
+            if aim > size or idle:
+                print(f"workers: {size} -> {aim}", flush=True)
+                aws.set_group_size(aim)
+                size = aim
+        except AwsError as error:
+            print(error, flush=True)
+            size = None
+            time.sleep(5)
+        time.sleep(POLL_S)
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, ValueError):  # not there, or just being written
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+if __name__ == "__main__":
+    keep(Facts.read())

@@ -1,0 +1,235 @@
+"""Publishes a pushed release: `publish SHA256`, as root on the head, in the release's own folder where it is there.
+
+Brings what the bucket has and this machine has not, builds the environment where there is none for its lock file
+yet, stores both in the bucket, and names them the current ones. What fails leaves everything as it was: the old
+release goes on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from sweepfleet.machine.aws import Aws, AwsError
+from sweepfleet.machine.bring import BringError, bring_environment, bring_release, environment_sha256
+from sweepfleet.machine.facts import CODE, HOME, KEYS, PUSHED_BY, Data, Facts
+from sweepfleet.machine.in_process import door
+from sweepfleet.machine.job import going_on
+
+ENGINE = ("grid", "slot", "run")  # what scheduler, workers and drivers must have the same of
+NOT_ON_MACHINES = ("operator", "dev", "bench")  # dependency groups
+AWAIT_RELEASE = "sweepfleet-boot@await-release.service"
+UV = Path("/usr/local/bin/uv")
+EXIT_AGAIN = 75  # EX_TEMPFAIL: AWS did not answer, or refused
+GOING = ".going-"  # before the name of what is being removed
+KEPT = 5  # releases on the head's disk; the bucket has all of them
+
+
+class PublishError(Exception):
+    """The release cannot be published; the message says why. Nothing was changed."""
+
+
+def publish(facts: Facts, sha256: str, *, by: str) -> dict[str, Any]:
+    """Make a release current.
+
+    Args:
+        facts: of this machine.
+        sha256: of its archive, which has just come and is unpacked, or is in the bucket.
+        by: who pushes, as JSON; empty where nobody says.
+
+    Returns:
+        what `releases/current.json` says now.
+    """
+    aws = door(facts)
+    release = bring_release(aws, sha256)
+    lock = lock_of(release)
+    environment = HOME.environment(lock)
+    stored = aws.exists(KEYS.environment_hash(lock))
+    if not environment.exists():
+        if stored:
+            _say("fetching the environment from the bucket")
+            bring_environment(aws, lock)
+        else:
+            build(release, environment, index=facts.package_index)
+    if not stored:
+        store_environment(aws, environment, lock)
+    archive = HOME.incoming(sha256)
+    if archive.exists():  # or left by a push that failed further up
+        _say(f"storing the release, {_megabytes(archive)}")
+        aws.put(archive, KEYS.release(sha256))
+        archive.unlink()
+    note: dict[str, Any] = json.loads((release / "release.json").read_text()) | {
+        "engine": engine_of(release, lock),
+        "lock": lock,
+        "pushed": time.time(),
+        **({"pushed_by": json.loads(by)} if by else {}),
+        "release": {"key": KEYS.release(sha256), "sha256": sha256},
+        "environment": {"key": KEYS.environment(lock), "sha256": environment_sha256(aws, lock)},
+    }
+    for key in (KEYS.release_note(sha256), KEYS.current):  # the last one is what everybody looks at
+        _put_text(aws, json.dumps(note, indent=2) + "\n", key)
+    _say("making the release current")
+    subprocess.run(["systemctl", "restart", AWAIT_RELEASE], check=True)
+    os.utime(release)
+    prune({release}, Data(Path(facts.data)))
+    return note
+
+
+def prune(needed: set[Path], data: Data) -> None:
+    """Remove releases and environments from this disk: not these, no run's that goes on, none of the newest."""
+    releases = [place for place in HOME.releases.iterdir() if not place.name.startswith(".")]
+    kept = needed | {place.resolve() for place in (HOME.current, HOME.fleet_release) if place.exists()}
+    kept |= set(sorted(releases, key=lambda place: place.stat().st_mtime)[-KEPT:])
+    jobs = going_on(data.jobs) if data.jobs.exists() else []
+    kept |= {job.release.resolve() for job in jobs}
+    environments = {HOME.environment(lock_of(place)) for place in kept if place.exists()}
+    environments |= {place.resolve() for place in (HOME.fleet_environment, *(job.environment for job in jobs))}
+    _remove_going()  # of a power cut
+    for place in (*releases, *HOME.environments.iterdir()):
+        if place.is_dir() and not place.name.startswith(".") and place not in kept | environments:
+            place.rename(place.with_name(f"{GOING}{place.name}"))  # half of it must not pass for it
+    _remove_going()
+
+
+def _remove_going() -> None:
+    for folder in (HOME.releases, HOME.environments):
+        for going in folder.glob(f"{GOING}*"):
+            shutil.rmtree(going)
+
+
+def lock_of(release: Path) -> str:
+    """A name for the environment that a release needs: its lock file, and the machine's Python."""
+    digest = hashlib.sha256((release / "uv.lock").read_bytes())
+    digest.update(f"{platform.python_version()} {platform.machine()} {NOT_ON_MACHINES}".encode())
+    return digest.hexdigest()
+
+
+def engine_of(release: Path, lock: str) -> str:
+    """A name for what scheduler, workers and drivers have in common: this project's own code, and the environment."""
+    digest = hashlib.sha256(lock.encode())
+    for folder in ENGINE:
+        for file in sorted((release / CODE / "sweepfleet" / folder).rglob("*.py")):
+            digest.update(f"{file.relative_to(release)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def build(release: Path, environment: Path, *, index: str) -> None:
+    """Build a release's locked environment; it appears whole or not at all.
+
+    Every file is held by its hash in uv.lock. The lock's packages are installed from `index`, which may be
+    another than the one they were locked from.
+
+    Raises:
+        PublishError: uv cannot; with its last lines.
+    """
+    new = environment.with_name(f".building-{environment.name}")
+    new.parent.mkdir(exist_ok=True)
+    for left in new.parent.glob(".building-*"):  # by a power cut; one push at a time builds
+        shutil.rmtree(left)
+    requirements = HOME.path / ".requirements.txt"
+    groups = [word for name in NOT_ON_MACHINES for word in ("--no-group", name)]
+    export = ["export", "--frozen", "--all-groups", *groups, "--no-emit-project", "--format", "requirements-txt"]
+    python = new / "bin" / "python"
+    try:
+        _say("building the environment")
+        _uv(*export, "--output-file", str(requirements), "--quiet", folder=release)
+        _say(f"building the environment: {_packages(requirements.read_text())} packages from {_host(index)}")
+        _uv("venv", "--python", "/usr/bin/python3", "--relocatable", "--quiet", str(new), folder=release)
+        _uv(
+            *("pip", "install", "--python", str(python), "--require-hashes", "--no-deps", "--only-binary", ":all:"),
+            *("--default-index", index, "--compile-bytecode", "-r", str(requirements)),
+            folder=release,
+        )
+        os.sync()
+        new.rename(environment)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def store_environment(aws: Aws, environment: Path, lock: str) -> None:
+    """Pack an environment and store it; its hash comes last and says that it is there."""
+    archive, note = HOME.path / ".packing", HOME.path / ".environment.sha256"
+    try:
+        _say("packing the environment")
+        pack = ["tar", "-c", "-I", "gzip -1", "-f", str(archive), "--sort=name", "-C", str(environment), "."]
+        subprocess.run(pack, check=True)
+        with archive.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        _say(f"storing the environment, {_megabytes(archive)}")
+        aws.put(archive, KEYS.environment(lock))
+        note.write_text(sha256)
+        aws.put(note, KEYS.environment_hash(lock))
+    finally:
+        archive.unlink(missing_ok=True)
+
+
+def _uv(*words: str, folder: Path) -> None:
+    environment = os.environ | {
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_CACHE_DIR": str(HOME.path / ".uv"),
+        "NO_COLOR": "1",
+    }
+    last: deque[str] = deque(maxlen=12)
+    pipes: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
+    with subprocess.Popen([str(UV), *words], cwd=folder, env=environment, **pipes) as running:
+        for line in running.stderr or ():
+            last.append(line.rstrip())
+            if not line.startswith(" + "):  # one for each package, all at once
+                _say(f"  {line.strip()}")
+    if running.returncode:
+        said = "\n".join(last).strip()
+        raise PublishError(f"the environment cannot be built: uv {' '.join(words[:2])} said:\n{said}")
+
+
+def _put_text(aws: Aws, text: str, key: str) -> None:
+    file = HOME.path / ".note"
+    file.write_text(text)
+    aws.put(file, key)
+
+
+def _packages(requirements: str) -> int:
+    """How many packages a requirements file names."""
+    return len(re.findall(r"^[A-Za-z0-9][^\s;]*==", requirements, re.MULTILINE))
+
+
+def _host(index: str) -> str:
+    """The host of a package index; the address itself may hold a password."""
+    return urlsplit(index).hostname or "the package index"
+
+
+def _megabytes(file: Path) -> str:
+    return f"{file.stat().st_size / 1e6:,.1f} MB"
+
+
+def _say(text: str) -> None:
+    """Tell whoever pushes what is done: a line for a step, an indented one for what that step is at."""
+    try:
+        print(text, flush=True)
+    except OSError:  # nobody listens any more, and what was begun is finished
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    os.umask(0o022)
+    [_sha256] = sys.argv[1:]
+    with (HOME.path / ".publish.lock").open("w") as _lock:
+        fcntl.flock(_lock, fcntl.LOCK_EX)  # two pushes at once: one after the other
+        try:
+            publish(Facts.read(), _sha256, by=os.environ.get(PUSHED_BY, ""))
+        except (PublishError, BringError) as _error:
+            sys.exit(f"error: {_error}")
+        except AwsError as _error:
+            print(f"error: {_error}", file=sys.stderr)
+            sys.exit(EXIT_AGAIN)

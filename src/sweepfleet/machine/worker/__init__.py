@@ -1,0 +1,1 @@
+"""What runs on a cluster's workers, beside the points."""

@@ -1,0 +1,27 @@
+"""What is asked of a dask cluster that may go away meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+from collections.abc import Iterator
+
+from distributed.client import ClosedClientError
+
+from sweepfleet.machine.bring import BringError
+from sweepfleet.run.engine_errors import ClusterError
+
+# What dask raises when scheduler or worker goes away while it asks them something: it has no one name for it.
+GONE = (OSError, ClosedClientError, concurrent.futures.CancelledError, asyncio.CancelledError)
+
+
+@contextlib.contextmanager
+def asking() -> Iterator[None]:
+    """Around whatever is asked of the cluster. Raises ClusterError when it goes away meanwhile."""
+    try:
+        yield
+    except BringError as error:  # S3 may be away: the driver asks again
+        raise ClusterError(f"A worker does not get the code: {error}") from error
+    except GONE as error:
+        raise ClusterError(f"The cluster went away: {error or type(error).__name__}") from error

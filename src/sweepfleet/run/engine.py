@@ -1,0 +1,307 @@
+"""dask.distributed, as the driver sees it: bundles go in, packets come out, in whatever order they end."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import queue
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, cast
+
+from distributed import Client, Future
+from distributed.exceptions import WorkerStartTimeoutError
+
+from sweepfleet.grid.errors import SweepfleetError, UsageError
+from sweepfleet.machine.worker.artifacts import ArtifactsLeftError, Waits
+from sweepfleet.run.asking import asking
+from sweepfleet.run.bundles import Bundle, Ended, Found, Lost, Storing
+from sweepfleet.run.engine_errors import BrokenSweepError, ClusterError
+from sweepfleet.run.found_bundles import FoundBundles
+from sweepfleet.run.sharing import Sharing
+from sweepfleet.run.shortage import stalled
+from sweepfleet.run.slots import STARTED_TOPIC, Here, NoSlotsError, Slots, Started, here, ready, run_bundle
+from sweepfleet.slot.context import Context
+from sweepfleet.slot.source import RunnerClosedError, Start
+
+IDLE_S = 20.0  # for a bundle to come to an idle runner, which takes dask a millisecond
+SLOTS_KNOWN_S = 2.0  # how long a count of the cluster's slots is believed
+LOOK_S = 0.2  # between two looks whether workers have come back
+MOST_OUT = 32  # bundles of which workers are told that they are not committed; see `Held.committed`
+
+
+class Engine:
+    """A scheduler whose workers have the sweep's runners."""
+
+    def __init__(
+        self,
+        client: Client,
+        context: Context,
+        *,
+        slots: int | None = None,
+        patience_s: float = 0,
+        idle: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Give every worker its runners and wait for them.
+
+        Args:
+            client: connected to the scheduler.
+            context: of the sweep.
+            slots: how many runners there are; None: as many as the workers have threads, counted now and then.
+            patience_s: how long to wait for the first worker.
+            idle: whether no runner works, where that can be seen from here.
+
+        Raises:
+            UsageError: a worker refuses the target.
+            ClusterError: there is no worker, or scheduler or worker went away meanwhile.
+        """
+        self._client = client
+        self._digest, self._cpus = context.digest, context.cpus
+        # In its bundles' names: those of a driver that was killed may run still, and dask takes a task of the same
+        # name for the same task.
+        self.name = uuid.uuid4().hex
+        self._flying: dict[int, tuple[Future, Bundle]] = {}
+        self._packets: dict[int, bytes] = {}  # of bundles, where workers in this process have handed them over
+        self._starts: Counter[int] = Counter()
+        self._since: dict[int, float] = {}  # by bundle that has a runner: time.monotonic() when it got it
+        self._storing: dict[int, tuple[float, Waits]] = {}  # by bundle whose files are not stored: unix time since
+        self._failure: BaseException | None = None  # met beside results that had to be delivered first
+        self._events: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
+        self._slots = (-math.inf, 0) if slots is None else (math.inf, slots)
+        # Of an engine that is not in this process: other runs may be there.
+        self.sharing = Sharing(client, context.digest, cpus=context.cpus) if slots is None else None
+        self._held = FoundBundles(client, context.digest)
+        self._pinned: dict[int, str] = {}  # by bundle that a worker holds: that worker's address
+        self._idle = idle
+        self._idle_s = 0.0  # for how long bundles have been out and no runner has worked
+        with asking():
+            if patience_s:
+                with contextlib.suppress(WorkerStartTimeoutError):
+                    client.wait_for_workers(1, timeout=patience_s)
+            client.register_plugin(Slots(context))
+            answers = client.run(ready, self._digest)
+        if not answers:
+            raise ClusterError("The scheduler has no workers. Start some, then give the same command again.")
+        for answer in answers.values():
+            if answer.refusal is not None:
+                raise UsageError(answer.refusal)
+        self.goes_on = False  # whether a driver comes in this one's place: then the runners stay
+        self.start = _together([answer.start for answer in answers.values()])
+        client.subscribe_topic(STARTED_TOPIC, lambda event: self._started(event[1]))
+        self._held.listen()
+
+    @property
+    def slots(self) -> int:
+        """How many points can run at once now. Raises ClusterError when the scheduler is gone."""
+        known_s, slots = self._slots
+        if time.monotonic() - known_s > SLOTS_KNOWN_S:
+            with asking():
+                threads: dict[str, int] = self._client.nthreads()
+            slots = sum(max(1, each // self._cpus) for each in threads.values())
+            self._slots = (time.monotonic(), slots)
+            for number, address in list(self._pinned.items()):
+                if address not in threads:
+                    self._events.put(("gone", number))
+        return slots
+
+    def take_over(self, engines: Collection[str], *, slots: int, patience_s: float) -> None:
+        """Find the bundles that workers hold for drivers that died; see `found`.
+
+        Args:
+            engines: the names of their engines.
+            slots: how many there were. Until as many are there again, workers are on their way back.
+            patience_s: how long to wait for them. One that comes later tells by itself what it holds.
+
+        Raises:
+            ClusterError: the scheduler is gone.
+        """
+        self._held.of(engines)
+        end_s = time.monotonic() + patience_s
+        while self.slots < slots and time.monotonic() < end_s:
+            time.sleep(LOOK_S)
+            self._slots = (-math.inf, 0)
+        self._held.ask()
+
+    def found(self) -> list[Found]:
+        """The bundles of dead drivers that were found on workers since the last call."""
+        return self._held.new()
+
+    @property
+    def flying(self) -> int:
+        """How many bundles are out."""
+        return len(self._flying)
+
+    @property
+    def running(self) -> tuple[int, float]:
+        """How many bundles have a slot, and the seconds that the longest of them has had it."""
+        since = list(self._since.values())
+        return len(since), time.monotonic() - min(since) if since else 0.0
+
+    @property
+    def storing(self) -> Storing:
+        """The bundles whose points have ended and whose files are not stored yet."""
+        found = list(self._storing.values())
+        return Storing(
+            points=sum(waits.points for _, waits in found),
+            apart=sum(waits.apart for _, waits in found),
+            since=min((since for since, _ in found), default=0.0),
+            why=next((waits.why for _, waits in found if waits.why), ""),
+        )
+
+    @property
+    def begun(self) -> list[Bundle]:
+        """The bundles that have a slot."""
+        flying = [self._flying.get(number) for number in list(self._since)]
+        return [each[1] for each in flying if each is not None]
+
+    @contextlib.contextmanager
+    def told_here(self) -> Iterator[None]:
+        """Within it, workers in this process tell the engine of bundles that begin, and hand it what came of them."""
+        here[self.name] = Here(self._started, self._handed)
+        try:
+            yield
+        finally:
+            del here[self.name]
+
+    def submit(self, bundle: Bundle) -> None:
+        """Send a bundle out, or take one that was found over from the worker that holds it.
+
+        All that `wait` has returned before is committed. Raises ClusterError when the scheduler is gone.
+        """
+        found = bundle.found
+        self._starts[bundle.number] = 1 if found else 0
+        if found:
+            self._pinned[bundle.number] = found.address
+        self._send(bundle, f"bundle-{self.name}-{bundle.number}", **({"workers": [found.address]} if found else {}))
+
+    def _send(self, bundle: Bundle, key: str, **where: Any) -> None:
+        number = bundle.number
+        with asking():
+            future = self._client.submit(
+                run_bundle,
+                self._digest,
+                bundle.spans,
+                bundle.shuffle,
+                bundle.limit_s,
+                (self.name, number),
+                before=bundle.found.name if bundle.found else None,
+                out=[*itertools.islice(self._flying, MOST_OUT - 1), number],
+                key=key,
+                pure=False,
+                **where,
+            )
+        self._flying[number] = (future, bundle)
+        future.add_done_callback(lambda _: self._ended(number))
+
+    def wait(self, timeout_s: float) -> list[Ended | Lost]:
+        """What happened: at least one event, unless `timeout_s` goes by without.
+
+        Raises:
+            ClusterError: the scheduler is gone, and the bundles in flight with it.
+            BrokenSweepError: a worker cannot go on.
+            ShortageError: bundles are out, and no runner has worked for a while.
+        """
+        if self._failure is not None:
+            raise self._failure
+        news: list[tuple[str, int]] = []
+        with contextlib.suppress(queue.Empty):
+            news.append(self._events.get(timeout=timeout_s))
+            while True:
+                news.append(self._events.get_nowait())
+        # The time that was to be waited, not the clock's: a process that was stopped meanwhile has waited once.
+        self._idle_s = self._idle_s + timeout_s if not news and self._flying and self._idle() else 0.0
+        if self._idle_s > IDLE_S:
+            raise stalled(len(self._flying))
+        events = []
+        for what, number in news:
+            try:
+                event = self._event(what, number)
+            except SweepfleetError as error:
+                self._failure = error
+            else:
+                events += [] if event is None else [event]
+        if self._failure is not None and not events:
+            raise self._failure
+        return events
+
+    def _event(self, what: str, number: int) -> Ended | Lost | None:
+        if number not in self._flying:
+            return None
+        future, bundle = self._flying[number]
+        if what == "lost":
+            return Lost(bundle, self._starts[number] - 1)
+        if what == "gone":
+            if self._pinned.pop(number, None) is not None and not future.done():
+                future.cancel()
+                self._send(bundle, f"bundle-{self.name}-{number}-again")
+            return None
+        if number not in self._packets and not future.done():
+            return None  # it ended for the worker that held it, and began anew
+        del self._flying[number]
+        self._forget(number)
+        if (packet := self._packets.pop(number, None)) is not None:
+            return Ended(bundle, packet)
+        with asking():
+            if future.status == "finished":
+                return Ended(bundle, future.result())
+            error = future.exception() if future.status == "error" else None
+        if error is None or isinstance(error, NoSlotsError | RunnerClosedError | ArtifactsLeftError):
+            raise ClusterError("The connection to the scheduler broke. To resume, run the same command again.")
+        raise BrokenSweepError(
+            f"The sweep broke off: {error}\nFinished points are kept; the same command resumes."
+        ) from error
+
+    def _forget(self, number: int) -> None:
+        self._starts.pop(number, None)
+        self._since.pop(number, None)
+        self._storing.pop(number, None)
+        self._pinned.pop(number, None)
+
+    def _ended(self, number: int) -> None:
+        if number in self._starts:
+            self._events.put(("ended", number))
+
+    def _handed(self, number: int, packet: bytes) -> None:
+        # Not `_flying`: a quick bundle may end before `submit` has got its future.
+        if number in self._starts:
+            self._packets[number] = packet
+            self._events.put(("ended", number))  # which the future says a millisecond later
+
+    def _started(self, message: Started) -> None:
+        number = message["number"]
+        if message["engine"] == self.name and isinstance(number, int) and number in self._starts:
+            if message.get("runs"):
+                self._since[number] = time.monotonic()
+                return
+            self._since.pop(number, None)
+            if waits := message.get("waits"):
+                since, _ = self._storing.get(number, (time.time(), None))
+                self._storing[number] = since, Waits(**cast(dict[str, Any], waits))
+                return
+            self._storing.pop(number, None)
+            self._starts[number] += 1
+            if self._starts[number] > 1:
+                self._events.put(("lost", number))
+
+    def close(self) -> None:
+        """Ask the workers no more."""
+        if self.sharing is not None:
+            self.sharing.close()
+
+    def cancel(self, bundle: Bundle) -> None:
+        """Forget a bundle; what comes of it is dropped."""
+        self._forget(bundle.number)
+        if bundle.number in self._flying:
+            future, _ = self._flying.pop(bundle.number)
+            future.cancel()
+        self._packets.pop(bundle.number, None)
+
+
+def _together(starts: Sequence[Start]) -> Start:
+    """How the slots of all workers were started."""
+    ways = {start.how for start in starts}
+    against = dict.fromkeys(reason for start in starts for reason in start.against)
+    return Start(ways.pop() if len(ways) == 1 else "fork and spawn", tuple(against))

@@ -1,0 +1,160 @@
+"""The engines that a sweep may have: one with a scheduler in this process, or one on a cluster's scheduler."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+
+import dask.config
+from distributed import Client, LocalCluster
+from distributed.threadpoolexecutor import ThreadPoolExecutor
+
+from sweepfleet.run.asking import GONE
+from sweepfleet.run.engine import Engine
+from sweepfleet.run.engine_errors import ClusterError
+from sweepfleet.run.slots import Slots, end_runners
+from sweepfleet.slot.context import Context
+from sweepfleet.slot.pool import dismiss, prepare
+
+CONFIG = {
+    # A machine that goes away is no fault of the task that ran there, however often: the driver counts, not dask.
+    "distributed.scheduler.allowed-failures": 1_000_000,
+    # In this process there is nothing to profile and no memory to guard: points run in children of their own.
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+    "distributed.admin.tick.limit": "1h",
+    "distributed.diagnostics.nvml": False,
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
+SELDOM = "1h"  # and never, of what `_calm` stops
+CONFIG_HERE = CONFIG | {
+    "distributed.client.heartbeat": SELDOM,
+    "distributed.client.scheduler-info-interval": SELDOM,
+    "distributed.scheduler.active-memory-manager.start": False,
+    "distributed.scheduler.work-stealing": False,
+}
+# dask opens an HTTP port whatever it is told; without this, on every interface.
+LOOPBACK = "127.0.0.1:0"
+
+
+@contextlib.contextmanager
+def local_engine(context: Context, *, slots: int) -> Iterator[Engine]:
+    """An engine on this machine: one dask worker in this process, and a runner child for each slot.
+
+    The children do all the work, so a dask process for each slot would only cost a second at the start, its
+    memory, and a copy of every result; see docs/decisions/001-local-slots.md.
+    """
+    _quiet()
+    with dask.config.set(CONFIG_HERE):
+        try:
+            # Before dask's own start: the children import the target meanwhile.
+            pool = prepare(context, slots=slots)
+            with (
+                LocalCluster(
+                    n_workers=1,
+                    # Two threads for each runner: one waits with the next bundle, so that no runner waits for dask.
+                    threads_per_worker=2 * slots,
+                    executor=_started(2 * slots),
+                    processes=False,
+                    protocol="inproc://",
+                    scheduler_kwargs={"dashboard": False, "dashboard_address": LOOPBACK},
+                    worker_dashboard_address=LOOPBACK,
+                    memory_limit=0,
+                    silence_logs=logging.CRITICAL,
+                ) as cluster,
+                Client(cluster) as client,
+            ):
+                cluster.loop.add_callback(_calm, cluster, client)
+                try:
+                    _warm_up(client)  # while the target is imported
+                    engine = Engine(client, context, slots=slots, idle=lambda: pool.idle)
+                    with engine.told_here():
+                        yield engine
+                finally:
+                    dismiss(context)  # first, so that no thread of dask's waits for a point
+        finally:
+            dismiss(context)
+
+
+def _warm_up(client: Client) -> None:
+    """Have dask do once what it does with every bundle: the first time takes it ten times as long."""
+    done = threading.Event()
+    future = client.submit(int, key="warm-up", pure=False)
+    future.add_done_callback(lambda _: done.set())
+    done.wait()
+
+
+def _calm(cluster: LocalCluster, client: Client) -> None:
+    """Stop what dask does now and then, and what it waits for before it sends, in its loop's thread.
+
+    In one process nobody has to be told that the other is alive, and what dask measures of itself nobody reads. It
+    would wake every 10 ms, on the cores that points run on. And messages that share a packet's way through a network
+    save nothing here: a slot would wait up to 17 ms for its next bundle.
+    """
+    scheduler, workers = cluster.scheduler, cluster.workers.values()
+    for server in (scheduler, *workers):
+        for periodic in server.periodic_callbacks.values():
+            periodic.stop()
+    comms = (*scheduler.stream_comms.values(), *scheduler.client_comms.values(), client.scheduler_comm)
+    for comm in (*comms, *(worker.batched_stream for worker in workers)):
+        comm.interval = 0
+
+
+def _started(threads: int) -> ThreadPoolExecutor:
+    """Threads for a worker's tasks, all started. Raises RuntimeError when one cannot be: dask would wait for it."""
+    executor = ThreadPoolExecutor(threads)
+    begun = threading.Barrier(threads)
+    try:
+        for task in [executor.submit(begun.wait) for _ in range(threads)]:
+            task.result()
+    except BaseException:
+        begun.abort()
+        raise
+    return executor
+
+
+@contextlib.contextmanager
+def remote_engine(context: Context, *, address: str, patience_s: float = 0) -> Iterator[Engine]:
+    """An engine on a scheduler that runs already; waits so long for the first worker.
+
+    Raises:
+        ClusterError: nothing answers at `address`, or no worker came.
+    """
+    _quiet()
+    with dask.config.set(CONFIG):
+        try:
+            client = Client(address, timeout="10s")
+        except OSError as error:
+            raise ClusterError(f"No scheduler answers at {address}: {error}") from error
+        with client:
+            try:
+                engine = Engine(client, context, patience_s=patience_s)
+                with contextlib.closing(engine):
+                    yield engine
+            except ClusterError:
+                raise  # the runners go on, and a driver that comes in this one's place takes over what they hold
+            except BaseException:
+                _retire(client, context)
+                raise
+            else:
+                if not engine.goes_on:
+                    _retire(client, context)
+
+
+def _retire(client: Client, context: Context) -> None:
+    """End the sweep's runners on every worker, if the cluster is there still."""
+    with contextlib.suppress(*GONE, ValueError):  # ValueError: a new scheduler, which does not know them
+        client.unregister_worker_plugin(Slots(context).name)
+        client.run(end_runners, context)
+
+
+def _quiet() -> None:
+    """Leave the terminal to the progress: what matters of dask's messages, the engine says itself."""
+    for name in ("distributed", "tornado", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,0 +1,110 @@
+"""Rows of a run, or a whole run, removed for good: what would go is said first, and then it goes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweepfleet.grid.errors import SweepfleetError, UsageError
+from sweepfleet.grid.wording import counted
+from sweepfleet.run import outputs
+from sweepfleet.run.folder import RunFolder, storing
+from sweepfleet.run.ledger import Ledger
+from sweepfleet.run.runs import refresh
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What is to go."""
+
+    folder: RunFolder
+    ids: tuple[str, ...] | None  # of the points whose rows go; None: the whole folder
+    done: int
+    failed: int
+    rest: int  # rows that stay
+    size: int  # bytes of the folder, or of the artifacts of these points
+
+    def __str__(self) -> str:
+        count = self.done + self.failed
+        rows = f"{counted(count, 'row')} ({self.done:,} done, {self.failed:,} failed)"
+        if self.ids is None:
+            return f"The run {self.folder.name}, {rows}, {megabytes(self.size)}: all of {self.folder.path}"
+        return (
+            f"{rows} of the run {self.folder.name}, with what these points printed and wrote ({megabytes(self.size)} "
+            f"of artifacts); {self.rest:,} stay"
+        )
+
+
+def to_remove(folder: RunFolder, *, where: str | None) -> Removal:
+    """What would go of a run: the rows for which a condition holds, as `inv results` shows them; or all.
+
+    Raises:
+        UsageError: the run is being written, is a link, or the condition cannot be read or holds for no row.
+    """
+    holder = folder.running()
+    if holder is not None:
+        raise UsageError(
+            f"{folder.path} is being written by process {holder['pid']} on {holder['host']}. Stop it first. Nothing "
+            "was removed."
+        )
+    if folder.path.is_symlink():
+        raise UsageError(f"{folder.path} is a link. Remove it, and what it leads to, by hand.")
+    if where is None:
+        done, failed = 0, 0
+        with contextlib.suppress(SweepfleetError), contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:
+            done, failed = ledger.counts()
+        return Removal(folder, None, done, failed, 0, size_of(folder.path))
+    from sweepfleet.run.query import select  # which brings polars: a whole run goes without
+
+    refresh(folder)
+    rows = select(folder.parquet, where=where, best=None, metric=None)
+    if rows.is_empty():
+        raise UsageError(f"No row of the run {folder.name} meets --where {where!r}. Look: inv results {folder.name}")
+    ids = tuple(rows["point_id"])
+    done = int((rows["status"] == "done").sum())
+    with contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:
+        rest = sum(ledger.counts()) - len(ids)
+    size = sum(size_of(folder.artifacts / id_) for id_ in ids)
+    return Removal(folder, ids, done, len(ids) - done, rest, size)
+
+
+def remove(removal: Removal) -> None:
+    """Remove it. Tables and report are made anew from what is left.
+
+    Raises:
+        UsageError: another process writes there.
+        StorageError: it cannot be removed, or the files cannot be written.
+    """
+    folder = removal.folder
+    with folder.locked(), storing(folder.path):
+        if removal.ids is None:
+            # Aside first: a folder that is half removed must not be taken for a run.
+            aside = folder.path.with_name(f".{folder.name}.removed-{os.getpid()}")
+            folder.path.rename(aside)
+            shutil.rmtree(aside)
+            return
+        with contextlib.closing(Ledger(folder.ledger)) as ledger:
+            ledger.forget(removal.ids)
+        if folder.output.exists():
+            outputs.forget(folder.output, removal.ids)
+        for id_ in removal.ids:
+            shutil.rmtree(folder.artifacts / id_, ignore_errors=True)
+    refresh(folder, always=True)
+
+
+def size_of(folder: Path) -> int:
+    """How many bytes the files below a folder have; links are not followed."""
+    total = 0
+    for place, _, files in os.walk(folder):
+        for file in files:
+            with contextlib.suppress(OSError):
+                total += Path(place, file).lstat().st_size
+    return total
+
+
+def megabytes(size: int) -> str:
+    """A size as a person reads it."""
+    return f"{size / 1e6:,.1f} MB" if size >= 50_000 else f"{size / 1e3:,.1f} kB"

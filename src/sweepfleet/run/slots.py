@@ -1,0 +1,185 @@
+"""What runs inside dask's workers: a pool of runners for each sweep, and the one task, `run_bundle`."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+from distributed import Worker, WorkerPlugin, get_worker, secede
+from distributed.threadpoolexecutor import ThreadPoolExecutor
+
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.machine.bring import ask_for
+from sweepfleet.machine.worker.artifacts import TRANSFERS, Slot, Waits, keep_artifacts
+from sweepfleet.run.sharing import holds_a_slot, let_go
+from sweepfleet.slot.context import Context
+from sweepfleet.slot.held import Name
+from sweepfleet.slot.pool import dismiss, leave, pool_of, prepare
+from sweepfleet.slot.runner import Span
+from sweepfleet.slot.source import Start
+
+STARTED_TOPIC = "sweepfleet-bundle-started"
+HELD_TOPIC = "sweepfleet-bundles-held"
+Started = dict[str, object]
+HeldBundle = tuple[Name, tuple[Span, ...], int | None]  # its name, spans and shuffle
+
+
+class Here(NamedTuple):
+    """An engine in this process: what it is told and handed takes no way through dask then."""
+
+    tell: Callable[[Started], None]
+    hand: Callable[[int, bytes], None]  # a bundle's number, and what came of it
+
+
+here: dict[str, Here] = {}  # by engine
+
+
+@functools.cache
+def transfers() -> ThreadPoolExecutor:
+    """The threads that bring files to the bucket; dask's, which do not keep a process from its end."""
+    return ThreadPoolExecutor(TRANSFERS, thread_name_prefix="artifacts")
+
+
+class NoSlotsError(Exception):
+    """This worker has no runners for the sweep: its scheduler is another one than the one that was told to."""
+
+
+class Slots(WorkerPlugin):  # type: ignore[misc]
+    """Gives every worker, also one that joins later, the runners of one sweep."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.name = f"sweepfleet-{context.digest}"
+
+    async def setup(self, worker: Worker) -> None:
+        """Start the runners, which import the target meanwhile; or go on with those that a driver before had.
+
+        The worker answers its scheduler while its release is on its way. One that joins just then is not a worker
+        before it has it, and gives up after its `death_timeout`.
+        """
+        await ask_for(Path(self._context.root))
+        if self.name not in worker.plugins:  # the sweep ended meanwhile, or the worker does
+            return
+        pool = prepare(self._context, slots=slots_of(self._context, threads=worker.state.nthreads))
+        if pool.held.engines:  # its scheduler was lost: the driver there has to hear what was not
+            listed = pool.held.of(pool.held.engines)
+            worker.log_event(
+                HELD_TOPIC, {"digest": self._context.digest, "address": worker.address, "bundles": listed}
+            )
+
+    def teardown(self, worker: Worker) -> None:  # noqa: ARG002 - dask's signature
+        """Leave the runners to whoever comes next: the scheduler is lost, or the driver is another one now."""
+        leave(self._context)
+
+
+def end_runners(context: Context) -> None:
+    """End a sweep's runners on this worker: it is over."""
+    dismiss(context)
+
+
+def held(digest: str, engines: list[str]) -> list[HeldBundle]:
+    """The bundles that this worker holds for these engines."""
+    return pool_of(digest).held.of(engines)
+
+
+def slots_of(context: Context, *, threads: int) -> int:
+    """How many points a worker with so many threads runs at once: cores and memory, shared out as the grid says."""
+    slots = threads // context.cpus
+    if context.memory_bytes:
+        slots = min(slots, psutil.virtual_memory().total // context.memory_bytes)
+    return max(1, slots)
+
+
+class Ready(NamedTuple):
+    """A worker's runners."""
+
+    refusal: str | None  # why they refuse the target; None: they can compute
+    start: Start = Start("spawn")  # how they were started
+
+
+async def ready(digest: str) -> Ready:
+    """Wait for a worker's runners."""
+    pool = pool_of(digest)
+    try:
+        await asyncio.to_thread(pool.ready)
+    except UsageError as refusal:
+        return Ready(str(refusal))
+    return Ready(None, pool.start)
+
+
+@holds_a_slot
+def run_bundle(
+    digest: str,
+    spans: list[Any],
+    shuffle: int | None,
+    limit_s: float | None,
+    name: Name,
+    *,
+    before: Name | None = None,
+    out: Sequence[int] = (),
+) -> bytes:
+    """Compute a bundle on a free runner of this worker, or wait for one that it holds; see `Runner.run`.
+
+    Args:
+        digest: of the context.
+        spans: the points.
+        shuffle: as in `slot.runner.Job`.
+        limit_s: likewise.
+        name: of the bundle.
+        before: the name that it had with a driver that died, if this worker holds it.
+        out: bundles that the driver has not committed; see `slot.held.Held.committed`.
+
+    Returns:
+        a packet; nothing, where it is handed to an engine in this process.
+
+    Raises:
+        NoSlotsError: the worker has none for this sweep.
+        ArtifactsError: what its points wrote cannot be stored.
+    """
+    try:
+        pool = pool_of(digest)
+    except KeyError:
+        raise NoSlotsError from None
+    engine, number = name
+    near = here.get(engine)
+    tell = near.tell if near else functools.partial(get_worker().log_event, STARTED_TOPIC)
+
+    def begun() -> None:  # it may have waited behind another bundle
+        tell({"engine": engine, "number": number, "runs": True})
+
+    def leave_slot() -> None:
+        let_go()
+        secede()
+
+    def wait(waits: Waits) -> None:
+        tell({"engine": engine, "number": number, "waits": waits._asdict()})
+
+    given = tuple((start, stop) for start, stop in spans)
+
+    def compute() -> bytes:
+        # Counted by the driver: a bundle that starts twice was lost once.
+        tell({"engine": engine, "number": number, "runs": False})
+        packet = pool.run(given, shuffle=shuffle, limit_s=limit_s, begun=begun)
+        if pool.context.artifacts_url is not None:
+            keep_artifacts(pool.context, packet, Slot(transfers(), leave_slot, wait, pool.ended))
+        return packet
+
+    if near:  # which dies with this process, and leaves nobody to hold anything for
+        near.hand(number, compute())
+        return b""
+    pool.held.committed(engine, out)
+    bundle, known = pool.held.join(name, given, shuffle, before=before)
+    if known:
+        begun()
+        return bundle.packet.result()
+    try:
+        packet = compute()
+    except BaseException as error:
+        pool.held.fail(bundle, error)
+        raise
+    pool.held.finish(bundle, packet)
+    return packet

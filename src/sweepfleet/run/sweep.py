@@ -1,0 +1,349 @@
+"""One command's worth of sweep: from a checked grid to the files of a run's folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.sweep import Sweep
+from sweepfleet.grid.wording import counted
+from sweepfleet.machine.waiting import pauses
+from sweepfleet.run.bundles import Pending
+from sweepfleet.run.disk import FullDiskError, StoppedFullError
+from sweepfleet.run.folder import RunFolder, write_whole
+from sweepfleet.run.handover import Mark
+from sweepfleet.run.here import slots_here
+from sweepfleet.run.ledger import REDO_REQUEST, Ledger
+from sweepfleet.run.outputs import Recorder
+from sweepfleet.run.ownership import META as OWNER
+from sweepfleet.run.ownership import check_owner
+from sweepfleet.run.progress import Observer
+from sweepfleet.run.project import names_of, project_of
+from sweepfleet.run.provenance import Provenance, manifest, provenance
+from sweepfleet.run.publish import publish_summary
+from sweepfleet.run.publisher import Publisher
+from sweepfleet.run.run_progress import Progress, Stop
+from sweepfleet.run.selection import Selection, check_redo
+from sweepfleet.run.shortage import check_room, shortages_told
+from sweepfleet.run.summary import Facts, Summary, peak_rss_mb
+from sweepfleet.slot.context import Context
+from sweepfleet.slot.pool import dismiss, prepare
+from sweepfleet.slot.source import Start
+
+if TYPE_CHECKING:
+    from sweepfleet.run.engine import Engine
+
+EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
+FULL_LONGEST_S = 15.0  # between two looks whether a full disk has room for tables and report
+SHUFFLE_KEY = 0x5EED
+WORKERS_PATIENCE_S = 1800  # for the first worker of a cluster: spot capacity may be a while in coming
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a command asks for, beside the grid."""
+
+    runs: Path  # the folder of all runs
+    root: Path  # the project's root: targets may be imported from it
+    command_line: str
+    born_s: float  # unix time at which the command began
+    workers: int | None = None  # slots; None: as many as the machine's cores allow
+    redo: str = ""  # which ended points to compute again: one of sweepfleet.run.selection.REDO
+    redo_request: str | None = None  # names this command, where its driver may have to start again
+    address: str | None = None  # a dask scheduler to use; None: this machine
+    artifacts: Path | None = None  # where points write on the scheduler's workers; None: nothing of it is kept
+    artifacts_url: str | None = None  # s3://bucket/prefix, to which the workers bring it
+    spent: Callable[[], bool] = lambda: False  # whether it has cost what it may
+    longest_s: float | None = None  # what is left may take so long at the first points' time; None: any time
+    goes_on: Callable[[], bool] = lambda: False  # whether a driver follows this one when it is told to stop
+    loaded: Callable[[], object] = lambda: None  # called when all is imported and started, before points run
+
+
+def context_of(sweep: Sweep, *, root: Path, artifacts: Path | None, artifacts_url: str | None = None) -> Context:
+    """The sweep as its workers see it."""
+    execution = sweep.execution
+    return Context(
+        plan_json=sweep.plan.to_json(),
+        target=sweep.target,
+        folder=str(sweep.folder),
+        root=str(project_of(sweep, home=root)),
+        metric=sweep.metric.name if sweep.metric else "value",
+        artifacts=str(artifacts) if artifacts else None,
+        artifacts_url=artifacts_url,
+        timeout_s=execution.timeout_s,
+        memory_bytes=execution.memory_bytes,
+        infra_retries=execution.infra_retries,
+        cpus=execution.cpus,
+        log_bytes=execution.log_bytes,
+        start=execution.start,
+    )
+
+
+@shortages_told()
+def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summary, int]:
+    """Run what has not ended yet, and write the run's files.
+
+    Returns:
+        the summary, and the command's exit code.
+
+    Raises:
+        UsageError: nothing was run: there are no points, the target is refused, the ledger cannot be read, another
+            process writes. Or the run's first points do not return the metric; what they returned is kept.
+        StorageError: the ledger could not be written any more; what was committed is kept. Or it was removed. A full
+            disk is waited for, except before the first point: then it is a FullDiskError.
+        ClusterError: the cluster went away; likewise.
+        ShortageError: there is too little memory to run it.
+    """
+    check_redo(request.redo)
+    chosen = Selection(sweep)
+    chosen.check()
+    folder = RunFolder(request.runs / sweep.name)
+    stop: Stop | None = None
+    started: Start | None = None
+    recorder = Recorder(folder.output)
+    with folder.locked(), Publisher(folder) as publisher:
+        with observer.waiting("looking for what is left to run"):
+            left = _anything_left(folder, sweep, chosen, request)
+        if left:
+            # A cluster's workers do not share this disk.
+            artifacts = folder.artifacts.absolute() if request.address is None else request.artifacts
+            context = context_of(sweep, root=request.root, artifacts=artifacts, artifacts_url=request.artifacts_url)
+            publisher.start()
+            # Git may take a while, in which the children import the target.
+            ran = _meanwhile(lambda: _provenance(sweep, request))
+            with _engine(sweep, request, context, observer) as engine, contextlib.closing(recorder):
+                started = engine.start
+                stop, progress = _drive(
+                    *(sweep, chosen, folder),
+                    ran=ran.result(),
+                    engine=engine,
+                    request=request,
+                    observer=observer,
+                    recorder=recorder,
+                )
+        else:
+            _note(folder, sweep, _provenance(sweep, request), root=request.root)
+            progress = _begun(folder, chosen)
+            observer.say(_nothing_left(chosen, request))
+        facts = Facts(
+            metric=sweep.metric,
+            chosen=chosen.conditions,
+            warnings=(*sweep.warnings, *recorder.notes()),
+            progress=progress,
+            stop=stop,
+            born_s=request.born_s,
+            driver_peak_rss_mb=peak_rss_mb(),
+            start=started._asdict() if started else None,
+        )
+        publish = lambda: (None if left else publish_summary(folder, facts)) or publisher.publish(facts)  # noqa: E731
+        summary = _with_room(publish, observer, progress, stop=stop)
+    if stop == "metric" and progress.done + progress.failed == progress.computed:
+        raise UsageError(f"{progress.why}\nReport: {folder.report}")
+    if stop == "interrupted":
+        return summary, EXIT_INTERRUPTED
+    return summary, EXIT_FAILED if progress.failed or stop else EXIT_DONE
+
+
+def _with_room(
+    publish: Callable[[], Summary], observer: Observer, progress: Progress, *, stop: Stop | None
+) -> Summary:
+    """Publish; when the disk is full, as soon as there is room.
+
+    Raises:
+        StoppedFullError: the user stopped a sweep whose disk is full.
+    """
+    waiting_for = "writing tables and report"
+    for pause_s in pauses(longest_s=FULL_LONGEST_S):
+        try:
+            with observer.waiting(waiting_for):
+                return publish()
+        except FullDiskError as full:
+            if stop == "interrupted":
+                lost = f" {progress.waits}." if progress.waits else ""
+                raise StoppedFullError(
+                    f"Stopped.{lost} Results that were not written are computed again when the same command resumes. "
+                    f"{full}"
+                ) from None
+            now = f"room for tables and report: {full.disk.name} is full; {full.disk.fix}"
+            if waiting_for != now:
+                observer.say(f"Waiting for {now}")
+            waiting_for = now
+            with observer.waiting(waiting_for):
+                time.sleep(pause_s)
+    raise AssertionError("pauses have no end")
+
+
+def _provenance(sweep: Sweep, request: Request) -> Provenance:
+    return provenance(sweep, root=request.root, command_line=request.command_line, runs=request.runs)
+
+
+def _meanwhile(look: Callable[[], Provenance]) -> Future[Provenance]:
+    """What a call returns, which is made in a thread of its own; nobody waits for it who does not ask."""
+    found: Future[Provenance] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(look())
+        except BaseException as error:  # noqa: BLE001 - whoever asks is told
+            found.set_exception(error)
+
+    threading.Thread(target=run, daemon=True, name="provenance").start()
+    return found
+
+
+def _anything_left(folder: RunFolder, sweep: Sweep, chosen: Selection, request: Request) -> bool:
+    if not folder.ledger.exists():
+        return True
+    with contextlib.closing(Ledger(folder.ledger)) as ledger:
+        check_owner(folder, ledger, sweep, root=request.root)
+        if not ledger.is_of(sweep.plan) or Pending(chosen.space, ledger, shuffle=None).take(1):
+            return True
+        return next(_asked_again(sweep, chosen, ledger, request), None) is not None
+
+
+def _asked_again(sweep: Sweep, chosen: Selection, ledger: Ledger, request: Request) -> Iterator[int]:
+    """The ended points that this command asks for, unless its driver has asked for them before."""
+    if not request.redo or (request.redo_request and ledger.meta(REDO_REQUEST) == request.redo_request):
+        return iter(())
+    return chosen.redone(ledger, request.redo, names_of(sweep, home=request.root))
+
+
+def _nothing_left(chosen: Selection, request: Request) -> str:
+    which = "every point that --where chose has ended" if chosen.conditions else "every point has ended"
+    return f"Nothing is left to run: {which}{f', and --redo {request.redo} finds none' if request.redo else ''}."
+
+
+def _begun(folder: RunFolder, chosen: Selection, ledger: Ledger | None = None) -> Progress:
+    """How far the command's points are before it runs any."""
+    if ledger is None:
+        with contextlib.closing(Ledger(folder.ledger, readonly=True)) as opened:
+            return _begun(folder, chosen, opened)
+    ended, again = chosen.counts(ledger)
+    count = chosen.space.count()
+    done = ended.done - again.done
+    return Progress(
+        total=max(count.points, sum(ended)),
+        exact=count.exact,
+        resumed=done,
+        done=done,
+        failed=ended.failed - again.failed,
+    )
+
+
+def _note(folder: RunFolder, sweep: Sweep, ran: Provenance, *, root: Path) -> None:
+    """Write down what the command runs and with what."""
+    write_whole(folder.grid, sweep.text)
+    write_whole(folder.manifest, json.dumps(manifest(folder, sweep, ran, root=root), indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def _engine(sweep: Sweep, request: Request, context: Context, observer: Observer) -> Iterator[Engine]:
+    slots = slots_here(sweep, workers=request.workers)
+    if request.address is None:
+        check_room(slots)
+        # Started before dask is imported, which takes a second: the children import the target meanwhile.
+        prepare(context, slots=slots)
+    with contextlib.ExitStack() as stack:
+        stack.callback(dismiss, context)
+        here = request.address is None
+        first = f"starting {counted(slots, 'slot')}: importing {sweep.target.label}" if here else "workers"
+        with observer.waiting(first):
+            from sweepfleet.run.engines import local_engine, remote_engine
+
+            port = stack.enter_context(
+                local_engine(context, slots=slots)
+                if request.address is None
+                else remote_engine(context, address=request.address, patience_s=WORKERS_PATIENCE_S)
+            )
+        yield port
+
+
+def _drive(
+    sweep: Sweep,
+    chosen: Selection,
+    folder: RunFolder,
+    *,
+    ran: Provenance,
+    engine: Engine,
+    request: Request,
+    observer: Observer,
+    recorder: Recorder,
+) -> tuple[Stop | None, Progress]:
+    from sweepfleet.run.driver import Driver  # which brings numpy: the children have been told their target before
+    from sweepfleet.run.unfinished import Unfinished
+
+    with contextlib.closing(Ledger(folder.ledger)) as ledger, _interruptible() as interrupted:
+        owner = check_owner(folder, ledger, sweep, root=request.root).to_json()
+        if ledger.meta(OWNER) != owner:
+            ledger.set_meta(OWNER, owner)
+        ledger.adopt(chosen.whole)
+        _note(folder, sweep, ran, root=request.root)
+        mark = Mark.read(ledger)
+        if request.address is None or (request.redo and ledger.meta(REDO_REQUEST) != request.redo_request):
+            mark = Mark(ledger)  # what others hold was computed before it was asked for
+        ledger.redo(_asked_again(sweep, chosen, ledger, request), request=request.redo_request)
+        shuffle = SHUFFLE_KEY if sweep.execution.order == "shuffled" else None
+        progress = _begun(folder, chosen, ledger)
+        still_there = folder.watch()
+
+        def stopped() -> Stop | None:
+            still_there()
+            if request.address is not None:
+                mark.note(engine, driver)
+            return "interrupted" if interrupted else "budget" if request.spent() else None
+
+        driver = Driver(
+            space=chosen.whole,
+            ledger=ledger,
+            pending=Pending(chosen.space, ledger, shuffle=shuffle),
+            engine=engine,
+            execution=sweep.execution,
+            metric=sweep.metric,
+            progress=progress,
+            git_commit=ran.commit_mark,
+            env_hash=ran.lock_hash,
+            show=observer.update,
+            stopped=stopped,
+            longest_s=request.longest_s,
+            left=Unfinished(list(mark.begun)),
+            printed=recorder.record,
+        )
+        request.loaded()
+        with contextlib.ExitStack() as stack:
+            if request.address is not None:
+                mark.taken_by(engine, observer)
+                stack.enter_context(mark.of(engine, request=request.redo_request))
+            with observer.running():
+                stop = driver.run()
+            still_there()
+            engine.goes_on = stop == "interrupted" and request.goes_on()
+        if not engine.goes_on:
+            mark.clear()
+        return stop, progress
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM ask the driver to stop, by filling the list; the second one ends it at once."""
+    received: list[int] = []
+
+    def handle(number: int, frame: object) -> None:  # noqa: ARG001 - the handler's signature
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

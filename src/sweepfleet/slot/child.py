@@ -1,0 +1,294 @@
+"""The runner child: a process that computes points one after the other for the slot that owns it.
+
+    python -P -m sweepfleet.slot.child JOBS REPLIES LIFE SHARED FORKS
+
+The arguments are inherited file descriptors. Jobs come in as lines, replies go out as JSON lines, and finished points
+are written into the shared memory (`slot.records`). Standard output and error are a pipe of their own
+(`slot.output`), so nothing that a point prints can be taken for a reply. LIFE is for the supervisor, the process
+above this one (`slot.supervisor`), which ends all when the owner does, however that came about.
+
+The first line says what to import. What is sent next is what this process is to be: a child, or, where the owner
+sees that nothing speaks against it, a template, which forks a child for each set of descriptors that comes through
+the socket FORKS. Such a child is told no target: it has it.
+"""
+
+from __future__ import annotations
+
+if __name__ == "__main__":  # before all else is imported
+    from sweepfleet.slot.compiled import keep
+
+    keep()
+
+import contextlib
+import faulthandler
+import gc
+import itertools
+import json
+import mmap
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.permutation import Permutation
+from sweepfleet.grid.space import Point, Space
+from sweepfleet.slot.code import Code, code_of
+from sweepfleet.slot.context import Context
+from sweepfleet.slot.cores import stay_on
+from sweepfleet.slot.fork_safety import ImportWatch, fork, renew
+from sweepfleet.slot.handed import SCRATCH
+from sweepfleet.slot.modules import put_aside
+from sweepfleet.slot.output import Output
+from sweepfleet.slot.records import PIDS, PIDS_AT, SHARED_BYTES, Schema
+from sweepfleet.slot.supervisor import ENDED, supervise
+from sweepfleet.slot.surroundings import Surroundings, start_folder
+from sweepfleet.slot.target import Compute, find
+from sweepfleet.slot.writer import Writer
+
+MOST_AHEAD = 64  # points that are made before their turn
+
+
+class Link:
+    """The child's ends of what it shares with its owner."""
+
+    def __init__(self, jobs_fd: int, replies_fd: int, shared_fd: int) -> None:
+        self.fds = (jobs_fd, replies_fd)
+        self.memory = mmap.mmap(shared_fd, SHARED_BYTES)
+        os.close(shared_fd)
+        self.jobs = os.fdopen(jobs_fd)
+        self._replies = os.fdopen(replies_fd, "w")
+        PIDS.pack_into(self.memory, PIDS_AT, os.getppid(), os.getpid())
+
+    def orders(self) -> Iterator[dict[str, Any]]:
+        """What the owner sends, until it closes the pipe."""
+        return map(json.loads, self.jobs)
+
+    def reply(self, **message: Any) -> None:
+        """Say something to the owner."""
+        self._replies.write(json.dumps(message) + "\n")
+        self._replies.flush()
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.memory.close()
+        self.jobs.close()
+        self._replies.close()
+
+
+@dataclass
+class Work:
+    """The target, imported, and what belongs to it."""
+
+    context: Context
+    space: Space
+    compute: Compute
+    code: Code
+    output: Output
+
+
+def main(arguments: list[str]) -> None:
+    """Serve jobs, or fork children that do, until the owner closes the pipe."""
+    jobs_fd, replies_fd, life_fd, shared_fd, forks_fd = fds = list(map(int, arguments))
+    for fd in fds:
+        os.set_inheritable(fd, False)  # what a point starts must not hold the protocol's pipes open
+    supervise(life_fd, jobs_fd, replies_fd, shared_fd, forks_fd)
+    link = Link(jobs_fd, replies_fd, shared_fd)
+    order = next(link.orders(), None)
+    if order is None:
+        return  # nothing is to be run
+    stay_on(order["cores"])  # before a library is loaded that counts the cores
+    context = Context.from_json(order["context"])
+    work, against = _import(context, link, look=order["look"])
+    if work is None:
+        return
+    link.reply(imported=True, against=against)
+    order = next(link.orders(), None)
+    if order is not None and order["template"]:
+        link = _forked(link, socket.socket(fileno=forks_fd), work)
+        order = next(link.orders(), None)
+    else:
+        os.close(forks_fd)
+    if order is not None:
+        stay_on(order["cores"])
+        if order["scratch"] is not None:
+            os.environ[SCRATCH] = order["scratch"]
+        work.output.begin(bytes.fromhex(order["token"]))
+        _serve(link, work)
+
+
+def _import(context: Context, link: Link, *, look: bool) -> tuple[Work | None, list[str]]:
+    """The target, unless it is refused; and what speaks against a fork of the process that has imported it."""
+    output = Output()
+    # A crash writes its traceback where points print; so does a timeout, which the owner announces with SIGUSR1.
+    faulthandler.enable(output.fd)
+    faulthandler.register(signal.SIGUSR1, output.fd)
+    space = Space(context.plan)
+    os.chdir(start_folder(context.folder, context.root))
+    if context.target.run is not None:
+        put_aside()
+    code = code_of(context)
+    watch = ImportWatch(code.names) if look else None
+    try:
+        compute = find(context, space)
+    except UsageError as refusal:
+        link.reply(refused=str(refusal))
+        return None, []
+    output.prepare()
+    code.look()  # copies then have it, and need not look through all that is imported
+    return Work(context, space, compute, code, output), watch.findings() if watch else []
+
+
+def _forked(link: Link, forks: socket.socket, work: Work) -> Link:
+    """Be the template; returns in each child that is forked from it, with that child's own link."""
+    work.output.flush()  # or each child would print it, too
+    gc.collect(1)  # of the youngest objects: of all it takes a tenth of a second after a large import
+    gc.freeze()  # what children share with this process stays shared: a collection would write to each object
+    while True:
+        data, fds, _, _ = socket.recv_fds(forks, 1, 5)
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        if not data:
+            os._exit(0)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:  # supervisors of children that have ended
+                pass
+        jobs_fd, replies_fd, life_fd, shared_fd, log_fd = fds
+        try:
+            forked = fork() == 0
+        except OSError as error:  # too little memory: the child has ended before it began
+            os.write(life_fd, ENDED.pack(-(error.errno or 0)))
+            forked = False
+        if forked:
+            link.close()
+            forks.close()
+            work.output.move_to(log_fd)
+            os.close(log_fd)
+            os.setpgid(0, 0)
+            supervise(life_fd, jobs_fd, replies_fd, shared_fd)
+            renew()
+            return Link(jobs_fd, replies_fd, shared_fd)
+        for fd in fds:
+            os.close(fd)
+
+
+def _serve(link: Link, work: Work) -> None:
+    """Compute the points of each job, until the owner closes the pipe."""
+    context, code, output = work.context, work.code, work.output
+
+    def announce(number: int, schema: Schema) -> None:
+        link.reply(schema=number, names=schema.names, kinds=schema.kinds)
+
+    def tell_code() -> None:
+        files = code.news()
+        if files is not None:
+            link.reply(code=files)
+
+    writer = Writer(link.memory, metric=context.metric, announce=announce)
+    os.register_at_fork(after_in_child=lambda: _become_a_copy(writer, *link.fds))
+    surroundings = Surroundings(fault_log=output.fd)
+    tell_code()
+    link.reply(ready=True)
+    for job in link.orders():
+        writer.restart()
+        end_s = time.perf_counter() + job["limit_s"]
+        points = _points(work.space, job)
+        if context.target.run is not None:
+            _run(points, work.compute, writer, output=output, surroundings=surroundings, end_s=end_s)
+            tell_code()  # of what the points imported
+        else:
+            tell_code()  # of what was written since the last job
+            _run(points, work.compute, writer, output=output, surroundings=surroundings, end_s=end_s, code=code)
+        link.reply(ended=True)
+
+
+def _points(space: Space, job: dict[str, Any]) -> Iterator[Point]:
+    if job["shuffle"] is None:
+        for start, stop in job["spans"]:
+            yield from space.points(start, stop)
+    else:
+        index_at = Permutation(space.size, job["shuffle"])
+        for start, stop in job["spans"]:
+            for position in range(start, stop):
+                yield space.point(index_at(position))
+
+
+def _run(
+    points: Iterator[Point],
+    compute: Compute,
+    writer: Writer,
+    *,
+    output: Output,
+    surroundings: Surroundings,
+    end_s: float,
+    code: Code | None = None,
+) -> None:
+    """Compute points until they are through, `end_s` has passed, there is no room for more, or `code` changes.
+
+    Without `code` it is what this process has imported, and stays that.
+    """
+    number, failed, marked = 0, False, True
+    for number, point in enumerate(_ahead(points)):
+        failed = False
+        raw_id = bytes.fromhex(point.id)
+        writer.begin(point, raw_id)
+        started = time.time()
+        begin = time.perf_counter()
+        try:
+            value = compute(point)
+            duration_s = time.perf_counter() - begin
+            if writer.forked:
+                _end_copy(None)
+            writer.done(point, raw_id, value, started=started, duration_s=duration_s)
+        except BaseException as error:  # noqa: BLE001 - a failing point is a recorded result, sys.exit() too
+            duration_s = time.perf_counter() - begin
+            if writer.forked:
+                _end_copy(error)
+            writer.failed(point, raw_id, error, started=started, duration_s=duration_s)
+            failed = True
+        now_s = begin + duration_s
+        surroundings.restore(now_s)
+        marked = output.printed or failed or now_s > output.due_s
+        if marked:
+            output.mark(number, failed=failed)
+        if writer.full or now_s > end_s or (code is not None and code.changed()):
+            break
+    if not marked:  # what a short point has printed past our streams would be nobody's
+        output.mark(number, failed=failed)
+    writer.idle()
+
+
+def _ahead(points: Iterator[Point]) -> Iterator[Point]:
+    """The same points, made some at a time: what runs once between two points finds its code in no cache."""
+    count = 1
+    while some := list(itertools.islice(points, count)):
+        yield from some
+        count = min(2 * count, MOST_AHEAD)
+
+
+def _become_a_copy(writer: Writer, *protocol_fds: int) -> None:
+    """In a process that a point forked: let go of the protocol, so that the owner sees when this child ends."""
+    writer.forked = True
+    null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for fd in protocol_fds:
+        with contextlib.suppress(OSError):
+            os.dup2(null_fd, fd, inheritable=False)
+    os.close(null_fd)
+
+
+def _end_copy(error: BaseException | None) -> None:
+    """End a copy of this process that came back from the point: the rest is not its work."""
+    code = error.code if isinstance(error, SystemExit) else None if error is None else 1
+    os._exit(code & 0xFF if isinstance(code, int) else int(code is not None))
+
+
+if __name__ == "__main__":
+    # The protocol's end of a pipe may vanish at any time when the owner is killed.
+    try:
+        main(sys.argv[1:])
+    except (BrokenPipeError, KeyboardInterrupt):
+        os._exit(1)

@@ -1,0 +1,307 @@
+"""The result in what a command printed. Pure.
+
+A JSON object on lines of its own is the result, the last one where there are several (a line an epoch, then the
+end). Without any, an object at the end of a line of other text counts if it is the only one, and a number if it is
+the last line. Whatever else could be meant, the reader refuses: a wrong number is worse than a failed point.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, Literal, NamedTuple
+
+from sweepfleet.slot.escapes import without_escapes
+
+ROWS, END_ROWS = "::rows::", "::endrows::"  # lines between which, or to the end, each line is a row
+_TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*"|[{}\[\]]')
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_LEADING_ZERO = re.compile(r"[+-]?0\d")
+_NOT_FINITE = re.compile(r"([+-]?)(?:(nan)|inf(?:inity)?)", re.IGNORECASE)
+_MAP_LIKE = re.compile(r"""\{\s*['"\w][^{}\n]*[:=]""")  # of any language
+_MAP_BEGINS = re.compile(r"""\{\s*(?:"|\}|'|\w+ *[:=])""")
+_LIST_BEGINS = re.compile(r"""\[\s*(?:\]|[{\["']|-?\d[\d.eE+-]*\s*[,\]]|(?:true|false|null|NaN)\s*[,\]])""")
+_GLANCE = 1000  # characters
+_ROWS_LINE = re.compile(rf"(?m)^[ \t]*{ROWS}[ \t]*$")
+_END_LINE = re.compile(rf"(?m)^[ \t]*{END_ROWS}[ \t]*$")
+_MAX_DIGITS = 4000  # of an integer; Python itself reads no more than 4,300
+EXAMPLE = '{"loss": 0.93}'
+Place = Literal["alone", "after", "within"]  # on lines of its own, after other text, or within it
+
+
+class NoResultError(Exception):
+    """What was printed has no result, or more than one reading."""
+
+
+class _Piece(NamedTuple):
+    """An object or list among the output."""
+
+    start: int
+    end: int
+    place: Place
+    value: Any
+    problem: str  # why it is no JSON, where it looks like it
+
+
+def clean(text: str) -> str:
+    """The text without escape sequences and byte order marks; a carriage return ends a line."""
+    text = without_escapes(text)
+    text = text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+    return re.sub(r"(?m)^\ufeff+", "", text) if "\ufeff" in text else text
+
+
+def read(text: str, *, cut: bool = False, end: int | None = None) -> Any:
+    """What a command printed: its `result`, or (its result or None, its rows) where it printed `ROWS`.
+
+    Args:
+        text: standard output; its end, if it is very long.
+        cut: whether `text` is only the end.
+        end: how much of the end of what is no row is looked through for the result; None: all of it.
+
+    Raises:
+        NoResultError: says what was found instead.
+    """
+    text = clean(text)
+    marked = list(_ROWS_LINE.finditer(text)) if ROWS in text else []
+    if len(marked) > 1:
+        raise NoResultError(f"there are {len(marked)} lines {ROWS}; one is allowed")
+    rest, rows = text, None
+    if marked:
+        below = text[marked[0].end() :]
+        ended = _END_LINE.search(below)
+        lines = (below[: ended.start()] if ended else below).split("\n")
+        rows = [_row(number, line) for number, line in enumerate(lines) if line.strip()]
+        rest = f"{text[: marked[0].start()]}\n{below[ended.end() :] if ended else ''}"
+    if end is not None and len(rest) > end:
+        rest, cut = rest[-end:], True
+    found = result(rest, cut=cut, optional=rows is not None)
+    return found if rows is None else (found, rows)
+
+
+def _row(number: int, line: str) -> dict[str, Any]:
+    value, problem = _decoded(line, 0, len(line))
+    if not isinstance(value, dict):
+        raise NoResultError(
+            f"line {number} below {ROWS} is not a JSON object, as each row is: {problem or _cut(line)}. A line "
+            f"{END_ROWS} ends the rows"
+        )
+    return value
+
+
+def result(text: str, *, cut: bool = False, optional: bool = False) -> Any:
+    """The object of metrics, or the one number, that a command printed.
+
+    Args:
+        text: standard output; its end, if it is very long.
+        cut: whether `text` is only the end.
+        optional: whether there may be none, which is None then.
+
+    Raises:
+        NoResultError: says what was found instead.
+    """
+    text = clean(text)
+    pieces, floor = _pieces(text, cut=cut)
+    pieces = [piece for piece in pieces if piece.start >= floor]
+    objects = [piece for piece in pieces if isinstance(piece.value, dict) or piece.problem]
+    alone = [piece for piece in objects if piece.place == "alone"]
+    others = [piece for piece in objects if piece.place != "alone" and (piece.value or piece.problem)]
+    number = _number(text)
+    if alone:
+        last = alone[-1]
+        if last.problem:
+            raise NoResultError(f"the last object is not JSON: {last.problem}")
+        later = [piece for piece in others if piece.start > last.start]
+        if later:
+            raise NoResultError(
+                f"two objects could be the result: {_short(text, last)} on lines of its own, and "
+                f"{_short(text, later[-1])} within a later line. Print the result last"
+            )
+        return last.value
+    if others:
+        return _labelled(text, others, number)
+    if number is not None and not cut:
+        holder = next((piece for piece in pieces if _has_object(piece.value)), None)
+        if holder is not None:
+            raise NoResultError(f"the list {_short(text, holder)} and the number {number} could be the result")
+        return number
+    if optional and number is None and not any(isinstance(piece.value, list) for piece in pieces):
+        return None
+    raise NoResultError(_nothing(text, pieces, number, cut=cut))
+
+
+def _labelled(text: str, found: list[_Piece], number: Any) -> Any:
+    """The only object that stands in a line of other text."""
+    only = found[0]
+    if len(found) > 1:
+        raise NoResultError(
+            f"{len(found):,} objects stand in lines of other text, such as {_short(text, found[-1])}, and none on a "
+            "line of its own"
+        )
+    if only.problem:
+        raise NoResultError(f"an object is not JSON: {only.problem}")
+    if only.place == "within":
+        raise NoResultError(f"the only object, {_short(text, only)}, stands in the middle of a line")
+    if number is not None:
+        raise NoResultError(
+            f"{_short(text, only)}, in a line of other text, and the number {number} could be the result"
+        )
+    return only.value
+
+
+def _nothing(text: str, pieces: list[_Piece], number: Any, *, cut: bool) -> str:
+    if cut:
+        what = "no complete object begins in the end of the output that is read"
+        return what if number is None else f"{what}; a number alone, {number}, is a result of short outputs only"
+    lists = [piece for piece in pieces if isinstance(piece.value, list)]
+    if lists and lists[-1].place == "alone":
+        return f"{_short(text, lists[-1])} is a list; a result is an object"
+    last = text.rstrip().rpartition("\n")[2].strip()
+    if re.match(r"\[1\]\s*\S+$", last):
+        return "the last line is written by R's print; write the number with cat(), an object with jsonlite::toJSON"
+    if _MAP_LIKE.match(last):
+        return f"{_cut(last)} is no JSON; in Python, print(json.dumps(...))"
+    if _LEADING_ZERO.match(last) and _NUMBER.fullmatch(last):
+        return f"{_cut(last)} begins with a zero, which JSON does not allow"
+    return "no object was printed, and the last line is not a number"
+
+
+def _pieces(text: str, *, cut: bool) -> tuple[list[_Piece], int]:
+    """The outermost objects and lists in their order, and the place before which nothing is to be believed."""
+    closing, open_ended, stray = _brackets(text)
+    floor = 0
+    if cut:  # what began before may end here; its first line is half a line
+        floor = max(text.find("\n") + 1 or len(text), stray)
+    found: list[_Piece] = []
+    skip = 0
+    whole = text.rstrip()
+    for start in sorted([*closing, *open_ended]):
+        if start < max(skip, floor):
+            continue
+        end = closing.get(start)
+        if not _looks_like_json(text, start):
+            if end is not None and "\n" not in text[start : min(end, start + _GLANCE)] and end < start + _GLANCE:
+                skip = end  # as in [INFO]
+            continue
+        if end is None:
+            problem = _truncation(whole, start)
+            if problem:
+                found.append(_Piece(start, len(text), "alone", None, problem))
+                break
+            continue
+        value, problem = _decoded(text, start, end)
+        skip = end
+        if not problem or text[start] == "{" or "{" in text[start:end]:
+            found.append(_Piece(start, end, _place(text, start, end), value, problem))
+    return found, floor
+
+
+def _brackets(text: str) -> tuple[dict[int, int], list[int], int]:
+    """Where each bracket's partner ends, which have none, and where the last one that nothing opened ends.
+
+    Strings are passed over; none goes over a line's end, so an odd quote in a line of text spoils that line alone.
+    """
+    stack: list[int] = []
+    closing: dict[int, int] = {}
+    stray = 0
+    for token in _TOKEN.finditer(text):
+        sign, at = token[0], token.start()
+        if sign in "{[":
+            stack.append(at)
+        elif sign in "}]":
+            if stack and text[stack[-1]] == ("{" if sign == "}" else "["):
+                closing[stack.pop()] = at + 1
+            elif not stack:
+                stray = at + 1
+    return closing, stack, stray
+
+
+def _place(text: str, start: int, end: int) -> Place:
+    line_end = text.find("\n", end)
+    if text[end : line_end if line_end >= 0 else len(text)].strip():
+        return "within"
+    return "after" if text[text.rfind("\n", 0, start) + 1 : start].strip() else "alone"
+
+
+def _looks_like_json(text: str, start: int) -> bool:
+    """Whether a bracket begins an object or list of values, in whatever language's spelling."""
+    return (_MAP_BEGINS if text[start] == "{" else _LIST_BEGINS).match(text, start) is not None
+
+
+def _decoded(text: str, start: int, end: int) -> tuple[Any, str]:
+    """The value of a piece of text, or what is wrong with it."""
+    piece = text[start:end]
+    try:
+        return json.loads(piece, object_pairs_hook=_distinct, parse_float=_float, parse_int=_int), ""
+    except json.JSONDecodeError as error:
+        return None, f"{error.msg} at {piece[error.pos : error.pos + 20]!r} in {_cut(piece)}"
+    except RecursionError:
+        return None, "it is nested too deeply"
+    except ValueError as error:
+        return None, f"{error} in {_cut(piece)}"
+
+
+def _truncation(text: str, start: int) -> str:
+    """What is wrong with text from a bracket that nothing closes, if an object or list is cut off there."""
+    problem = f"it is not closed: {_cut(text[start : start + _GLANCE])}"
+    if text[start] == "{" and not text[text.rfind("\n", 0, start) + 1 : start].strip():
+        return problem  # on a line of its own
+    for stop in (start + _GLANCE, len(text)):  # most are no JSON, which shows soon
+        piece = text[start:stop].rstrip()
+        try:
+            json.loads(piece)
+        except json.JSONDecodeError as error:
+            if error.pos < len(piece) and not error.msg.startswith(("Unterminated string", "Invalid control")):
+                return ""
+        except (ValueError, RecursionError):
+            return problem
+    return problem
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} is there twice")
+    return found
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{_cut(text)} is larger than a float")
+    return number
+
+
+def _int(text: str) -> int:
+    if len(text) > _MAX_DIGITS:
+        raise ValueError(f"a number has {len(text):,} digits; {_MAX_DIGITS:,} are the most")
+    return int(text)
+
+
+def _number(text: str) -> int | float | None:
+    """The last line that is not empty, if it is one number and nothing else."""
+    line = text.rstrip().rpartition("\n")[2].strip()
+    odd = _NOT_FINITE.fullmatch(line)
+    if odd is not None:
+        return math.nan if odd[2] else -math.inf if odd[1] == "-" else math.inf
+    if not _NUMBER.fullmatch(line) or _LEADING_ZERO.match(line):
+        return None
+    try:
+        return _int(line) if line.lstrip("+-").isdecimal() else _float(line)
+    except ValueError as error:
+        raise NoResultError(str(error)) from None
+
+
+def _has_object(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(each, dict) or _has_object(each) for each in value)
+
+
+def _short(text: str, piece: _Piece) -> str:
+    return _cut(text[piece.start : piece.end])
+
+
+def _cut(text: str) -> str:
+    text = " ".join(text[:200].split())
+    return text if len(text) <= 60 else f"{text[:57]}..."

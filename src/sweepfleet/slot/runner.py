@@ -1,0 +1,309 @@
+"""A slot's runner: computes bundles in a child process, and outlives whatever a point does to it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.wording import counted
+from sweepfleet.slot.context import Context
+from sweepfleet.slot.drain import Budget
+from sweepfleet.slot.process import Child, Running
+from sweepfleet.slot.records import IDLE, RECORD, TEXT_SCHEMA, Packet, Segment, Status, drop, error_payload
+from sweepfleet.slot.source import RunnerClosedError, Source, from_outside, how, imported
+
+MEMORY_POLL_S = 0.05  # how late growth past the memory limit may be noticed
+TIMEOUT_POLL_S = 0.005  # and a timeout
+# A child that is told its next job may have to wait for its core until the thread that told it sleeps.
+YIELD_S = 0.0005
+BUNDLE_LIMIT_S = 2.0  # after which a bundle comes back as it is: its points took longer than was thought
+MAX_STRAYS = 3  # deaths between two points, one after the other and with nothing done, before we give up
+
+MEMORY_LIMIT = "MemoryLimit"
+
+Span = tuple[int, int]
+
+
+class Cause(NamedTuple):
+    """Why a point failed although its code returned no error."""
+
+    error_type: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A bundle's points."""
+
+    spans: Sequence[Span]  # half-open ranges of indexes at which there are points; of positions with `shuffle`
+    shuffle: int | None = None  # key of the permutation that turns positions into indexes
+    limit_s: float | None = None  # after which no other point is begun; None: BUNDLE_LIMIT_S
+
+    @property
+    def within_s(self) -> float:
+        """The limit that is enforced, in seconds."""
+        return self.limit_s or BUNDLE_LIMIT_S
+
+    def line(self, spans: Sequence[Span]) -> str:
+        """What a child is told to compute these of its points."""
+        return json.dumps({"spans": spans, "shuffle": self.shuffle, "limit_s": self.within_s})
+
+
+class _Going(NamedTuple):
+    """A job that a child has been told, or is told next."""
+
+    budget: Budget
+    begin_s: float
+
+    @classmethod
+    def now(cls) -> _Going:
+        return cls(Budget(), time.perf_counter())
+
+
+class Runner:
+    """Computes bundles in a child process; one bundle at a time.
+
+    A point that hangs, exits, crashes or outgrows its memory takes only the child with it: the runner keeps
+    what the child had finished, records the culprit as failed, and goes on with the rest in a new child.
+    """
+
+    def __init__(
+        self, context: Context, *, name: str, cores: Sequence[int] = (), source: Source | None = None
+    ) -> None:
+        """Return at once; `ready` has a child started. Call `close` in the end.
+
+        Args:
+            context: of the sweep.
+            name: that its results carry.
+            cores: that its points are tied to; without any, to none.
+            source: of its children; None: one of its own.
+        """
+        self.context = context
+        self.name = name
+        self._cores = cores
+        self._source = source or Source(context, cores=cores)
+        self._owns = source is None
+        self._child: Child | None = None
+        self._ready = False
+        self._closed = False
+        self._busy, self._asking = threading.RLock(), threading.RLock()
+        self._going: _Going | None = None  # begun by the job before it
+
+    def close(self) -> None:
+        """End the child and everything that it started, now. A second time it does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._owns:
+            self._source.close()
+        if (child := self._child) is not None:
+            child.kill()  # which ends a `run` that another thread is in
+        with self._busy, self._asking:
+            if self._child is not None:
+                self._child.close()
+
+    @property
+    def child(self) -> Child:
+        """The present child, asked for now if there is none. Raises UsageError where the target is refused."""
+        if (child := self._child) is not None:
+            return child
+        with self._asking:  # and not `_busy`, which a bundle holds
+            return self._child or self._start()
+
+    def ready(self) -> None:
+        """Wait until the child has imported the target. Raises UsageError when it cannot."""
+        with self._busy:
+            if not self._ready:
+                imported(self.child, self._restart, self.context, closed=lambda: self._closed, word="ready")
+                self._ready = True
+
+    def _start(self) -> Child:
+        child = self._source.child(cores=self._cores)
+        if self._closed:  # meanwhile: nobody else knows of it
+            child.close()
+            raise RunnerClosedError
+        self._child = child
+        return child
+
+    def _restart(self) -> Child:
+        with self._asking:
+            ended, self._child, self._ready = self._child, None, False
+            if ended is not None:
+                ended.close()
+            return self._start()
+
+    def run(self, spans: Sequence[Span], *, shuffle: int | None = None, limit_s: float | None = None) -> bytes:
+        """Compute the points of all spans; see `compute` and `Job`."""
+        return self.compute(Job(spans, shuffle, limit_s))
+
+    def compute(self, job: Job, next_job: Callable[[], Job | None] = lambda: None) -> bytes:
+        """Compute a job's points; never raises for a point's fault.
+
+        Args:
+            job: one of its own, or the one that `next_job` gave to the call before: that has begun.
+            next_job: asked for the job to begin while this one's results are packed: the child has no time to lose.
+
+        Returns:
+            a `slot.records.Packet` as bytes: of all points, or of the first ones where they took longer than the
+            job's limit; of one at least.
+        """
+        with self._busy:
+            packet = self._compute(job, next_job)
+        return packet.to_bytes()
+
+    def _compute(self, job: Job, next_job: Callable[[], Job | None]) -> Packet:
+        packet = Packet(worker=self.name)
+        begun, self._going = self._going, None
+        going = begun or _Going.now()
+        rest = list(job.spans)
+        strays = 0
+        end_s = going.begin_s + job.within_s
+        over = False
+        while not over:
+            if self._closed:
+                raise RunnerClosedError
+            self.ready()
+            child = self.child
+            cause, culprit = self._attempt(child, None if begun else job.line(rest), going.budget)
+            begun = None
+            segment = child.collect(culprit or child.running())
+            rest = drop(rest, len(segment.records) // RECORD.size)
+            strays = 0 if segment.records or culprit is not None or cause is None else strays + 1
+            if cause is not None and strays > MAX_STRAYS:
+                raise RuntimeError(f"The runner child dies before it comes to a point. {cause.error}")
+            if culprit is not None:
+                if cause is None:  # killed from outside
+                    packet.losses[culprit.point_index] = losses = packet.losses.get(culprit.point_index, 0) + 1
+                    if losses > self.context.infra_retries:
+                        cause = Cause(
+                            "ProcessLost", f"Its process was killed from outside {counted(losses, 'time')}."
+                        )
+                if cause is not None:
+                    _append_failure(segment, culprit, cause)
+                    rest = drop(rest, 1)
+            packet.outputs |= child.outputs(segment, culprit=culprit is not None and cause is not None)
+            if segment.records:
+                packet.segments.append(segment)
+            over = not rest or (bool(packet.segments) and time.perf_counter() >= end_s)
+            if self._ready:
+                self._begin(child, next_job() if over else None)
+            elif not self._closed:
+                with contextlib.suppress(UsageError, RunnerClosedError):  # `ready` meets it again, and tells
+                    self._restart()
+        packet.wall_s = time.perf_counter() - going.begin_s
+        return packet
+
+    def _begin(self, child: Child, job: Job | None) -> None:
+        """Have an idle child begin a job, for the `compute` that comes next."""
+        if job is not None:
+            going = _Going.now()
+            child.start(job.line(job.spans), going.budget)
+            self._going = going
+            time.sleep(YIELD_S)
+
+    def _attempt(self, child: Child, line: str | None, budget: Budget) -> tuple[Cause | None, Running | None]:
+        """Run until the job ends or the child does; `_ready` says afterwards whether it lives.
+
+        Args:
+            child: that runs it.
+            line: that tells the child; None: it has been told.
+            budget: how much of what its points print may come back.
+
+        Returns:
+            why the child ended, and the point at which it did, if at any; without a cause it was killed from
+            outside.
+        """
+        child.life.begin_job()
+        if line is not None:
+            child.start(line, budget)
+        fresh = not child.used
+        while True:
+            reply = child.reply(self._patience_s(child))
+            if reply is None:
+                suspect = child.running()
+                fresh = fresh and not suspect.complete
+                cause = self._overdrawn(child, suspect)
+                if cause is None:
+                    continue
+                self._ready = False
+                child.kill()
+                child.drain()
+                if cause.error_type == MEMORY_LIMIT and not fresh:
+                    return None, None  # what earlier points left behind may be to blame: again, in a new child
+                # What it finished since then does not count: the question where it hangs may have disturbed it.
+                return cause, suspect
+            if "ended" in reply:
+                return None, None
+            if "died" in reply:
+                self._ready = False
+                code = child.life.exit_code()
+                culprit = child.running()
+                # Between two points it may be a thread, or whatever else an earlier one left behind.
+                return _cause(child, code), None if culprit.point_index == IDLE else culprit
+
+    def _patience_s(self, child: Child) -> float | None:
+        """How long a running child may be left alone."""
+        if self.context.memory_bytes is not None:
+            return MEMORY_POLL_S
+        limit_s = self.context.timeout_s
+        if limit_s is None:
+            return None
+        running = child.running()
+        spent_s = 0.0 if running.point_index == IDLE else time.monotonic() - running.since_s
+        return max(TIMEOUT_POLL_S, limit_s - spent_s)
+
+    def _overdrawn(self, child: Child, running: Running) -> Cause | None:
+        """Whether the running point has used up its time or its memory."""
+        if running.point_index == IDLE:
+            return None
+        limit_s, limit_bytes = self.context.timeout_s, self.context.memory_bytes
+        if limit_s is not None and time.monotonic() - running.since_s > limit_s:
+            where = child.tell_where() if self.context.target.run else ""
+            return Cause("Timeout", f"Took longer than its timeout of {limit_s:g} s.\n{where}".rstrip())
+        if limit_bytes is not None:
+            usage = child.memory(limit_bytes)
+            if usage.used > limit_bytes:
+                return Cause(
+                    MEMORY_LIMIT,
+                    f"Used {usage}, more than its resources.memory of {limit_bytes / 1e6:,.0f} MB.",
+                )
+        return None
+
+
+def _cause(child: Child, code: int | None) -> Cause | None:
+    """What a child's exit code says of the point that ran; None when it was killed from outside."""
+    if code is None:
+        return Cause("ProcessExit", f"It closed files that are not its own.\n{child.log_tail()}".rstrip())
+    if from_outside(code):
+        if -code == signal.SIGKILL and child.life.killed_for_memory():
+            return Cause("OutOfMemory", "The kernel killed its process: the machine's memory was used up.")
+        return None
+    return Cause(
+        "Crash" if code < 0 else "ProcessExit",
+        f"Its process {how(code)}.\n{child.log_tail()}".rstrip(),
+    )
+
+
+def _append_failure(segment: Segment, culprit: Running, cause: Cause) -> None:
+    """Add the culprit's record to what the child left."""
+    payload = error_payload(cause.error_type, cause.error)
+    duration_s = time.monotonic() - culprit.since_s
+    segment.records += RECORD.pack(
+        culprit.point_index,
+        time.time() - duration_s,
+        duration_s,
+        culprit.id,
+        culprit.seed,
+        len(segment.heap),
+        len(payload),
+        Status.FAILED,
+        TEXT_SCHEMA,
+    )
+    segment.heap += payload

@@ -1,0 +1,41 @@
+"""The front door: `inv --list`. Tasks fetch and print; the work is done in the rooms behind them."""
+
+from invoke.collection import Collection
+
+from sweepfleet.tasks import first as first  # isort: skip # before all else
+from sweepfleet.tasks import ci
+from sweepfleet.tasks.audit import audit
+from sweepfleet.tasks.forget import rm
+from sweepfleet.tasks.lifecycle import doctor, down, outputs, preview_, up
+from sweepfleet.tasks.operations import (
+    allow_me,
+    attach,
+    cancel,
+    dashboard,
+    logs,
+    push,
+    releases,
+    run,
+    scale,
+    ssh,
+    start,
+    status,
+    stop,
+)
+from sweepfleet.tasks.output import output
+from sweepfleet.tasks.parser import install
+from sweepfleet.tasks.results import report, results, runs
+from sweepfleet.tasks.streams import speak_any_encoding
+from sweepfleet.tasks.sweeps import sweep
+from sweepfleet.tasks.version import version
+
+speak_any_encoding()
+ns = Collection(
+    *(sweep, results, report, output, runs, rm),
+    *(up, preview_, down, outputs, doctor, audit, allow_me),
+    *(push, releases, start, scale, stop, status, attach, cancel, logs, ssh, run, dashboard),
+    version,
+    ci=ci.ns,
+)
+ns.configure({"runs": "runs", "checkip": "https://checkip.amazonaws.com"})
+install(ns, positional={"sweep": "grid", "results": "name", "report": "name", "output": "name", "rm": "name"})

@@ -1,0 +1,28 @@
+"""What a stack has left behind in the account."""
+
+from __future__ import annotations
+
+import json as json_
+from datetime import UTC, datetime
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from sweepfleet.tasks.front import ROOT, STACK_HELP, speaking
+
+
+@task(help={"stack": STACK_HELP, "json": "every resource with the stack's tag, as JSON lines"})
+@speaking
+def audit(c: Context, stack: str = "", *, json: bool = False) -> None:
+    """List resources that carry the stack's tag and are not in its state. Exit code 1 when there are any."""
+    from sweepfleet.fleet.stack.audit import audit_stack, lines
+    from sweepfleet.fleet.stack.cluster import open_cluster
+    from sweepfleet.grid.errors import printable
+
+    found = audit_stack(open_cluster(ROOT, asked=stack))
+    now = datetime.now(UTC)
+    for line in (json_.dumps(one.to_dict(now)) for one in found.items) if json else lines(found, now):
+        print(printable(line))
+    if found.leaks:
+        raise Exit(code=1)

@@ -1,0 +1,106 @@
+"""The pipeline's jobs, one task each: GitHub's workflows call them, and so can a person at a terminal."""
+
+from __future__ import annotations
+
+import functools
+import os
+from datetime import UTC, datetime
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from sweepfleet.tasks.ci_sweeps import results, sweeps
+from sweepfleet.tasks.front import STACK_HELP, open_cluster, open_cluster_to_change, speaking
+
+REFUSED, FAILED = 1, 3  # exit codes
+say = functools.partial(print, flush=True)
+
+
+def _base() -> str:
+    """The branch that a pull request is to go into."""
+    return f"origin/{os.environ.get('GITHUB_BASE_REF') or 'main'}"
+
+
+@task(
+    name="preview",
+    help={"stack": STACK_HELP, "base": "the branch that this is merged into; by default origin/main"},
+)
+@speaking
+def preview_(c: Context, stack: str = "", base: str = "") -> None:
+    """Review a pull request: check its plan against the policy, estimate cost and sweeps, post one comment."""
+    from sweepfleet.grid.errors import printable
+    from sweepfleet.pipeline import github
+    from sweepfleet.pipeline.review import review
+
+    cluster = open_cluster_to_change(stack)
+    reviewed = review(cluster, base=base or _base(), say=say)
+    say(printable(reviewed.text))
+    github.summarise(os.environ, reviewed.text)
+    if where := github.comment(os.environ, marker=f"preview:{cluster.name}", body=reviewed.text):
+        say(f"The comment: {where}")
+    if reviewed.refused:
+        raise Exit(f"Refused:\n{printable(reviewed.refused)}", REFUSED)
+    if reviewed.failed:
+        raise Exit(f"error: The preview failed:\n{printable(reviewed.failed)}", FAILED)
+
+
+@task(help={"stack": STACK_HELP})
+@speaking
+def deploy(c: Context, stack: str = "") -> None:
+    """After a merge: apply the reviewed plan and push this commit."""
+    from sweepfleet.pipeline.deploy import deploy, push
+
+    cluster = open_cluster_to_change(stack)
+    outputs = deploy(cluster, say=say)
+    say(f"The stack {outputs.stack} is up in {outputs.region}.")
+    push(cluster, outputs, say=say)
+
+
+@task(help={"stack": STACK_HELP})
+@speaking
+def drift(c: Context, stack: str = "") -> None:
+    """Check whether somebody has changed the stack by hand; keeps one issue open while so. Exit code 1 then."""
+    from sweepfleet.grid.errors import printable
+    from sweepfleet.pipeline import github
+    from sweepfleet.pipeline.comment import drift_part
+    from sweepfleet.pipeline.drift import drift
+
+    cluster = open_cluster_to_change(stack)
+    found = drift(cluster)
+    if not found:
+        say(f"The stack {cluster.name} matches its program.")
+        github.settle(os.environ, matter="drift", stack=cluster.name)
+        return
+    body = drift_part(cluster.name, found)
+    say(printable(body))
+    github.summarise(os.environ, body)
+    github.raise_issue(
+        os.environ, matter="drift", stack=cluster.name, title=f"Drift in the stack {cluster.name}", body=body
+    )
+    raise Exit(f"The stack {cluster.name} differs from its program.", REFUSED)
+
+
+@task(help={"stack": STACK_HELP})
+@speaking
+def audit(c: Context, stack: str = "") -> None:
+    """Check for resources that the stack has left behind; keeps one issue open while so. Exit code 1 then."""
+    from sweepfleet.fleet.stack.audit import audit_stack, lines
+    from sweepfleet.grid.errors import printable
+    from sweepfleet.pipeline import github
+    from sweepfleet.pipeline.audit import audit_part
+
+    found, now = audit_stack(open_cluster(stack)), datetime.now(UTC)
+    say(printable("\n".join(lines(found, now))))
+    if not found.leaks:
+        github.settle(os.environ, matter="leak", stack=found.stack)
+        return
+    body = audit_part(found, now)
+    github.summarise(os.environ, body)
+    title = f"Leaked resources of the stack {found.stack}"
+    github.raise_issue(os.environ, matter="leak", stack=found.stack, title=title, body=body)
+    raise Exit(f"The stack {found.stack} has leaked resources.", REFUSED)
+
+
+ns = Collection(preview_, deploy, sweeps, results, drift, audit)

@@ -1,0 +1,55 @@
+"""The pipeline's sweeps: `inv ci.sweeps` and `inv ci.results`."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from sweepfleet.tasks.front import STACK_HELP, open_cluster, open_fleet, speaking
+
+COLLECTED = "collected"
+
+
+def cluster_of(stack: str) -> Any:
+    """The cluster of a stack that may have been made by another checkout: its outputs are asked for anew."""
+    return open_fleet(open_cluster(stack).refresh().stack)
+
+
+@task(help={"stack": STACK_HELP})
+@speaking
+def sweeps(c: Context, stack: str = "") -> None:
+    """Submit every sweep under sweeps/ that has changed since it was submitted last."""
+    from sweepfleet.grid.errors import printable
+    from sweepfleet.pipeline.submit import submit_changed
+
+    problems = submit_changed(cluster_of(stack), say=functools.partial(print, flush=True))
+    if problems:
+        raise Exit(printable("\n".join(f"error: {one}" for one in problems)), 1)
+
+
+@task(
+    help={
+        "stack": STACK_HELP,
+        "into": f"a folder for their reports and tables, by default {COLLECTED}/",
+    }
+)
+@speaking
+def results(c: Context, stack: str = "", into: str = COLLECTED) -> None:
+    """Report on the sweeps that have ended since the last time, and bring their reports here."""
+    from sweepfleet.pipeline import github
+    from sweepfleet.pipeline.collect import collect, summary_part, told_of
+
+    fleet = cluster_of(stack)
+    ends, going_on = collect(fleet, into=Path(into))
+    said = summary_part(ends, going_on)
+    print(said, flush=True)
+    github.summarise(os.environ, said)
+    told_of(fleet, ends)
+    if bad := [end.mark.name for end in ends if end.exit_code]:
+        raise Exit(f"These runs failed: {', '.join(bad)}", 1)

@@ -1,0 +1,41 @@
+"""Rows and runs that nobody needs any more."""
+
+from __future__ import annotations
+
+import sys
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from sweepfleet.tasks.front import runs_folder, speaking
+
+
+@task(
+    help={
+        "name": "the run: its folder is runs/<name>; --name may be left out: inv rm my-run",
+        "where": "only rows where this is true, as inv results --where shows them: --where \"status == 'failed'\"",
+        "yes": "remove without being asked",
+    }
+)
+@speaking
+def rm(c: Context, name: str = "", where: str = "", *, yes: bool = False) -> None:
+    """Remove a run from this machine, or some of its rows with what their points printed and wrote; asks first."""
+    from sweepfleet.grid.errors import UsageError, printable
+    from sweepfleet.run.forget import remove, to_remove
+    from sweepfleet.run.runs import find
+
+    if not name:
+        raise UsageError("Which run? Name it: inv rm RUN. List them: inv runs")
+    removal = to_remove(find(runs_folder(c), name), where=where or None)
+    print(printable(str(removal)), flush=True)
+    if not yes:
+        if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UsageError("There is no terminal to ask on, so nothing was removed. To remove it: --yes")
+        print("Remove it for good? [y/N] ", end="", flush=True, file=sys.stderr)
+        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+            raise Exit("Nothing was removed.", 2)
+    remove(removal)
+    print(
+        "Removed." if removal.ids is None else "Removed. These points run again with the next inv sweep of this run."
+    )

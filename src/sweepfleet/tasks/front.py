@@ -1,0 +1,145 @@
+"""What all tasks share: errors become exit codes, paths and flags become values."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+BORN_S = time.time()
+ROOT = Path(__file__).resolve().parents[3]
+NEW_HEAD_S = 300  # in which a head that was just made answers
+STACK_HELP = "the stack; by default the one that is up, or that is selected in Pulumi, or dev"
+
+
+def open_fleet(stack: str) -> Any:
+    """The cluster that a task means."""
+    from sweepfleet.fleet.fleet import open_fleet
+
+    return open_fleet(ROOT, asked=stack)
+
+
+def open_cluster(stack: str, **options: Any) -> Any:
+    """The stack that a task means, up or not; what it has to say is printed at once."""
+    from sweepfleet.fleet.stack.cluster import open_cluster
+
+    return open_cluster(ROOT, asked=stack, say=functools.partial(print, flush=True), **options)
+
+
+def open_cluster_to_change(stack: str, *, makes: bool = False, **options: Any) -> Any:
+    """The same with what Pulumi needs to change it: a passphrase is asked for where the shell has none."""
+    import getpass
+
+    there = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+    return open_cluster(stack, **options).unlocked(getpass.getpass if there else None, makes=makes)
+
+
+def speaking(body: Callable[..., None]) -> Callable[..., None]:
+    """Turn the errors that a user can act on into a message and an exit code; any other keeps its traceback."""
+
+    @functools.wraps(body)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        from sweepfleet.grid.errors import SweepfleetError, printable
+
+        try:
+            body(*args, **kwargs)
+            sys.stdout.flush()
+        except BrokenPipeError:  # `| head`: whoever read has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
+            raise Exit(code=141) from None  # as a shell says of a process that SIGPIPE ended
+        except SweepfleetError as error:
+            if error.at_once:
+                print(f"error: {printable(str(error))}", file=sys.stderr, flush=True)
+                os._exit(error.exit_code)
+            if error.exit_code:
+                raise Exit(f"error: {printable(str(error))}", error.exit_code) from None
+            print(printable(str(error)))
+        except KeyboardInterrupt:
+            kept = " Finished points are kept; the same command resumes." if body.__name__ == "sweep" else ""
+            raise Exit(f"Stopped.{kept}", 130) from None
+
+    return wrapped
+
+
+def open_steps(*, aside: bool) -> Any:
+    """Steps of a command; on standard error (`aside`) where standard output has what it is for."""
+    from rich.console import Console
+
+    from sweepfleet.fleet.steps import Steps
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr if aside else sys.stdout, flush=True)  # whichever it is now: a bar takes it over
+
+    return Steps(say=say, console=Console(stderr=aside))
+
+
+def ask_to_go_on(concern: str | None, *, yes: bool, instead: str) -> None:
+    """Have the user confirm what may not be meant.
+
+    Args:
+        concern: a sentence that says what; None: nothing.
+        yes: confirmed already.
+        instead: what to type to find out more.
+
+    Raises:
+        UsageError: nobody is there to be asked.
+        Exit: the answer was no.
+    """
+    from sweepfleet.grid.errors import UsageError
+
+    if concern is None or yes:
+        return
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(f"{concern} To run them, add --yes. {instead}")
+    print(f"{concern} Run them? [y/N] ", end="", flush=True, file=sys.stderr)  # standard output may be JSON's
+    answer = sys.stdin.readline()  # empty at Ctrl-D
+    if answer.strip().lower() not in {"y", "yes"}:
+        raise Exit(f"Nothing was run. {instead}", 2)
+
+
+def runs_folder(c: Context) -> Path:
+    """The folder of all runs: `INVOKE_RUNS`, or runs/ in the project."""
+    return (ROOT / str(c.config.runs)).absolute()
+
+
+def integer(text: str, flag: str) -> int | None:
+    """A flag's number; None when it was not given."""
+    from sweepfleet.grid.errors import UsageError
+
+    try:
+        return int(text) if text else None
+    except ValueError:
+        raise UsageError(f"{flag} {text!r} is not a whole number.") from None
+
+
+def number(text: str, flag: str, *, least: int) -> int:
+    """A flag's number, at least so large."""
+    from sweepfleet.grid.errors import UsageError
+
+    found = integer(text, flag)
+    if found is None or found < least:
+        raise UsageError(f"{flag} {text!r} is too small: at least {least}.")
+    return found
+
+
+@contextlib.contextmanager
+def quiet_interrupt() -> Iterator[None]:
+    """Around what Ctrl-C is the usual end of: nothing is said then."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Exit(code=130) from None
+
+
+def shown(path: Path) -> str:
+    """A path as short as it can be from here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,0 +1,106 @@
+"""The cluster's life: made, looked at, taken down."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+from typing import Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from sweepfleet.tasks.front import ROOT, STACK_HELP, open_cluster, open_cluster_to_change, open_fleet, shown, speaking
+
+
+def _show_outputs(outputs: Any) -> None:
+    width = max(len(one.name) for one in dataclasses.fields(outputs))
+    for one in dataclasses.fields(outputs):
+        value = getattr(outputs, one.name)
+        print(f"{one.name:{width}}  {', '.join(value) if isinstance(value, tuple) else value}")
+
+
+def _workers(outputs: Any) -> str:
+    """How many workers run, as part of a sentence; an update may come while they do."""
+    from sweepfleet.fleet.workers.group import members
+    from sweepfleet.grid.wording import counted
+
+    count = members(open_fleet(outputs.stack).cloud, outputs.worker_group)
+    return f"{counted(count, 'worker')} run{'s' if count == 1 else ''}" if count else "no workers run"
+
+
+@task(
+    help={
+        "stack": STACK_HELP,
+        "yes": "do not ask; for pipelines",
+        "renew_head": "take up a newer image and boot text: replaces the head; runs stay on the data volume",
+    }
+)
+@speaking
+def up(c: Context, stack: str = "", *, yes: bool = False, renew_head: bool = False) -> None:
+    """Create the cluster or apply changed settings: shows the plan, asks, applies it."""
+    from sweepfleet.pipeline.touched import say_what_is_touched
+
+    cluster = open_cluster_to_change(stack, makes=True, renew_head=renew_head)
+    say_what_is_touched(cluster, say=functools.partial(print, flush=True))
+    outputs = cluster.up(yes=yes, address_url=c.config.checkip)
+    print(f"The stack {outputs.stack} is up in {outputs.region}; {_workers(outputs)}.")
+    print(f"Head {outputs.head_ip} · bucket {outputs.bucket} · outputs in {shown(cluster.folder.outputs_file)}")
+    print("It costs money while it is up: docs/cluster.md says how much. Take it down: inv down")
+
+
+@task(name="preview", help={"stack": STACK_HELP})
+@speaking
+def preview_(c: Context, stack: str = "") -> None:
+    """Show what `inv up` would do; change nothing."""
+    open_cluster_to_change(stack).preview()
+
+
+@task(
+    help={
+        "stack": STACK_HELP,
+        "yes": "do not ask; for pipelines",
+        "purge": "delete the bucket with its results and the stack, too",
+    }
+)
+@speaking
+def down(c: Context, stack: str = "", *, yes: bool = False, purge: bool = False) -> None:
+    """Destroy the cluster: shows what is lost, and asks. The bucket with results is kept."""
+    from sweepfleet.fleet.stack import takedown
+    from sweepfleet.fleet.stack.cluster import confirm
+
+    cluster = open_cluster_to_change(stack)
+    print("\n".join(takedown.losses(cluster, purge=purge)))
+    confirm("Continue?", yes=yes, ask=input, interactive=sys.stdin.isatty())
+    takedown.down(cluster, purge=purge)
+
+
+@task(help={"stack": STACK_HELP, "refresh": "ask Pulumi, not the file in .sweepfleet/", "json": "as JSON"})
+@speaking
+def outputs(c: Context, stack: str = "", *, refresh: bool = False, json: bool = False) -> None:
+    """Show the stack's outputs: addresses, names, ids."""
+    cluster = open_cluster(stack)
+    found = cluster.refresh() if refresh else cluster.outputs()
+    if json:
+        print(found.to_json(), end="")
+    else:
+        _show_outputs(found)
+
+
+@task(help={"stack": STACK_HELP})
+@speaking
+def doctor(c: Context, stack: str = "") -> None:
+    """Check for what would keep the cluster from coming up, and say how to fix it."""
+    from sweepfleet.fleet.stack.doctor import examine
+    from sweepfleet.grid.errors import printable
+    from sweepfleet.grid.wording import counted
+
+    bad = 0
+    for finding in examine(ROOT, asked_stack=stack):
+        bad += not finding.good
+        print(printable(f"{'ok  ' if finding.good else 'FIX '} {finding.subject}: {finding.said}"), flush=True)
+        for line in finding.fix.splitlines():
+            print(printable(f"       {line}"))
+    if bad:
+        raise Exit(f"{counted(bad, 'problem')} to fix", 3)

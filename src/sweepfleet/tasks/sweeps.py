@@ -1,0 +1,306 @@
+"""`inv sweep`: here, or on the cluster that is up."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import json as json_
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from sweepfleet.tasks.front import (
+    BORN_S,
+    NEW_HEAD_S,
+    ROOT,
+    ask_to_go_on,
+    integer,
+    open_fleet,
+    open_steps,
+    runs_folder,
+    shown,
+    speaking,
+)
+from sweepfleet.tasks.grids import grid_file
+
+SEE_FIRST = "To see how many, how long and how dear first: --preview"
+NO_SUMMARY = "--json prints the summary of a run; --preview and --test-point run none. Remove one."
+
+
+@task(
+    iterable=["set_", "where"],
+    help={
+        "grid": "the grid file; --grid may be left out: inv sweep examples/diabetes/grid.yaml",
+        "preview": "show the number of points, the first of them and the time; run nothing",
+        "set_": "override a parameter or a setting: --set alpha=0.1,1 --set execution.retries=2 (repeatable)",
+        "where": "compute only points where this is true: --where 'alpha < 1' (repeatable)",
+        "test_point": "run this one point in this process, show its traceback, and record nothing",
+        "retry_failed": "the same as --redo failed",
+        "redo": "compute ended points again: done, failed, stale (computed by other code than today's) or all",
+        "name": "the run: its folder is runs/<name>; by default the grid's own name",
+        "workers": "points to run at once, by default one a core; on a cluster, the number of machines",
+        "json": "print one JSON object and nothing else on standard output: the summary and the folder",
+        "local": "run on this machine, even when a cluster is up",
+        "stack": "run on this stack's cluster; by default the stack that is up, else this machine",
+        "detach": "on a cluster: submit and return; inv attach watches it",
+        "push": "on a cluster: push this checkout first, where its release is another",
+        "as_pushed": "on a cluster: run its release as it is, also when this checkout differs",
+        "yes": "run more than 10^8 points, or more than a year of them, without being asked",
+    },
+)
+@speaking
+def sweep(
+    c: Context,
+    set_: list[str],
+    where: list[str],
+    grid: str = "",
+    *,
+    preview: bool = False,
+    test_point: str = "",
+    retry_failed: bool = False,
+    redo: str = "",
+    name: str = "",
+    workers: str = "",
+    json: bool = False,
+    local: bool = False,
+    stack: str = "",
+    detach: bool = False,
+    push: bool = False,
+    as_pushed: bool = False,
+    yes: bool = False,
+) -> None:
+    """Run a grid's points on the cluster that is up, or on this machine's cores; finished points are skipped."""
+    from sweepfleet.fleet.stack.folder import stacks_up
+
+    is_here = bool(local or test_point) or not (stack or stacks_up(ROOT))
+    if is_here and not (preview or test_point):
+        from sweepfleet.slot.pool import start_early
+
+        start_early()  # while the grid is read, and all that is to run it imported
+    from sweepfleet.grid.errors import UsageError, printable
+    from sweepfleet.grid.load import load
+    from sweepfleet.grid.wording import counted
+    from sweepfleet.run import preview as previews
+    from sweepfleet.run.here import slots_here
+    from sweepfleet.run.selection import check_redo
+
+    if retry_failed and redo not in ("", "failed"):
+        raise UsageError(f"--retry-failed is --redo failed, and --redo {redo} is given as well. Remove one.")
+    redo = "failed" if retry_failed else redo
+    check_redo(redo)
+    checked = load(grid_file(grid, root=ROOT), overrides=set_, where=where, name=name or None)
+    if not is_here:
+        if preview:
+            _preview_on_stack(c, checked, stack=stack, workers=workers, redo=redo, json=json)
+            return
+        wishes: Any = {"workers": workers, "redo": redo, "detach": detach, "json": json, "yes": yes}
+        _on_stack(c, checked, stack=stack, push=push, as_pushed=as_pushed, **wishes)
+        return
+    if detach or stack or push or as_pushed:
+        raise UsageError(
+            "--detach, --stack, --push and --as-pushed are for a cluster; --local and --test-point run here."
+        )
+    slots = slots_here(checked, workers=integer(workers, "--workers"))
+    one = integer(test_point, "--test-point")
+    if preview and one is not None:
+        raise UsageError("--preview runs nothing, --test-point runs one. Remove one.")
+    if json and (preview or one is not None):
+        raise UsageError(NO_SUMMARY)
+    if preview:
+        print(f"Target: this machine, {counted(slots, 'slot')}")
+        for line in previews.preview(checked, runs=runs_folder(c), root=ROOT, slots=slots, redo=redo):
+            print(printable(line), flush=True)
+        return
+    if one is not None:
+        _test_point(checked, one)
+        return
+    from sweepfleet.grid.space import Space
+    from sweepfleet.run.folder import RunFolder
+    from sweepfleet.run.progress import observer
+    from sweepfleet.run.say import ending
+    from sweepfleet.run.sweep import Request, run_sweep
+    from sweepfleet.run.text import YEAR_S, terminal_width
+
+    concern = previews.too_large(checked, runs=runs_folder(c), root=ROOT, slots=lambda: slots, redo=redo)
+    ask_to_go_on(concern, yes=yes, instead=SEE_FIRST)
+    request = Request(
+        runs=runs_folder(c),
+        root=ROOT,
+        command_line=shlex.join(["inv", *sys.argv[1:]]),
+        born_s=BORN_S,
+        workers=slots,
+        redo=redo,
+        longest_s=None if yes else YEAR_S,
+        loaded=gc.freeze,  # what is there now stays: a search through it would hold up every slot for 50 ms
+    )
+    show = observer(Space(checked.plan), checked.metric, quiet=json)
+    folder = request.runs / checked.name
+    show.say(f"Target: this machine, {counted(slots, 'slot')} · run {shown(folder)}")
+    summary, code = run_sweep(checked, request, show)
+    if json:
+        print(json_.dumps(summary.to_dict() | {"folder": str(folder)}))
+    else:
+        several_rows = RunFolder(folder).long.exists()
+        print(
+            printable(
+                "\n".join(ending(summary, folder=shown(folder), several_rows=several_rows, width=terminal_width()))
+            )
+        )
+    if code:
+        raise Exit(code=code)
+
+
+def _test_point(checked: Any, index: int) -> None:
+    """Run one point in this process."""
+    from sweepfleet.grid.errors import printable
+    from sweepfleet.run.preview import PointFailedError, run_one
+    from sweepfleet.run.sweep import context_of
+
+    with tempfile.TemporaryDirectory() as artifacts:
+        context = context_of(checked, root=ROOT, artifacts=Path(artifacts))
+        try:
+            for line in run_one(checked, context, index=index):
+                print(printable(line), flush=True)
+        except PointFailedError as error:
+            raise Exit(printable(str(error)), error.exit_code) from None
+
+
+def _most(workers: str) -> int | None:
+    """How many machines a sweep may have at most."""
+    from sweepfleet.grid.errors import UsageError
+
+    most = integer(workers, "--workers")
+    if most is not None and most < 1:
+        raise UsageError(f"--workers {most}: at least 1.")
+    return most
+
+
+def _preview_on_stack(c: Context, checked: Any, *, stack: str, workers: str, redo: str, json: bool) -> None:
+    """What the sweep would take of a cluster."""
+    from sweepfleet.fleet.runs.on_stack import target_line
+    from sweepfleet.grid.errors import UsageError, printable
+    from sweepfleet.run.preview import preview
+
+    if json:
+        raise UsageError(NO_SUMMARY)
+    most = _most(workers)
+    fleet = open_fleet(stack)
+    print(target_line(fleet, checked.name), flush=True)
+    its = _capacity(fleet, checked, most)
+    for line in preview(checked, runs=runs_folder(c), root=ROOT, slots=its.slots, redo=redo, cost=its.line):
+        print(printable(line), flush=True)
+
+
+def _capacity(fleet: Any, checked: Any, most: int | None) -> Any:
+    """The slots that a sweep may have there, and what they cost."""
+    from sweepfleet.fleet.money.estimate import capacity
+    from sweepfleet.fleet.runs.jobs import workers_wanted
+
+    return capacity(
+        fleet.outputs,
+        fleet.cloud,
+        checked.execution,
+        count=workers_wanted(checked, workers=most, max_workers=fleet.outputs.max_workers),
+        cache=fleet.folder.prices_file,
+    )
+
+
+def _on_stack(
+    c: Context,
+    checked: Any,
+    *,
+    stack: str,
+    workers: str,
+    redo: str,
+    detach: bool,
+    json: bool,
+    yes: bool,
+    push: bool = False,
+    as_pushed: bool = False,
+) -> None:
+    """The same on a cluster."""
+    from sweepfleet.fleet.runs.fetch import check_place
+    from sweepfleet.fleet.runs.on_stack import hand_over, target_line
+    from sweepfleet.grid.errors import UsageError
+    from sweepfleet.run.folder import RunFolder
+    from sweepfleet.run.preview import too_large
+    from sweepfleet.tasks.pushing import release_for
+
+    most = _most(workers)
+    if push and as_pushed:
+        raise UsageError("--push replaces the release, --as-pushed keeps it. Remove one.")
+    if json and detach:
+        raise UsageError("--json prints the summary of a run; --detach does not wait for it. Remove one.")
+    fleet = open_fleet(stack)
+    check_place(RunFolder(runs_folder(c) / checked.name), fleet.outputs)
+    say = functools.partial(print, flush=True, file=sys.stderr if json else sys.stdout)
+    say(target_line(fleet, checked.name))
+    slots = lambda: _capacity(fleet, checked, most).slots  # noqa: E731
+    concern = too_large(checked, runs=runs_folder(c), root=ROOT, slots=slots, redo=redo)
+    ask_to_go_on(concern, yes=yes, instead=SEE_FIRST)
+    release = release_for(fleet, checked, push=push, as_pushed=as_pushed, patience_s=NEW_HEAD_S, say=say)
+    command_line = shlex.join(["inv", *sys.argv[1:]])
+    try:
+        hand_over(fleet, checked, command_line=command_line, redo=redo, workers=most, release=release, say=say)
+    except KeyboardInterrupt:
+        raise Exit(
+            "Stopped while the sweep was submitted. Does the cluster have it? inv status · Cancel: inv cancel "
+            f"--name {checked.name}",
+            130,
+        ) from None
+    if detach:
+        name = checked.name
+        say(f"Submitted. Watch: inv attach --name {name} · Cancel: inv cancel --name {name}")
+        return
+    watch_and_finish(c, fleet, checked.name, json=json)
+
+
+def watch_and_finish(c: Context, fleet: Any, name: str, *, json: bool) -> None:
+    """Watch a run on the cluster to its end, fetch it, and end as the run did."""
+    from sweepfleet.fleet.runs.on_stack import fetched
+    from sweepfleet.fleet.runs.watch import watch
+    from sweepfleet.grid.errors import printable
+    from sweepfleet.run.folder import RunFolder
+    from sweepfleet.run.say import ending
+    from sweepfleet.run.text import terminal_width
+
+    try:
+        last = watch(fleet, name, quiet=json)
+    except KeyboardInterrupt:
+        raise Exit(
+            f"Detached; the sweep is running. Watch: inv attach --name {name} · Cancel: inv cancel --name {name}",
+            130,
+        ) from None
+    try:
+        with open_steps(aside=json) as steps:
+            ended = fetched(fleet, last, name, runs_folder=runs_folder(c), steps=steps)
+    except KeyboardInterrupt:
+        raise Exit(f"The sweep has ended. Fetch the rest: inv results --fetch --name {name}", 130) from None
+    cost = ended.cost
+    if json:
+        more = {
+            "folder": str(ended.folder),
+            "cost_usd": cost and cost.usd,
+            "worker_hours": cost and cost.worker_hours,
+        }
+        print(json_.dumps(ended.summary.to_dict() | more))
+    else:
+        several_rows = RunFolder(ended.folder).long.exists()
+        print(
+            printable(
+                "\n".join(
+                    ending(
+                        ended.summary, folder=shown(ended.folder), several_rows=several_rows, width=terminal_width()
+                    )
+                )
+            )
+        )
+        print(f"Cost: {cost or 'unknown: the head does not answer'}")
+    if ended.exit_code:
+        raise Exit(code=ended.exit_code)

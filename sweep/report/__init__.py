@@ -1,5 +1,0 @@
-"""report.html: a run as one self-contained page."""
-
-from sweep.report.page import write_report
-
-__all__ = ["write_report"]
