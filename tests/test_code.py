@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from sweepfleet.grid.plan import Plan
+from sweepfleet.grid.project_root import project_around
 from sweepfleet.grid.sweep import Target
 from sweepfleet.run.codes import differing, label, labels, merged
 from sweepfleet.slot.code import code_of, digest, digest_of, files_named
-from sweepfleet.slot.project_files import Names, project_around
+from sweepfleet.slot.project_files import Names
 from sweepfleet.slot.records import Packet
 from sweepfleet.slot.runner import Runner
 from tests.support import context, grid, outcomes_of

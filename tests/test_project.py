@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sweepfleet.grid.load import load
+from sweepfleet.grid.project_root import project_around
 from sweepfleet.run.project import project_of
 from tests.command import Project
 
@@ -48,6 +49,32 @@ def test_the_project_of_a_grid(
     (tmp_path / here).mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path / here)
     assert project_of(load(source), home=tmp_path / "home") == tmp_path / project
+
+
+OURS = "[tool.sweepfleet]\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "root"),
+    [
+        ({}, None),
+        ({"a/b/pyproject.toml": ""}, "a/b"),
+        ({"a/pyproject.toml": OURS, "a/b/pyproject.toml": ""}, "a"),
+        ({"a/pyproject.toml": OURS, "a/b/pyproject.toml": "[tool.sweepfleet.more]\n"}, "a/b"),
+        ({"a/pyproject.toml": "", "a/b/.git": "gitdir: elsewhere"}, "a/b"),
+        ({"a/pyproject.toml": OURS, "a/b/.git": "gitdir: elsewhere"}, "a/b"),
+        ({"a/.git/HEAD": "", "a/b/pyproject.toml": "[tool.other]\nabout = '[tool.sweepfleet]'\n"}, "a/b"),
+        ({"a/.git/HEAD": "", "a/pyproject.toml": OURS, "a/b/c/pyproject.toml": ""}, "a"),
+        ({"a/.git/HEAD": ""}, "a"),
+    ],
+)
+def test_the_project_around_a_folder(tmp_path: Path, files: dict[str, str], root: str | None) -> None:
+    """What says so outright, else the nearest pyproject.toml, else the repository; nothing outside of that."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True, exist_ok=True)
+    assert project_around(tmp_path / "a" / "b" / "c") == (root and tmp_path / root)
 
 
 def ran(source: Path, here: Path, *, code: int | None = 0) -> Project:

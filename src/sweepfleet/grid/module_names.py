@@ -8,7 +8,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-_ROOT_MARKS = (".git", "pyproject.toml")
+from sweepfleet.grid.project_root import project_around
+
 _MOST_BYTES = 1_000_000  # of a file that is looked into
 
 
@@ -62,9 +63,8 @@ def _bases(folder: Path) -> list[Path]:
 
 def _upwards(folder: Path) -> Iterator[Path]:
     """The folders from the grid file's to its project's root; the first alone where there is no such root."""
-    above = [folder, *folder.parents]
-    found = next((number for number, place in enumerate(above) if any((place / m).exists() for m in _ROOT_MARKS)), 0)
-    yield from above[: found + 1]
+    root = project_around(folder) or folder
+    yield from (place for place in (folder, *folder.parents) if place.is_relative_to(root))
 
 
 def _function(file: Path, wanted: str) -> str:

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.project_root import project_around
 from sweepfleet.grid.sweep import Sweep
 from sweepfleet.run.folder import RunFolder, read_json
 from sweepfleet.run.ledger import Ledger
 from sweepfleet.run.project import names_of, project_of
 from sweepfleet.slot.code import command_folders, digest_of, files_named
-from sweepfleet.slot.project_files import project_around
 
 GIT_DEADLINE_S = 10
 META = "target"  # the ledger's note of its owner

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sweepfleet.grid.project_root import project_around
 from sweepfleet.grid.sweep import Sweep
-from sweepfleet.slot.project_files import Names, project_around
+from sweepfleet.slot.project_files import Names
 
 
-def project_of(sweep: Sweep, *, home: Path) -> Path:
+def project_of(sweep: Sweep, *, home: Path | None = None) -> Path:
     """The root of the project of a grid: where its targets may be imported from, and where W&B's files run.
 
     Args:
         sweep: whose grid file it is.
-        home: the project that the command belongs to; the grid's, if the grid is in it.
+        home: a project that is the grid's if the grid is in it.
 
     Returns:
-        the nearest folder above the grid file that has a pyproject.toml or is a Git repository. Where there is none:
+        what `project_around` finds. Where that is nothing:
         for one of W&B's files, the folder that has its program: the current one, as at W&B, if the file is below
         it, or the nearest one above the file, or the current one. Else the grid file's own folder.
     """
-    if sweep.source.is_relative_to(home):
+    if home is not None and sweep.source.is_relative_to(home):
         return home
     marked = project_around(sweep.folder)
     if marked is not None:

@@ -18,9 +18,10 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from sweepfleet.grid.project_root import project_around
 from sweepfleet.grid.sweep import Target
 from sweepfleet.slot.context import Context
-from sweepfleet.slot.project_files import Names, project_around
+from sweepfleet.slot.project_files import Names
 
 # A compiled file that is this little younger than its source may be of an edit before: Python compares whole seconds.
 COMPILED_TOO_SOON_S = 2.0

@@ -8,17 +8,11 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
+from sweepfleet.grid.project_root import project_around
 from sweepfleet.slot.modules import HOME
 
 OURS = str(HOME) + os.sep
-MARKS = ("pyproject.toml", ".git")  # of a project's root
 NOT_THE_PROJECTS = frozenset({"site-packages", "dist-packages", ".venv", "venv", ".git", "node_modules"})
-
-
-def project_around(folder: Path) -> Path | None:
-    """The nearest folder, this one or one above it, that has a pyproject.toml or is a Git repository."""
-    places = (folder, *folder.parents)
-    return next((place for place in places if any((place / mark).exists() for mark in MARKS)), None)
 
 
 class Names:

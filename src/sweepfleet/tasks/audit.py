@@ -9,7 +9,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from sweepfleet.tasks.front import ROOT, STACK_HELP, speaking
+from sweepfleet.tasks.front import STACK_HELP, project_here, speaking
 
 
 @task(help={"stack": STACK_HELP, "json": "every resource with the stack's tag, as JSON lines"})
@@ -20,7 +20,7 @@ def audit(c: Context, stack: str = "", *, json: bool = False) -> None:
     from sweepfleet.fleet.stack.cluster import open_cluster
     from sweepfleet.grid.errors import printable
 
-    found = audit_stack(open_cluster(ROOT, asked=stack))
+    found = audit_stack(open_cluster(project_here(), asked=stack))
     now = datetime.now(UTC)
     for line in (json_.dumps(one.to_dict(now)) for one in found.items) if json else lines(found, now):
         print(printable(line))

@@ -15,23 +15,29 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 BORN_S = time.time()
-ROOT = Path(__file__).resolve().parents[3]
 NEW_HEAD_S = 300  # in which a head that was just made answers
 STACK_HELP = "the stack; by default the one that is up, or that is selected in Pulumi, or dev"
 
 
-def open_fleet(stack: str) -> Any:
-    """The cluster that a task means."""
+def project_here() -> Path:
+    """The root of the project that the current folder is in; without one, the folder itself."""
+    from sweepfleet.grid.project_root import project_around
+
+    return project_around(Path.cwd()) or Path.cwd()
+
+
+def open_fleet(stack: str, *, root: Path | None = None) -> Any:
+    """The cluster that a task means, of the project at `root` or of the one here."""
     from sweepfleet.fleet.fleet import open_fleet
 
-    return open_fleet(ROOT, asked=stack)
+    return open_fleet(root or project_here(), asked=stack)
 
 
 def open_cluster(stack: str, **options: Any) -> Any:
     """The stack that a task means, up or not; what it has to say is printed at once."""
     from sweepfleet.fleet.stack.cluster import open_cluster
 
-    return open_cluster(ROOT, asked=stack, say=functools.partial(print, flush=True), **options)
+    return open_cluster(project_here(), asked=stack, say=functools.partial(print, flush=True), **options)
 
 
 def open_cluster_to_change(stack: str, *, makes: bool = False, **options: Any) -> Any:
@@ -105,9 +111,9 @@ def ask_to_go_on(concern: str | None, *, yes: bool, instead: str) -> None:
         raise Exit(f"Nothing was run. {instead}", 2)
 
 
-def runs_folder(c: Context) -> Path:
-    """The folder of all runs: `INVOKE_RUNS`, or runs/ in the project."""
-    return (ROOT / str(c.config.runs)).absolute()
+def runs_folder(c: Context, *, root: Path | None = None) -> Path:
+    """The folder of all runs: `INVOKE_RUNS`, or runs/ in the project at `root`, or in the one here."""
+    return ((root or project_here()) / str(c.config.runs)).absolute()
 
 
 def integer(text: str, flag: str) -> int | None:

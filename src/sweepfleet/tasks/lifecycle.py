@@ -11,7 +11,15 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from sweepfleet.tasks.front import ROOT, STACK_HELP, open_cluster, open_cluster_to_change, open_fleet, shown, speaking
+from sweepfleet.tasks.front import (
+    STACK_HELP,
+    open_cluster,
+    open_cluster_to_change,
+    open_fleet,
+    project_here,
+    shown,
+    speaking,
+)
 
 
 def _show_outputs(outputs: Any) -> None:
@@ -97,7 +105,7 @@ def doctor(c: Context, stack: str = "") -> None:
     from sweepfleet.grid.wording import counted
 
     bad = 0
-    for finding in examine(ROOT, asked_stack=stack):
+    for finding in examine(project_here(), asked_stack=stack):
         bad += not finding.good
         print(printable(f"{'ok  ' if finding.good else 'FIX '} {finding.subject}: {finding.said}"), flush=True)
         for line in finding.fix.splitlines():

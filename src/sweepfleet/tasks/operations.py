@@ -13,7 +13,6 @@ from invoke.tasks import task
 
 from sweepfleet.tasks.front import (
     NEW_HEAD_S,
-    ROOT,
     STACK_HELP,
     integer,
     number,
@@ -67,7 +66,7 @@ def push(
     if rollback:
         with Steps() as steps:
             steps.step("Connecting to the head")
-            me = pusher(fleet.cloud, ROOT)
+            me = pusher(fleet.cloud, fleet.root)
             with fleet.head() as head:
                 roll_back(head, fleet.cloud, fleet.outputs, to=to, by=me, steps=steps)
         return

@@ -8,8 +8,6 @@ from typing import Any
 
 from invoke.exceptions import Exit
 
-from sweepfleet.tasks.front import ROOT
-
 EDITED = "The grid file and its points files travel with the sweep; the code comes by inv push."
 
 
@@ -33,12 +31,12 @@ def push_checkout(fleet: Any, *, dirty: bool, yes: bool, patience_s: float, say:
         steps.step("Packing the tracked files")
         now = current_release(fleet.cloud, fleet.outputs)
         try:
-            release = new(make_release(ROOT, dirty=dirty), now)
+            release = new(make_release(fleet.root, dirty=dirty), now)
         except NothingToDo:
             fleet.require_head()  # a bucket outlives its cluster, and names a release still
             raise
-        me = pusher(fleet.cloud, ROOT)
-    concern = replaced(now, me, root=ROOT)
+        me = pusher(fleet.cloud, fleet.root)
+    concern = replaced(now, me, root=fleet.root)
     if concern and not yes:
         instead = "Get it first: git pull. Replace it: inv push --yes"
         if not somebody_is_there():

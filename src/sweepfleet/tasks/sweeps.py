@@ -18,11 +18,11 @@ from invoke.tasks import task
 from sweepfleet.tasks.front import (
     BORN_S,
     NEW_HEAD_S,
-    ROOT,
     ask_to_go_on,
     integer,
     open_fleet,
     open_steps,
+    project_here,
     runs_folder,
     shown,
     speaking,
@@ -77,8 +77,10 @@ def sweep(
 ) -> None:
     """Run a grid's points on the cluster that is up, or on this machine's cores; finished points are skipped."""
     from sweepfleet.fleet.stack.folder import stacks_up
+    from sweepfleet.grid.project_root import project_around
 
-    is_here = bool(local or test_point) or not (stack or stacks_up(ROOT))
+    file = grid_file(grid, root=project_here())
+    is_here = bool(local or test_point) or not (stack or stacks_up(project_around(file.parent) or file.parent))
     if is_here and not (preview or test_point):
         from sweepfleet.slot.pool import start_early
 
@@ -88,19 +90,22 @@ def sweep(
     from sweepfleet.grid.wording import counted
     from sweepfleet.run import preview as previews
     from sweepfleet.run.here import slots_here
+    from sweepfleet.run.project import project_of
     from sweepfleet.run.selection import check_redo
 
     if retry_failed and redo not in ("", "failed"):
         raise UsageError(f"--retry-failed is --redo failed, and --redo {redo} is given as well. Remove one.")
     redo = "failed" if retry_failed else redo
     check_redo(redo)
-    checked = load(grid_file(grid, root=ROOT), overrides=set_, where=where, name=name or None)
+    checked = load(file, overrides=set_, where=where, name=name or None)
+    root = project_of(checked)
+    runs = runs_folder(c, root=root)
     if not is_here:
         if preview:
-            _preview_on_stack(c, checked, stack=stack, workers=workers, redo=redo, json=json)
+            _preview_on_stack(c, checked, root=root, stack=stack, workers=workers, redo=redo, json=json)
             return
         wishes: Any = {"workers": workers, "redo": redo, "detach": detach, "json": json, "yes": yes}
-        _on_stack(c, checked, stack=stack, push=push, as_pushed=as_pushed, **wishes)
+        _on_stack(c, checked, root=root, stack=stack, push=push, as_pushed=as_pushed, **wishes)
         return
     if detach or stack or push or as_pushed:
         raise UsageError(
@@ -114,11 +119,11 @@ def sweep(
         raise UsageError(NO_SUMMARY)
     if preview:
         print(f"Target: this machine, {counted(slots, 'slot')}")
-        for line in previews.preview(checked, runs=runs_folder(c), root=ROOT, slots=slots, redo=redo):
+        for line in previews.preview(checked, runs=runs, root=root, slots=slots, redo=redo):
             print(printable(line), flush=True)
         return
     if one is not None:
-        _test_point(checked, one)
+        _test_point(checked, one, root=root)
         return
     from sweepfleet.grid.space import Space
     from sweepfleet.run.folder import RunFolder
@@ -127,11 +132,11 @@ def sweep(
     from sweepfleet.run.sweep import Request, run_sweep
     from sweepfleet.run.text import YEAR_S, terminal_width
 
-    concern = previews.too_large(checked, runs=runs_folder(c), root=ROOT, slots=lambda: slots, redo=redo)
+    concern = previews.too_large(checked, runs=runs, root=root, slots=lambda: slots, redo=redo)
     ask_to_go_on(concern, yes=yes, instead=SEE_FIRST)
     request = Request(
-        runs=runs_folder(c),
-        root=ROOT,
+        runs=runs,
+        root=root,
         command_line=shlex.join(["inv", *sys.argv[1:]]),
         born_s=BORN_S,
         workers=slots,
@@ -156,14 +161,14 @@ def sweep(
         raise Exit(code=code)
 
 
-def _test_point(checked: Any, index: int) -> None:
+def _test_point(checked: Any, index: int, *, root: Path) -> None:
     """Run one point in this process."""
     from sweepfleet.grid.errors import printable
     from sweepfleet.run.preview import PointFailedError, run_one
     from sweepfleet.run.sweep import context_of
 
     with tempfile.TemporaryDirectory() as artifacts:
-        context = context_of(checked, root=ROOT, artifacts=Path(artifacts))
+        context = context_of(checked, root=root, artifacts=Path(artifacts))
         try:
             for line in run_one(checked, context, index=index):
                 print(printable(line), flush=True)
@@ -181,7 +186,9 @@ def _most(workers: str) -> int | None:
     return most
 
 
-def _preview_on_stack(c: Context, checked: Any, *, stack: str, workers: str, redo: str, json: bool) -> None:
+def _preview_on_stack(
+    c: Context, checked: Any, *, root: Path, stack: str, workers: str, redo: str, json: bool
+) -> None:
     """What the sweep would take of a cluster."""
     from sweepfleet.fleet.runs.on_stack import target_line
     from sweepfleet.grid.errors import UsageError, printable
@@ -190,10 +197,12 @@ def _preview_on_stack(c: Context, checked: Any, *, stack: str, workers: str, red
     if json:
         raise UsageError(NO_SUMMARY)
     most = _most(workers)
-    fleet = open_fleet(stack)
+    fleet = open_fleet(stack, root=root)
     print(target_line(fleet, checked.name), flush=True)
     its = _capacity(fleet, checked, most)
-    for line in preview(checked, runs=runs_folder(c), root=ROOT, slots=its.slots, redo=redo, cost=its.line):
+    for line in preview(
+        checked, runs=runs_folder(c, root=root), root=root, slots=its.slots, redo=redo, cost=its.line
+    ):
         print(printable(line), flush=True)
 
 
@@ -215,6 +224,7 @@ def _on_stack(
     c: Context,
     checked: Any,
     *,
+    root: Path,
     stack: str,
     workers: str,
     redo: str,
@@ -237,12 +247,12 @@ def _on_stack(
         raise UsageError("--push replaces the release, --as-pushed keeps it. Remove one.")
     if json and detach:
         raise UsageError("--json prints the summary of a run; --detach does not wait for it. Remove one.")
-    fleet = open_fleet(stack)
-    check_place(RunFolder(runs_folder(c) / checked.name), fleet.outputs)
+    fleet = open_fleet(stack, root=root)
+    check_place(RunFolder(runs_folder(c, root=root) / checked.name), fleet.outputs)
     say = functools.partial(print, flush=True, file=sys.stderr if json else sys.stdout)
     say(target_line(fleet, checked.name))
     slots = lambda: _capacity(fleet, checked, most).slots  # noqa: E731
-    concern = too_large(checked, runs=runs_folder(c), root=ROOT, slots=slots, redo=redo)
+    concern = too_large(checked, runs=runs_folder(c, root=root), root=root, slots=slots, redo=redo)
     ask_to_go_on(concern, yes=yes, instead=SEE_FIRST)
     release = release_for(fleet, checked, push=push, as_pushed=as_pushed, patience_s=NEW_HEAD_S, say=say)
     command_line = shlex.join(["inv", *sys.argv[1:]])
@@ -279,7 +289,7 @@ def watch_and_finish(c: Context, fleet: Any, name: str, *, json: bool) -> None:
         ) from None
     try:
         with open_steps(aside=json) as steps:
-            ended = fetched(fleet, last, name, runs_folder=runs_folder(c), steps=steps)
+            ended = fetched(fleet, last, name, runs_folder=runs_folder(c, root=fleet.root), steps=steps)
     except KeyboardInterrupt:
         raise Exit(f"The sweep has ended. Fetch the rest: inv results --fetch --name {name}", 130) from None
     cost = ended.cost

@@ -11,7 +11,7 @@ from invoke.context import Context
 from invoke.tasks import task
 
 from sweepfleet.slot.compiled import where
-from sweepfleet.tasks.front import ROOT, runs_folder, speaking
+from sweepfleet.tasks.front import project_here, runs_folder, speaking
 
 GIT_DEADLINE_S = 10
 PACKAGES = ("dask", "distributed", "polars")
@@ -21,7 +21,7 @@ PACKAGES = ("dask", "distributed", "polars")
 @speaking
 def version(c: Context, *, json: bool = False) -> None:
     """Print versions, commit, platform, where compiled code is kept, and how the last sweep's slots started."""
-    found = versions(ROOT) | last_start(runs_folder(c))
+    found = versions(project_here()) | last_start(runs_folder(c))
     if json:
         print(json_.dumps(found))
         return
