@@ -1,0 +1,133 @@
+"""The package as others have it: built, installed in an environment of its own, used in folders that are nobody's."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from sweepfleet.tasks.called import renamer
+from tests.command import ROOT
+
+GRID = "run: fit:fit\nparameters: {a: [1, 2, 3]}\nmetric: {name: loss, goal: minimize}\n"
+FIT = "import grid\n\ndef fit(a):\n    return {'loss': grid.squared(a)}\n"
+HELPER = "def squared(a):\n    return a * a\n"  # called as one of our rooms is
+DEADLINE_S = 300
+NEEDED = (
+    *("py.typed", "grid/grid.schema.json", "run/report/page.html", "run/report/chart.js", "run/report/page.css"),
+    *("infra/boot/await-release", "infra/machines-boundary.json", "account/operator-policy.json", "machine/start"),
+    *("machine/head/prepare-job", "machine/units/sweepfleet-run@.service"),
+)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the files that Git tracks."""
+    folder = tmp_path_factory.mktemp("built")
+    source = folder / "source"
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, tracked.split("\0")):
+        if name.startswith("src/") or "/" not in name:
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, source / name)
+    subprocess.run([sys.executable, "-c", BUILD, str(folder)], cwd=source, check=True, stdout=subprocess.DEVNULL)
+    return next(folder.glob("*.whl"))
+
+
+BUILD = "import sys; from hatchling.build import build_wheel; build_wheel(sys.argv[1])"
+
+
+@pytest.fixture(scope="module")
+def tools(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment that has the wheel, and what it needs from this one."""
+    environment = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(environment)}))
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    (site / "needed.pth").write_text(f"{sysconfig.get_path('purelib')}\n")  # whose own .pth files do not count then
+    command = environment / "bin" / "sweepfleet"
+    command.write_text(f"#!{environment}/bin/python -I\nfrom sweepfleet.cli import main\nmain()\n")
+    command.chmod(0o755)
+    return command.parent
+
+
+def sweepfleet(tools: Path, folder: Path, *words: str, code: int = 0, **env: str) -> str:
+    """What the command says."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("INVOKE_", "PYTHON", "UV_"))}
+    command = [tools / "sweepfleet", *words]
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run(command, cwd=folder, env=kept | env, timeout=DEADLINE_S, check=False, **output)  # type: ignore[call-overload]
+    assert done.returncode == code, done.stdout
+    return str(done.stdout)
+
+
+def test_a_wheel_has_all_that_it_needs_and_one_name_alone(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (record,) = (name for name in archive.namelist() if name.endswith(".dist-info/RECORD"))
+        names = [row[0] for row in csv.reader(archive.read(record).decode().splitlines())]
+    assert {name.partition("/")[0] for name in names} == {"sweepfleet", record.partition("/")[0]}
+    assert {f"sweepfleet/{name}" for name in NEEDED} <= set(names)
+    ours = [name for name in names if name.startswith("sweepfleet/")]
+    tracked = subprocess.run(["git", "ls-files", "src"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert sorted(f"src/{name}" for name in ours) == sorted(tracked.split())
+
+
+def test_in_an_empty_folder_with_nothing_written_a_sweep_runs(tools: Path, tmp_path: Path) -> None:
+    """The runs are there, and what is to be typed next begins as the user began."""
+    for name, text in {"g.yaml": GRID, "fit.py": FIT, "grid.py": HELPER}.items():
+        (tmp_path / name).write_text(text)
+    said = sweepfleet(tools, tmp_path, "sweep", "--grid", "g.yaml")
+    assert "Done: 3 of 3 points done" in said
+    assert "Best loss: 1 at a=1" in said
+    assert json.loads((tmp_path / "runs" / "g" / "summary.json").read_text())["done"] == 3
+    assert "g    done      3" in sweepfleet(tools, tmp_path, "runs")
+    assert "All tasks: sweepfleet --list" in sweepfleet(tools, tmp_path, "sweeep", code=2)
+    assert "Make it: uv run sweepfleet up." in sweepfleet(
+        tools, tmp_path, "status", code=2, UV_RUN_RECURSION_DEPTH="1"
+    )
+
+
+def test_from_elsewhere_the_runs_are_in_the_grids_project(tools: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (project / "sweeps").mkdir(parents=True)
+    (project / "pyproject.toml").write_text("[project]\nname = 'theirs'\nversion = '1'\n")
+    for name, text in {"sweeps/g.yaml": GRID, "sweeps/fit.py": FIT, "grid.py": HELPER}.items():
+        (project / name).write_text(text)
+    sweepfleet(tools, tmp_path, "sweep", "project/sweeps/g.yaml")
+    assert (project / "runs" / "g" / "summary.json").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["project"]
+    assert "g    done      3" in sweepfleet(tools, project / "sweeps", "runs")
+
+
+def test_the_package_is_imported_with_the_standard_library_alone() -> None:
+    """Debian's own Python runs the machines' services with it, and a notebook waits for it."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); before = set(sys.modules)\n"
+        "import sweepfleet, sweepfleet.machine.head.keeper, sweepfleet.infra.settings\n"
+        "print(*{name.partition('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names))"
+    )
+    words = [sys.executable, "-I", "-S", "-c", code, str(ROOT / "src")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["sweepfleet"]
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("Push it: inv push --dirty", "Push it: sweepfleet push --dirty"),
+        ("inv ci.deploy, or `inv sweep`", "sweepfleet ci.deploy, or `sweepfleet sweep`"),
+        ("All tasks: inv --list", "All tasks: sweepfleet --list"),
+        ("inv pushes nothing; /bin/inv push; inv x", "inv pushes nothing; /bin/inv push; inv x"),
+    ],
+)
+def test_commands_that_are_proposed_begin_as_the_users(written: str, expected: str) -> None:
+    assert renamer("sweepfleet", ["push", "sweep", "ci.deploy"])(written) == expected
