@@ -1,19 +1,16 @@
-"""The cluster, as Pulumi runs it: settings in, parts made, outputs out."""
+"""The cluster: its parts, each made of the stack's settings (Pulumi.<stack>.yaml) and of the parts it stands on."""
 
-from __future__ import annotations
+from sweepfleet.infra.cluster import Firewall, Head, KeyPair, Network, Setup, Storage, Workers, export
 
-import signal
+setup = Setup.read()
 
-import pulumi
+network = Network(setup)
+firewall = Firewall(setup, network)
+key = KeyPair(setup)
+storage = Storage(setup)
+workers = Workers(setup, network, firewall, key, storage)
+head = Head(setup, network, firewall, key, storage, workers)
 
-# With SIGINT Pulumi ends the program when Ctrl-C has stopped the update. Before pulumi_aws is imported, which takes
-# seconds: a traceback would bury what Pulumi says.
-signal.signal(signal.SIGINT, signal.SIG_DFL)
+export(setup, network, firewall, storage, workers, head)
 
-from sweepfleet.infra.problems import SettingsError  # noqa: E402
-from sweepfleet.infra.program import declare  # noqa: E402
-
-try:
-    declare()
-except SettingsError as error:
-    raise pulumi.RunError(str(error)) from None  # the message is for the user; a traceback would bury it
+# Resources of your own go here. With opts=setup.opts they have the stack's region, account and tags.

@@ -12,7 +12,7 @@ import pytest
 
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.stack.folder import StackFolder
-from sweepfleet.infra.export import export
+from sweepfleet.infra.export import export_all
 from sweepfleet.infra.outputs import NAMES, Outputs, OutputsError
 
 
@@ -64,10 +64,10 @@ def test_an_output_of_a_later_version_does_not_matter() -> None:
 def test_the_exporter_takes_exactly_the_fields() -> None:
     values = dict.fromkeys(NAMES, "x")
     with pytest.raises(TypeError, match="surplus"):
-        export(**values, surplus=1)
+        export_all(**values, surplus=1)
     del values["bucket"]
     with pytest.raises(TypeError, match="bucket"):
-        export(**values)
+        export_all(**values)
 
 
 def test_reading_a_stack_loads_no_pulumi() -> None:

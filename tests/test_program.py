@@ -8,13 +8,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import pulumi
 import pytest
 import yaml
 
+from sweepfleet.infra.cluster import Cluster, Setup
 from sweepfleet.infra.layout import BucketLayout
 from sweepfleet.infra.outputs import NAMES, Outputs
-from sweepfleet.infra.problems import SettingsError
-from tests.cloud.inprocess import LEAST, up
+from tests.cloud.inprocess import LEAST, declare, up
 from tests.cloud.mocks import Mocks, Record
 from tests.cloud.moto import Moto, moto_server
 from tests.iam import allows
@@ -42,6 +43,19 @@ OTHERWISE = {
 def server() -> Iterator[Moto]:
     with moto_server("eu-west-1") as moto:
         yield moto
+
+
+def test_all_parts_in_one_line_are_those_that_the_program_lists(server: Moto) -> None:
+    """A program of one's own may have the cluster whole."""
+    found = []
+    for program in (declare, lambda: Cluster.declare(Setup.read())):
+        server.reset()
+        mocks = Mocks(server.endpoint)
+        outputs = up(mocks, program=program)
+        found.append((mocks.components, [(record.type, record.name) for record in mocks.records], sorted(outputs)))
+    listed, whole = ([sorted(each) for each in one] for one in found)
+    assert listed == whole
+    assert ("sweepfleet:infra:Head", "sweepfleet-dev") in listed[0]
 
 
 class Made:
@@ -349,14 +363,14 @@ def test_an_image_of_ones_own_is_used_and_must_fit(server: Moto) -> None:
     images = {one["Architecture"]: one["ImageId"] for one in server.client("ec2").describe_images()["Images"]}
     made = up(Mocks(server.endpoint), {"amiId": images["x86_64"]})
     assert made["image_id"] == images["x86_64"]
-    with pytest.raises(SettingsError, match="is an image for arm64, and the instance types are amd64"):
+    with pytest.raises(pulumi.RunError, match="is an image for arm64, and the instance types are amd64"):
         up(Mocks(server.endpoint), {"amiId": images["arm64"]})
 
 
 def test_settings_that_cannot_be_used_make_nothing(server: Moto) -> None:
     server.reset()
     mocks = Mocks(server.endpoint)
-    with pytest.raises(SettingsError, match="2 problems"):
+    with pytest.raises(pulumi.RunError, match="2 problems"):
         up(mocks, {"spotPercent": 300, "sshCidrs": ["0.0.0.0/0"]})
     assert mocks.records == []
     assert server.leftovers() == []

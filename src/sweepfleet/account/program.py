@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sweepfleet.infra import interrupts as interrupts  # isort: skip # before all else
+
 from typing import Any
 
 import pulumi
@@ -14,7 +16,7 @@ from sweepfleet.account.settings import PROJECT, Settings, read
 from sweepfleet.account.trust import AUDIENCE, deploy_trust, issuer_url, preview_trust
 from sweepfleet.infra.layout import OWNER_TAG
 from sweepfleet.infra.policies import machines_boundary
-from sweepfleet.infra.storage import Storage
+from sweepfleet.infra.storage import PrivateBucket
 
 PLANS_DAYS = 90  # for a plan to be applied; by then it is another's turn
 OLD_STATE_DAYS = 365  # a state that was overwritten can be had back for this long
@@ -52,7 +54,7 @@ def declare() -> None:
     here = pulumi.ResourceOptions(provider=provider)
     kept = pulumi.ResourceOptions(provider=provider, protect=True)
 
-    storage = Storage(
+    storage = PrivateBucket(
         name, tls_only=True, expire_days={PLANS: PLANS_DAYS}, old_versions_days=OLD_STATE_DAYS, opts=here
     )
     key = aws.kms.Key(

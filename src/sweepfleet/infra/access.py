@@ -20,10 +20,10 @@ class MachineRole(pulumi.ComponentResource):
         name: str,
         *,
         description: str,
-        permissions_boundary: str = "",
-        opts: pulumi.ResourceOptions | None = None,
+        permissions_boundary: str,
+        parent: pulumi.Resource,
     ) -> None:
-        super().__init__("sweepfleet:infra:MachineRole", name, None, opts)
+        super().__init__("sweepfleet:infra:MachineRole", name, None, pulumi.ResourceOptions(parent=parent))
         self._name = name
         self._children = pulumi.ResourceOptions(parent=self)
         self._role = aws.iam.Role(

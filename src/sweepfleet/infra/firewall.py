@@ -9,19 +9,10 @@ import pulumi
 import pulumi_aws as aws
 
 from sweepfleet.infra.layout import SCHEDULER_PORT, SSH_PORT, WORKER_PORTS
-from sweepfleet.infra.network import ANYWHERE
+from sweepfleet.infra.network import ANYWHERE, Network
+from sweepfleet.infra.setup import Setup
 
 HTTPS_PORT = 443
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FirewallArgs:
-    """What the rules are made of."""
-
-    vpc_id: pulumi.Input[str]
-    s3_prefix_list_id: pulumi.Input[str]
-    ssh_cidrs: tuple[str, ...]
-    worker_egress: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,20 +55,22 @@ class Firewall(pulumi.ComponentResource):
     head_group_id: pulumi.Output[str]
     workers_group_id: pulumi.Output[str]
 
-    def __init__(self, name: str, args: FirewallArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("sweepfleet:infra:Firewall", name, None, opts)
+    def __init__(self, setup: Setup, network: Network) -> None:
+        """Declare them."""
+        settings, name = setup.settings, setup.name
+        super().__init__("sweepfleet:infra:Firewall", name, None, setup.opts)
         children = pulumi.ResourceOptions(parent=self)
         groups = {
             part: aws.ec2.SecurityGroup(
                 f"{name}-{part}",
                 description=f"{name} {part}",  # AWS never changes it: a new text would be a new group
-                vpc_id=args.vpc_id,
+                vpc_id=network.vpc_id,
                 tags={"Name": f"{name}-{part}"},
                 opts=children,
             )
             for part in ("head", "workers")
         }
-        for rule in rules(args.ssh_cidrs, args.worker_egress):
+        for rule in rules(settings.ssh_cidrs, settings.worker_egress):
             kind = aws.vpc.SecurityGroupIngressRule if rule.inward else aws.vpc.SecurityGroupEgressRule
             kind(
                 f"{name}-{rule.name}",
@@ -87,7 +80,7 @@ class Firewall(pulumi.ComponentResource):
                 to_port=rule.ports[1] if rule.ports else None,
                 cidr_ipv4=rule.peer if "/" in rule.peer else None,
                 referenced_security_group_id=groups[rule.peer].id if rule.peer in groups else None,
-                prefix_list_id=args.s3_prefix_list_id if rule.peer == "s3" else None,
+                prefix_list_id=network.s3_prefix_list_id if rule.peer == "s3" else None,
                 description=rule.why,
                 tags={"Name": f"{name}-{rule.name}"},
                 opts=children,

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
 
 import pulumi
 import pulumi_aws as aws
 
+from sweepfleet.infra.access import MachineRole
 from sweepfleet.infra.checks import burstable
+from sweepfleet.infra.firewall import Firewall
+from sweepfleet.infra.key_pair import KeyPair
+from sweepfleet.infra.layout import RENEW_HEAD
 from sweepfleet.infra.machine_options import HOP_LIMIT, HTTP_ENDPOINT, HTTP_TOKENS, VOLUME_TYPE
+from sweepfleet.infra.network import Network
+from sweepfleet.infra.policies import head_policy
+from sweepfleet.infra.setup import Setup
+from sweepfleet.infra.storage import Storage
+from sweepfleet.infra.workers import Workers
 
 ROOT_DISK_GB = 20  # system, uv, releases and environments; runs are on the data volume
 DATA_DEVICE = "/dev/xvdf"  # as the boot text knows it where there is no NVMe
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeadArgs:
-    """What the head is made of."""
-
-    image_id: pulumi.Input[str]
-    instance_type: str
-    cpu_credits: str  # of a burstable type: standard or unlimited; of others nothing
-    subnet: aws.ec2.Subnet
-    private_ip: str
-    security_group_id: pulumi.Input[str]
-    key_name: pulumi.Input[str]
-    instance_profile: pulumi.Input[str]
-    tags: dict[str, str]  # for the root volume, which takes no default tags
-    renew: bool  # take up a newer image and boot text; otherwise the head stays as it was made
 
 
 class DataVolume(pulumi.ComponentResource):
@@ -36,14 +28,14 @@ class DataVolume(pulumi.ComponentResource):
 
     volume_id: pulumi.Output[str]
 
-    def __init__(
-        self, name: str, *, subnet: aws.ec2.Subnet, size_gb: int, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
-        super().__init__("sweepfleet:infra:DataVolume", name, None, opts)
+    def __init__(self, setup: Setup, network: Network, *, parent: pulumi.Resource) -> None:
+        """Declare it, in the head's zone."""
+        name = setup.name
+        super().__init__("sweepfleet:infra:DataVolume", name, None, pulumi.ResourceOptions(parent=parent))
         volume = aws.ebs.Volume(
             f"{name}-data",
-            availability_zone=subnet.availability_zone,
-            size=size_gb,
+            availability_zone=network.head_subnet.availability_zone,
+            size=setup.settings.data_volume_gb,
             type=VOLUME_TYPE,
             encrypted=True,
             tags={"Name": f"{name}-data"},
@@ -58,33 +50,50 @@ class Head(pulumi.ComponentResource):
 
     instance_id: pulumi.Output[str]
     public_ip: pulumi.Output[str]
+    role_id: pulumi.Output[str]
+    data_volume_id: pulumi.Output[str]
 
     def __init__(
         self,
-        name: str,
-        args: HeadArgs,
-        *,
-        volume: DataVolume,
-        user_data: pulumi.Input[str],
-        needs: Sequence[pulumi.Resource],
-        opts: pulumi.ResourceOptions | None = None,
+        setup: Setup,
+        network: Network,
+        firewall: Firewall,
+        key: KeyPair,
+        storage: Storage,
+        workers: Workers,
     ) -> None:
-        super().__init__("sweepfleet:infra:Head", name, None, opts)
+        """Declare it; with `RENEW_HEAD` set in the environment it takes up a newer image and boot text."""
+        settings, name = setup.settings, setup.name
+        super().__init__("sweepfleet:infra:Head", name, None, setup.opts)
+        role = MachineRole(
+            f"{name}-head", description=f"The head of {name}", permissions_boundary=setup.boundary, parent=self
+        )
+        may = role.allow(
+            pulumi.Output.all(storage.bucket_arn, workers.group_arn).apply(
+                lambda arns: head_policy(bucket_arn=arns[0], group_arn=arns[1])
+            )
+        )
+        volume = DataVolume(setup, network, parent=self)
         children = pulumi.ResourceOptions(parent=self)
         instance = aws.ec2.Instance(
             f"{name}-head",
-            ami=args.image_id,
-            instance_type=args.instance_type,
+            ami=setup.image.id,
+            instance_type=settings.head_instance_type,
             # AWS's own default for t3 and t4g is unlimited, which costs up to three times as much under load.
-            credit_specification=aws.ec2.InstanceCreditSpecificationArgs(cpu_credits=args.cpu_credits)
-            if burstable(args.instance_type)
+            credit_specification=aws.ec2.InstanceCreditSpecificationArgs(cpu_credits=settings.head_cpu_credits)
+            if burstable(settings.head_instance_type)
             else None,
-            subnet_id=args.subnet.id,
-            private_ip=args.private_ip,
-            vpc_security_group_ids=[args.security_group_id],
-            key_name=args.key_name,
-            iam_instance_profile=args.instance_profile,
-            user_data=user_data,
+            subnet_id=network.head_subnet.id,
+            private_ip=setup.head_private_ip,
+            vpc_security_group_ids=[firewall.head_group_id],
+            key_name=key.key_name,
+            iam_instance_profile=role.profile.name,
+            user_data=setup.boot_text(
+                bucket=storage.bucket,
+                role_id=role.role_id,
+                data_volume_id=volume.volume_id,
+                worker_group=workers.group_name,
+            ),
             user_data_replace_on_change=True,  # cloud-init reads it once, on a new machine
             metadata_options=aws.ec2.InstanceMetadataOptionsArgs(
                 http_endpoint=HTTP_ENDPOINT, http_tokens=HTTP_TOKENS, http_put_response_hop_limit=HOP_LIMIT
@@ -94,15 +103,15 @@ class Head(pulumi.ComponentResource):
                 volume_size=ROOT_DISK_GB,
                 volume_type=VOLUME_TYPE,
                 delete_on_termination=True,
-                tags=args.tags | {"Name": f"{name}-head"},
+                tags=setup.tags | {"Name": f"{name}-head"},
             ),
             tags={"Name": f"{name}-head"},
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=list(needs),
+                depends_on=[network.head_route, may],
                 delete_before_replace=True,  # its private address can be held once only
                 # Each of these would make a new machine, and stop whatever runs on this one.
-                ignore_changes=[] if args.renew else ["ami", "userData", "keyName"],
+                ignore_changes=[] if os.environ.get(RENEW_HEAD) else ["ami", "userData", "keyName"],
             ),
         )
         address = aws.ec2.Eip(f"{name}-head", domain="vpc", tags={"Name": f"{name}-head"}, opts=children)
@@ -117,4 +126,6 @@ class Head(pulumi.ComponentResource):
         )
         self.instance_id = instance.id
         self.public_ip = address.public_ip
+        self.role_id = role.role_id
+        self.data_volume_id = volume.volume_id
         self.register_outputs({"publicIp": self.public_ip})

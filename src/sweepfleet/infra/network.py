@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
 from sweepfleet.infra.layout import AddressPlan
+from sweepfleet.infra.setup import Setup
 
 ANYWHERE = "0.0.0.0/0"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkArgs:
-    """What the network is made of."""
-
-    region: str
-    vpc_cidr: str
-    zones: tuple[str, ...]
-    head_zone: str  # of a new public subnet; one that is there stays in its zone
-    worker_egress: str  # none, public or nat
 
 
 class Network(pulumi.ComponentResource):
@@ -33,15 +22,17 @@ class Network(pulumi.ComponentResource):
     s3_prefix_list_id: pulumi.Output[str]
     head_route: aws.ec2.Route  # the head's way out
 
-    def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("sweepfleet:infra:Network", name, None, opts)
+    def __init__(self, setup: Setup) -> None:
+        """Declare it."""
+        settings, placement, name = setup.settings, setup.placement, setup.name
+        super().__init__("sweepfleet:infra:Network", name, None, setup.opts)
         self._name = name
         self._children = pulumi.ResourceOptions(parent=self)
-        plan = AddressPlan(args.vpc_cidr)
+        plan = AddressPlan(settings.vpc_cidr)
 
         vpc = aws.ec2.Vpc(
             f"{name}-vpc",
-            cidr_block=args.vpc_cidr,
+            cidr_block=settings.vpc_cidr,
             enable_dns_support=True,
             enable_dns_hostnames=True,
             tags={"Name": name},
@@ -53,7 +44,7 @@ class Network(pulumi.ComponentResource):
             f"{name}-head",
             vpc_id=vpc.id,
             cidr_block=plan.head_cidr,
-            availability_zone=args.head_zone,
+            availability_zone=placement.head_zone,
             map_public_ip_on_launch=False,  # the head has an address of its own
             tags={"Name": f"{name}-head"},
             # The data volume is in this zone and cannot move, so a changed list of zones moves neither.
@@ -72,14 +63,14 @@ class Network(pulumi.ComponentResource):
                 tags={"Name": f"{name}-workers-{zone}"},
                 opts=self._children,
             )
-            for zone in args.zones
+            for zone in placement.zones
         }
         worker_table = self._table(
             "workers", vpc, {f"{name}-workers-{zone}": subnet for zone, subnet in self.worker_subnets.items()}
         )
-        if args.worker_egress == "public":
+        if settings.worker_egress == "public":
             self._way_out("workers", worker_table, gateway_id=gateway.id)
-        elif args.worker_egress == "nat":
+        elif settings.worker_egress == "nat":
             address = aws.ec2.Eip(f"{name}-nat", domain="vpc", tags={"Name": f"{name}-nat"}, opts=self._children)
             nat = aws.ec2.NatGateway(
                 f"{name}-nat",
@@ -93,7 +84,7 @@ class Network(pulumi.ComponentResource):
         endpoint = aws.ec2.VpcEndpoint(
             f"{name}-s3",
             vpc_id=vpc.id,
-            service_name=f"com.amazonaws.{args.region}.s3",
+            service_name=f"com.amazonaws.{setup.region}.s3",
             vpc_endpoint_type="Gateway",
             route_table_ids=[head_table.id, worker_table.id],
             tags={"Name": f"{name}-s3"},

@@ -9,6 +9,7 @@ import pulumi_aws as aws
 
 from sweepfleet.infra.layout import BucketLayout
 from sweepfleet.infra.policies import bucket_policy
+from sweepfleet.infra.setup import Setup
 
 OLD_VERSIONS_DAYS = 30  # what was overwritten can be had back for this long
 UNFINISHED_UPLOADS_DAYS = 7
@@ -18,7 +19,7 @@ PATHS = BucketLayout()
 EXPIRE_DAYS = {PATHS.requests: 30, PATHS.certificates: 30, PATHS.inbox: 30, PATHS.outbox: 90}
 
 
-class Storage(pulumi.ComponentResource):
+class PrivateBucket(pulumi.ComponentResource):
     """A private, encrypted, versioned bucket.
 
     It and what guards it are protected: `pulumi destroy` leaves them, and the next `pulumi up` finds them.
@@ -94,6 +95,15 @@ class Storage(pulumi.ComponentResource):
         self.bucket = bucket.bucket
         self.bucket_arn = bucket.arn
         self.register_outputs({"bucket": self.bucket})
+
+
+class Storage(PrivateBucket):
+    """The cluster's bucket."""
+
+    def __init__(self, setup: Setup) -> None:
+        """Declare it."""
+        # An endpoint of the user's own may have no TLS, and a policy that asks for it would shut everybody out.
+        super().__init__(setup.name, tls_only=not setup.settings.endpoint_url.startswith("http://"), opts=setup.opts)
 
 
 def _old_versions(days: int) -> aws.s3.BucketLifecycleConfigurationRuleArgs:

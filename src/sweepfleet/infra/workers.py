@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
 
+from sweepfleet.infra.access import MachineRole
+from sweepfleet.infra.firewall import Firewall
+from sweepfleet.infra.key_pair import KeyPair
 from sweepfleet.infra.machine_options import HOP_LIMIT, HTTP_ENDPOINT, HTTP_TOKENS, VOLUME_TYPE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkersArgs:
-    """What the workers are made of."""
-
-    image_id: pulumi.Input[str]
-    root_device: str  # as the image has it: another name would be a second disk
-    instance_types: tuple[str, ...]
-    subnet_ids: Sequence[pulumi.Input[str]]
-    security_group_id: pulumi.Input[str]
-    key_name: pulumi.Input[str]
-    instance_profile_arn: pulumi.Input[str]
-    public_address: bool
-    disk_gb: int
-    max_workers: int
-    spot_percent: int
-    on_demand_base: int
-    tags: Mapping[str, str]  # for what the group makes, which takes no default tags
+from sweepfleet.infra.network import Network
+from sweepfleet.infra.policies import worker_policy
+from sweepfleet.infra.setup import Setup
+from sweepfleet.infra.storage import Storage
 
 
 class Workers(pulumi.ComponentResource):
@@ -36,37 +22,40 @@ class Workers(pulumi.ComponentResource):
 
     group_name: pulumi.Output[str]
     group_arn: pulumi.Output[str]
+    role_id: pulumi.Output[str]
 
-    def __init__(
-        self,
-        name: str,
-        args: WorkersArgs,
-        *,
-        user_data: pulumi.Input[str],
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__("sweepfleet:infra:Workers", name, None, opts)
+    def __init__(self, setup: Setup, network: Network, firewall: Firewall, key: KeyPair, storage: Storage) -> None:
+        """Declare them."""
+        settings, name = setup.settings, setup.name
+        super().__init__("sweepfleet:infra:Workers", name, None, setup.opts)
+        role = MachineRole(
+            f"{name}-worker",
+            description=f"A worker of {name}",
+            permissions_boundary=setup.boundary,
+            parent=self,
+        )
+        role.allow(storage.bucket_arn.apply(lambda arn: worker_policy(bucket_arn=arn)))
         children = pulumi.ResourceOptions(parent=self)
-        tags = {**args.tags, "Name": f"{name}-worker"}
+        tags = {**setup.tags, "Name": f"{name}-worker"}
         template = aws.ec2.LaunchTemplate(
             f"{name}-worker",
-            image_id=args.image_id,
-            instance_type=args.instance_types[0],
-            key_name=args.key_name,
-            user_data=pulumi.Output.from_input(user_data).apply(
+            image_id=setup.image.id,
+            instance_type=settings.worker_instance_types[0],
+            key_name=key.key_name,
+            user_data=setup.boot_text(bucket=storage.bucket, role_id=role.role_id).apply(
                 lambda text: base64.b64encode(text.encode()).decode()
             ),
-            iam_instance_profile=aws.ec2.LaunchTemplateIamInstanceProfileArgs(arn=args.instance_profile_arn),
+            iam_instance_profile=aws.ec2.LaunchTemplateIamInstanceProfileArgs(arn=role.profile.arn),
             instance_initiated_shutdown_behavior="terminate",
             metadata_options=aws.ec2.LaunchTemplateMetadataOptionsArgs(
                 http_endpoint=HTTP_ENDPOINT, http_tokens=HTTP_TOKENS, http_put_response_hop_limit=HOP_LIMIT
             ),
             block_device_mappings=[
                 aws.ec2.LaunchTemplateBlockDeviceMappingArgs(
-                    device_name=args.root_device,
+                    device_name=setup.image.root_device,
                     ebs=aws.ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
                         encrypted="true",
-                        volume_size=args.disk_gb,
+                        volume_size=settings.worker_disk_gb,
                         volume_type=VOLUME_TYPE,
                         delete_on_termination="true",
                     ),
@@ -75,9 +64,9 @@ class Workers(pulumi.ComponentResource):
             network_interfaces=[
                 aws.ec2.LaunchTemplateNetworkInterfaceArgs(
                     device_index=0,
-                    associate_public_ip_address="true" if args.public_address else "false",
+                    associate_public_ip_address="true" if settings.worker_egress == "public" else "false",
                     delete_on_termination="true",
-                    security_groups=[args.security_group_id],
+                    security_groups=[firewall.workers_group_id],
                 )
             ],
             tag_specifications=[
@@ -91,17 +80,17 @@ class Workers(pulumi.ComponentResource):
         group = aws.autoscaling.Group(
             f"{name}-workers",
             min_size=0,
-            max_size=args.max_workers,
+            max_size=settings.max_workers,
             desired_capacity=0,
-            vpc_zone_identifiers=list(args.subnet_ids),
+            vpc_zone_identifiers=[network.worker_subnets[zone].id for zone in setup.placement.worker_zones],
             capacity_rebalance=True,
             health_check_type="EC2",
             wait_for_capacity_timeout="0",  # the commands that change the size wait, and say for what
             force_delete=True,  # a worker holds nothing that is not on the head
             mixed_instances_policy=aws.autoscaling.GroupMixedInstancesPolicyArgs(
                 instances_distribution=aws.autoscaling.GroupMixedInstancesPolicyInstancesDistributionArgs(
-                    on_demand_base_capacity=args.on_demand_base,
-                    on_demand_percentage_above_base_capacity=100 - args.spot_percent,
+                    on_demand_base_capacity=settings.on_demand_base,
+                    on_demand_percentage_above_base_capacity=100 - settings.spot_percent,
                     spot_allocation_strategy="price-capacity-optimized",
                 ),
                 launch_template=aws.autoscaling.GroupMixedInstancesPolicyLaunchTemplateArgs(
@@ -111,7 +100,7 @@ class Workers(pulumi.ComponentResource):
                     ),
                     overrides=[
                         aws.autoscaling.GroupMixedInstancesPolicyLaunchTemplateOverrideArgs(instance_type=one)
-                        for one in args.instance_types
+                        for one in settings.worker_instance_types
                     ],
                 ),
             ),
@@ -123,4 +112,5 @@ class Workers(pulumi.ComponentResource):
         )
         self.group_name = group.name
         self.group_arn = group.arn
+        self.role_id = role.role_id
         self.register_outputs({"groupName": self.group_name})

@@ -1,0 +1,6 @@
+"""Ctrl-C in a program that Pulumi runs. To be imported before pulumi_aws, which takes seconds."""
+
+import signal
+
+# With SIGINT Pulumi ends the program when Ctrl-C has stopped the update: a traceback would bury what Pulumi says.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
