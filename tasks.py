@@ -1,7 +1,8 @@
-"""`inv --list`: sweepfleet's tasks, and what this repository adds for those who work on it."""
+"""`inv --list`: sweepfleet's tasks, and your own."""
 
 from sweepfleet.tasks import ns
 from tests.tasks import bench, check, rehearsal
 
+# Of those who work on sweepfleet itself.
 for task in (check, bench, rehearsal):
     ns.add_task(task)

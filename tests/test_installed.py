@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from sweepfleet.scaffold import CLUSTER, PLAIN
 from sweepfleet.tasks.called import renamer
 from tests.command import ROOT
 
@@ -35,7 +36,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = folder / "source"
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, tracked.split("\0")):
-        if name.startswith("src/") or "/" not in name:
+        if name.startswith(("src/", "infra/", "worker/", "sweeps/")) or "/" not in name:
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, source / name)
     subprocess.run([sys.executable, "-c", BUILD, str(folder)], cwd=source, check=True, stdout=subprocess.DEVNULL)
@@ -78,7 +79,9 @@ def test_a_wheel_has_all_that_it_needs_and_one_name_alone(wheel: Path) -> None:
     assert {f"sweepfleet/{name}" for name in NEEDED} <= set(names)
     ours = [name for name in names if name.startswith("sweepfleet/")]
     tracked = subprocess.run(["git", "ls-files", "src"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert sorted(f"src/{name}" for name in ours) == sorted(tracked.split())
+    written = [name for name in ours if name.startswith("sweepfleet/template/")]
+    assert sorted(f"src/{name}" for name in set(ours) - set(written)) == sorted(tracked.split())
+    assert {name.removeprefix("sweepfleet/template/") for name in written} == {*PLAIN, *CLUSTER}
 
 
 def test_in_an_empty_folder_with_nothing_written_a_sweep_runs(tools: Path, tmp_path: Path) -> None:
@@ -106,6 +109,48 @@ def test_from_elsewhere_the_runs_are_in_the_grids_project(tools: Path, tmp_path:
     assert (project / "runs" / "g" / "summary.json").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["project"]
     assert "g    done      3" in sweepfleet(tools, project / "sweeps", "runs")
+
+
+def test_init_writes_a_project_whose_first_sweep_runs(tools: Path, tmp_path: Path) -> None:
+    """Once; what is there stays, and --check says what is not."""
+    said = sweepfleet(tools, tmp_path, "init", code=2)
+    assert "There is no terminal to ask on, so nothing was written." in said
+    assert "4 of 4 are missing. Write them: sweepfleet init" in sweepfleet(tools, tmp_path, "init", "--check", code=1)
+    assert list(tmp_path.iterdir()) == []
+    said = sweepfleet(tools, tmp_path, "init", "--yes")
+    assert "Written. Try it: sweepfleet sweep sweeps/hello/grid.yaml" in said
+    assert "Done: 70 of 70 points done" in sweepfleet(tools, tmp_path, "sweep", "sweeps/hello/grid.yaml")
+    assert (tmp_path / "runs" / "hello" / "report.html").exists()
+    (tmp_path / "sweeps" / "hello" / "fit.py").write_text("mine")
+    said = sweepfleet(tools, tmp_path, "init", "--yes")
+    assert "Nothing to write." in said
+    assert "sweeps/hello/fit.py      there, yours; it is kept" in said
+    assert (tmp_path / "sweeps" / "hello" / "fit.py").read_text() == "mine"
+    assert (tmp_path / ".gitignore").read_text() == "/runs/\n.sweepfleet/\n"
+    sweepfleet(tools, tmp_path, "init", "--check")
+
+
+def test_init_adds_a_cluster_to_a_project_that_has_files_of_its_own(tools: Path, tmp_path: Path) -> None:
+    own = {"pyproject.toml": "[project]\nname = 'x'\nversion = '1'\n", "tasks.py": "x = 1\n", ".gitignore": "runs"}
+    for name, text in own.items():
+        (tmp_path / name).write_text(text)
+    said = sweepfleet(tools, tmp_path, "init", "--cluster", "--yes")
+    assert "Add to tasks.py: from sweepfleet.tasks import ns" in said
+    assert {name: (tmp_path / name).read_text() for name in own} == own | {".gitignore": "runs\n.sweepfleet/\n"}
+    assert "1 of 8 are missing" in sweepfleet(tools, tmp_path, "init", "--cluster", "--check", code=1)
+    (tmp_path / "tasks.py").write_text("from sweepfleet.tasks import ns\n")
+    sweepfleet(tools, tmp_path, "init", "--cluster", "--check")
+
+
+def test_this_repository_is_a_project_as_init_writes_it(tools: Path, tmp_path: Path) -> None:
+    """From the wheel, which was built of it."""
+    sweepfleet(tools, tmp_path, "init", "--cluster", "--yes")
+    for name in (*PLAIN, *CLUSTER):
+        assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes(), name
+    begin = (tmp_path / "tasks.py").read_text()
+    assert (ROOT / "tasks.py").read_text().startswith(begin)
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert set((tmp_path / ".gitignore").read_text().splitlines()) <= set(ignored)
 
 
 def test_the_package_is_imported_with_the_standard_library_alone() -> None:

@@ -7,6 +7,7 @@ from sweepfleet.tasks import ci
 from sweepfleet.tasks.audit import audit
 from sweepfleet.tasks.called import propose_as_called
 from sweepfleet.tasks.forget import rm
+from sweepfleet.tasks.init import init
 from sweepfleet.tasks.lifecycle import doctor, down, outputs, preview_, up
 from sweepfleet.tasks.operations import (
     allow_me,
@@ -32,7 +33,7 @@ from sweepfleet.tasks.version import version
 
 speak_any_encoding()
 ns = Collection(
-    *(sweep, results, report, output, runs, rm),
+    *(init, sweep, results, report, output, runs, rm),
     *(up, preview_, down, outputs, doctor, audit, allow_me),
     *(push, releases, start, scale, stop, status, attach, cancel, logs, ssh, run, dashboard),
     version,

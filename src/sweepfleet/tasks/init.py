@@ -1,0 +1,54 @@
+"""`sweepfleet init`: a project of one's own."""
+
+from __future__ import annotations
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from sweepfleet.tasks.front import project_here, shown, speaking
+from sweepfleet.tasks.pushing import agreed, somebody_is_there
+
+
+@task(
+    help={
+        "cluster": "also what a cluster in AWS needs: Pulumi.yaml, infra/, tasks.py, worker/",
+        "check": "write nothing; exit code 1 when a file is missing",
+        "yes": "write without being asked",
+    }
+)
+@speaking
+def init(c: Context, *, cluster: bool = False, check: bool = False, yes: bool = False) -> None:
+    """Add a first sweep to the project here, or with --cluster a cluster. Files that exist stay as they are."""
+    from sweepfleet.grid.errors import UsageError
+    from sweepfleet.scaffold import TASKS_LINE, files, write
+
+    root = project_here()
+    found = files(root, cluster=cluster)
+    missing = [one for one in found if one.is_written]
+    print(f"Project: {root}")
+    words = {"new": "new", "to be extended": "extended", "as written": "there", "changed": "there, yours; it is kept"}
+    for one in found:
+        print(f"  {one.name:<24} {words.get(one.state, 'there, without sweepfleet')}", flush=True)
+    unlinked = [one for one in found if one.state == "without our tasks"]
+    for _ in unlinked:
+        print(f"Add to tasks.py: {TASKS_LINE}\nWith tasks of your own: ns.add_task(mine)")
+    if check:
+        if missing or unlinked:
+            raise Exit(f"{len(missing) + len(unlinked)} of {len(found)} are missing. Write them: inv init", 1)
+        return
+    if missing and not yes:
+        if not somebody_is_there():
+            raise UsageError("There is no terminal to ask on, so nothing was written. To write them: --yes")
+        if not agreed("Write them?"):
+            raise Exit("Nothing was written.", 2)
+    try:
+        write(root, missing)
+    except OSError as error:
+        raise UsageError(f"{error.filename} cannot be written: {error.strerror}") from error
+    if not missing:
+        print("Nothing to write.")
+        return
+    print(f"Written. Try it: inv sweep {shown(root / 'sweeps' / 'hello' / 'grid.yaml')}")
+    if cluster:
+        print('Then: uv add "sweepfleet[cluster]", and inv doctor')
