@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +14,12 @@ from typing import Any
 
 import pytest
 
-FORBIDDEN = ("AWS_", "INVOKE_")
+FORBIDDEN = ("AWS_", "INVOKE_", "UV_RUN_")  # the last says that commands are to be proposed as `uv run inv`
+
+# Importing the cluster's program leaves Ctrl-C to Pulumi; here it is pytest's.
+_ours = signal.getsignal(signal.SIGINT)
+importlib.import_module("sweepfleet.infra.interrupts")
+signal.signal(signal.SIGINT, _ours)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sweepfleet.infra import interrupts as interrupts  # isort: skip # before all else
+import sweepfleet.infra.interrupts  # noqa: F401 # isort: skip # before all else
 
 from typing import Any
 
