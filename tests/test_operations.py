@@ -143,12 +143,13 @@ def test_an_environment_is_of_one_lock_one_python_and_one_kind_of_machine(
 
 def test_an_engine_is_of_its_code_and_of_where_that_stands(tmp_path: Path) -> None:
     """A module that was moved is another one, though no line of it has changed."""
-    code = tmp_path / "grid" / "code.py"
-    code.parent.mkdir()
+    package = tmp_path / CODE / "sweepfleet"
+    code = package / "grid" / "code.py"
+    code.parent.mkdir(parents=True)
     code.write_text("1")
     before = publish.engine_of(tmp_path, "lock")
-    (tmp_path / "tasks").mkdir()
-    (tmp_path / "tasks" / "more.py").write_text("2")
+    (package / "tasks").mkdir()
+    (package / "tasks" / "more.py").write_text("2")
     assert publish.engine_of(tmp_path, "lock") == before, "the front door is no part of it"
     assert publish.engine_of(tmp_path, "another") != before
     code.rename(code.with_name("moved.py"))

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from invoke.exceptions import Exit
 
+from sweepfleet.fleet.code import same_code
 from sweepfleet.fleet.code.push import Pushed, current_release, releases, replaced, since
 from sweepfleet.fleet.code.pusher import Pusher, pusher
 from sweepfleet.fleet.code.release import make_release
@@ -114,7 +115,7 @@ def project(tmp_path: Path, moto: Moto, no_credentials: None, monkeypatch: pytes
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     made = Project(tmp_path, moto)
-    monkeypatch.setattr(pushing, "ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
     made.push()
     return made
 
@@ -129,6 +130,17 @@ def test_the_same_commit_is_the_same_code_and_fetches_nothing(
     assert project.differing() is None
     (project.root / "new.py").write_text("")  # not Git's: no push would take it along
     assert project.differing() is None
+
+
+def test_another_version_of_this_package_is_one_difference_and_the_targets(
+    project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It runs every target, and its files mean nothing to whoever has none of them."""
+    project.commit(**{"README.md": "more"})
+    assert project.differing() == ((), ("README.md",))
+    newer = {**same_code.carried(), ".sweepfleet/code/sweepfleet/slot/newer.py": project.root / "README.md"}
+    monkeypatch.setattr(same_code, "carried", lambda: newer)
+    assert project.differing() == (("sweepfleet itself",), ("README.md",))
 
 
 @pytest.mark.parametrize(

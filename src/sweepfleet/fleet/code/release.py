@@ -76,17 +76,17 @@ def make_release(root: Path, *, dirty: bool) -> Release:
     ):
         for name in sorted(names):
             _add_file(archive, root / name, name)
-        for file in package_files():
-            _add_file(archive, file, f"{CODE}/{file.relative_to(PACKAGE.parent)}")
+        for name, file in carried().items():
+            _add_file(archive, file, name)
         _add(archive, NOTE, (json.dumps(note, sort_keys=True) + "\n").encode(), mode=0o644)
     data = packed.getvalue()
     return Release(hashlib.sha256(data).hexdigest(), commit, bool(changed), data)
 
 
-def package_files() -> list[Path]:
-    """This package's own files, which travel with every release: all machines run the code of whoever pushes."""
+def carried() -> dict[str, Path]:
+    """What a release has beside the project's files: this package. All machines run the code of whoever pushes."""
     found = (path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return sorted(found, key=lambda path: path.relative_to(PACKAGE).parts)
+    return {f"{CODE.as_posix()}/{path.relative_to(PACKAGE.parent).as_posix()}": path for path in sorted(found)}
 
 
 def tracked(root: Path) -> list[str]:

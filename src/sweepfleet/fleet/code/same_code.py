@@ -15,16 +15,17 @@ from pathlib import Path
 from sweepfleet.fleet.code.git import changed as git_changed
 from sweepfleet.fleet.code.git import git
 from sweepfleet.fleet.code.push import Pushed, since
-from sweepfleet.fleet.code.release import NOTE, SHOWN, label, tracked
+from sweepfleet.fleet.code.release import NOTE, SHOWN, carried, label, tracked
 from sweepfleet.fleet.fleet import Fleet
 from sweepfleet.fleet.reach.bucket import get_bytes
 from sweepfleet.grid.sweep import Sweep
 from sweepfleet.grid.wording import counted
-from sweepfleet.machine.facts import KEYS
+from sweepfleet.machine.facts import CODE, KEYS
 from sweepfleet.run.ownership import target_file
 from sweepfleet.run.project import project_of
 from sweepfleet.slot.code import command_folders, files_named
 
+PACKAGE = "sweepfleet itself"
 ENVIRONMENT = ("uv.lock",)  # what is installed for every target
 OWN = ("account", "bench", "docs", "infra", "src", "tests", "worker")  # folders of this project that are no target's
 GRID = re.compile(r"^(parameters|grids)\s*:", re.MULTILINE)  # a grid file: a sweep takes its own with it
@@ -75,6 +76,7 @@ def difference(fleet: Fleet, sweep: Sweep, release: Pushed) -> Difference | None
     travels = {_placed(path) for path in (sweep.source, *(sweep.folder / name for name in sweep.points_files))}
     data = get_bytes(fleet.cloud, fleet.outputs.bucket, KEYS.release(release.sha256), doing="read the release")
     there, here = archived(data), {name: _content(root / name) for name in tracked(root)}
+    here |= {name: _content(path) for name, path in carried().items()}
     different = [
         name
         for name in sorted(there.keys() | here.keys())
@@ -82,7 +84,10 @@ def difference(fleet: Fleet, sweep: Sweep, release: Pushed) -> Difference | None
     ]
     if not different:
         return None
-    of_target = {name for name in different if belongs(root / name, sweep, root=root)}
+    if own := {name for name in different if name.startswith(f"{CODE}/")}:
+        different = [PACKAGE, *(name for name in different if name not in own)]
+    of_target = {PACKAGE}
+    of_target |= {name for name in different if name != PACKAGE and belongs(root / name, sweep, root=root)}
     of_target |= {name for name in ENVIRONMENT if name in different}
     imported = {path.resolve() for path in closure(sweep, root=root)}
     of_target |= {name for name in different if (root / name).resolve() in imported}

@@ -28,7 +28,7 @@ from sweepfleet.machine.facts import CODE, HOME, KEYS, PUSHED_BY, Data, Facts
 from sweepfleet.machine.in_process import door
 from sweepfleet.machine.job import going_on
 
-ENGINE = ("grid", "slot", "run")  # what scheduler, workers and drivers must have the same of
+ENGINE = ("grid", "slot", "run", "machine")  # what scheduler, workers and drivers must have the same of
 NOT_ON_MACHINES = ("operator", "dev", "bench")  # dependency groups
 AWAIT_RELEASE = "sweepfleet-boot@await-release.service"
 UV = Path("/usr/local/bin/uv")
