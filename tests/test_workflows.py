@@ -20,7 +20,7 @@ from invoke.runners import Result
 from sweepfleet.account.commands import variables
 from sweepfleet.account.settings import KEYS
 from sweepfleet.account.trust import AUDIENCE
-from sweepfleet.tasks import project
+from tests import tasks as project
 
 REPOSITORY = Path(__file__).parents[1]
 WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
