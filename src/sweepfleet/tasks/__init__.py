@@ -5,7 +5,6 @@ from invoke.collection import Collection
 from sweepfleet.tasks import first as first  # isort: skip # before all else
 from sweepfleet.tasks import ci
 from sweepfleet.tasks.audit import audit
-from sweepfleet.tasks.called import propose_as_called
 from sweepfleet.tasks.forget import rm
 from sweepfleet.tasks.init import init
 from sweepfleet.tasks.lifecycle import doctor, down, outputs, preview_, up
@@ -41,4 +40,3 @@ ns = Collection(
 )
 ns.configure({"runs": "runs", "checkip": "https://checkip.amazonaws.com"})
 install(ns, positional={"sweep": "grid", "results": "name", "report": "name", "output": "name", "rm": "name"})
-propose_as_called(ns.task_names)

@@ -39,7 +39,7 @@ def propose_as_called(tasks: Iterable[str]) -> None:
     rename = renamer(command, tasks)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if isinstance(stream, io.TextIOWrapper):
+        if isinstance(stream, io.TextIOWrapper) and not isinstance(stream, _Renaming):
             setattr(sys, name, _Renaming(stream, rename))
 
 

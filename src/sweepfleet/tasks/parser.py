@@ -18,6 +18,8 @@ from invoke.collection import Collection
 from invoke.exceptions import Exit, ParseError
 from invoke.parser.parser import ParseMachine, Parser
 
+from sweepfleet.tasks.called import propose_as_called
+
 ALL_TASKS = "All tasks: inv --list"
 GRIDS = (".yaml", ".yml")
 # What other tools call it.
@@ -137,6 +139,7 @@ class _Parser(Parser):
 
     def parse_argv(self, argv: list[str]) -> Any:
         """Refuse `-grid` before it is read as `-g rid`."""
+        propose_as_called(MistypedError.tasks.task_names)
         body = argv[: argv.index("--")] if "--" in argv else argv
         flags = {flag for context in (*self.contexts.values(), self.initial) for flag in context.flags}
         for word in body if not self.ignore_unknown else ():
