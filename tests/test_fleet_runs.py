@@ -350,6 +350,17 @@ def test_a_sweep_that_has_cost_its_budget_stops(laptop: Laptop) -> None:
     assert (again["done"], again["resumed"]) == (POINTS, done)
 
 
+def test_two_sweeps_at_once_each_show_their_own_efficiency(laptop: Laptop) -> None:
+    """What the other one held is none of a run's waste; without that, each of two would seem to use half."""
+    words = ("sweep", "--grid", TRIAL, "--set", "pause_s=2", "--json")
+    with watching(laptop, *words, "--name", "one") as one, watching(laptop, *words, "--name", "other") as other:
+        said = [process.communicate(timeout=600)[0] for process in (one, other)]
+    efficiencies = [json.loads(each[each.index("{") :])["efficiency"] for each in said]
+    spans = [table(laptop, name)["started"] for name in ("one", "other")]
+    assert max(span.min() for span in spans) < min(span.max() for span in spans), "they ran at once"  # type: ignore[type-var]
+    assert all(0.7 < each <= 1 for each in efficiencies), efficiencies
+
+
 def test_ctrl_c_leaves_the_run_going(laptop: Laptop) -> None:
     with watching(laptop, "sweep", "--grid", TRIAL, "--name", "watched") as process:
         told(process, f" of {POINTS} · ")
