@@ -231,7 +231,7 @@ touch cancelled
 systemctl stop "$unit"
 if test -x environment/bin/python; then
   set -a; . "$facts"; set +a
-  PYTHONPATH=$folder/release PYTHONDONTWRITEBYTECODE=1 runuser -u sweepfleet -- \
+  PYTHONPATH=$folder/release/.sweepfleet/code PYTHONDONTWRITEBYTECODE=1 runuser -u sweepfleet -- \
     environment/bin/python -m sweepfleet.machine.head.snapshot "$folder" --last 2>&1
 else
   echo "The run ${folder##*/} has no results yet."
@@ -257,6 +257,6 @@ folder=$1 facts=$2
 cd "$folder"
 test -x environment/bin/python || { echo "The run ${folder##*/} has no results yet." >&2; exit 1; }
 set -a; . "$facts"; set +a
-export PYTHONPATH=$folder/release PYTHONDONTWRITEBYTECODE=1
+export PYTHONPATH=$folder/release/.sweepfleet/code PYTHONDONTWRITEBYTECODE=1
 exec runuser -u sweepfleet -- environment/bin/python -m sweepfleet.machine.head.snapshot "$folder"
 """
