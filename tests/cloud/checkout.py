@@ -16,10 +16,11 @@ from typing import Any
 
 import yaml
 
+from sweepfleet.scaffold import TASKS
 from tests.cloud.engine import REPOSITORY, Engine, environment
 
 LINKED = ("infra", ".venv")  # read there and never written
-COPIED = ("Pulumi.yaml", "tasks.py", "pyproject.toml", "uv.lock", "README.md")
+COPIED = ("Pulumi.yaml", "pyproject.toml", "uv.lock", "README.md")
 DEADLINE_S = 600
 
 
@@ -36,6 +37,7 @@ class Checkout:
             (self.path / name).symlink_to(REPOSITORY / name)
         for name in COPIED:
             (self.path / name).write_bytes((REPOSITORY / name).read_bytes())
+        (self.path / "tasks.py").write_text(TASKS)
         # Not linked: the tasks' own place is where the checkout is.
         shutil.copytree(REPOSITORY / "src", self.path / "src", ignore=shutil.ignore_patterns("__pycache__"))
         key = self.home / ".ssh" / "id_ed25519"
