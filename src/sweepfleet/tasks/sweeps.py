@@ -80,7 +80,8 @@ def sweep(
     from sweepfleet.grid.project_root import project_around
 
     file = grid_file(grid, root=project_here())
-    is_here = bool(local or test_point) or not (stack or stacks_up(project_around(file.parent) or file.parent))
+    around = project_around(file.parent) or file.parent
+    is_here = bool(local or test_point) or not (stack or stacks_up(around) or stacks_up(project_here()))
     if is_here and not (preview or test_point):
         from sweepfleet.slot.pool import start_early
 
@@ -197,13 +198,20 @@ def _preview_on_stack(
     if json:
         raise UsageError(NO_SUMMARY)
     most = _most(workers)
-    fleet = open_fleet(stack, root=root)
+    fleet = open_fleet(stack, root=_with_cluster(root))
     print(target_line(fleet, checked.name), flush=True)
     its = _capacity(fleet, checked, most)
     for line in preview(
         checked, runs=runs_folder(c, root=root), root=root, slots=its.slots, redo=redo, cost=its.line
     ):
         print(printable(line), flush=True)
+
+
+def _with_cluster(root: Path) -> Path:
+    """The project whose cluster is meant: the grid's, else the one here, which says that the grid is not its."""
+    from sweepfleet.fleet.stack.folder import stacks_up
+
+    return root if stacks_up(root) else project_here()
 
 
 def _capacity(fleet: Any, checked: Any, most: int | None) -> Any:
@@ -247,7 +255,7 @@ def _on_stack(
         raise UsageError("--push replaces the release, --as-pushed keeps it. Remove one.")
     if json and detach:
         raise UsageError("--json prints the summary of a run; --detach does not wait for it. Remove one.")
-    fleet = open_fleet(stack, root=root)
+    fleet = open_fleet(stack, root=_with_cluster(root))
     check_place(RunFolder(runs_folder(c, root=root) / checked.name), fleet.outputs)
     say = functools.partial(print, flush=True, file=sys.stderr if json else sys.stdout)
     say(target_line(fleet, checked.name))
