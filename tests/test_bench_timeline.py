@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from bench.timeline.text import lines, marks
 
 ROOT = Path(__file__).resolve().parent.parent
 GRID = """
-run: bench.points:noop
+run: points:noop
 parameters: {i: {range: [0, 4, 1]}}
 """
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -47,6 +48,7 @@ def recording(tmp_path_factory):
     folder = tmp_path_factory.mktemp("timeline")
     grid = folder / "tiny.yaml"
     grid.write_text(GRID)
+    shutil.copy(ROOT / "bench" / "points.py", folder)
     words = ["inv", "--search-root", str(ROOT), "sweep", str(grid), "--local", "--workers", "2", "--json"]
     return record(words, env=os.environ | {"INVOKE_RUNS": str(folder / "runs")}, cwd=folder, **QUIET)
 
