@@ -214,7 +214,7 @@ def test_an_audit_finds_what_the_state_has_not_and_nothing_of_what_it_has(standi
     assert f"started by the group {name}" in {one["why"] for one in found}
     assert "The stack dev has leaked resources" in issue.stderr
     assert orphan["VolumeId"] in (standing.home / "summary.md").read_text()
-    assert "0 are leaked." in standing.inv("audit").stdout
+    assert ", 0 leaked." in standing.inv("audit").stdout
 
 
 def test_a_new_address_takes_the_place_of_the_old_one(standing: Checkout, server: Moto) -> None:

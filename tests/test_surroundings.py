@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -224,12 +225,16 @@ def test_what_a_helpers_error_says_is_kept_whatever_the_helpers_name(tmp_path: P
     assert "raise ValueError('mine')" in error
 
 
-def test_our_modules_come_back_when_a_target_fails() -> None:
-    before = sys.modules["grid"]
+def test_the_commands_modules_come_back_when_a_target_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """invoke has loaded a project's tasks.py as `tasks`, and a target may have a helper of that name."""
+    main, tasks, theirs = sys.modules["__main__"], ModuleType("tasks"), ModuleType("tasks")
+    monkeypatch.setitem(sys.modules, "tasks", tasks)
     with contextlib.suppress(KeyError), aside():
-        assert "grid" not in sys.modules
+        assert "tasks" not in sys.modules
+        assert sys.modules["__main__"] is not main
+        sys.modules["tasks"] = theirs
         raise KeyError
-    assert sys.modules["grid"] is before
+    assert (sys.modules["__main__"], sys.modules["tasks"]) == (main, tasks)
 
 
 def test_points_that_change_folder_are_all_done(tmp_path: Path) -> None:

@@ -11,15 +11,20 @@ from types import ModuleType
 HOME = Path(__file__).resolve().parents[1]  # the package
 
 
+OTHERS = ("__main__", "tasks")  # the second is what invoke has loaded of a project
+
+
 @contextlib.contextmanager
 def aside() -> Iterator[None]:
-    """The main module is out of the way within it, and back after it."""
-    main = sys.modules["__main__"]
+    """Within it a target does not find the command's own modules; after it they are back."""
+    before = {name: sys.modules[name] for name in OTHERS if name in sys.modules}
+    sys.modules.pop("tasks", None)
     put_aside()
     try:
         yield
     finally:
-        sys.modules["__main__"] = main
+        sys.modules.pop("tasks", None)  # the target's
+        sys.modules.update(before)
 
 
 def put_aside() -> None:
