@@ -15,6 +15,7 @@ from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.reach import bucket
 from sweepfleet.fleet.reach.cloud import Cloud
 from sweepfleet.fleet.stack import selection as stack
+from sweepfleet.fleet.stack.boundary import DOCUMENT
 from sweepfleet.fleet.stack.cluster import Cluster, confirm
 from sweepfleet.fleet.stack.doctor import Finding, examine
 from sweepfleet.fleet.stack.own_address import own_cidr
@@ -372,9 +373,8 @@ def test_the_doctor_and_up_say_how_the_boundary_of_machines_is_made(
     iam, arn = cloud.client("iam"), "arn:aws:iam::123456789012:policy/sweepfleet-machines"
     document = iam.get_policy_version(PolicyArn=arn, VersionId="v1")["PolicyVersion"]["Document"]
     iam.delete_policy(PolicyArn=arn)
-    make = (
-        "aws iam create-policy --policy-name sweepfleet-machines --policy-document file://docs/machines-boundary.json"
-    )
+    make = f"aws iam create-policy --policy-name sweepfleet-machines --policy-document file://{DOCUMENT}"
+    assert json.loads(Path(DOCUMENT).read_text())["Statement"] == document["Statement"]
     for settings, made, fix in (
         ({}, None, make),
         ({}, document | {"Statement": document["Statement"][:1]}, "aws iam create-policy-version --set-as-default"),

@@ -51,7 +51,7 @@ sys.exit(7)
 CALLER = """
 import json, os, signal, sys
 from pathlib import Path
-from fleet import foreground
+from sweepfleet.fleet.stack import foreground
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_IGN if number == {ignored} else signal.SIG_DFL)
 words = [sys.executable, "-c", Path("command").read_text()]
@@ -240,7 +240,7 @@ def test_lines_come_as_they_are_printed(tmp_path: Path) -> None:
 ON_TERMINAL = """
 import os, signal, sys, termios, tty
 from pathlib import Path
-from fleet import foreground
+from sweepfleet.fleet.stack import foreground
 before = termios.tcgetattr(0)
 words = [sys.executable, "-c", Path("command").read_text()]
 done = foreground.shown(words, cwd=Path("."), env=os.environ, notice="no notice is needed")

@@ -1,6 +1,6 @@
 """What the pipeline's roles may do, as JSON texts; pure.
 
-What making a cluster takes is in src/sweepfleet/account/operator-policy.json, for people and for the pipeline alike.
+What making a cluster takes is in operator-policy.json beside this file, for people and for the pipeline alike.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Collection, Iterable
+from pathlib import Path
 
 from sweepfleet.grid.plan import Value
 
@@ -45,3 +46,9 @@ def choices(names: Collection[str]) -> str:
 def counted(number: float, noun: str) -> str:
     """A number of things in words: `1 worker`, `1,200 workers`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def from_here(path: Path) -> str:
+    """A path as short as it can be from the current folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

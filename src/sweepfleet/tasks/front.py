@@ -147,5 +147,6 @@ def quiet_interrupt() -> Iterator[None]:
 
 def shown(path: Path) -> str:
     """A path as short as it can be from here."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+    from sweepfleet.grid.wording import from_here
+
+    return from_here(path)

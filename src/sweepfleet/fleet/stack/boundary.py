@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from sweepfleet import infra
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.reach.cloud import Cloud, told
+from sweepfleet.grid.wording import from_here
 from sweepfleet.infra.checks import NO_BOUNDARY
 from sweepfleet.infra.layout import BOUNDARY
 from sweepfleet.infra.policies import boundary_arn, machines_boundary
 from sweepfleet.infra.settings import Settings
 
-DOCUMENT = "src/sweepfleet/infra/machines-boundary.json"
+DOCUMENT = from_here(Path(infra.__file__).with_name("machines-boundary.json"))
 MAKE = f"aws iam create-policy --policy-name {BOUNDARY} --policy-document file://{DOCUMENT}"
 UPDATE = f"aws iam create-policy-version --set-as-default --policy-document file://{DOCUMENT} --policy-arn "
 WHY = "Operators may create roles only with this boundary (docs/security.md)"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from sweepfleet import infra
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.reach.cloud import Cloud, told
 from sweepfleet.fleet.reach.ssh_keys import agent_keys, has_passphrase, key_body, private_key_of
@@ -19,9 +20,10 @@ from sweepfleet.fleet.stack.boundary import BoundaryError, examine_boundary
 from sweepfleet.fleet.stack.pulumi_cli import INSTALL, PulumiCli
 from sweepfleet.fleet.stack.quotas import quotas
 from sweepfleet.grid.errors import SweepfleetError, UsageError
-from sweepfleet.grid.wording import counted
+from sweepfleet.grid.wording import counted, from_here
 from sweepfleet.infra.settings import KEYS, Settings
 
+OPERATOR_POLICY = from_here(Path(infra.__file__).parents[1] / "account" / "operator-policy.json")
 PACKAGES = ("sweepfleet", "pulumi", "pulumi-aws", "boto3", "distributed")
 ANY_REGION = "us-east-1"  # to ask who one is
 LOG_IN = "pulumi login (Pulumi's service), pulumi login s3://BUCKET, or pulumi login --local (this machine alone)"
@@ -207,7 +209,7 @@ def _boundary(cloud: Cloud, settings: Settings) -> Finding:
     except BoundaryError as error:
         return Finding("machines' boundary", str(error), good=False, fix=error.fix)
     except ClusterError as error:
-        fix = "Attach the current src/sweepfleet/account/operator-policy.json, which may read this policy"
+        fix = f"Attach the current {OPERATOR_POLICY}, which may read this policy"
         return Finding("machines' boundary", str(error).splitlines()[0], good=False, fix=fix)
 
 
