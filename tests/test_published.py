@@ -241,7 +241,7 @@ def test_rows_that_are_removed_are_in_no_file(folder: RunFolder) -> None:
 
 
 def test_any_change_of_our_code_gives_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for file in ("grid/a.py", "src/sweepfleet/run/report/page.js", "worker/b.py"):
+    for file in ("grid/a.py", "run/report/page.js", "slot/b.py"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text("1")
     monkeypatch.setattr(published, "HOME", tmp_path)
@@ -252,7 +252,7 @@ def test_any_change_of_our_code_gives_another_name(tmp_path: Path, monkeypatch: 
 
     names = [name()]
     assert name() == names[0]
-    for file in ("grid/a.py", "src/sweepfleet/run/report/page.js", "worker/b.py"):
+    for file in ("grid/a.py", "run/report/page.js", "slot/b.py"):
         (tmp_path / file).write_text("2")
         names.append(name())
     assert len(set(names)) == len(names)
