@@ -81,21 +81,21 @@ def test_no_run_loses_a_worker_that_it_needs(fleet: Fleet, asked: int, wanted: s
 
 def test_more_than_the_stack_allows_is_refused_and_the_head_is_told_nothing(fleet: Fleet) -> None:
     head: Any = Head()
-    with pytest.raises(UsageError, match="11 workers: the stack allows 0 to 10"):
+    with pytest.raises(UsageError, match="11 workers cannot be requested: the stack allows 0 to 10"):
         scale(head, fleet.cloud, fleet.outputs, 2 * MOST + 1)
     assert (head.asked, size(fleet)) == ([], 2)
 
 
-@pytest.mark.parametrize(("release", "said"), [(ROOT, "3"), (Path("nowhere"), ""), (Path("broken"), "unknown")])
+@pytest.mark.parametrize(("release", "said"), [(ROOT / "src", "3"), (Path("nowhere"), ""), (Path("broken"), "unknown")])
 def test_the_head_says_what_its_runs_need(tmp_path: Path, release: Path, said: str) -> None:
     """Nothing before the first push; that it is unknown where its release does not run."""
     job = tmp_path / "jobs" / "one"
     job.mkdir(parents=True)
     (job / "wanted").touch()
     (job / "job.json").write_text('{"workers_wanted": 3}')
-    (tmp_path / "broken" / "worker").mkdir(parents=True)
-    (tmp_path / "broken" / "worker" / "__init__.py").write_text("import no_such_module\n")
-    script = workers.WANTED.replace(PATHS.current, str(tmp_path / release)).replace(PATHS.data, str(tmp_path))
+    (tmp_path / "broken" / "sweepfleet").mkdir(parents=True)
+    (tmp_path / "broken" / "sweepfleet" / "__init__.py").write_text("import no_such_module\n")
+    script = workers.WANTED.replace(PATHS.code, str(tmp_path / release)).replace(PATHS.data, str(tmp_path))
     done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == said
 
