@@ -89,7 +89,7 @@ def test_a_plan_under_anothers_name_is_refused(plans: Plans) -> None:
 
 @pytest.mark.parametrize("tree", ["", "../x", "a" * 39, "A" * 40, "a" * 40 + "\n"])
 def test_a_tree_is_a_hash_and_no_path(plans: Plans, tree: str) -> None:
-    with pytest.raises(ValueError, match="is no hash"):
+    with pytest.raises(ValueError, match="is not a hash"):
         plans.get(tree)
 
 
