@@ -38,17 +38,21 @@ print(publisher._early.pid, flush=True)
 time.sleep(600)
 """
 PRIORITIES = """
-import json, os, sys
+import json, os, sys, threading
 from pathlib import Path
 import sweepfleet.run.publish_process as process
+
+ready = threading.Event()
 
 def prepare():
     global at_import
     at_import = os.sched_getscheduler(0)
     real()
+    ready.set()
 
 real, process._prepare = process._prepare, prepare
 facts = process._facts_later()
+ready.wait()  # as whoever sends the facts does
 process._publish(sys.argv[1], facts)
 print()
 tasks = [int(task.name) for task in Path("/proc/self/task").iterdir()]
