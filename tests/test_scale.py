@@ -86,7 +86,9 @@ def test_more_than_the_stack_allows_is_refused_and_the_head_is_told_nothing(flee
     assert (head.asked, size(fleet)) == ([], 2)
 
 
-@pytest.mark.parametrize(("release", "said"), [(ROOT / "src", "3"), (Path("nowhere"), ""), (Path("broken"), "unknown")])
+@pytest.mark.parametrize(
+    ("release", "said"), [(ROOT / "src", "3"), (Path("nowhere"), ""), (Path("broken"), "unknown")]
+)
 def test_the_head_says_what_its_runs_need(tmp_path: Path, release: Path, said: str) -> None:
     """Nothing before the first push; that it is unknown where its release does not run."""
     job = tmp_path / "jobs" / "one"
