@@ -183,8 +183,8 @@ def test_a_grid_at_the_top_does_not_make_every_file_its_targets(project: Project
         **{"top.yaml": "name: top\nrun: trial.fit:fit\nparameters: {i: [1]}\n"} | dict.fromkeys(others, "a")
     )
     project.push()
-    project.commit(**dict.fromkeys(others, "b"), **{"setting.json": "1"})
-    assert project.differing("top.yaml") == (("setting.json",), others)
+    project.commit(**dict.fromkeys(others, "b"), **{"setting.json": "1", "src/own/table.csv": "1"})
+    assert project.differing("top.yaml") == (("setting.json", "src/own/table.csv"), others)
 
 
 def test_a_file_that_is_no_python_is_looked_at_no_further(project: Project) -> None:

@@ -15,19 +15,16 @@ UNDER_UV = "UV_RUN_RECURSION_DEPTH"  # which `uv run` sets
 
 def called() -> str:
     """The words before the task: `inv`, `sweepfleet`, `uv run sweepfleet`..."""
-    name = "sweepfleet" if Path(sys.argv[0]).stem in ("sweepfleet", "__main__") and _is_own(sys.argv[0]) else WRITTEN
+    program = Path(sys.argv[0])
+    ours = program.stem == "sweepfleet" or program.parts[-2:] == ("sweepfleet", "__main__.py")
+    name = "sweepfleet" if ours else WRITTEN
     return f"uv run {name}" if os.environ.get(UNDER_UV) else name
-
-
-def _is_own(program: str) -> bool:
-    path = Path(program)
-    return path.stem == "sweepfleet" or path.parent.name == "sweepfleet"
 
 
 def renamer(command: str, tasks: Iterable[str]) -> Callable[[str], str]:
     """What puts `command` in the place of `inv` where a task of ours follows."""
     names = "|".join(sorted(map(re.escape, tasks), key=len, reverse=True))
-    written = re.compile(rf"(?<![\w./-]){WRITTEN} (?=(?:{names}|--list|--help)\b)".replace("|--", "|\\-\\-"))
+    written = re.compile(rf"(?<![\w./-]){WRITTEN} (?=(?:{names}|--list|--help)\b)")
     return lambda text: written.sub(f"{command} ", text)
 
 

@@ -27,7 +27,7 @@ from sweepfleet.slot.code import command_folders, files_named
 
 PACKAGE = "sweepfleet itself"
 ENVIRONMENT = ("uv.lock",)  # what is installed for every target
-OWN = ("account", "bench", "docs", "infra", "src", "tests", "worker")  # folders of this project that are no target's
+OWN = ("account", "bench", "docs", "infra", "tests", "worker")  # folders of a project that are no target's
 GRID = re.compile(r"^(parameters|grids)\s*:", re.MULTILINE)  # a grid file: a sweep takes its own with it
 TEXTS = (".md", ".rst")
 PULUMI = "Pulumi."  # how a stack's settings begin
