@@ -24,7 +24,7 @@ ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
 
 @task
 def check(c: Context) -> None:
-    """Run what CI runs: lint, format, types, import rules, workflows, tests."""
+    """Run what CI runs: linters, types, imports, workflows, tests."""
     tools = Path(sys.executable).parent
     steps = [f"{tools}/{step}" for step in ("ruff check", "ruff format --check", "mypy", "lint-imports", ZIZMOR)]
     if command := actionlint():
@@ -59,7 +59,10 @@ def actionlint() -> list[str] | None:
     }
 )
 def bench(c: Context, *, start: bool = False, quick: bool = False) -> None:
-    """Measure against plain Python, dask and joblib on this machine, and write bench/results.json."""
+    """Measure against plain Python, dask and joblib on this machine.
+
+    Writes bench/results.json; with --start, bench/start.json.
+    """
     measure = f"python -m bench.{'start' if start else 'run'}{' --quick' if quick else ''}"
     c.run(f"uv run --group bench {measure}", pty=sys.stdout.isatty())
 
@@ -69,7 +72,10 @@ def bench(c: Context, *, start: bool = False, quick: bool = False) -> None:
     help={"what": "up, shell (on the laptop in it), status or down", "name": "of the cloud, where there are more"},
 )
 def rehearsal(c: Context, what: str, name: str = "") -> None:
-    """Try the cluster without AWS, in a cloud on this machine (root on Debian or Ubuntu)."""
+    """Try the cluster without AWS, in a cloud on this machine.
+
+    Requires root on Debian or Ubuntu.
+    """
     command = [sys.executable, "-m", "tests.cloud.rehearsal", what, *([name] if name else [])]
     if code := subprocess.run(command, cwd=ROOT, check=False).returncode:
         raise Exit(code=code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from invoke.program import Program
 
 from sweepfleet.grid.errors import UsageError
+from sweepfleet.tasks import ns
 from sweepfleet.tasks.grids import grid_file
 from tests.command import ROOT, Project
 
@@ -137,6 +139,27 @@ def test_inv_alone_lists_the_tasks_as_inv_list_does(capsys: pytest.CaptureFixtur
     listed = capsys.readouterr().out
     assert alone.startswith(listed.rstrip("\n"))
     assert "sweep" in listed
+
+
+@pytest.mark.parametrize("name", ["inv", "sweepfleet"])
+def test_the_list_has_one_line_a_task_on_80_columns(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Invoke wraps a summary that is too long; where there is no terminal, as here, at 80 columns."""
+    program = Program() if name == "inv" else Program(name=name, namespace=ns)
+    with pytest.raises(SystemExit):
+        program.run(["inv", "--search-root", str(ROOT), "--list"] if name == "inv" else [name])
+    listed = capsys.readouterr().out.split("\n\n")[1].splitlines()
+    names = [line.split()[0] for line in listed if re.fullmatch(r"  [a-z.-]+ +\S.*", line) and len(line) <= 80]
+    assert {"sweep", "up", "ci.preview"} <= set(names)
+    assert len(names) == len(listed), listed
+
+
+def test_first_steps_name_the_example_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder, words in ((ROOT, "inv sweep examples/diabetes/grid.yaml"), (tmp_path, "inv init")):
+        monkeypatch.chdir(folder)
+        assert inv() == 0
+        assert capsys.readouterr().out.endswith(f"first steps: {words}\n")
 
 
 def test_a_command_whose_output_is_closed_says_nothing_and_ends_well(project: Project) -> None:

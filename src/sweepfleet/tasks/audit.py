@@ -15,7 +15,10 @@ from sweepfleet.tasks.front import STACK_HELP, project_here, speaking
 @task(help={"stack": STACK_HELP, "json": "every resource with the stack's tag, as JSON lines"})
 @speaking
 def audit(c: Context, stack: str = "", *, json: bool = False) -> None:
-    """List resources that carry the stack's tag and are not in its state. Exit code 1 when there are any."""
+    """List resources with the stack's tag that are not in its state.
+
+    Exit code 1 when there are any.
+    """
     from sweepfleet.fleet.stack.audit import audit_stack, lines
     from sweepfleet.fleet.stack.cluster import open_cluster
     from sweepfleet.grid.errors import printable

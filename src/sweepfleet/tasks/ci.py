@@ -29,7 +29,10 @@ def _base() -> str:
 )
 @speaking
 def preview_(c: Context, stack: str = "", base: str = "") -> None:
-    """Review a pull request: check its plan against the policy, estimate cost and sweeps, post one comment."""
+    """Review a pull request: plan, policy, cost and sweeps.
+
+    Posts one comment, and keeps it up to date.
+    """
     from sweepfleet.grid.errors import printable
     from sweepfleet.pipeline import github
     from sweepfleet.pipeline.review import review
@@ -61,7 +64,10 @@ def deploy(c: Context, stack: str = "") -> None:
 @task(help={"stack": STACK_HELP})
 @speaking
 def drift(c: Context, stack: str = "") -> None:
-    """Check whether somebody has changed the stack by hand; keeps one issue open while so. Exit code 1 then."""
+    """Check whether somebody changed the stack by hand.
+
+    While it differs, one issue is kept open and the exit code is 1.
+    """
     from sweepfleet.grid.errors import printable
     from sweepfleet.pipeline import github
     from sweepfleet.pipeline.comment import drift_part
@@ -85,7 +91,10 @@ def drift(c: Context, stack: str = "") -> None:
 @task(help={"stack": STACK_HELP})
 @speaking
 def audit(c: Context, stack: str = "") -> None:
-    """Check for resources that the stack has left behind; keeps one issue open while so. Exit code 1 then."""
+    """Check for resources that the stack has left behind.
+
+    While there are any, one issue is kept open and the exit code is 1.
+    """
     from sweepfleet.fleet.stack.audit import audit_stack, lines
     from sweepfleet.grid.errors import printable
     from sweepfleet.pipeline import github

@@ -24,7 +24,7 @@ def cluster_of(stack: str) -> Any:
 @task(help={"stack": STACK_HELP})
 @speaking
 def sweeps(c: Context, stack: str = "") -> None:
-    """Submit every sweep under sweeps/ that has changed since it was submitted last."""
+    """Submit new and changed sweeps under sweeps/."""
     from sweepfleet.grid.errors import printable
     from sweepfleet.pipeline.submit import submit_changed
 
@@ -41,7 +41,7 @@ def sweeps(c: Context, stack: str = "") -> None:
 )
 @speaking
 def results(c: Context, stack: str = "", into: str = COLLECTED) -> None:
-    """Report on the sweeps that have ended since the last time, and bring their reports here."""
+    """Report on newly ended sweeps, and bring their reports here."""
     from sweepfleet.pipeline import github
     from sweepfleet.pipeline.collect import collect, summary_part, told_of
 

@@ -20,7 +20,10 @@ from sweepfleet.tasks.front import runs_folder, speaking
 )
 @speaking
 def rm(c: Context, name: str = "", where: str = "", *, yes: bool = False) -> None:
-    """Remove a run from this machine, or some of its rows with what their points printed and wrote; asks first."""
+    """Remove a run from this machine, or some of its rows; asks first.
+
+    What the rows' points printed and wrote is removed, too.
+    """
     from sweepfleet.grid.errors import UsageError, printable
     from sweepfleet.run.forget import remove, to_remove
     from sweepfleet.run.runs import find

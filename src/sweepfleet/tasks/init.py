@@ -19,7 +19,10 @@ from sweepfleet.tasks.pushing import agreed, somebody_is_there
 )
 @speaking
 def init(c: Context, *, cluster: bool = False, check: bool = False, yes: bool = False) -> None:
-    """Add a first sweep to the project here, or with --cluster a cluster. Files that exist stay as they are."""
+    """Add a first sweep to this project, or with --cluster a cluster.
+
+    Files that exist stay as they are.
+    """
     from sweepfleet.grid.errors import UsageError
     from sweepfleet.scaffold import TASKS_LINE, files, write
 

@@ -47,7 +47,10 @@ def _workers(outputs: Any) -> str:
 )
 @speaking
 def up(c: Context, stack: str = "", *, yes: bool = False, renew_head: bool = False) -> None:
-    """Create the cluster or apply changed settings: shows the plan, asks, applies it."""
+    """Create the cluster or apply changed settings; asks first.
+
+    Shows the plan before it asks.
+    """
     from sweepfleet.pipeline.touched import say_what_is_touched
 
     cluster = open_cluster_to_change(stack, makes=True, renew_head=renew_head)
@@ -61,7 +64,7 @@ def up(c: Context, stack: str = "", *, yes: bool = False, renew_head: bool = Fal
 @task(name="preview", help={"stack": STACK_HELP})
 @speaking
 def preview_(c: Context, stack: str = "") -> None:
-    """Show what `inv up` would do; change nothing."""
+    """Show what the next `up` would do; change nothing."""
     open_cluster_to_change(stack).preview()
 
 
@@ -74,7 +77,10 @@ def preview_(c: Context, stack: str = "") -> None:
 )
 @speaking
 def down(c: Context, stack: str = "", *, yes: bool = False, purge: bool = False) -> None:
-    """Destroy the cluster: shows what is lost, and asks. The bucket with results is kept."""
+    """Destroy the cluster except for its results; asks first.
+
+    Shows what is lost before it asks. The bucket with results is kept.
+    """
     from sweepfleet.fleet.stack import takedown
     from sweepfleet.fleet.stack.cluster import confirm
 
@@ -99,7 +105,7 @@ def outputs(c: Context, stack: str = "", *, refresh: bool = False, json: bool = 
 @task(help={"stack": STACK_HELP})
 @speaking
 def doctor(c: Context, stack: str = "") -> None:
-    """Check for what would keep the cluster from coming up, and say how to fix it."""
+    """Check all that a cluster needs; say how to fix what is missing."""
     from sweepfleet.fleet.stack.doctor import examine
     from sweepfleet.grid.errors import printable
     from sweepfleet.grid.wording import counted

@@ -51,7 +51,7 @@ def push(
     rollback: bool = False,
     yes: bool = False,
 ) -> None:
-    """Bring this checkout's commit and its locked environment to the cluster."""
+    """Send this commit and its locked environment to the cluster."""
     from sweepfleet.fleet.code.push import roll_back
     from sweepfleet.fleet.code.pusher import pusher
     from sweepfleet.fleet.steps import Steps
@@ -94,7 +94,10 @@ def releases(c: Context, stack: str = "") -> None:
 )
 @speaking
 def start(c: Context, stack: str = "", workers: str = "1", timeout: str = "900") -> None:
-    """Start workers and wait until they have joined. Without a sweep they shut down again."""
+    """Start workers and wait until they have joined.
+
+    Without a sweep they shut down again.
+    """
     from sweepfleet.fleet.steps import Steps
     from sweepfleet.fleet.workers.group import ends_by_itself, scale
     from sweepfleet.fleet.workers.joining import STAYS, wait_for_workers
@@ -117,7 +120,10 @@ def start(c: Context, stack: str = "", workers: str = "1", timeout: str = "900")
 @task(positional=["workers"], help={"stack": STACK_HELP, "workers": "the number of workers"})
 @speaking
 def scale(c: Context, workers: str, stack: str = "") -> None:
-    """Set the number of workers (at least what active runs need). Returns at once."""
+    """Set the number of workers. Returns at once.
+
+    Never less than active runs need.
+    """
     from sweepfleet.fleet.code.push import current_release
     from sweepfleet.fleet.workers.group import ends_by_itself, scale
     from sweepfleet.grid.wording import counted
@@ -205,7 +211,10 @@ def ssh(c: Context, stack: str = "", worker: str = "") -> None:
 @task(help={"stack": STACK_HELP, "worker": WORKER_HELP, "workers": "on all workers at once"})
 @speaking
 def run(c: Context, stack: str = "", worker: str = "", *, workers: bool = False) -> None:
-    """Run a command on the head or on workers: inv run -- df -h; its exit code is this one's."""
+    """Run a command on the head or on workers.
+
+    Such as `inv run -- df -h`. Ends with the command's exit code.
+    """
     from sweepfleet.grid.errors import UsageError
 
     words = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []  # invoke keeps them to itself
@@ -236,7 +245,10 @@ def show(fleet: Any, words: list[str], *, worker: str, workers: bool, sudo: bool
 @task(help={"stack": STACK_HELP, "port": "of this machine; by default 8787, or the next that is free"})
 @speaking
 def dashboard(c: Context, stack: str = "", port: str = "") -> None:
-    """Open a tunnel to dask's dashboard on the head, and print its address; Ctrl-C closes it."""
+    """Open a tunnel to dask's dashboard, and print its address.
+
+    Ctrl-C closes it.
+    """
     from sweepfleet.fleet.reach.tunnel import broken, check_dashboard, free_port, tunnel
 
     asked = integer(port, "--port")
@@ -257,7 +269,10 @@ def dashboard(c: Context, stack: str = "", port: str = "") -> None:
 )
 @speaking
 def attach(c: Context, stack: str = "", name: str = "", *, json: bool = False) -> None:
-    """Watch a run on the cluster to its end and fetch its results. Ctrl-C leaves it running."""
+    """Watch a run on the cluster to its end, and fetch its results.
+
+    Ctrl-C leaves it running.
+    """
     from sweepfleet.fleet.runs import jobs as runs
     from sweepfleet.tasks.sweeps import watch_and_finish
 
@@ -272,7 +287,10 @@ def attach(c: Context, stack: str = "", name: str = "", *, json: bool = False) -
 @task(help={"stack": STACK_HELP, "name": RUN_HELP})
 @speaking
 def cancel(c: Context, stack: str = "", name: str = "") -> None:
-    """Cancel a run on the cluster. Finished points are kept, and the same inv sweep resumes it."""
+    """Cancel a run on the cluster. Finished points are kept.
+
+    The same `inv sweep` resumes it.
+    """
     from sweepfleet.fleet.runs import jobs as runs
     from sweepfleet.fleet.steps import Steps
     from sweepfleet.grid.errors import UsageError
@@ -297,7 +315,7 @@ def cancel(c: Context, stack: str = "", name: str = "") -> None:
 )
 @speaking
 def allow_me(c: Context, stack: str = "", replace: str = "", *, yes: bool = False) -> None:
-    """Allow this machine's address to reach the head, in place of the one before."""
+    """Let this machine's address reach the head, instead of the last."""
     from sweepfleet.fleet.stack.allow import allow_me
 
     cluster = open_cluster_to_change(stack)

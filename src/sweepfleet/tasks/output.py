@@ -18,7 +18,7 @@ from sweepfleet.tasks.front import runs_folder, speaking
 )
 @speaking
 def output(c: Context, name: str = "", point: str = "", *, failed: bool = False, last: bool = False) -> None:
-    """Show what points printed: standard output and error, warnings, logging."""
+    """Show what points printed: output, errors, warnings, logging."""
     from sweepfleet.grid.errors import UsageError
     from sweepfleet.run.output_text import shown
     from sweepfleet.run.runs import find

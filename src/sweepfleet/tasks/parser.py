@@ -210,5 +210,7 @@ def install(tasks: Collection, *, positional: Mapping[str, str]) -> None:
 def _list_tasks(program: Any) -> None:
     """What `inv` alone does."""
     program.list_tasks()
-    print("Flags of a task: inv sweep --help · first steps: inv sweep examples/diabetes/grid.yaml")
+    example = Path("examples/diabetes/grid.yaml")  # which sweepfleet's own repository has
+    first = f"inv sweep {example}" if example.is_file() else "inv init"
+    print(f"Flags of a task: inv sweep --help · first steps: {first}")
     raise Exit

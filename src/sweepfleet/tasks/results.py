@@ -69,7 +69,10 @@ def _fetch(c: Context, *, stack: str, name: str) -> str:
 )
 @speaking
 def report(c: Context, name: list[str]) -> None:
-    """Make a run's report and tables again from its ledger, or compare runs: --name A --name B."""
+    """Write a run's report and tables again, or compare runs.
+
+    The rows come from the run's ledger. `inv report --name A --name B` compares A with B.
+    """
     from sweepfleet.run.comparison import compare
     from sweepfleet.run.runs import find, refresh
 

@@ -75,7 +75,10 @@ def sweep(
     as_pushed: bool = False,
     yes: bool = False,
 ) -> None:
-    """Run a grid's points on the cluster that is up, or on this machine's cores; finished points are skipped."""
+    """Run a grid's points, on this machine's cores or on the cluster.
+
+    Uses the cluster when one is up. Finished points are skipped.
+    """
     from sweepfleet.fleet.stack.folder import stacks_up
     from sweepfleet.grid.project_root import project_around
 

@@ -20,7 +20,10 @@ PACKAGES = ("dask", "distributed", "polars")
 @task(help={"json": "as one JSON object"})
 @speaking
 def version(c: Context, *, json: bool = False) -> None:
-    """Print versions, commit, platform, where compiled code is kept, and how the last sweep's slots started."""
+    """Print versions and what else a problem report needs.
+
+    Commit, platform, where compiled code is kept, how the last sweep's slots started.
+    """
     found = versions(project_here()) | last_start(runs_folder(c))
     if json:
         print(json_.dumps(found))
