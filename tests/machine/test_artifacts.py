@@ -12,9 +12,11 @@ import pytest
 
 from sweepfleet.grid.load import load
 from sweepfleet.machine import in_process
-from sweepfleet.machine.waiting import is_final, pauses
+from sweepfleet.machine.refusals import is_final
 from sweepfleet.machine.worker import artifacts
+from sweepfleet.machine.worker.cluster_machine import ClusterMachine
 from sweepfleet.run.engine_errors import BrokenSweepError
+from sweepfleet.run.pauses import pauses
 from sweepfleet.run.progress import Observer, Silent
 from sweepfleet.run.run_progress import Progress
 from sweepfleet.run.summary import Summary
@@ -83,7 +85,7 @@ def sweep(
             born_s=time.time(),
             address=cluster.scheduler_address,
             artifacts=folder / "scratch",
-            artifacts_url=url,
+            machine=ClusterMachine(url),
             spent=spent,
         )
         return run_sweep(load(folder / "grid.yaml"), request, observer or Silent())

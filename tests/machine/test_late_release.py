@@ -14,10 +14,11 @@ from distributed import Client, LocalCluster
 
 from sweepfleet.machine import bring
 from sweepfleet.machine.facts import Home
+from sweepfleet.machine.worker.cluster_machine import ClusterMachine
 from sweepfleet.machine.worker.dask_worker import ClusterWorker
 from sweepfleet.run.bundles import Bundle, Ended
 from sweepfleet.run.engine import Engine
-from sweepfleet.run.slots import Slots, end_runners
+from sweepfleet.run.slots import Slots, end_runners, plugin_name
 from sweepfleet.slot.pool import pool_of
 from sweepfleet.slot.records import Packet
 from tests.one_worker import one_worker
@@ -25,6 +26,7 @@ from tests.support import context, eventually, outcomes_of
 
 DEADLINE_S = 60
 SHA256 = "ab" * 32
+MACHINE = ClusterMachine(None)
 
 
 class Site:
@@ -42,7 +44,7 @@ class Site:
 
     def engine(self) -> Future[Engine]:
         """An engine of the sweep, once the worker has asked for its release."""
-        engine = self._beside.submit(Engine, self.client, self.context)
+        engine = self._beside.submit(Engine, self.client, self.context, MACHINE)
         eventually(self.asked.exists, "the worker asks for the release")
         return engine
 
@@ -87,7 +89,7 @@ def test_a_worker_answers_while_it_waits_and_computes_when_it_has_the_release(si
 
 def test_a_sweep_that_ended_meanwhile_gets_no_runners(site: Site) -> None:
     waiting = site.engine()
-    site.asked_beside(site.client.unregister_worker_plugin, Slots(site.context).name)
+    site.asked_beside(site.client.unregister_worker_plugin, plugin_name(site.context))
     site.arrives()
     with pytest.raises(KeyError):  # of the driver that still asks for them
         waiting.result(DEADLINE_S)
@@ -98,7 +100,7 @@ def test_a_sweep_that_ended_meanwhile_gets_no_runners(site: Site) -> None:
 def test_a_worker_that_joins_and_gets_no_release_leaves_again(site: Site) -> None:
     """After its `death_timeout`, and whoever started it begins anew: bundles go to workers that have the code."""
     site.arrives()
-    site.client.register_plugin(Slots(site.context))
+    site.client.register_plugin(Slots(site.context, MACHINE))
     shutil.rmtree(site.release)
 
     async def joins() -> None:

@@ -19,7 +19,7 @@ from sweepfleet.run.bundles import Bundle, Ended
 from sweepfleet.run.engine import Engine
 from sweepfleet.run.engine_errors import ClusterError
 from sweepfleet.run.engines import local_engine, remote_engine
-from sweepfleet.run.slots import STARTED_TOPIC, Slots, end_runners, here
+from sweepfleet.run.slots import STARTED_TOPIC, end_runners, here, plugin_name
 from sweepfleet.slot.pool import pool_of
 from sweepfleet.slot.records import Packet
 from tests.support import GATED, context, eventually, gone, outcomes_of
@@ -233,7 +233,7 @@ def test_a_worker_of_a_new_scheduler_is_no_broken_sweep(tmp_path: Path) -> None:
 
         def forget() -> None:
             with Client(cluster.address, set_as_default=False) as other:
-                other.unregister_worker_plugin(Slots(given).name)
+                other.unregister_worker_plugin(plugin_name(given))
                 other.run(end_runners, given)
             engine.submit(Bundle(2, ((1, 2),)))
 

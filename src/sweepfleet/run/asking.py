@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from distributed.client import ClosedClientError
 
-from sweepfleet.machine.bring import BringError
 from sweepfleet.run.engine_errors import ClusterError
+from sweepfleet.run.machine_port import NoReleaseError
 
 # What dask raises when scheduler or worker goes away while it asks them something: it has no one name for it.
 GONE = (OSError, ClosedClientError, concurrent.futures.CancelledError, asyncio.CancelledError)
@@ -21,7 +21,7 @@ def asking() -> Iterator[None]:
     """Around whatever is asked of the cluster. Raises ClusterError when it goes away meanwhile."""
     try:
         yield
-    except BringError as error:  # S3 may be away: the driver asks again
+    except NoReleaseError as error:  # S3 may be away: the driver asks again
         raise ClusterError(f"A worker does not get the code: {error}") from error
     except GONE as error:
         raise ClusterError(f"The cluster went away: {error or type(error).__name__}") from error

@@ -13,9 +13,9 @@ from sweepfleet.grid.wording import counted
 from sweepfleet.run.attempts import Attempts
 from sweepfleet.run.bundles import Bundle, Ended, Found, Lost, Pending, Sizer, Span
 from sweepfleet.run.early_stop import OneCause
+from sweepfleet.run.engine_port import EnginePort
 from sweepfleet.run.ledger import Ledger
 from sweepfleet.run.live_metric import LiveMetric
-from sweepfleet.run.port import Port
 from sweepfleet.run.rows import Rows, rows_of
 from sweepfleet.run.run_progress import Progress, Stop
 from sweepfleet.run.slot_use import SlotUse
@@ -41,7 +41,7 @@ class Driver:
     space: Space
     ledger: Ledger
     pending: Pending
-    engine: Port
+    engine: EnginePort
     execution: Execution
     metric: Metric | None
     progress: Progress

@@ -16,11 +16,11 @@ from distributed import Client, Future
 from distributed.exceptions import WorkerStartTimeoutError
 
 from sweepfleet.grid.errors import SweepfleetError, UsageError
-from sweepfleet.machine.worker.artifacts import ArtifactsLeftError, Waits
 from sweepfleet.run.asking import asking
 from sweepfleet.run.bundles import Bundle, Ended, Found, Lost, Storing
 from sweepfleet.run.engine_errors import BrokenSweepError, ClusterError
 from sweepfleet.run.found_bundles import FoundBundles
+from sweepfleet.run.machine_port import ArtifactsLeftError, MachinePort, Waits
 from sweepfleet.run.sharing import Sharing
 from sweepfleet.run.shortage import stalled
 from sweepfleet.run.slots import STARTED_TOPIC, Here, NoSlotsError, Slots, Started, here, ready, run_bundle
@@ -40,6 +40,7 @@ class Engine:
         self,
         client: Client,
         context: Context,
+        machine: MachinePort,
         *,
         slots: int | None = None,
         patience_s: float = 0,
@@ -50,6 +51,7 @@ class Engine:
         Args:
             client: connected to the scheduler.
             context: of the sweep.
+            machine: what its workers are on.
             slots: how many runners there are; None: as many as the workers have threads, counted now and then.
             patience_s: how long to wait for the first worker.
             idle: whether no runner works, where that can be seen from here.
@@ -81,7 +83,7 @@ class Engine:
             if patience_s:
                 with contextlib.suppress(WorkerStartTimeoutError):
                     client.wait_for_workers(1, timeout=patience_s)
-            client.register_plugin(Slots(context))
+            client.register_plugin(Slots(context, machine))
             answers = client.run(ready, self._digest)
         if not answers:
             raise ClusterError("The scheduler has no workers. Start some, then give the same command again.")

@@ -14,7 +14,8 @@ from distributed.threadpoolexecutor import ThreadPoolExecutor
 from sweepfleet.run.asking import GONE
 from sweepfleet.run.engine import Engine
 from sweepfleet.run.engine_errors import ClusterError
-from sweepfleet.run.slots import Slots, end_runners
+from sweepfleet.run.machine_port import OWN_MACHINE, MachinePort
+from sweepfleet.run.slots import end_runners, plugin_name
 from sweepfleet.slot.context import Context
 from sweepfleet.slot.pool import dismiss, prepare
 
@@ -73,7 +74,7 @@ def local_engine(context: Context, *, slots: int) -> Iterator[Engine]:
                 cluster.loop.add_callback(_calm, cluster, client)
                 try:
                     _warm_up(client)  # while the target is imported
-                    engine = Engine(client, context, slots=slots, idle=lambda: pool.idle)
+                    engine = Engine(client, context, OWN_MACHINE, slots=slots, idle=lambda: pool.idle)
                     with engine.told_here():
                         yield engine
                 finally:
@@ -120,8 +121,12 @@ def _started(threads: int) -> ThreadPoolExecutor:
 
 
 @contextlib.contextmanager
-def remote_engine(context: Context, *, address: str, patience_s: float = 0) -> Iterator[Engine]:
+def remote_engine(
+    context: Context, *, address: str, machine: MachinePort = OWN_MACHINE, patience_s: float = 0
+) -> Iterator[Engine]:
     """An engine on a scheduler that runs already; waits so long for the first worker.
+
+    `machine` is what the workers are on: by default they have the project, as this one does.
 
     Raises:
         ClusterError: nothing answers at `address`, or no worker came.
@@ -134,7 +139,7 @@ def remote_engine(context: Context, *, address: str, patience_s: float = 0) -> I
             raise ClusterError(f"No scheduler answers at {address}: {error}") from error
         with client:
             try:
-                engine = Engine(client, context, patience_s=patience_s)
+                engine = Engine(client, context, machine, patience_s=patience_s)
                 with contextlib.closing(engine):
                     yield engine
             except ClusterError:
@@ -150,7 +155,7 @@ def remote_engine(context: Context, *, address: str, patience_s: float = 0) -> I
 def _retire(client: Client, context: Context) -> None:
     """End the sweep's runners on every worker, if the cluster is there still."""
     with contextlib.suppress(*GONE, ValueError):  # ValueError: a new scheduler, which does not know them
-        client.unregister_worker_plugin(Slots(context).name)
+        client.unregister_worker_plugin(plugin_name(context))
         client.run(end_runners, context)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from sweepfleet.run.port import Port
+from sweepfleet.run.engine_port import EnginePort
 from sweepfleet.run.run_progress import Progress
 from sweepfleet.run.slot_time import SlotTime
 
@@ -12,7 +12,7 @@ from sweepfleet.run.slot_time import SlotTime
 class SlotUse:
     """Follows one run's slots; what other runs held of them is asked beside the driver."""
 
-    def __init__(self, engine: Port) -> None:
+    def __init__(self, engine: EnginePort) -> None:
         """`begin` starts it."""
         self._engine = engine
         self._time = SlotTime()

@@ -10,11 +10,9 @@ from typing import Any, NamedTuple
 
 import psutil
 from distributed import Worker, WorkerPlugin, get_worker, secede
-from distributed.threadpoolexecutor import ThreadPoolExecutor
 
 from sweepfleet.grid.errors import UsageError
-from sweepfleet.machine.bring import ask_for
-from sweepfleet.machine.worker.artifacts import TRANSFERS, Slot, Waits, keep_artifacts
+from sweepfleet.run.machine_port import MachinePort, Slot, Waits
 from sweepfleet.run.sharing import holds_a_slot, let_go
 from sweepfleet.slot.context import Context
 from sweepfleet.slot.held import Name
@@ -38,22 +36,24 @@ class Here(NamedTuple):
 here: dict[str, Here] = {}  # by engine
 
 
-@functools.cache
-def transfers() -> ThreadPoolExecutor:
-    """The threads that bring files to the bucket; dask's, which do not keep a process from its end."""
-    return ThreadPoolExecutor(TRANSFERS, thread_name_prefix="artifacts")
+_machines: dict[str, MachinePort] = {}  # this one, as each sweep that it has runners for knows it; by digest
 
 
 class NoSlotsError(Exception):
     """This worker has no runners for the sweep: its scheduler is another one than the one that was told to."""
 
 
+def plugin_name(context: Context) -> str:
+    """The name under which a scheduler knows a sweep's `Slots`."""
+    return f"sweepfleet-{context.digest}"
+
+
 class Slots(WorkerPlugin):  # type: ignore[misc]
     """Gives every worker, also one that joins later, the runners of one sweep."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self.name = f"sweepfleet-{context.digest}"
+    def __init__(self, context: Context, machine: MachinePort) -> None:
+        self._context, self._machine = context, machine
+        self.name = plugin_name(context)
 
     async def setup(self, worker: Worker) -> None:
         """Start the runners, which import the target meanwhile; or go on with those that a driver before had.
@@ -61,9 +61,10 @@ class Slots(WorkerPlugin):  # type: ignore[misc]
         The worker answers its scheduler while its release is on its way. One that joins just then is not a worker
         before it has it, and gives up after its `death_timeout`.
         """
-        await ask_for(Path(self._context.root))
+        await self._machine.bring(Path(self._context.root))
         if self.name not in worker.plugins:  # the sweep ended meanwhile, or the worker does
             return
+        _machines[self._context.digest] = self._machine
         pool = prepare(self._context, slots=slots_of(self._context, threads=worker.state.nthreads))
         if pool.held.engines:  # its scheduler was lost: the driver there has to hear what was not
             listed = pool.held.of(pool.held.engines)
@@ -79,6 +80,7 @@ class Slots(WorkerPlugin):  # type: ignore[misc]
 def end_runners(context: Context) -> None:
     """End a sweep's runners on this worker: it is over."""
     dismiss(context)
+    _machines.pop(context.digest, None)
 
 
 def held(digest: str, engines: list[str]) -> list[HeldBundle]:
@@ -138,10 +140,10 @@ def run_bundle(
 
     Raises:
         NoSlotsError: the worker has none for this sweep.
-        ArtifactsError: what its points wrote cannot be stored.
+        Exception: what its points wrote cannot be kept; see `MachinePort.keep`.
     """
     try:
-        pool = pool_of(digest)
+        pool, machine = pool_of(digest), _machines[digest]
     except KeyError:
         raise NoSlotsError from None
     engine, number = name
@@ -164,8 +166,7 @@ def run_bundle(
         # Counted by the driver: a bundle that starts twice was lost once.
         tell({"engine": engine, "number": number, "runs": False})
         packet = pool.run(given, shuffle=shuffle, limit_s=limit_s, begun=begun)
-        if pool.context.artifacts_url is not None:
-            keep_artifacts(pool.context, packet, Slot(transfers(), leave_slot, wait, pool.ended))
+        machine.keep(pool.context, packet, Slot(leave_slot, wait, pool.ended))
         return packet
 
     if near:  # which dies with this process, and leaves nobody to hold anything for

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.sweep import Sweep
 from sweepfleet.grid.wording import counted
-from sweepfleet.machine.waiting import pauses
 from sweepfleet.run.bundles import Pending
 from sweepfleet.run.disk import FullDiskError, StoppedFullError
 from sweepfleet.run.folder import RunFolder, write_whole
 from sweepfleet.run.handover import Mark
 from sweepfleet.run.here import slots_here
 from sweepfleet.run.ledger import REDO_REQUEST, Ledger
+from sweepfleet.run.machine_port import OWN_MACHINE, MachinePort
 from sweepfleet.run.outputs import Recorder
 from sweepfleet.run.ownership import META as OWNER
 from sweepfleet.run.ownership import check_owner
+from sweepfleet.run.pauses import pauses
 from sweepfleet.run.progress import Observer
 from sweepfleet.run.project import names_of, project_of
 from sweepfleet.run.provenance import Provenance, manifest, provenance
@@ -61,7 +62,7 @@ class Request:
     redo_request: str | None = None  # names this command, where its driver may have to start again
     address: str | None = None  # a dask scheduler to use; None: this machine
     artifacts: Path | None = None  # where points write on the scheduler's workers; None: nothing of it is kept
-    artifacts_url: str | None = None  # s3://bucket/prefix, to which the workers bring it
+    machine: MachinePort = OWN_MACHINE  # what the scheduler's workers are on
     spent: Callable[[], bool] = lambda: False  # whether it has cost what it may
     longest_s: float | None = None  # what is left may take so long at the first points' time; None: any time
     goes_on: Callable[[], bool] = lambda: False  # whether a driver follows this one when it is told to stop
@@ -116,7 +117,9 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
         if left:
             # A cluster's workers do not share this disk.
             artifacts = folder.artifacts.absolute() if request.address is None else request.artifacts
-            context = context_of(sweep, root=request.root, artifacts=artifacts, artifacts_url=request.artifacts_url)
+            context = context_of(
+                sweep, root=request.root, artifacts=artifacts, artifacts_url=request.machine.artifacts_url
+            )
             publisher.start()
             # Git may take a while, in which the children import the target.
             ran = _meanwhile(lambda: _provenance(sweep, request))
@@ -262,7 +265,9 @@ def _engine(sweep: Sweep, request: Request, context: Context, observer: Observer
             port = stack.enter_context(
                 local_engine(context, slots=slots)
                 if request.address is None
-                else remote_engine(context, address=request.address, patience_s=WORKERS_PATIENCE_S)
+                else remote_engine(
+                    context, address=request.address, machine=request.machine, patience_s=WORKERS_PATIENCE_S
+                )
             )
         yield port
 

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from sweepfleet.machine.waiting import pauses
 from sweepfleet.run.disk import Disk, FullDiskError
 from sweepfleet.run.ledger import Ledger
+from sweepfleet.run.pauses import pauses
 from sweepfleet.run.rows import Rows
 from sweepfleet.run.run_progress import Progress
 from sweepfleet.slot.records import Packet

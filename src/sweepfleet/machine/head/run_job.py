@@ -28,10 +28,12 @@ from sweepfleet.machine.aws import Aws, AwsError
 from sweepfleet.machine.facts import HOME, SCRATCH, Data, Facts
 from sweepfleet.machine.head.snapshot import alone, tell_end
 from sweepfleet.machine.job import Job, JobFolder
-from sweepfleet.machine.waiting import is_final, pauses
+from sweepfleet.machine.refusals import is_final
+from sweepfleet.machine.worker.cluster_machine import ClusterMachine
 from sweepfleet.run.disk import FullDiskError
 from sweepfleet.run.engine_errors import ClusterError
 from sweepfleet.run.folder import RunFolder, read_json
+from sweepfleet.run.pauses import pauses
 from sweepfleet.run.progress import Words
 from sweepfleet.run.run_progress import Progress
 from sweepfleet.run.runs import refresh
@@ -208,7 +210,7 @@ def run(folder: JobFolder, facts: Facts) -> int:
             redo_request=repr(job.submitted),
             address=dask_command.address(facts.head_ip),
             artifacts=SCRATCH / "artifacts" / job.name,
-            artifacts_url=f"s3://{facts.bucket}/runs/{job.name}/artifacts",
+            machine=ClusterMachine(f"s3://{facts.bucket}/runs/{job.name}/artifacts"),
             spent=folder.spent.exists,
             goes_on=lambda: not folder.cancelled.exists(),  # the machine goes down, and the run is wanted after it
             loaded=gc.freeze,  # a search through what stays would hold up every slot

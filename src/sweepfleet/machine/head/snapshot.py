@@ -22,10 +22,11 @@ from sweepfleet.machine.facts import KEYS, Data, Facts
 from sweepfleet.machine.head.meter import Reading
 from sweepfleet.machine.in_process import door
 from sweepfleet.machine.job import Job, JobFolder
-from sweepfleet.machine.waiting import is_final, pauses
+from sweepfleet.machine.refusals import is_final
 from sweepfleet.run.folder import RunFolder, StorageError, read_json
 from sweepfleet.run.ledger import Ledger
 from sweepfleet.run.outputs import Outputs
+from sweepfleet.run.pauses import pauses
 from sweepfleet.run.runs import refresh
 
 EXIT_CANCELLED = 130

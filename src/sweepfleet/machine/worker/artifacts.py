@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor, wait
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 from sweepfleet.machine.in_process import bucket, told
-from sweepfleet.machine.waiting import is_final, pauses
+from sweepfleet.machine.refusals import is_final
+from sweepfleet.run.machine_port import ArtifactsLeftError, Slot, Waits
+from sweepfleet.run.pauses import pauses
 from sweepfleet.slot.context import Context
 from sweepfleet.slot.records import Packet
 
@@ -32,26 +33,13 @@ class ArtifactsError(Exception):
     """A point's files cannot be stored: its row would promise what is not there."""
 
 
-class ArtifactsLeftError(Exception):
-    """The sweep left this worker before the files were stored; their points' rows were never sent."""
+@cache
+def transfers() -> Executor:
+    """The threads that bring files to the bucket; dask's, which do not keep a process from its end."""
+    from distributed.threadpoolexecutor import ThreadPoolExecutor
 
-
-class Waits(NamedTuple):
-    """What a bundle tells whose files are not stored yet."""
-
-    points: int
-    apart: bool  # whether it has left its slot
-    why: str  # what S3 said; empty: it only takes a while
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """The slot of a bundle, as its task has it."""
-
-    transfers: Executor
-    leave: Callable[[], None]  # have other bundles begin in this one's place
-    tell: Callable[[Waits], None]
-    ended: threading.Event  # set when the sweep leaves this worker
+    executor: Executor = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="artifacts")
+    return executor
 
 
 class _Held:
@@ -135,7 +123,7 @@ class _Bundle:
         """Store these files, by their keys, in the bucket of this name."""
         try:
             for pause_s in pauses():
-                tasks = {self._slot.transfers.submit(_store, file, name, key): key for key, file in files.items()}
+                tasks = {transfers().submit(_store, file, name, key): key for key, file in files.items()}
                 patience_s = None if self._apart else 0.0 if _held.away else SLOT_S
                 if wait(tasks, timeout=patience_s).not_done:
                     self._wait("")

@@ -9,7 +9,7 @@ from sweepfleet.run.sharing import Sharing
 from sweepfleet.slot.source import Start
 
 
-class Port(Protocol):
+class EnginePort(Protocol):
     """An engine, as the driver sees it."""
 
     start: Start

@@ -1,0 +1,74 @@
+"""What a run needs of the machine that its points are computed on, when that is not the one that it was started on.
+
+`OwnMachine` is this one: the project is here already, and what points write stays where they wrote it. A cluster's
+worker is `machine.worker.cluster_machine`. The driver sends it to the workers with the sweep (`run.slots.Slots`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from sweepfleet.slot.context import Context
+
+
+class NoReleaseError(Exception):
+    """The code of a sweep does not come to a worker; the message says why."""
+
+
+class ArtifactsLeftError(Exception):
+    """The sweep left this worker before the files were stored; their points' rows were never sent."""
+
+
+class Waits(NamedTuple):
+    """What a bundle tells whose files are not stored yet."""
+
+    points: int
+    apart: bool  # whether it has left its slot
+    why: str  # what S3 said; empty: it only takes a while
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The slot of a bundle, as its task has it."""
+
+    leave: Callable[[], None]  # have other bundles begin in this one's place
+    tell: Callable[[Waits], None]
+    ended: threading.Event  # set when the sweep leaves this worker
+
+
+class MachinePort(Protocol):
+    """A machine that computes points. It is pickled for dask's workers, so its module is one that they have."""
+
+    @property
+    def artifacts_url(self) -> str | None:
+        """Where what points write is kept, as s3://bucket/prefix; None: where they wrote it."""
+
+    async def bring(self, root: Path) -> None:
+        """Return when the project is at this path. Raises NoReleaseError."""
+
+    def keep(self, context: Context, packet: bytes, slot: Slot) -> None:
+        """Return when what a bundle's points wrote is kept; only then do their rows count.
+
+        Raises ArtifactsLeftError when the sweep leaves the machine first, and whatever no later try can change.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class OwnMachine:
+    """The machine that has the project."""
+
+    artifacts_url: str | None = None
+
+    async def bring(self, root: Path) -> None:
+        """It is here."""
+
+    def keep(self, context: Context, packet: bytes, slot: Slot) -> None:
+        """It is where it is to be."""
+
+
+OWN_MACHINE = OwnMachine()
