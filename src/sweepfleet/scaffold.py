@@ -27,6 +27,7 @@ dependencies = ["sweepfleet{extra}"]
 [tool.sweepfleet]
 """
 TASKS_LINE = "from sweepfleet.tasks import ns"
+OUR_TASKS = re.compile(r"^\s*(?:from|import) sweepfleet\b", re.MULTILINE)  # whatever they are called there
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def _file(root: Path, name: str, content: bytes) -> File:
 
 def _tasks(root: Path) -> File:
     found = _file(root, "tasks.py", TASKS.encode())
-    if found.state == "changed" and TASKS_LINE not in (root / "tasks.py").read_text(errors="replace"):
+    if found.state == "changed" and not OUR_TASKS.search((root / "tasks.py").read_text(errors="replace")):
         return File(found.name, "without our tasks")
     return found
 

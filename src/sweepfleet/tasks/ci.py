@@ -11,6 +11,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from sweepfleet.tasks.called import as_called
 from sweepfleet.tasks.ci_sweeps import results, sweeps
 from sweepfleet.tasks.front import STACK_HELP, open_cluster, open_cluster_to_change, speaking
 
@@ -40,8 +41,9 @@ def preview_(c: Context, stack: str = "", base: str = "") -> None:
     cluster = open_cluster_to_change(stack)
     reviewed = review(cluster, base=base or _base(), say=say)
     say(printable(reviewed.text))
-    github.summarise(os.environ, reviewed.text)
-    if where := github.comment(os.environ, marker=f"preview:{cluster.name}", body=reviewed.text):
+    text = as_called(reviewed.text)
+    github.summarise(os.environ, text)
+    if where := github.comment(os.environ, marker=f"preview:{cluster.name}", body=text):
         say(f"The comment: {where}")
     if reviewed.refused:
         raise Exit(f"Refused:\n{printable(reviewed.refused)}", REFUSED)
@@ -79,7 +81,7 @@ def drift(c: Context, stack: str = "") -> None:
         say(f"The stack {cluster.name} matches its program.")
         github.settle(os.environ, matter="drift", stack=cluster.name)
         return
-    body = drift_part(cluster.name, found)
+    body = as_called(drift_part(cluster.name, found))
     say(printable(body))
     github.summarise(os.environ, body)
     github.raise_issue(
@@ -105,7 +107,7 @@ def audit(c: Context, stack: str = "") -> None:
     if not found.leaks:
         github.settle(os.environ, matter="leak", stack=found.stack)
         return
-    body = audit_part(found, now)
+    body = as_called(audit_part(found, now))
     github.summarise(os.environ, body)
     title = f"Leaked resources of the stack {found.stack}"
     github.raise_issue(os.environ, matter="leak", stack=found.stack, title=title, body=body)

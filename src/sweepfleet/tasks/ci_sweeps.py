@@ -11,6 +11,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from sweepfleet.tasks.called import as_called
 from sweepfleet.tasks.front import STACK_HELP, open_cluster, open_fleet, speaking
 
 COLLECTED = "collected"
@@ -49,7 +50,7 @@ def results(c: Context, stack: str = "", into: str = COLLECTED) -> None:
     ends, going_on = collect(fleet, into=Path(into))
     said = summary_part(ends, going_on)
     print(said, flush=True)
-    github.summarise(os.environ, said)
+    github.summarise(os.environ, as_called(said))
     told_of(fleet, ends)
     if bad := [end.mark.name for end in ends if end.exit_code]:
         raise Exit(f"These runs failed: {', '.join(bad)}", 1)

@@ -36,6 +36,7 @@ def init(c: Context, *, cluster: bool = False, check: bool = False, yes: bool = 
     unlinked = [one for one in found if one.state == "without our tasks"]
     for _ in unlinked:
         print(f"Add to tasks.py: {TASKS_LINE}\nWith tasks of your own: ns.add_task(mine)")
+        print(f'Or, in an ns of your own: {TASKS_LINE} as sweepfleet_ns, ns.add_collection(sweepfleet_ns, "fleet")')
     if check:
         if missing or unlinked:
             raise Exit(f"{len(missing) + len(unlinked)} of {len(found)} are missing. Write them: inv init", 1)

@@ -18,7 +18,7 @@ from invoke.collection import Collection
 from invoke.exceptions import Exit, ParseError
 from invoke.parser.parser import ParseMachine, Parser
 
-from sweepfleet.tasks.called import propose_as_called
+from sweepfleet.tasks.called import collection_of, propose_as_called
 
 ALL_TASKS = "All tasks: inv --list"
 GRIDS = (".yaml", ".yml")
@@ -38,13 +38,13 @@ HELP = ("help", "list", "ls", "tasks", "commands")
 class MistypedError(ParseError, Exit):
     """A command line that cannot be read: it is wrong input like any other, and ends with 2."""
 
-    tasks: Collection = Collection()  # that there are
+    tasks: tuple[str, ...] = ()  # that there are
 
     def __init__(self, message: str, context: Any = None) -> None:
         Exit.__init__(self, code=2)  # invoke prints the text of a ParseError, and takes an Exit's code
         self.context = context
         task = re.fullmatch(r"No idea what '(.*)' is!", message)  # after `inv --help`, which is not the machine's
-        self._said = unknown_task(task[1], tasks=self.tasks.task_names) if task else message
+        self._said = unknown_task(task[1], tasks=self.tasks) if task else message
 
     def __str__(self) -> str:
         return f"error: {self._said}"
@@ -54,6 +54,7 @@ class _Machine(ParseMachine):
     """Reads a command line's words one by one."""
 
     positional: Mapping[str, str] = {}  # by task, the flag whose value may stand without it
+    collection = ""  # that the user has put our tasks into, with its dot
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._twice: Any = None  # the flag that has just been given again
@@ -84,14 +85,19 @@ class _Machine(ParseMachine):
             or token in self.initial.flags
         )
 
+    @property
+    def _task(self) -> str:
+        """The task at hand, as we name it."""
+        return (self.context.name or "").removeprefix(self.collection)
+
     def _is_free(self, token: str) -> bool:
         """Whether this word is a file, where the task at hand may be given one and has none: `inv sweep sweeps`."""
-        flag = self.positional.get(self.context.name or "")
+        flag = self.positional.get(self._task)
         return flag == "grid" and not self.context.args[flag].got_value and Path(token).exists()
 
     def _is_positional(self, token: str) -> bool:
         """Take a word as the task's positional value, if it has one."""
-        flag = self.positional.get(self.context.name or "")
+        flag = self.positional.get(self._task)
         if flag is None or flag not in self.context.args:
             return False
         argument = self.context.args[flag]
@@ -137,9 +143,14 @@ _Machine._class_transitions = ParseMachine._class_transitions  # noqa: SLF001
 class _Parser(Parser):
     """Parses whole command lines."""
 
+    ours = Collection()  # our tasks, by the names that we give them
+
     def parse_argv(self, argv: list[str]) -> Any:
         """Refuse `-grid` before it is read as `-g rid`."""
-        propose_as_called(MistypedError.tasks.task_names)
+        if self.contexts:  # the first time there are none: then invoke reads its own flags
+            MistypedError.tasks = tuple(self.contexts)
+            _Machine.collection = collection_of(self.ours.task_names, self.contexts)
+            propose_as_called(self.ours.task_names, collection=_Machine.collection)
         body = argv[: argv.index("--")] if "--" in argv else argv
         flags = {flag for context in (*self.contexts.values(), self.initial) for flag in context.flags}
         for word in body if not self.ignore_unknown else ():
@@ -165,7 +176,7 @@ def _unknown(token: str, context: Any, *, tasks: Iterable[str]) -> str:
     if token.startswith("-"):
         if (meant := SYNONYMS.get(token)) in context.flags:
             return f"{context.name} has no flag {token}. Here it is {meant}. {_see(context)}"
-        if context.name == "sweep" and token in RESUMING:
+        if context.name.rpartition(".")[2] == "sweep" and token in RESUMING:
             return f"sweep has no flag {token}: it resumes by itself, and runs what is not done. {_see(context)}"
         near = nearest(token, [flag for flag in context.flags if flag.startswith("--")])
         if not near and token.startswith("--") and "--set" in context.flags:
@@ -183,7 +194,9 @@ def unknown_task(token: str, *, tasks: Iterable[str]) -> str:
         return f"There is no task {token!r}. {ALL_TASKS} · flags of one: inv sweep --help"
     if token.startswith("-"):
         return f"inv has no flag {token}. Flags stand behind a task: inv sweep --grid ... {ALL_TASKS}"
-    return f"There is no task {token!r}.{nearest(token, tasks)} {ALL_TASKS}"
+    inside = [name for name in tasks if name.endswith(f".{token}")]
+    near = f" Did you mean {inside[0]}?" if inside else nearest(token, tasks)
+    return f"There is no task {token!r}.{near} {ALL_TASKS}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -202,7 +215,7 @@ def install(tasks: Collection, *, positional: Mapping[str, str]) -> None:
     """
     _Machine.positional = dict(positional)
     vars(invoke.parser.parser).update(ParseError=MistypedError, ParseMachine=_Machine)
-    MistypedError.tasks = tasks
+    _Parser.ours = tasks
     vars(invoke.program).update(Parser=_Parser, ParseError=MistypedError)
     setattr(invoke.program.Program, "no_tasks_given", _list_tasks)  # noqa: B010 - mypy refuses the plain way
 

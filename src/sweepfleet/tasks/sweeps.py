@@ -15,6 +15,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from sweepfleet.tasks.called import called
 from sweepfleet.tasks.front import (
     BORN_S,
     NEW_HEAD_S,
@@ -141,7 +142,7 @@ def sweep(
     request = Request(
         runs=runs,
         root=root,
-        command_line=shlex.join(["inv", *sys.argv[1:]]),
+        command_line=shlex.join([*called().split(), *sys.argv[1:]]),
         born_s=BORN_S,
         workers=slots,
         redo=redo,
@@ -266,7 +267,7 @@ def _on_stack(
     concern = too_large(checked, runs=runs_folder(c, root=root), root=root, slots=slots, redo=redo)
     ask_to_go_on(concern, yes=yes, instead=SEE_FIRST)
     release = release_for(fleet, checked, push=push, as_pushed=as_pushed, patience_s=NEW_HEAD_S, say=say)
-    command_line = shlex.join(["inv", *sys.argv[1:]])
+    command_line = shlex.join([*called().split(), *sys.argv[1:]])
     try:
         hand_over(fleet, checked, command_line=command_line, redo=redo, workers=most, release=release, say=say)
     except KeyboardInterrupt:
