@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from sweepfleet.grid import csv_cells
+from sweepfleet.grid import csv_cells, parquet
 from sweepfleet.grid.plan import Value
 from sweepfleet.grid.scalars import CORE
 from sweepfleet.grid.wording import close, nearest, show
@@ -178,16 +178,11 @@ def _row(row: Any, path: Path, number: int) -> Row:
 
 
 def _parquet(path: Path) -> Iterator[Row]:
-    import polars as pl  # half a second, and few sweeps need it
-
     try:
-        if not path.is_file():
-            raise FileNotFoundError(2, "No such file or directory")
-        frame = pl.read_parquet(path, n_rows=MAX_ROWS + 1)
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).partition("\n")[0]
-        raise PointsError(f"{path.name} is not valid Parquet: {reason}.", "Write it again.") from None
-    for number, row in enumerate(frame.iter_rows(named=True), 1):
+        found = parquet.rows(path, most=MAX_ROWS + 1)
+    except parquet.ParquetError as error:
+        raise PointsError(f"{path.name} is not valid Parquet: {error}.", "Write it again.") from None
+    for number, row in enumerate(found, 1):
         yield {name: _plain(value, path, number) for name, value in row.items() if value is not None}
 
 
