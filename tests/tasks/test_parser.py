@@ -77,7 +77,7 @@ MISTYPED = [
     ("sweep x.yaml --workers", f"--workers needs a value. {ALL}"),
     ("results one two", "results takes one name, and was given two: one and two."),
     ("runs foo", "runs cannot use 'foo'. All flags: inv runs --help"),
-    ("sweep", "Which sweep? Name its grid file, e.g. inv sweep examples/diabetes/grid.yaml"),
+    ("sweep", "Which sweep? Name its grid file: inv sweep grid.yaml. A first one: inv sweep sweeps/hello/grid.yaml"),
 ]  # fmt: skip
 
 
@@ -153,10 +153,10 @@ def test_the_list_has_one_line_a_task_on_80_columns(name: str, capsys: pytest.Ca
     assert len(names) == len(listed), listed
 
 
-def test_first_steps_name_the_example_where_there_is_one(
+def test_first_steps_name_a_sweep_where_there_is_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for folder, words in ((ROOT, "inv sweep examples/diabetes/grid.yaml"), (tmp_path, "inv init")):
+    for folder, words in ((ROOT, "inv sweep sweeps/hello/grid.yaml"), (tmp_path, "inv init")):
         monkeypatch.chdir(folder)
         assert inv() == 0
         assert capsys.readouterr().out.endswith(f"first steps: {words}\n")
@@ -169,3 +169,13 @@ def test_a_command_whose_output_is_closed_says_nothing_and_ends_well(project: Pr
         ["sh", "-c", command], capture_output=True, text=True, check=False, cwd=project.path, env=env
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_list_of_which_only_the_beginning_is_read_ends_in_silence() -> None:
+    """`inv --list | head`: the pipe is closed before anything is written."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "invoke", "--list"]
+    with os.fdopen(writer, "w") as closed:
+        done = subprocess.run(command, cwd=ROOT, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (141, "")

@@ -102,7 +102,7 @@ def find(runs: Path, name: str | None) -> RunFolder:
         return folder
     found = [(_started(folder) or 0.0, folder.path) for folder in _folders(runs)]
     if not found:
-        raise UsageError(f"There are no runs in {runs} yet. Start one: inv sweep --grid examples/diabetes/grid.yaml")
+        raise UsageError(f"There are no runs in {runs} yet. Start one: inv sweep grid.yaml")
     return RunFolder(max(found)[1])
 
 

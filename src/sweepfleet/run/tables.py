@@ -145,7 +145,7 @@ def _dispensable(cells: Mapping[str, Sequence[str]]) -> list[str]:
 def runs_table(runs: Sequence[Listed], *, folder: str) -> Iterator[str]:
     """The runs that are here, as lines."""
     if not runs:
-        yield f"There are no runs in {folder} yet. Start one: inv sweep examples/diabetes/grid.yaml"
+        yield f"There are no runs in {folder} yet. Start one: inv sweep grid.yaml"
         return
     rows = []
     for run in runs:

@@ -48,6 +48,17 @@ def open_cluster_to_change(stack: str, *, makes: bool = False, **options: Any) -
     return open_cluster(stack, **options).unlocked(getpass.getpass if there else None, makes=makes)
 
 
+# What the extra `cluster` installs and this package imports.
+OF_A_CLUSTER = {"boto3", "botocore", "fabric", "paramiko", "pulumi", "pulumi_aws"}
+NO_CLUSTER = 'A cluster needs more packages than a sweep on this machine. Add them: uv add "sweepfleet[cluster]"'
+
+
+def nobody_reads() -> Exit:
+    """The end of a command whose reader has had enough, as of `| head`; what is still written goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
+    return Exit(code=141)  # as a shell says of a process that SIGPIPE ended
+
+
 def speaking(body: Callable[..., None]) -> Callable[..., None]:
     """Turn the errors that a user can act on into a message and an exit code; any other keeps its traceback."""
 
@@ -58,9 +69,12 @@ def speaking(body: Callable[..., None]) -> Callable[..., None]:
         try:
             body(*args, **kwargs)
             sys.stdout.flush()
-        except BrokenPipeError:  # `| head`: whoever read has had enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
-            raise Exit(code=141) from None  # as a shell says of a process that SIGPIPE ended
+        except BrokenPipeError:
+            raise nobody_reads() from None
+        except ModuleNotFoundError as error:
+            if str(error.name).partition(".")[0] not in OF_A_CLUSTER:
+                raise
+            raise Exit(f"error: {NO_CLUSTER}", 2) from None
         except SweepfleetError as error:
             if error.at_once:
                 print(f"error: {printable(str(error))}", file=sys.stderr, flush=True)

@@ -7,7 +7,13 @@ import re
 from pathlib import Path
 
 SUFFIXES = (".yaml", ".yml")
-EXAMPLE = "inv sweep examples/diabetes/grid.yaml"
+FIRST = "sweeps/hello/grid.yaml"  # which `inv init` writes
+
+
+def first_sweep() -> str:
+    """What to type for a first sweep from here: one that is here, or what writes one."""
+    here = sorted(Path().glob("sweeps/*/grid.yaml"), key=lambda path: path != Path(FIRST))
+    return f"inv sweep {here[0]}" if here else "inv init"
 
 
 def grid_file(named: str, *, root: Path) -> Path:
@@ -23,7 +29,7 @@ def grid_file(named: str, *, root: Path) -> Path:
     from sweepfleet.grid.errors import UsageError
 
     if not named:
-        raise UsageError(f"Which sweep? Name its grid file, e.g. {EXAMPLE}")
+        raise UsageError(f"Which sweep? Name its grid file: inv sweep grid.yaml. A first one: {first_sweep()}")
     path = Path(named)
     if re.match(r"\w+://", named):
         raise UsageError(f"{named} is an address. Download the grid, and the code that it runs, then name the file.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from invoke.exceptions import Exit, ParseError
 from invoke.parser.parser import ParseMachine, Parser
 
 from sweepfleet.tasks.called import collection_of, propose_as_called
+from sweepfleet.tasks.front import nobody_reads
+from sweepfleet.tasks.grids import first_sweep
 
 ALL_TASKS = "All tasks: inv --list"
 GRIDS = (".yaml", ".yml")
@@ -217,13 +220,25 @@ def install(tasks: Collection, *, positional: Mapping[str, str]) -> None:
     vars(invoke.parser.parser).update(ParseError=MistypedError, ParseMachine=_Machine)
     _Parser.ours = tasks
     vars(invoke.program).update(Parser=_Parser, ParseError=MistypedError)
-    setattr(invoke.program.Program, "no_tasks_given", _list_tasks)  # noqa: B010 - mypy refuses the plain way
+    # By setattr, since mypy refuses the plain way.
+    setattr(invoke.program.Program, "no_tasks_given", _list_tasks)  # noqa: B010
+    setattr(invoke.program.Program, "list_tasks", _list)  # noqa: B010
+
+
+_list_of_invoke = invoke.program.Program.list_tasks
+
+
+def _list(program: Any) -> None:
+    """`inv --list`, also into a pipe that is closed before its end."""
+    try:
+        _list_of_invoke(program)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise nobody_reads() from None
 
 
 def _list_tasks(program: Any) -> None:
     """What `inv` alone does."""
     program.list_tasks()
-    example = Path("examples/diabetes/grid.yaml")  # which sweepfleet's own repository has
-    first = f"inv sweep {example}" if example.is_file() else "inv init"
-    print(f"Flags of a task: inv sweep --help · first steps: {first}")
+    print(f"Flags of a task: inv sweep --help · first steps: {first_sweep()}")
     raise Exit

@@ -37,7 +37,7 @@ NO_SUMMARY = "--json prints the summary of a run; --preview and --test-point run
 @task(
     iterable=["set_", "where"],
     help={
-        "grid": "the grid file; --grid may be left out: inv sweep examples/diabetes/grid.yaml",
+        "grid": "the grid file; --grid may be left out: inv sweep grid.yaml",
         "preview": "show the number of points, the first of them and the time; run nothing",
         "set_": "override a parameter or a setting: --set alpha=0.1,1 --set execution.retries=2 (repeatable)",
         "where": "compute only points where this is true: --where 'alpha < 1' (repeatable)",

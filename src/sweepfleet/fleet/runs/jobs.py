@@ -181,7 +181,7 @@ def which(head: Host, name: str) -> str:
     if len(going_on) > 1:
         raise UsageError(f"More than one run is active: {', '.join(going_on)}. Name one: --name {going_on[0]}")
     if not known:
-        raise UsageError("The cluster has no run yet. Start one: inv sweep --grid examples/diabetes/grid.yaml")
+        raise UsageError("The cluster has no run yet. Start one: inv sweep grid.yaml")
     return (going_on or known)[0]
 
 
