@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from sweepfleet.scaffold import CLUSTER, PLAIN
+from sweepfleet.tasks import front, ns
 from sweepfleet.tasks.called import renamer
 from tests.command import ROOT
 
@@ -176,3 +177,36 @@ def test_the_package_is_imported_with_the_standard_library_alone() -> None:
 )
 def test_commands_that_are_proposed_begin_as_the_users(written: str, expected: str) -> None:
     assert renamer("sweepfleet", ["push", "sweep", "ci.deploy"])(written) == expected
+
+
+WITHOUT_A_CLUSTERS_PACKAGES = """
+import sys
+sys.argv[0] = "sweepfleet"
+sys.modules.update(dict.fromkeys({names}))  # as where they are not installed
+from sweepfleet.cli import main
+main()
+"""
+HERE_ALONE = {
+    "init": "--yes",
+    "report": "",
+    "results": "",
+    "rm": "hello --yes",
+    "runs": "",
+    "version": "",
+    "output": "",
+}
+NEEDED_WORDS = {"run": "-- true", "scale": "--workers 1", "start": "--workers 1", "sweep": "grid.yaml --stack dev"}
+
+
+@pytest.mark.parametrize("task", sorted(ns.task_names))
+def test_without_the_clusters_packages_each_task_works_or_says_what_to_add(tmp_path: Path, task: str) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: x\nmain: infra\nruntime: python\n")
+    (tmp_path / "grid.yaml").write_text(GRID)
+    code = WITHOUT_A_CLUSTERS_PACKAGES.format(names=sorted(front.OF_A_CLUSTER))
+    words = HERE_ALONE.get(task, NEEDED_WORDS.get(task, "")).split()
+    done = subprocess.run(
+        [sys.executable, "-c", code, task, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+    if task not in HERE_ALONE:
+        assert (done.returncode, front.NO_CLUSTER in done.stderr) == (2, True), done
