@@ -16,7 +16,7 @@ from sweepfleet.fleet.reach import bucket
 from sweepfleet.fleet.reach.cloud import Cloud
 from sweepfleet.fleet.stack import selection as stack
 from sweepfleet.fleet.stack.boundary import DOCUMENT
-from sweepfleet.fleet.stack.cluster import Cluster, confirm
+from sweepfleet.fleet.stack.cluster import Cluster
 from sweepfleet.fleet.stack.doctor import Finding, examine
 from sweepfleet.fleet.stack.own_address import own_cidr
 from sweepfleet.fleet.stack.pulumi_cli import PulumiCli
@@ -211,23 +211,6 @@ def test_without_pulumi_the_message_says_how_to_install_it(monkeypatch: pytest.M
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ClusterError, match=r"https://www\.pulumi\.com/docs/install/"):
         PulumiCli(tmp_path).version()
-
-
-# Questions
-
-
-def test_a_question_is_asked_unless_it_is_answered_already() -> None:
-    def never(question: str) -> str:
-        raise AssertionError(question)
-
-    confirm("Continue?", yes=True, ask=never, interactive=False)
-    for answer in ("y", "YES\n", " yes "):
-        confirm("Continue?", yes=False, ask=lambda _, answer=answer: answer, interactive=True)
-    for answer in ("", "n", "no", "yess"):
-        with pytest.raises(ClusterError, match="Nothing was changed"):
-            confirm("Continue?", yes=False, ask=lambda _, answer=answer: answer, interactive=True)
-    with pytest.raises(UsageError, match="--yes"):
-        confirm("Continue?", yes=False, ask=never, interactive=False)
 
 
 # The bucket

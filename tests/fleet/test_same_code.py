@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,7 +26,7 @@ from sweepfleet.fleet.stack.gone import DownError
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.load import load
 from sweepfleet.infra.layout import BucketLayout
-from sweepfleet.tasks import pushing
+from sweepfleet.tasks import asking, pushing
 from tests.cloud.moto import Moto
 
 pytest_plugins = ["tests.cloud.fixtures"]
@@ -267,8 +264,8 @@ def asked(project: Project, monkeypatch: pytest.MonkeyPatch) -> Asked:
 def answer(monkeypatch: pytest.MonkeyPatch, line: str) -> list[str]:
     """A person who types this; the questions."""
     questions: list[str] = []
-    monkeypatch.setattr(pushing, "somebody_is_there", lambda: True)
-    monkeypatch.setattr(pushing, "agreed", lambda question: questions.append(question) or line == "y")
+    monkeypatch.setattr(asking, "can_ask", lambda: True)
+    monkeypatch.setattr(asking, "agreed", lambda question: questions.append(question) or line == "y")
     return questions
 
 
@@ -396,27 +393,3 @@ def test_who_pushes_is_what_aws_and_git_say(project: Project, monkeypatch: pytes
     assert not Pusher().is_same(Pusher())
     monkeypatch.setenv("AWS_PROFILE", "not-there")
     assert pusher(project.cloud, project.root) == Pusher(git=me.git)
-
-
-ASK = """
-import sys
-from sweepfleet.tasks.pushing import agreed, somebody_is_there
-print(somebody_is_there() and agreed("Sure?"))
-"""
-
-
-@pytest.mark.parametrize(("typed", "outcome"), [(b"y\n", "True"), (b"\n", "False"), (b"\x04", "False")])
-def test_only_yes_at_a_terminal_is_yes(typed: bytes, outcome: str) -> None:
-    parent, child = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", ASK], stdin=child, stdout=subprocess.PIPE, stderr=child, cwd=HERE
-    )
-    os.close(child)
-    assert os.read(parent, 100).startswith(b"Sure? [y/N] ")
-    os.write(parent, typed)
-    assert process.communicate(timeout=60)[0].decode().strip() == outcome
-    os.close(parent)
-    done = subprocess.run(
-        [sys.executable, "-c", ASK], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, cwd=HERE
-    )
-    assert done.stdout.strip() == "False"

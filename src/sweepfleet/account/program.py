@@ -8,12 +8,12 @@ from typing import Any
 
 import pulumi
 import pulumi_aws as aws
-from pulumi.runtime.config import CONFIG
 
 from sweepfleet.account.commands import backend_url, secrets_provider, set_variables, stack_init, variables
 from sweepfleet.account.policies import PLANS, deploy_policy, operator_statements, preview_policy
 from sweepfleet.account.settings import PROJECT, Settings, read
 from sweepfleet.account.trust import AUDIENCE, deploy_trust, issuer_url, preview_trust
+from sweepfleet.infra.configuration import checking, values
 from sweepfleet.infra.layout import OWNER_TAG
 from sweepfleet.infra.policies import machines_boundary
 from sweepfleet.infra.storage import PrivateBucket
@@ -37,12 +37,11 @@ def declare() -> None:
     """Declare everything.
 
     Raises:
-        SettingsError: the settings cannot be used; nothing was declared.
+        pulumi.RunError: the settings cannot be used; nothing was declared.
     """
-    prefix = f"{PROJECT}:"
-    values = {key.removeprefix(prefix): value for key, value in CONFIG.get().items() if key.startswith(prefix)}
     stack, region = pulumi.get_stack(), pulumi.Config("aws").require("region")
-    settings = read(values, stack=stack)
+    with checking(command="pulumi -C account config"):  # as it is typed at the repository's root
+        settings = read(values(PROJECT), stack=stack)
     # No name of these begins as a cluster's does: whoever may make clusters must not be able to change the pipeline.
     name = f"pipeline-{stack}"
     provider = aws.Provider(

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
-from pulumi.runtime.config import CONFIG
 
 from sweepfleet.infra.boot_text import Machine, boot_text
 from sweepfleet.infra.checks import NO_BOUNDARY
 from sweepfleet.infra.checks import architecture as architecture_of
+from sweepfleet.infra.configuration import checking, values
 from sweepfleet.infra.image import Image, find_image
 from sweepfleet.infra.layout import AddressPlan, stack_tags
 from sweepfleet.infra.placement import Placement, place
 from sweepfleet.infra.policies import boundary_arn
-from sweepfleet.infra.problems import SettingsError
 from sweepfleet.infra.settings import PROJECT, Settings, read
 
 SERVICES = ("autoscaling", "ec2", "iam", "s3", "ssm", "sts")  # that the program talks to
@@ -41,18 +40,14 @@ class Setup:
         Raises:
             pulumi.RunError: the settings cannot be used; nothing was declared.
         """
-        try:
+        with checking():
             return cls._read()
-        except SettingsError as error:
-            raise pulumi.RunError(str(error)) from None  # the message is for the user; a traceback would bury it
 
     @classmethod
     def _read(cls) -> Setup:
         stack = pulumi.get_stack()
         region = pulumi.Config("aws").require("region")
-        prefix = f"{PROJECT}:"
-        values = {key.removeprefix(prefix): value for key, value in CONFIG.get().items() if key.startswith(prefix)}
-        settings = read(values, stack=stack, region=region)
+        settings = read(values(PROJECT), stack=stack, region=region)
         tags = stack_tags(stack=stack, owner=settings.owner)
         provider = _provider(f"{PROJECT}-{stack}", settings, region=region, tags=tags)
         look_up = pulumi.InvokeOptions(provider=provider)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 from invoke.context import Context
-from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from sweepfleet.tasks.asking import confirm
 from sweepfleet.tasks.front import runs_folder, speaking
 
 
@@ -32,12 +30,12 @@ def rm(c: Context, name: str = "", where: str = "", *, yes: bool = False) -> Non
         raise UsageError("Which run? Name it: inv rm RUN. List them: inv runs")
     removal = to_remove(find(runs_folder(c), name), where=where or None)
     print(printable(str(removal)), flush=True)
-    if not yes:
-        if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
-            raise UsageError("There is no terminal to ask on, so nothing was removed. To remove it: --yes")
-        print("Remove it for good? [y/N] ", end="", flush=True, file=sys.stderr)
-        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-            raise Exit("Nothing was removed.", 2)
+    confirm(
+        "Remove it for good?",
+        yes=yes,
+        unasked="There is no terminal to ask on, so nothing was removed. To remove it: --yes",
+        refused="Nothing was removed.",
+    )
     remove(removal)
     print(
         "Removed." if removal.ids is None else "Removed. These points run again with the next inv sweep of this run."

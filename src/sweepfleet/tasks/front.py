@@ -14,6 +14,8 @@ from typing import Any
 from invoke.context import Context
 from invoke.exceptions import Exit
 
+from sweepfleet.tasks.asking import can_ask
+
 BORN_S = time.time()
 NEW_HEAD_S = 300  # in which a head that was just made answers
 STACK_HELP = "the stack; by default the one that is up, or that is selected in Pulumi, or dev"
@@ -44,8 +46,7 @@ def open_cluster_to_change(stack: str, *, makes: bool = False, **options: Any) -
     """The same with what Pulumi needs to change it: a passphrase is asked for where the shell has none."""
     import getpass
 
-    there = sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
-    return open_cluster(stack, **options).unlocked(getpass.getpass if there else None, makes=makes)
+    return open_cluster(stack, **options).unlocked(getpass.getpass if can_ask() else None, makes=makes)
 
 
 # What the extra `cluster` installs and this package imports.
@@ -99,30 +100,6 @@ def open_steps(*, aside: bool) -> Any:
         print(text, file=sys.stderr if aside else sys.stdout, flush=True)  # whichever it is now: a bar takes it over
 
     return Steps(say=say, console=Console(stderr=aside))
-
-
-def ask_to_go_on(concern: str | None, *, yes: bool, instead: str) -> None:
-    """Have the user confirm what may not be meant.
-
-    Args:
-        concern: a sentence that says what; None: nothing.
-        yes: confirmed already.
-        instead: what to type to find out more.
-
-    Raises:
-        UsageError: nobody is there to be asked.
-        Exit: the answer was no.
-    """
-    from sweepfleet.grid.errors import UsageError
-
-    if concern is None or yes:
-        return
-    if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(f"{concern} To run them, add --yes. {instead}")
-    print(f"{concern} Run them? [y/N] ", end="", flush=True, file=sys.stderr)  # standard output may be JSON's
-    answer = sys.stdin.readline()  # empty at Ctrl-D
-    if answer.strip().lower() not in {"y", "yes"}:
-        raise Exit(f"Nothing was run. {instead}", 2)
 
 
 def runs_folder(c: Context, *, root: Path | None = None) -> Path:

@@ -6,8 +6,8 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from sweepfleet.tasks.asking import confirm
 from sweepfleet.tasks.front import project_here, shown, speaking
-from sweepfleet.tasks.pushing import agreed, somebody_is_there
 
 
 @task(
@@ -41,11 +41,13 @@ def init(c: Context, *, cluster: bool = False, check: bool = False, yes: bool = 
         if missing or unlinked:
             raise Exit(f"{len(missing) + len(unlinked)} of {len(found)} are missing. Write them: inv init", 1)
         return
-    if missing and not yes:
-        if not somebody_is_there():
-            raise UsageError("There is no terminal to ask on, so nothing was written. To write them: --yes")
-        if not agreed("Write them?"):
-            raise Exit("Nothing was written.", 2)
+    if missing:
+        confirm(
+            "Write them?",
+            yes=yes,
+            unasked="There is no terminal to ask on, so nothing was written. To write them: --yes",
+            refused="Nothing was written.",
+        )
     try:
         write(root, missing)
     except OSError as error:

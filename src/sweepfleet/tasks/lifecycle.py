@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
 from typing import Any
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from sweepfleet.tasks.asking import confirm
 from sweepfleet.tasks.front import (
     STACK_HELP,
     open_cluster,
@@ -82,11 +82,15 @@ def down(c: Context, stack: str = "", *, yes: bool = False, purge: bool = False)
     Shows what is lost before it asks. The bucket with results is kept.
     """
     from sweepfleet.fleet.stack import takedown
-    from sweepfleet.fleet.stack.cluster import confirm
 
     cluster = open_cluster_to_change(stack)
     print("\n".join(takedown.losses(cluster, purge=purge)))
-    confirm("Continue?", yes=yes, ask=input, interactive=sys.stdin.isatty())
+    confirm(
+        "Continue?",
+        yes=yes,
+        unasked="There is no terminal to ask on. To continue without being asked: --yes",
+        refused="Nothing was changed.",
+    )
     takedown.down(cluster, purge=purge)
 
 

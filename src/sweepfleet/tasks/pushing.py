@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
-from invoke.exceptions import Exit
+from sweepfleet.tasks.asking import confirm
 
 EDITED = "The grid file and its points files travel with the sweep; the code comes by inv push."
 
@@ -25,7 +24,6 @@ def push_checkout(fleet: Any, *, dirty: bool, yes: bool, patience_s: float, say:
     from sweepfleet.fleet.code.release import make_release
     from sweepfleet.fleet.errors import NothingToDo
     from sweepfleet.fleet.steps import Steps
-    from sweepfleet.grid.errors import UsageError
 
     with Steps(say=say) as steps:
         steps.step("Packing the tracked files")
@@ -37,12 +35,14 @@ def push_checkout(fleet: Any, *, dirty: bool, yes: bool, patience_s: float, say:
             raise
         me = pusher(fleet.cloud, fleet.root)
     concern = replaced(now, me, root=fleet.root)
-    if concern and not yes:
+    if concern:
         instead = "Get it first: git pull. Replace it: inv push --yes"
-        if not somebody_is_there():
-            raise UsageError(f"{concern} {instead}")
-        if not agreed(f"{concern} Replace it?"):
-            raise Exit(f"Nothing was pushed. {instead}", 2)
+        confirm(
+            f"{concern} Replace it?",
+            yes=yes,
+            unasked=f"{concern} {instead}",
+            refused=f"Nothing was pushed. {instead}",
+        )
     with Steps(say=say) as steps:
         steps.step("Connecting to the head")
         with fleet.head(patience_s=patience_s, say=say) as head:
@@ -99,19 +99,10 @@ def release_for(
         say(seen)
         return release
     instead = f"Push this checkout first: inv sweep --push. Run the release as it is: inv sweep --as-pushed. {EDITED}"
-    if not somebody_is_there():
-        raise UsageError(f"The cluster would run other code than this checkout's.\n{seen}\n{instead}")
-    if agreed(f"{seen}\nPush this checkout first?"):
-        return pushed()
-    raise Exit(f"Nothing was run. {instead}", 2)
-
-
-def somebody_is_there() -> bool:
-    """Whether a person can be asked: standard input and standard error are a terminal."""
-    return bool(sys.stdin and sys.stdin.isatty() and sys.stderr.isatty())
-
-
-def agreed(question: str) -> bool:
-    """Ask a person; anything but yes, and Ctrl-D, is no."""
-    print(f"{question} [y/N] ", end="", flush=True, file=sys.stderr)  # standard output may be JSON's
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+    confirm(
+        f"{seen}\nPush this checkout first?",
+        yes=False,
+        unasked=f"The cluster would run other code than this checkout's.\n{seen}\n{instead}",
+        refused=f"Nothing was run. {instead}",
+    )
+    return pushed()

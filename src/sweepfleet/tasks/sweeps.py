@@ -15,11 +15,11 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from sweepfleet.tasks.asking import confirm_run
 from sweepfleet.tasks.called import called
 from sweepfleet.tasks.front import (
     BORN_S,
     NEW_HEAD_S,
-    ask_to_go_on,
     integer,
     open_fleet,
     open_steps,
@@ -138,7 +138,7 @@ def sweep(
     from sweepfleet.run.text import YEAR_S, terminal_width
 
     concern = previews.too_large(checked, runs=runs, root=root, slots=lambda: slots, redo=redo)
-    ask_to_go_on(concern, yes=yes, instead=SEE_FIRST)
+    confirm_run(concern, yes=yes, instead=SEE_FIRST)
     request = Request(
         runs=runs,
         root=root,
@@ -265,7 +265,7 @@ def _on_stack(
     say(target_line(fleet, checked.name))
     slots = lambda: _capacity(fleet, checked, most).slots  # noqa: E731
     concern = too_large(checked, runs=runs_folder(c, root=root), root=root, slots=slots, redo=redo)
-    ask_to_go_on(concern, yes=yes, instead=SEE_FIRST)
+    confirm_run(concern, yes=yes, instead=SEE_FIRST)
     release = release_for(fleet, checked, push=push, as_pushed=as_pushed, patience_s=NEW_HEAD_S, say=say)
     command_line = shlex.join([*called().split(), *sys.argv[1:]])
     try:

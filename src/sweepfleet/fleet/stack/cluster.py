@@ -300,18 +300,3 @@ def open_cluster(root: Path, *, asked: str, renew_head: bool = False, say: Calla
     """
     pulumi = PulumiCli(root, {RENEW_HEAD: "1"} if renew_head else {})
     return Cluster(root, stacks.chosen_stack(pulumi, asked), pulumi, say)
-
-
-def confirm(question: str, *, yes: bool, ask: Callable[[str], str], interactive: bool) -> None:
-    """Go on only when the user wants to.
-
-    Raises:
-        UsageError: nobody is there to be asked.
-        ClusterError: the answer was no.
-    """
-    if yes:
-        return
-    if not interactive:
-        raise UsageError("There is no terminal to ask on. To continue without being asked: --yes")
-    if ask(f"{question} [y/N] ").strip().lower() not in {"y", "yes"}:
-        raise ClusterError("Nothing was changed.")
