@@ -194,7 +194,7 @@ def _other(*resources: str) -> Gain:
     return gain
 
 
-BOOTSTRAP_STATE = f"{STATE}/.pulumi/stacks/sweepfleet-bootstrap/main.json"
+ACCOUNT_STATE = f"{STATE}/.pulumi/stacks/sweepfleet-account/main.json"
 GAINS: dict[str, Gain] = {
     "iam:AttachRolePolicy": _rights,
     "iam:CreatePolicyVersion": _policy,
@@ -223,11 +223,11 @@ GAINS: dict[str, Gain] = {
     "ec2:ModifyInstanceMetadataOptions": _code,
     "autoscaling:CreateAutoScalingGroup": _group,
     "autoscaling:UpdateAutoScalingGroup": _group,
-    "s3:Put*": _other(f"{STATE}", BOOTSTRAP_STATE),
-    "s3:PutObject": _other(f"{STATE}", BOOTSTRAP_STATE),
+    "s3:Put*": _other(f"{STATE}", ACCOUNT_STATE),
+    "s3:PutObject": _other(f"{STATE}", ACCOUNT_STATE),
     "s3:PutBucketPolicy": _other(STATE),
-    "s3:Delete*": _other(STATE, BOOTSTRAP_STATE),
-    "s3:DeleteObject": _other(STATE, BOOTSTRAP_STATE),
+    "s3:Delete*": _other(STATE, ACCOUNT_STATE),
+    "s3:DeleteObject": _other(STATE, ACCOUNT_STATE),
     "kms:Decrypt": _other(f"{KEY}-of-others"),
     **{f"kms:{one}": _other(KEY) for one in ("PutKeyPolicy", "CreateGrant", "ScheduleKeyDeletion", "DisableKey")},
     **{f"lambda:{one}": _other(FUNCTION) for one in ("UpdateFunctionCode", "AddPermission", "InvokeFunction")},

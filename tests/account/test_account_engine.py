@@ -1,4 +1,4 @@
-"""The bootstrap stack under the real engine, and what Pulumi asks of AWS for a cluster whose state it then keeps."""
+"""The account stack under the real engine, and what Pulumi asks of AWS for a cluster whose state it then keeps."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def server() -> Iterator[Moto]:
 
 
 @dataclass
-class Bootstrapped:
-    """A checkout whose bootstrap stack is up, with its state in a folder."""
+class Made:
+    """A checkout whose account stack is up, with its state in a folder."""
 
     checkout: Checkout
-    bootstrap: Engine
+    account: Engine
     outputs: dict[str, Any]
 
     @property
@@ -64,52 +64,52 @@ class Bootstrapped:
 
     def policy(self, role: str) -> str:
         """As it is in the stack's state."""
-        found = [one for one in self.bootstrap.resources() if one["type"] == "aws:iam/rolePolicy:RolePolicy"]
+        found = [one for one in self.account.resources() if one["type"] == "aws:iam/rolePolicy:RolePolicy"]
         (policy,) = (one["inputs"]["policy"] for one in found if one["urn"].endswith(f"-{role}"))
         return str(policy)
 
 
 @pytest.fixture(scope="module")
-def made(server: Moto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bootstrapped]:
+def made(server: Moto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     server.reset()
-    checkout = Checkout(tmp_path_factory.mktemp("bootstrap"), server.endpoint)
+    checkout = Checkout(tmp_path_factory.mktemp("account"), server.endpoint)
     folder = checkout.path / "account"  # its own, for the stack's settings; the program is where it is
     folder.mkdir()
     declared = yaml.safe_load((REPOSITORY / "account" / "Pulumi.yaml").read_text())
     (folder / "Pulumi.yaml").write_text(yaml.safe_dump({**declared, "main": "program"}))
     (folder / "program").symlink_to(REPOSITORY / "account")
-    bootstrap = Engine(folder, dict(checkout.env), "main").start(**{"aws:region": REGION})
-    refused = bootstrap.up(check=False)
+    account = Engine(folder, dict(checkout.env), "main").start(**{"aws:region": REGION})
+    refused = account.up(check=False)
     assert refused.returncode
     said = refused.stdout + refused.stderr
     assert "pulumi -C account config set repository" in said, said
     assert "Traceback" not in said
-    bootstrap.set("repository", REPOSITORY_NAME)
-    bootstrap.up()
-    made = Bootstrapped(checkout, bootstrap, bootstrap.outputs())
+    account.set("repository", REPOSITORY_NAME)
+    account.up()
+    made = Made(checkout, account, account.outputs())
     # Here is no TLS, and moto refuses whatever some policy denies under any condition.
     server.client("s3", REGION).delete_bucket_policy(Bucket=made.bucket)
     yield made
     server.reset()
 
 
-def test_up_again_changes_nothing(made: Bootstrapped) -> None:
-    said = made.bootstrap.up().stdout
+def test_up_again_changes_nothing(made: Made) -> None:
+    said = made.account.up().stdout
     assert "unchanged" in said
     assert not any(f" {sign} " in said for sign in ("created", "updated", "deleted", "replaced"))
 
 
-def test_state_and_key_outlive_a_mistake(made: Bootstrapped) -> None:
-    protected = {one["type"] for one in made.bootstrap.resources() if one.get("protect")}
+def test_state_and_key_outlive_a_mistake(made: Made) -> None:
+    protected = {one["type"] for one in made.account.resources() if one.get("protect")}
     assert {"aws:s3/bucket:Bucket", "aws:kms/key:Key", "aws:kms/alias:Alias"} <= protected
-    assert made.bootstrap.run("destroy", "--yes", "--stack", "main", check=False).returncode
+    assert made.account.run("destroy", "--yes", "--stack", "main", check=False).returncode
 
 
-def test_its_own_state_moves_into_the_bucket(made: Bootstrapped, tmp_path: Path) -> None:
+def test_its_own_state_moves_into_the_bucket(made: Made, tmp_path: Path) -> None:
     """As docs/gitops.md says; nothing is to be done there then."""
-    file = str(tmp_path / "bootstrap.json")
-    made.bootstrap.run("stack", "export", "--stack", "main", "--file", file)
-    there = replace(made.bootstrap, env=made.bootstrap.env | {"PULUMI_BACKEND_URL": made.backend})
+    file = str(tmp_path / "state.json")
+    made.account.run("stack", "export", "--stack", "main", "--file", file)
+    there = replace(made.account, env=made.account.env | {"PULUMI_BACKEND_URL": made.backend})
     there.run("stack", "init", "main", "--secrets-provider", "passphrase")
     there.run("stack", "import", "--stack", "main", "--file", file)
     there.run("preview", "--expect-no-changes", "--stack", "main")
@@ -151,7 +151,7 @@ print(deploy(open_cluster(Path.cwd(), asked="dev", say=print), say=print).stack)
 
 
 def test_a_cluster_is_made_by_the_printed_commands_and_each_role_may_what_its_jobs_ask(
-    made: Bootstrapped, watched: Callable[[Callable[[], Any]], str]
+    made: Made, watched: Callable[[Callable[[], Any]], str]
 ) -> None:
     """Of AWS as a whole. A preview writes its plan and changes nothing else; secrets are read by the key alone."""
     checkout = made.checkout
@@ -181,7 +181,7 @@ def test_a_cluster_is_made_by_the_printed_commands_and_each_role_may_what_its_jo
         "audit": ("preview", lambda: checkout.inv("audit", "--stack", "dev")),
     }
     context = CONTEXT | {"iam:PermissionsBoundary": made.outputs["permissions_boundary"]}
-    (key_arn,) = (one["outputs"]["arn"] for one in made.bootstrap.resources() if one["type"] == "aws:kms/key:Key")
+    (key_arn,) = (one["outputs"]["arn"] for one in made.account.resources() if one["type"] == "aws:kms/key:Key")
     for name, (role, job) in jobs.items():
         calls = recorded_calls(watched(job), key_arn=key_arn)
         assert (("kms:Decrypt", key_arn) in calls) == (name != "audit"), name  # which reads no settings

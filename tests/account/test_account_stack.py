@@ -1,4 +1,4 @@
-"""The bootstrap stack: what it declares is really made in moto, and its policies are evaluated as AWS would."""
+"""The account stack: what it declares is really made in moto, and its policies are evaluated as AWS would."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def server() -> Iterator[Moto]:
 
 
 class Made:
-    """A bootstrap stack that is up."""
+    """An account stack that is up."""
 
     def __init__(self, server: Moto, stack: str = "main", **settings: str) -> None:
         self.stack = stack
@@ -321,8 +321,8 @@ def state(made: Made, path: str) -> str:
         ("s3:PutObject", ".pulumi/history/sweepfleet/dev/dev-1.history.json", True, False),
         ("s3:PutObject", ".pulumi/locks/organization/sweepfleet/dev/1.json", True, False),
         ("s3:DeleteObject", ".pulumi/locks/organization/sweepfleet/dev/1.json", True, False),
-        ("s3:PutObject", ".pulumi/stacks/sweepfleet-bootstrap/main.json", False, False),  # the pipeline's own state
-        ("s3:DeleteObject", ".pulumi/stacks/sweepfleet-bootstrap/main.json", False, False),
+        ("s3:PutObject", ".pulumi/stacks/sweepfleet-account/main.json", False, False),  # the pipeline's own state
+        ("s3:DeleteObject", ".pulumi/stacks/sweepfleet-account/main.json", False, False),
         ("s3:PutObject", ".pulumi/meta.yaml", False, False),
         ("s3:DeleteObjectVersion", ".pulumi/stacks/sweepfleet/dev.json", False, False),
         ("s3:GetObject", "plans/dev/0a1b.json", True, True),

@@ -1,4 +1,4 @@
-"""What is to be typed once the bootstrap stack is up; pure."""
+"""What is to be typed once the account stack is up; pure."""
 
 from __future__ import annotations
 

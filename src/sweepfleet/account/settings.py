@@ -1,4 +1,4 @@
-"""The bootstrap stack's settings: read once, checked as a whole, frozen.
+"""The account stack's settings: read once, checked as a whole, frozen.
 
 `account/Pulumi.yaml` declares the same keys to Pulumi, with the same defaults and descriptions; a test holds the
 two together.
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from sweepfleet.infra.checks import TAG_VALUE, stack_name, unknown_key
 from sweepfleet.infra.problems import Problem, SettingsError
 
-PROJECT = "sweepfleet-bootstrap"
+PROJECT = "sweepfleet-account"
 ISSUERS = {"github": "https://token.actions.githubusercontent.com", "gitlab": "https://gitlab.com"}
 WORD = r"[A-Za-z0-9_.-]+"
 # A name that is free again can be taken by others, an id cannot: tokens of newer repositories have both.
