@@ -106,7 +106,7 @@ def test_a_cost_that_nobody_knows_is_said_to_be_unknown(jobs: Path) -> None:
 def test_the_last_ones_are_shown_and_none_that_is_active(jobs: Path) -> None:
     for number in range(8):
         put(jobs, f"r{number}", at=float(number), said={"state": "running", "at": 50.0 - number})
-    (jobs / "r7" / "wanted").touch()
+    (jobs / "r7" / "active").touch()
     os.utime(jobs / "r2", (100, 100))  # cancelled last
     assert [one.name for one in ended_runs(cast(Host, Head()))] == ["r2", "r6", "r5", "r4", "r3"]
 

@@ -14,7 +14,7 @@ from sweepfleet.fleet.fleet import Fleet
 from sweepfleet.fleet.money.cost import Budget, Rate
 from sweepfleet.fleet.money.estimate import Capacity, capacity
 from sweepfleet.fleet.reach.cloud import Cloud
-from sweepfleet.fleet.runs.jobs import workers_wanted
+from sweepfleet.fleet.runs.jobs import workers_needed
 from sweepfleet.fleet.runs.on_stack import order
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.load import loads
@@ -177,7 +177,7 @@ def test_the_price_is_of_the_workers_that_start(fleet: Fleet) -> None:
     mixed = dataclasses.replace(fleet, outputs=dataclasses.replace(fleet.outputs, on_demand_base=2))
     two = ordered(mixed, "{max_parallel: 2}")
     ten = ordered(mixed, "{}")
-    assert (two.job.workers_wanted, ten.job.workers_wanted) == (2, 10)
+    assert (two.job.workers_needed, ten.job.workers_needed) == (2, 10)
     assert two.job.usd_per_worker_hour > ten.job.usd_per_worker_hour
 
 
@@ -188,4 +188,4 @@ def test_the_price_is_of_the_workers_that_start(fleet: Fleet) -> None:
 def test_no_more_workers_start_than_a_sweep_can_use(
     tmp_path: Path, points: int, execution: str, workers: int | None, wanted: int
 ) -> None:
-    assert workers_wanted(sweep(tmp_path, execution, points), workers=workers, max_workers=10) == wanted
+    assert workers_needed(sweep(tmp_path, execution, points), workers=workers, max_workers=10) == wanted

@@ -107,7 +107,7 @@ def test_a_heads_disk_keeps_what_is_needed_and_the_newest(tmp_path: Path, monkey
         made.append(release)
     home.fleet_release.symlink_to(made[1])
     home.fleet_environment.symlink_to(home.environment(publish.lock_of(made[1])))
-    for name, release, mark in (("going-on", made[3], "wanted"), ("ended", made[2], "job.json")):
+    for name, release, mark in (("going-on", made[3], "active"), ("ended", made[2], "job.json")):
         job = JobFolder(data.jobs / name)
         job.path.mkdir()
         (job.path / mark).touch()
@@ -253,10 +253,10 @@ class Head:
     def release(self, name: str) -> Path:
         return self.home.release(name * 64)
 
-    def run(self, name: str, *, wanted: bool) -> None:
+    def run(self, name: str, *, active: bool) -> None:
         (self.data.jobs / name).mkdir(exist_ok=True)
-        mark = self.data.jobs / name / "wanted"
-        mark.touch() if wanted else mark.unlink()
+        mark = self.data.jobs / name / "active"
+        mark.touch() if active else mark.unlink()
 
     def renew(self, release: str, *, starting: str = "") -> bool:
         return renew.renew_fleet(
@@ -281,21 +281,21 @@ def test_the_fleet_takes_up_the_newest_release_unless_a_run_goes_on(head: Head) 
     """And a run that starts anew after an accident finds its own code, whatever was pushed meanwhile."""
     assert head.renew("a")
     assert not head.renew("a")
-    head.run("one", wanted=True)
+    head.run("one", active=True)
     assert not head.renew("b")
     assert not head.renew("a", starting="one")
     assert head.runs == "a"
-    head.run("two", wanted=True)
+    head.run("two", active=True)
     assert not head.renew("b", starting="two"), "it would take the code from under the other run"
-    head.run("one", wanted=False)
+    head.run("one", active=False)
     assert head.renew("b", starting="two")
     assert head.runs == "b"
 
 
 def test_a_new_heads_first_run_says_which_code_it_is(head: Head) -> None:
     """Not the newest release: the runs on the data volume began with an older one, and each is not the only one."""
-    head.run("one", wanted=True)
-    head.run("two", wanted=True)
+    head.run("one", active=True)
+    head.run("two", active=True)
     assert not head.renew("b")
     assert head.renew("a", starting="one")
     assert not head.renew("a", starting="two")

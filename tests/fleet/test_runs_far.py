@@ -65,7 +65,7 @@ OUTPUTS = outputs_of("dev")
 
 def job_of(grid: str, **other: Any) -> Job:
     values: dict[str, Any] = {"name": "trial", "release": "a" * 64, "environment": "e", "engine": "n", "grid": grid}
-    values |= {"command_line": "inv sweep", "submitted": 0.0, "retry_failed": False, "workers_wanted": 1}
+    values |= {"command_line": "inv sweep", "submitted": 0.0, "retry_failed": False, "workers_needed": 1}
     return Job(**values | other)
 
 
@@ -243,12 +243,12 @@ def test_whoever_follows_hears_of_every_change_and_last_how_it_ended(
     """With the head's clock beside it, which is not a change."""
     folder = JobFolder(tmp_path)
     folder.job.touch()
-    folder.wanted.touch()
+    folder.active.touch()
     steps: Iterator[Any] = iter(
         [
             lambda: folder.write(folder.progress, '{"state": "waiting"}'),
             lambda: None,
-            lambda: (folder.write(folder.progress, '{"state": "ended", "exit_code": 1}'), folder.wanted.unlink()),
+            lambda: (folder.write(folder.progress, '{"state": "ended", "exit_code": 1}'), folder.active.unlink()),
         ]
     )
     monkeypatch.setattr("sweepfleet.machine.head.follow.time.sleep", lambda _: next(steps)())
@@ -265,7 +265,7 @@ def test_a_run_whose_head_goes_down_has_not_ended(
     folder = JobFolder(tmp_path / "job")
     folder.path.mkdir()
     folder.job.touch()
-    folder.wanted.touch()
+    folder.active.touch()
     monkeypatch.setattr(
         "sweepfleet.machine.head.follow.time.sleep", lambda _: folder.path.rename(tmp_path / "unmounted")
     )

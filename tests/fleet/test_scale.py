@@ -44,7 +44,7 @@ def fleet(moto: Moto, tmp_path: Path, no_credentials: None, monkeypatch: pytest.
 
 
 def size(fleet: Fleet) -> int:
-    return workers.group(fleet.cloud, fleet.outputs).wanted
+    return workers.group(fleet.cloud, fleet.outputs).desired
 
 
 class Head:
@@ -93,11 +93,11 @@ def test_the_head_says_what_its_runs_need(tmp_path: Path, release: Path, said: s
     """Nothing before the first push; that it is unknown where its release does not run."""
     job = tmp_path / "jobs" / "one"
     job.mkdir(parents=True)
-    (job / "wanted").touch()
-    (job / "job.json").write_text('{"workers_wanted": 3}')
+    (job / "active").touch()
+    (job / "job.json").write_text('{"workers_needed": 3}')
     (tmp_path / "broken" / "sweepfleet").mkdir(parents=True)
     (tmp_path / "broken" / "sweepfleet" / "__init__.py").write_text("import no_such_module\n")
-    script = workers.WANTED.replace(PATHS.code, str(tmp_path / release)).replace(PATHS.data, str(tmp_path))
+    script = workers.NEEDED.replace(PATHS.code, str(tmp_path / release)).replace(PATHS.data, str(tmp_path))
     done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == said
 

@@ -14,9 +14,9 @@ A, B, C = ABC
 
 
 def placed(
-    offered: Mapping[str, Collection[str]], *, wanted: tuple[str, ...] = (), region: Collection[str] = ABC
+    offered: Mapping[str, Collection[str]], *, named: tuple[str, ...] = (), region: Collection[str] = ABC
 ) -> Placement:
-    return place(wanted=wanted, region_zones=region, offered=offered, head_type="t3", worker_types=("x", "y"))
+    return place(named=named, region_zones=region, offered=offered, head_type="t3", worker_types=("x", "y"))
 
 
 def test_all_zones_when_all_offer_all() -> None:
@@ -27,7 +27,7 @@ def test_at_most_three_zones_by_themselves_and_more_when_named() -> None:
     region = [f"eu-west-1{letter}" for letter in "fedcba"]
     everywhere = {"t3": region, "x": region, "y": region}
     assert placed(everywhere, region=region).zones == ABC
-    assert placed(everywhere, region=region, wanted=("eu-west-1f", "eu-west-1b")).zones == (
+    assert placed(everywhere, region=region, named=("eu-west-1f", "eu-west-1b")).zones == (
         "eu-west-1f",
         "eu-west-1b",
     )
@@ -56,7 +56,7 @@ def test_when_no_zone_offers_all_types_all_are_used() -> None:
 
 
 @pytest.mark.parametrize(
-    ("offered", "wanted", "said"),
+    ("offered", "named", "said"),
     [
         ({"t3": ABC, "x": ABC}, (), "workerInstanceTypes: `y` is offered in no zone of this region"),
         ({"t3": ABC, "x": ABC, "y": (C,)}, (A,), f"`y` is offered in {C}, and the stack's zones are {A}."),
@@ -65,8 +65,8 @@ def test_when_no_zone_offers_all_types_all_are_used() -> None:
     ],
 )
 def test_what_cannot_be_placed_is_said(
-    offered: Mapping[str, Collection[str]], wanted: tuple[str, ...], said: str
+    offered: Mapping[str, Collection[str]], named: tuple[str, ...], said: str
 ) -> None:
     with pytest.raises(SettingsError) as refused:
-        placed(offered, wanted=wanted)
+        placed(offered, named=named)
     assert said in str(refused.value)

@@ -195,24 +195,24 @@ def test_a_release_that_does_not_come_ends_no_worker(
 ) -> None:
     """It is said, the others come, and it may be asked for again."""
     machine = Machine(tmp_path, "run", monkeypatch)
-    monkeypatch.setattr(bring, "WANTED", tmp_path / "wanted")
+    monkeypatch.setattr(bring, "REQUESTS", tmp_path / "requests")
     monkeypatch.setattr(bring, "AGAIN_S", 0)
-    (tmp_path / "wanted" / ("d" * 64)).mkdir(parents=True)
+    (tmp_path / "requests" / ("d" * 64)).mkdir(parents=True)
     good, bad = machine.store(packed()), "b" * 64
     machine.store(gzip.compress(b"x"), sha256=bad)
     for name in (good, bad, "../x"):
-        (tmp_path / "wanted" / Path(name).name).touch()
+        (tmp_path / "requests" / Path(name).name).touch()
     bring.serve_counter(FolderBucket(folder=machine.bucket))
     assert machine.left() == [good]
     assert (
         f"the release {bad[:12]} was not fetched: {KEYS.release(bad)} is not what was pushed"
         in capsys.readouterr().out
     )
-    assert not (tmp_path / "wanted" / bad).exists()
+    assert not (tmp_path / "requests" / bad).exists()
 
 
 def test_only_releases_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A project elsewhere, as on a laptop's own cluster, is there or is not."""
     monkeypatch.setattr(bring, "HOME", Home(tmp_path / "home"))
-    monkeypatch.setattr(bring, "WANTED", tmp_path / "nowhere")
+    monkeypatch.setattr(bring, "REQUESTS", tmp_path / "nowhere")
     asyncio.run(bring.ask_for(tmp_path / "project"))

@@ -22,7 +22,7 @@ from sweepfleet.run.folder import RunFolder, StorageError
 from sweepfleet.run.run_progress import Progress
 from sweepfleet.run.selection import Selection
 
-JOB = Job("trial", "a" * 64, "b" * 64, "engine", "grid.yaml", "inv sweep", 7.0, retry_failed=False, workers_wanted=2)
+JOB = Job("trial", "a" * 64, "b" * 64, "engine", "grid.yaml", "inv sweep", 7.0, retry_failed=False, workers_needed=2)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> JobFolder:
     (made.path / "grid").mkdir(parents=True)
     (made.grid / "grid.yaml").write_text("name: trial\nrun: fit:fit\nparameters: {a: [1]}\n")
     made.job.write_text(JOB.to_json())
-    made.wanted.touch()
+    made.active.touch()
     return made
 
 
@@ -55,11 +55,11 @@ def test_results_are_stored_however_often_it_takes_and_no_worker_is_asked_for_ag
 ) -> None:
     seen: list[dict[str, Any]] = []
     monkeypatch.setattr("sweepfleet.machine.head.run_job.time.sleep", lambda _: seen.append(folder.read_progress()))
-    reporter, bucket = Reporter(folder, workers_wanted=2), Away(left=[AwsError("it does not answer")] * 2)
+    reporter, bucket = Reporter(folder, workers_needed=2), Away(left=[AwsError("it does not answer")] * 2)
     reporter.needs_no_workers()
     driving._store(folder, reporter, bucket, tmp_path / "runs" / "trial")
     assert bucket.stored == [("trial", "runs/trial/")]
-    assert [one["workers_wanted"] for one in (*seen, folder.read_progress())] == [0, 0, 0]
+    assert [one["workers_needed"] for one in (*seen, folder.read_progress())] == [0, 0, 0]
     assert seen[1]["waiting_for"] == "storing the results: it does not answer"
 
 
@@ -79,13 +79,13 @@ def test_a_run_that_no_worker_joins_goes_on_until_it_has_cost_its_budget(
     if spent:
         assert run(folder, facts(tmp_path)) == 1
         assert ends == [(1, "It has cost its budget. No worker came.")]
-        assert not folder.wanted.exists()
+        assert not folder.active.exists()
         last = json.loads(folder.progress.read_text())
-        assert (last["state"], last["exit_code"], last["workers_wanted"]) == ("ended", 1, 0)
+        assert (last["state"], last["exit_code"], last["workers_needed"]) == ("ended", 1, 0)
     else:
         with pytest.raises(ClusterError):
             run(folder, facts(tmp_path))
-        assert folder.wanted.exists()
+        assert folder.active.exists()
 
 
 def test_a_run_that_broke_off_on_a_full_volume_ends_and_is_stored_however_often_it_takes(
@@ -110,9 +110,9 @@ def test_a_run_that_broke_off_on_a_full_volume_ends_and_is_stored_however_often_
     assert bucket.stored == [("trial", "runs/trial/")]
     assert len(pauses) == 2
     assert ends == [(StorageError.exit_code, "No space is left.")]
-    assert not folder.wanted.exists()
+    assert not folder.active.exists()
     last = folder.read_progress()
-    assert (last["state"], last["error"], last["workers_wanted"]) == ("ended", "No space is left.", 0)
+    assert (last["state"], last["error"], last["workers_needed"]) == ("ended", "No space is left.", 0)
 
 
 def test_progress_that_has_no_room_is_an_error_and_what_was_said_before_stays(folder: JobFolder) -> None:
@@ -138,7 +138,7 @@ def test_the_end_is_written_however_long_that_takes(folder: JobFolder, monkeypat
 
     monkeypatch.setattr(JobFolder, "write_progress", refused)
     monkeypatch.setattr("sweepfleet.machine.head.run_job.time.sleep", pauses.append)
-    Reporter(folder, workers_wanted=2).end(exit_code=0)
+    Reporter(folder, workers_needed=2).end(exit_code=0)
     assert folder.read_progress()["state"] == "ended"
     assert len(pauses) == 3
 
@@ -148,12 +148,12 @@ def test_a_run_that_waits_for_room_has_no_workers_after_a_while_and_has_them_aga
 ) -> None:
     now_s = 100.0
     monkeypatch.setattr(driving, "time", SimpleNamespace(monotonic=lambda: now_s, time=lambda: now_s))
-    reporter = Reporter(folder, workers_wanted=2)
+    reporter = Reporter(folder, workers_needed=2)
     wanted = []
     for passes_s, paused in ((0, True), (driving.PAUSED_S - 1, True), (2, True), (2, False), (2, True)):
         now_s += passes_s
         reporter.update(Progress(total=1, exact=True, resumed=0, paused=paused))
-        wanted.append(folder.read_progress()["workers_wanted"])
+        wanted.append(folder.read_progress()["workers_needed"])
     assert wanted == [2, 2, 0, 2, 2]
 
 
@@ -164,7 +164,7 @@ def test_while_results_are_stored_no_worker_is_asked_for(
     summary = SimpleNamespace(to_dict=lambda: {"done": 1})
     monkeypatch.setattr(driving, "HOME", Home(tmp_path / "home"))
     monkeypatch.setattr(driving, "run_sweep", lambda *_: (summary, 0))
-    monkeypatch.setattr(driving, "_store", lambda *_: wanted.append(folder.read_progress()["workers_wanted"]) or "")
+    monkeypatch.setattr(driving, "_store", lambda *_: wanted.append(folder.read_progress()["workers_needed"]) or "")
     monkeypatch.setattr(driving, "tell_end", lambda *_, **__: None)
     assert run(folder, facts(tmp_path)) == 0
     assert wanted == [0]
@@ -190,7 +190,7 @@ def test_what_the_bucket_will_never_take_is_told_at_once(
     """No try after the first; the results are where the message says."""
     monkeypatch.setattr("sweepfleet.machine.head.run_job.time.sleep", lambda _: pytest.fail("it waits"))
     bucket = Away(left=[AwsError("An error occurred (AccessDenied) when calling PutObject")])
-    said = driving._store(folder, Reporter(folder, workers_wanted=2), bucket, tmp_path / "runs" / "trial")
+    said = driving._store(folder, Reporter(folder, workers_needed=2), bucket, tmp_path / "runs" / "trial")
     assert "AccessDenied" in said
     assert str(tmp_path / "runs" / "trial") in said
     assert bucket.stored == []
@@ -211,12 +211,12 @@ def test_a_volume_that_is_full_before_the_first_point_is_waited_for_without_work
     seen: list[dict[str, Any]] = []
     monkeypatch.setattr(driving, "run_sweep", begin)
     monkeypatch.setattr("sweepfleet.machine.head.run_job.time.sleep", lambda _: seen.append(folder.read_progress()))
-    reporter = Reporter(folder, workers_wanted=2)
+    reporter = Reporter(folder, workers_needed=2)
     assert driving._run_with_room(None, None, reporter) == ("summary", 0)  # type: ignore[arg-type]
-    assert [one["workers_wanted"] for one in seen] == [0, 0]
+    assert [one["workers_needed"] for one in seen] == [0, 0]
     assert "the data volume" in seen[0]["waiting_for"]
     assert "pulumi config set dataVolumeGb" in seen[0]["waiting_for"]
-    assert folder.read_progress()["workers_wanted"] == 2
+    assert folder.read_progress()["workers_needed"] == 2
 
 
 def facts(data: Path) -> Facts:

@@ -15,7 +15,7 @@ from sweepfleet.machine.head import keeper
 from sweepfleet.machine.head.meter import Reading
 from sweepfleet.machine.job import Job, JobFolder
 
-JOB = Job("one", "r", "e", "g", "grid.yaml", "inv sweep", 0.0, retry_failed=False, workers_wanted=2)
+JOB = Job("one", "r", "e", "g", "grid.yaml", "inv sweep", 0.0, retry_failed=False, workers_needed=2)
 MOST = 5
 
 
@@ -92,7 +92,7 @@ def job(data: Data, *, name: str = "one", says: str = "") -> JobFolder:
     folder = JobFolder(data.jobs / name)
     folder.path.mkdir(exist_ok=True)
     folder.job.write_text(JOB.to_json())
-    folder.wanted.touch()
+    folder.active.touch()
     if says:
         folder.progress.write_text(says)
     return folder
@@ -107,15 +107,15 @@ def test_the_switch_is_set_before_each_raise_and_moved_while_a_run_is_active(gro
     assert group.keep(for_s=3 * keeper.SWITCH_EVERY_S) == ["switch"] * 3
     group.then[3] = lambda: job(data, name="another")
     assert group.keep(for_s=60) == ["switch", "switch", "size 4"], "also when it was set a moment ago"
-    one.wanted.unlink()
-    (data.jobs / "another" / "wanted").unlink()
+    one.active.unlink()
+    (data.jobs / "another" / "active").unlink()
     assert group.keep(for_s=60) == ["size 0"]
 
 
 def test_workers_wait_a_moment_for_the_next_run(group: Group, data: Data) -> None:
     one = job(data)
     group.size = 2
-    group.then = {2: one.wanted.unlink, 2 + int(keeper.IDLE_S / keeper.POLL_S) - 1: one.wanted.touch}
+    group.then = {2: one.active.unlink, 2 + int(keeper.IDLE_S / keeper.POLL_S) - 1: one.active.touch}
     assert group.keep(for_s=60) == ["switch"]
 
 
@@ -161,7 +161,7 @@ def test_a_run_whose_budget_is_spent_has_no_workers_whatever_its_driver_does(gro
 
 
 @pytest.mark.parametrize(
-    ("says", "workers"), [('{"workers_wanted": 3}', 3), ("{half a fi", 2), ("[1]", 2), ('{"state": "running"}', 1)]
+    ("says", "workers"), [('{"workers_needed": 3}', 3), ("{half a fi", 2), ("[1]", 2), ('{"state": "running"}', 1)]
 )
 def test_a_driver_that_does_not_say_what_it_can_use_has_what_was_asked_for(
     group: Group, data: Data, says: str, workers: int

@@ -34,8 +34,8 @@ class Site:
 
     def __init__(self, cluster: LocalCluster, client: Client, folder: Path, beside: ThreadPoolExecutor) -> None:
         self.cluster, self.client, self._beside = cluster, client, beside
-        (folder / "wanted").mkdir()
-        self.asked = folder / "wanted" / SHA256
+        (folder / "requests").mkdir()
+        self.asked = folder / "requests" / SHA256
         self.release = Home(folder).release(SHA256)
         self._made = folder / "made"
         self._made.mkdir()
@@ -64,7 +64,7 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setattr(bring, "HOME", Home(tmp_path))
-    monkeypatch.setattr(bring, "WANTED", tmp_path / "wanted")
+    monkeypatch.setattr(bring, "REQUESTS", tmp_path / "requests")
     with ThreadPoolExecutor() as beside, one_worker() as cluster, Client(cluster) as client:
         site = Site(cluster, client, tmp_path, beside)
         try:

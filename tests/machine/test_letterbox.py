@@ -38,7 +38,7 @@ from tests.folder_bucket import FolderBucket
 
 REGION = "us-east-1"
 SHA256 = "a" * 64
-JOB = Job("trial", SHA256, "b" * 64, "engine", "grid.yaml", "inv sweep", 7.0, retry_failed=False, workers_wanted=2)
+JOB = Job("trial", SHA256, "b" * 64, "engine", "grid.yaml", "inv sweep", 7.0, retry_failed=False, workers_needed=2)
 
 
 def answers(bucket: FolderBucket) -> dict[str, tuple[int, str]]:
@@ -238,7 +238,7 @@ def test_a_letter_that_cannot_be_had_holds_up_no_other_and_is_done_when_it_can(
     for letter in ("1", "2"):
         ask(bucket, letter, {"kind": "push", "sha256": SHA256})
     ask_for_sweep(bucket, "3", JOB)
-    taken_over(tmp_path).wanted.touch()
+    taken_over(tmp_path).active.touch()
     (bucket.folder / KEYS.enclosed("3")).unlink()
     answered: set[str] = set()
     with pytest.raises(letterbox.LaterError, match=r"1: not done yet: .*403\n3: not done yet: .*403"):
@@ -270,7 +270,7 @@ def test_a_run_that_cannot_be_taken_over_is_told(
     ask_for_sweep(bucket, "1", JOB)
     look(bucket, tmp_path)
     assert answers(bucket) == {"1": (FAILED, "no such user")}
-    assert not JobFolder(Data(tmp_path).jobs / "trial").wanted.exists()
+    assert not JobFolder(Data(tmp_path).jobs / "trial").active.exists()
 
 
 def test_what_this_machine_cannot_do_now_is_tried_again(
@@ -339,7 +339,7 @@ def test_a_run_that_was_taken_over_just_before_the_power_went_is_not_taken_over_
 ) -> None:
     """But one of the same name that somebody else has started is not mistaken for it."""
     folder = taken_over(tmp_path)
-    folder.wanted.touch()
+    folder.active.touch()
     ask_for_sweep(bucket, "1", JOB)
     ask_for_sweep(bucket, "2", Job(**{**vars_of(JOB), "submitted": 8.0}))
     look(bucket, tmp_path)
@@ -356,7 +356,7 @@ def test_a_run_whose_answer_could_not_be_written_is_not_begun_again_when_it_has_
     look(bucket, tmp_path)
     assert answers(bucket) == {"1": (DONE, "taken over")}
     assert folder.spent.exists()
-    assert not folder.wanted.exists()
+    assert not folder.active.exists()
 
 
 def test_a_head_whose_data_volume_is_not_mounted_takes_nothing_over_and_tries_again(

@@ -14,7 +14,7 @@ from sweepfleet.machine import certificates, dask_command, facts
 from sweepfleet.machine.certificates import CertificateError, fits, make_ca, make_request, sign
 from sweepfleet.machine.facts import HOME, KEYS, Data, Facts, Tls
 from sweepfleet.machine.head import keeper
-from sweepfleet.machine.head.keeper import wanted
+from sweepfleet.machine.head.keeper import workers_needed
 from tests.iam import allows
 
 MACHINE = Machine(
@@ -126,22 +126,22 @@ def test_the_keeper_wants_what_runs_can_use_and_nothing_without(
     for name, workers in jobs.items():
         folder = data.jobs / name
         folder.mkdir(parents=True)
-        (folder / "progress.json").write_text(f'{{"workers_wanted": {workers}}}')
+        (folder / "progress.json").write_text(f'{{"workers_needed": {workers}}}')
         if name != "ended":
-            (folder / "wanted").touch()
-    assert wanted(data, most=20, now_s=0) == 7
-    assert wanted(data, most=5, now_s=0) == 5
-    (data.jobs / "one" / "wanted").unlink()
-    (data.jobs / "two" / "wanted").unlink()
-    assert wanted(data, most=20, now_s=0) == 0
+            (folder / "active").touch()
+    assert workers_needed(data, most=20, now_s=0) == 7
+    assert workers_needed(data, most=5, now_s=0) == 5
+    (data.jobs / "one" / "active").unlink()
+    (data.jobs / "two" / "active").unlink()
+    assert workers_needed(data, most=20, now_s=0) == 0
     data.hold.write_text('{"workers": 2, "for_s": 100, "boot": "this", "since_s": 1000.0, "until_s": 0}')
-    assert wanted(data, most=20, now_s=0) == 2
-    assert wanted(data, most=1, now_s=1e12) == 1
+    assert workers_needed(data, most=20, now_s=0) == 2
+    assert workers_needed(data, most=1, now_s=1e12) == 1
     (tmp_path / "UPTIME").write_text("1100.0 4000.0\n")
-    assert wanted(data, most=20, now_s=0) == 0
+    assert workers_needed(data, most=20, now_s=0) == 0
     (tmp_path / "BOOT").write_text("another\n")
-    assert wanted(data, most=20, now_s=0) == 0
+    assert workers_needed(data, most=20, now_s=0) == 0
     (tmp_path / "UPTIME").write_text("99.0 4000.0\n")
-    assert wanted(data, most=20, now_s=0) == 2
+    assert workers_needed(data, most=20, now_s=0) == 2
     data.hold.write_text("{}")
-    assert wanted(data, most=20, now_s=0) == 0
+    assert workers_needed(data, most=20, now_s=0) == 0

@@ -21,7 +21,7 @@ JOB = Job(
     command_line="inv sweep",
     submitted=0.0,
     retry_failed=False,
-    workers_wanted=2,
+    workers_needed=2,
     usd_per_worker_hour=0.5,
     budget_usd=1.0,
 )
@@ -32,7 +32,7 @@ def job(jobs: Path, name: str, **facts: float | None) -> JobFolder:
     folder = JobFolder(jobs / name)
     folder.path.mkdir(parents=True)
     folder.job.write_text(dataclasses.replace(JOB, name=name, **facts).to_json())
-    folder.wanted.touch()
+    folder.active.touch()
     return folder
 
 
@@ -114,7 +114,7 @@ def test_without_a_price_or_a_budget_nothing_is_spent(tmp_path: Path, facts: dic
 
 def test_jobs_that_are_not_wanted_cost_nothing(tmp_path: Path) -> None:
     one, ended = job(tmp_path, "one"), job(tmp_path, "ended")
-    ended.wanted.unlink()
+    ended.active.unlink()
     (tmp_path / "no-job").mkdir()
     assert [folder.path for folder in going_on(tmp_path)] == [one.path]
 

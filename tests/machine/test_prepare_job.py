@@ -13,11 +13,11 @@ import pytest
 from sweepfleet.machine.job import Job, JobFolder
 from tests.machine.test_machine import MACHINE
 
-JOB = Job("trial", "a" * 64, "b" * 64, "engine", "grid.yaml", "inv sweep", 0.0, retry_failed=False, workers_wanted=2)
+JOB = Job("trial", "a" * 64, "b" * 64, "engine", "grid.yaml", "inv sweep", 0.0, retry_failed=False, workers_needed=2)
 REFUSES = "#!/bin/sh\necho 'fatal error: An error occurred (404): Key \"environments\" does not exist' >&2\nexit 1\n"
 
 
-@pytest.mark.parametrize("before", [{}, {"state": "running", "progress": {"done": 7}, "workers_wanted": 2}])
+@pytest.mark.parametrize("before", [{}, {"state": "running", "progress": {"done": 7}, "workers_needed": 2}])
 def test_a_run_whose_code_cannot_be_had_says_so_and_keeps_what_was_known(
     tmp_path: Path, before: dict[str, object]
 ) -> None:
@@ -35,5 +35,5 @@ def test_a_run_whose_code_cannot_be_had_says_so_and_keeps_what_was_known(
     assert done.returncode == 1, done.stderr
     said = folder.read_progress()
     assert said.pop("waiting_for").startswith("its code and environment, which cannot be fetched: aws s3")
-    assert said == before | {"state": "waiting", "workers_wanted": 0}, "nobody pays for workers meanwhile"
+    assert said == before | {"state": "waiting", "workers_needed": 0}, "nobody pays for workers meanwhile"
     assert "404" in done.stdout

@@ -50,13 +50,13 @@ def _gitlab(settings: Settings, branch: str) -> str:
 
 def _trust(settings: Settings, provider_arn: str, conditions: Mapping[str, Mapping[str, str | list[str]]]) -> str:
     """A trust policy under these conditions on a token's claims, and that the token was issued for AWS."""
-    wanted: dict[str, dict[str, str | list[str]]] = {"StringEquals": {f"{settings.issuer}:aud": AUDIENCE}}
+    allowed: dict[str, dict[str, str | list[str]]] = {"StringEquals": {f"{settings.issuer}:aud": AUDIENCE}}
     for operator, claims in conditions.items():
-        wanted.setdefault(operator, {}).update({f"{settings.issuer}:{name}": one for name, one in claims.items()})
+        allowed.setdefault(operator, {}).update({f"{settings.issuer}:{name}": one for name, one in claims.items()})
     statement = {
         "Effect": "Allow",
         "Principal": {"Federated": provider_arn},
         "Action": "sts:AssumeRoleWithWebIdentity",
-        "Condition": wanted,
+        "Condition": allowed,
     }
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})

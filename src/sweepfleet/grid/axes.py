@@ -42,11 +42,11 @@ class Axis:
         if self.dimension is None:
             return None
         law = self.dimension.distribution
-        wanted = [(column, loose(entry[name])) for column, name in enumerate(self.names) if name in entry]
-        if law is None and len(wanted) == 1:
-            return wanted[0][1] in self._columns[wanted[0][0]]
+        given = [(column, loose(entry[name])) for column, name in enumerate(self.names) if name in entry]
+        if law is None and len(given) == 1:
+            return given[0][1] in self._columns[given[0][0]]
         if law is None:
-            return any(all(loose(row[column]) == value for column, value in wanted) for row in self.dimension.rows)
+            return any(all(loose(row[column]) == value for column, value in given) for row in self.dimension.rows)
         value = entry[self.names[0]]
         if law.name != "int_uniform" or law.low is None or law.high is None:
             return None

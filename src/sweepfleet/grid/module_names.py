@@ -67,10 +67,10 @@ def _upwards(folder: Path) -> Iterator[Path]:
     yield from (place for place in (folder, *folder.parents) if place.is_relative_to(root))
 
 
-def _function(file: Path, wanted: str) -> str:
+def _function(file: Path, asked: str) -> str:
     """The function that is meant: the one that was named, or else the likeliest of the file."""
-    if _is_dotted(wanted):
-        return wanted
+    if _is_dotted(asked):
+        return asked
     try:
         tree = ast.parse(file.read_bytes() if file.stat().st_size <= _MOST_BYTES else b"")
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):

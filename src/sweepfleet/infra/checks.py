@@ -150,14 +150,14 @@ def vpc(cidr: str, ssh: tuple[str, ...], *, workers: int) -> Iterator[Problem]:
         return
     room = AddressPlan(cidr).workers_per_zone
     if room < workers <= MOST_WORKERS:
-        wanted = next(
+        prefix = next(
             p for p in range(network.prefixlen, 0, -1) if AddressPlan(f"10.0.0.0/{p}").workers_per_zone >= workers
         )
         yield Problem(
             key,
             f"`{cidr}` is too small: each zone's part has room for {room} worker{'' if room == 1 else 's'}, and "
-            f"spot capacity may put all {workers} (maxWorkers) into one. Use a /{wanted}.",
-            str(network.supernet(new_prefix=wanted)),
+            f"spot capacity may put all {workers} (maxWorkers) into one. Use a /{prefix}.",
+            str(network.supernet(new_prefix=prefix)),
         )
     for one in ssh:
         try:

@@ -24,7 +24,7 @@ class Placement:
 
 def place(
     *,
-    wanted: tuple[str, ...],
+    named: tuple[str, ...],
     region_zones: Collection[str],
     offered: Mapping[str, Collection[str]],
     head_type: str,
@@ -36,7 +36,7 @@ def place(
     a failed launch. So the group gets the zones with all of its types, where there are such zones.
 
     Args:
-        wanted: the setting; empty for the region's first ones.
+        named: the setting; empty for the region's first ones.
         region_zones: the region's availability zones.
         offered: instance type to the zones that offer it.
         head_type: the head's.
@@ -48,10 +48,10 @@ def place(
     usable = sorted(zone for zone in region_zones if re.fullmatch(f"[a-z0-9-]+[{ZONE_LETTERS}]", zone))
     problems = [
         Problem("zones", f"`{zone}` is not available. The region has {', '.join(usable)}.", usable[0], index)
-        for index, zone in enumerate(wanted)
+        for index, zone in enumerate(named)
         if zone not in usable
     ]
-    zones = wanted or tuple(usable[:DEFAULT_ZONES])
+    zones = named or tuple(usable[:DEFAULT_ZONES])
 
     def elsewhere(name: str) -> str:
         there = ", ".join(sorted(offered.get(name, ()))) or "no zone of this region"

@@ -148,7 +148,7 @@ def _placement(settings: Settings, look_up: pulumi.InvokeOptions) -> Placement:
     for one, zone in zip(offers.instance_types, offers.locations, strict=True):
         offered.setdefault(one, set()).add(zone)
     placement = place(
-        wanted=settings.zones,
+        named=settings.zones,
         region_zones=region_zones,
         offered=offered,
         head_type=settings.head_instance_type,

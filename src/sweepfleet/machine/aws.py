@@ -77,7 +77,7 @@ class Aws:
         return [Stored(key, mark, datetime.fromisoformat(changed), size) for key, mark, changed, size in found or ()]
 
     def group_size(self) -> tuple[int, int, int]:
-        """The group's wanted and largest size, and how many machines it has."""
+        """The group's desired and largest size, and how many machines it has."""
         name = self.facts.groups[0]
         words = ["autoscaling", "describe-auto-scaling-groups", "--auto-scaling-group-names", name]
         found = self._json(*words, "--query", "AutoScalingGroups[0].[DesiredCapacity,MaxSize,length(Instances)]")

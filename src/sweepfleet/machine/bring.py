@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from sweepfleet.machine.aws import Aws, AwsError
 from sweepfleet.machine.facts import HOME, KEYS
 
-WANTED = Path("/run/sweepfleet/wanted")  # the service user asks here, root brings
+REQUESTS = Path("/run/sweepfleet/requests")  # the service user asks here, root brings
 PATIENCE_S = 600
 LOOK_S = 0.5  # between two looks whether it is there
 AGAIN_S = 5.0  # after something that was asked for could not be brought
@@ -95,13 +95,13 @@ def _unpack(archive: Path, folder: Path, *, key: str) -> None:
 
 def open_counter(user: str) -> None:
     """Make the folder in which the service user asks for releases."""
-    WANTED.mkdir(parents=True, exist_ok=True)
-    shutil.chown(WANTED, user, user)
+    REQUESTS.mkdir(parents=True, exist_ok=True)
+    shutil.chown(REQUESTS, user, user)
 
 
 def serve_counter(aws: Aws) -> None:
     """Bring what was asked for; what is no release's name is left. What cannot be brought is said."""
-    for asked in list(WANTED.iterdir()):
+    for asked in list(REQUESTS.iterdir()):
         if not SHA256.fullmatch(asked.name) or asked.is_dir():
             continue
         asked.unlink()
@@ -135,7 +135,7 @@ async def ask_for(root: Path) -> None:
         return
     end_s = time.monotonic() + PATIENCE_S
     while not HOME.release(sha256).exists():
-        (WANTED / sha256).touch()
+        (REQUESTS / sha256).touch()
         if time.monotonic() > end_s:
             raise BringError(f"the release {sha256[:12]} was not fetched in {PATIENCE_S} s: inv logs --workers")
         await asyncio.sleep(LOOK_S)

@@ -25,7 +25,7 @@ class Job:
     command_line: str
     submitted: float  # unix time
     retry_failed: bool  # as redo "failed"
-    workers_wanted: int
+    workers_needed: int
     usd_per_worker_hour: float | None = None  # at most; None: not known
     budget_usd: float | None = None
     grid_sha256: str = ""  # of the grid file as it was, before --set
@@ -75,9 +75,9 @@ class JobFolder:
         return self.path / "environment"
 
     @property
-    def wanted(self) -> Path:
+    def active(self) -> Path:
         """There as long as the run is to go on: after an accident, a reboot, on another head."""
-        return self.path / "wanted"
+        return self.path / "active"
 
     @property
     def cancelled(self) -> Path:
@@ -151,5 +151,5 @@ class JobFolder:
 
 
 def going_on(jobs: Path) -> list[JobFolder]:
-    """The jobs that are wanted: whose runs go on, or are to go on after an accident."""
-    return [JobFolder(path) for path in sorted(jobs.iterdir()) if JobFolder(path).wanted.exists()]
+    """The active jobs: their runs are running, or resume after an accident."""
+    return [JobFolder(path) for path in sorted(jobs.iterdir()) if JobFolder(path).active.exists()]

@@ -38,7 +38,7 @@ def renew_fleet(aws: Aws, data: Data, *, release: Path, environment: Path, start
     """
     engine = engine_of(release, environment.name)
     known = HOME.fleet_engine.read_text() if HOME.fleet_engine.exists() else None
-    others = wanted(data) - {starting}
+    others = active_runs(data) - {starting}
     # A new head knows of no engine, and its first run that goes on says which it is to be.
     if known == engine or (others and (known is not None or not starting)):
         return False
@@ -51,7 +51,7 @@ def renew_fleet(aws: Aws, data: Data, *, release: Path, environment: Path, start
     return True
 
 
-def wanted(data: Data) -> set[str]:
+def active_runs(data: Data) -> set[str]:
     """The names of the runs that go on, or are to go on after an accident."""
     return {folder.path.name for folder in going_on(data.jobs)}
 

@@ -20,7 +20,7 @@ from sweepfleet.machine.facts import CODE, HOME, KEYS, SCRATCH, SERVICE_USER, WO
 from sweepfleet.machine.files import write_whole
 from sweepfleet.machine.in_process import door
 from sweepfleet.machine.job import going_on
-from sweepfleet.machine.renew import SCHEDULER, become, other_engine, renew_fleet, wanted
+from sweepfleet.machine.renew import SCHEDULER, active_runs, become, other_engine, renew_fleet
 from sweepfleet.machine.worker.interruption import notice
 
 UNITS = Path(__file__).with_name("units")
@@ -149,7 +149,7 @@ def start_head(facts: Facts, environment: Path) -> None:
     aws.put(data.tls.ca, KEYS.ca)  # what every worker waits for
     _systemctl("enable", *SERVICES, SCHEDULER)
     _systemctl("restart", *SERVICES)  # their code may be newer than what they run, and nobody notices
-    _systemctl("restart" if renewed or (SCHEDULER in changed and not wanted(data)) else "start", SCHEDULER)
+    _systemctl("restart" if renewed or (SCHEDULER in changed and not active_runs(data)) else "start", SCHEDULER)
     for job in going_on(data.jobs):  # runs that go on: after a reboot, or on a head made anew
         _systemctl("start", "--no-block", job.unit)
 

@@ -12,7 +12,7 @@ from sweepfleet.fleet.money.cost import Budget, Workers
 from sweepfleet.fleet.money.estimate import Capacity, capacity
 from sweepfleet.fleet.reach.cloud import Cloud, told
 from sweepfleet.fleet.runs import travel
-from sweepfleet.fleet.runs.jobs import workers_wanted
+from sweepfleet.fleet.runs.jobs import workers_needed
 from sweepfleet.fleet.runs.on_stack import unpriced
 from sweepfleet.grid.errors import GridError, SweepfleetError, UsageError
 from sweepfleet.grid.load import load
@@ -143,7 +143,7 @@ def _capacity(sweep: Sweep, offer: Offer) -> Capacity:
         offer.workers,
         offer.cloud,
         sweep.execution,
-        count=workers_wanted(sweep, workers=None, max_workers=offer.workers.max_workers),
+        count=workers_needed(sweep, workers=None, max_workers=offer.workers.max_workers),
         cache=offer.cache,
     )
 

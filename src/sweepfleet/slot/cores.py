@@ -47,14 +47,14 @@ class Cores:
         if sys.platform != "linux":
             return
         available = sorted(os.sched_getaffinity(0))
-        wanted = slots * cpus
-        if wanted > len(available):
+        needed = slots * cpus
+        if needed > len(available):
             return
         found: list[int] = []
         for core in available:
-            if len(found) < wanted and self._lease(core):
+            if len(found) < needed and self._lease(core):
                 found.append(core)
-        if len(found) < wanted:
+        if len(found) < needed:
             self.close()
             return
         self.of = [tuple(found[slot * cpus : (slot + 1) * cpus]) for slot in range(slots)]

@@ -221,13 +221,13 @@ def _with_cluster(root: Path) -> Path:
 def _capacity(fleet: Any, checked: Any, most: int | None) -> Any:
     """The slots that a sweep may have there, and what they cost."""
     from sweepfleet.fleet.money.estimate import capacity
-    from sweepfleet.fleet.runs.jobs import workers_wanted
+    from sweepfleet.fleet.runs.jobs import workers_needed
 
     return capacity(
         fleet.outputs,
         fleet.cloud,
         checked.execution,
-        count=workers_wanted(checked, workers=most, max_workers=fleet.outputs.max_workers),
+        count=workers_needed(checked, workers=most, max_workers=fleet.outputs.max_workers),
         cache=fleet.folder.prices_file,
     )
 

@@ -56,7 +56,7 @@ def capacity(workers: Workers, cloud: Cloud, execution: Execution, *, count: int
         workers: the stack's settings, or its outputs.
         cloud: where they would run.
         execution: what the grid says of each point and of all.
-        count: how many start, as `fleet.runs.jobs.workers_wanted` says.
+        count: how many start, as `fleet.runs.jobs.workers_needed` says.
         cache: a file that keeps prices.
 
     Raises:

@@ -153,8 +153,8 @@ def list_prices(client: Any, types: Iterable[str], region: str) -> dict[str, flo
     }
     found = {}
     for name in types:
-        wanted = fixed | {"instanceType": name}
-        filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()]
+        product = fixed | {"instanceType": name}
+        filters = [{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in product.items()]
         answer = client.get_products(ServiceCode="AmazonEC2", Filters=filters, MaxResults=10)
         known = [price for product in answer["PriceList"] for price in _usd_per_hour(json.loads(product))]
         if known:

@@ -18,9 +18,9 @@ def key_body(public_key: str) -> str:
 
 def private_key_of(public_key: str) -> Path | None:
     """Where `ssh-keygen` put the private key of a public one in ~/.ssh, whether or not it is there still."""
-    wanted = key_body(public_key)
-    for public in sorted(Path("~/.ssh").expanduser().glob("*.pub")) if wanted else ():
-        if public.is_file() and key_body(public.read_text(errors="replace")) == wanted:
+    body = key_body(public_key)
+    for public in sorted(Path("~/.ssh").expanduser().glob("*.pub")) if body else ():
+        if public.is_file() and key_body(public.read_text(errors="replace")) == body:
             return public.with_suffix("")
     return None
 

@@ -22,7 +22,7 @@ SHOWN = 5
 ERROR_WIDTH = 100
 
 # The folders of the jobs that have ended, the last ones first: `progress.json` says when, or else the removal of
-# `wanted`, which changes the folder. `.new-NAME` is a job that is just being taken over.
+# `active`, which changes the folder. `.new-NAME` is a job that is just being taken over.
 LAST = """
 import json, os, sys
 from pathlib import Path
@@ -39,7 +39,7 @@ def said(folder):
     return {"progress": found, "at": at or folder.stat().st_mtime}
 
 jobs, most = Path(sys.argv[1]), int(sys.argv[2])
-folders = [file.parent for file in jobs.glob("[!.]*/job.json") if not (file.parent / "wanted").exists()]
+folders = [file.parent for file in jobs.glob("[!.]*/job.json") if not (file.parent / "active").exists()]
 files = {"job": "job.json", "meter": "meter.json"}
 found = [said(one) | {name: text(one / file) for name, file in files.items()} for one in folders]
 found.sort(key=lambda one: one["at"], reverse=True)

@@ -62,7 +62,7 @@ def folder_of(name: str) -> JobFolder:
     return JobFolder(Path(JOBS, name))
 
 
-def workers_wanted(sweep: Sweep, *, workers: int | None, max_workers: int) -> int:
+def workers_needed(sweep: Sweep, *, workers: int | None, max_workers: int) -> int:
     """How many workers start for a sweep: at most as many as it can use, as the stack has and as was asked for."""
     points = Space(sweep.plan.narrowed(sweep.chosen)).count().points
     return max(1, min(points, sweep.execution.max_parallel or points, max_workers, workers or max_workers))
@@ -108,7 +108,7 @@ def job_of(
         retry_failed=redo == "failed",
         redo=redo,
         where=sweep.chosen,
-        workers_wanted=workers_wanted(sweep, workers=workers, max_workers=max_workers),
+        workers_needed=workers_needed(sweep, workers=workers, max_workers=max_workers),
         usd_per_worker_hour=usd_per_worker_hour,
         budget_usd=budget_usd,
     )
@@ -161,7 +161,7 @@ def names(head: Host, *, going_on: bool = False) -> list[str]:
     Raises:
         ClusterError: the head does not answer, or is not up yet.
     """
-    mark = "wanted" if going_on else "job.json"
+    mark = "active" if going_on else "job.json"
     found = head.ask("sh", "-c", data_volume.needed(f"ls -1td {JOBS}/*/{mark} 2>/dev/null || true"))
     return [Path(line).parent.name for line in found.splitlines()]
 
@@ -202,8 +202,8 @@ def follow(head: Host, name: str) -> Iterator[State]:
 def state(head: Host, name: str) -> State:
     """A run's state now. Raises ClusterError as `names` does."""
     folder = folder_of(name)
-    script = data_volume.needed('test -e "$1" && echo wanted || echo ended; cat "$2" 2>/dev/null || true')
-    mark, _, text = head.ask("sh", "-c", script, "state", str(folder.wanted), str(folder.progress)).partition("\n")
+    script = data_volume.needed('test -e "$1" && echo active || echo ended; cat "$2" 2>/dev/null || true')
+    mark, _, text = head.ask("sh", "-c", script, "state", str(folder.active), str(folder.progress)).partition("\n")
     ended = {"ended": mark == "ended"}
     try:
         return State.of((json.loads(text) if text else {}) | ended)
@@ -236,7 +236,7 @@ if test -x environment/bin/python; then
 else
   echo "The run ${folder##*/} has no results yet."
 fi
-rm -f wanted cancelled
+rm -f active cancelled
 """
 
 

@@ -51,10 +51,10 @@ class Order:
     @property
     def lines(self) -> list[str]:
         """For a person."""
-        wanted = self.job.workers_wanted
+        needed = self.job.workers_needed
         return [
-            f"Submitted to the head: release {self.release.label}, {counted(wanted, 'worker')} requested",
-            self.rate.line(wanted, budget=self.budget),
+            f"Submitted to the head: release {self.release.label}, {counted(needed, 'worker')} requested",
+            self.rate.line(needed, budget=self.budget),
         ]
 
 
@@ -75,8 +75,8 @@ def order(
     """
     release = release or fleet.release()
     out = fleet.outputs
-    wanted = runs.workers_wanted(sweep, workers=workers, max_workers=out.max_workers)
-    rate = rate_of(out, fleet.cloud, count=wanted, cache=fleet.folder.prices_file)
+    needed = runs.workers_needed(sweep, workers=workers, max_workers=out.max_workers)
+    rate = rate_of(out, fleet.cloud, count=needed, cache=fleet.folder.prices_file)
     budget = Budget(out.budget_usd, sweep.execution.max_cost_usd)
     if budget.max_cost_usd is not None and rate.usd_per_worker_hour is None:
         raise UsageError(unpriced(rate, budget.max_cost_usd))

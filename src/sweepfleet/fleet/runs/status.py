@@ -39,7 +39,7 @@ def status(fleet: Fleet) -> Iterator[str]:
         if running is not None and running.engine != now.engine:
             yield f"  scheduler and workers run the code of {running.label} until the next run starts"
     found = workers.group(fleet.cloud, out)
-    yield f"Workers: {len(found.workers)} of {found.wanted} requested, at most {found.most}"
+    yield f"Workers: {len(found.workers)} of {found.desired} requested, at most {found.most}"
     lost: ClusterError | None = None
     joined: dict[str, int] | None = None
     lines: list[str] = []

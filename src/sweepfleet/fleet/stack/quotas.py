@@ -76,7 +76,7 @@ def quotas(cloud: Cloud, settings: Settings) -> list[Quota]:
     found = []
     with told("look up the quotas"):
         client = cloud.client("service-quotas")
-        for (code, kind), wanted in sorted(asked(settings, sizes).items()):
+        for (code, kind), needed in sorted(asked(settings, sizes).items()):
             allowed = client.get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"]
-            found.append(Quota(code, kind, wanted, int(allowed)))
+            found.append(Quota(code, kind, needed, int(allowed)))
     return found

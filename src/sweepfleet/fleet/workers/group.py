@@ -51,7 +51,7 @@ class Worker:
 class Group:
     """The autoscaling group now."""
 
-    wanted: int
+    desired: int
     most: int
     workers: tuple[Worker, ...]
 
@@ -100,15 +100,15 @@ def _worker(one: dict[str, Any]) -> Worker:
     )
 
 
-# What the runs that go on and the hold want together, as the head's keeper counts it; nothing before the first push.
-WANTED = f"""
+# What the active runs and the hold need together, as the head's keeper counts it; nothing before the first push.
+NEEDED = f"""
 cd {PATHS.code} 2>/dev/null || exit 0
 python3 -c "
 import time
 from pathlib import Path
 from sweepfleet.machine.facts import Data
-from sweepfleet.machine.head.keeper import wanted
-print(wanted(Data(Path('{PATHS.data}')), most=1_000_000, now_s=time.time()))" || echo unknown
+from sweepfleet.machine.head.keeper import workers_needed
+print(workers_needed(Data(Path('{PATHS.data}')), most=1_000_000, now_s=time.time()))" || echo unknown
 """
 
 
@@ -127,12 +127,12 @@ def scale(head: Host, cloud: Cloud, outputs: Outputs, workers: int) -> int:
             f"{counted(workers, 'worker')} cannot be requested: the stack allows 0 to {outputs.max_workers}. For "
             f"more: pulumi config set maxWorkers {workers}, then inv up"
         )
-    script = data_volume.needed(f"{HOLD}{WANTED}")
+    script = data_volume.needed(f"{HOLD}{NEEDED}")
     said = head.ask("sh", "-euc", script, "hold", str(workers), str(HOLD_S), sudo=True)
-    wanted = said.strip() or "0"
-    if wanted != str(workers):  # of which the group allows what it does now, whatever is remembered here
+    needed = said.strip() or "0"
+    if needed != str(workers):  # of which the group allows what it does now, whatever is remembered here
         now = group(cloud, outputs)
-        workers = max(workers, min(int(wanted), now.most) if wanted.isdigit() else now.wanted)
+        workers = max(workers, min(int(needed), now.most) if needed.isdigit() else now.desired)
     set_size(cloud, outputs, workers)
     return workers
 

@@ -14,22 +14,22 @@ ALIVE_S = 10.0  # a line at least this often, so that the other side knows of a 
 
 
 def follow(folder: JobFolder) -> None:
-    """Print progress whenever it changes, until the job is wanted no more; `now` is this machine's clock.
+    """Print progress whenever it changes, until the job is no longer active; `now` is this machine's clock.
 
     Raises:
         SystemExit: the job is not there: the machine goes down or comes up, and its data volume is not mounted.
     """
     last, said_s = None, 0.0
     while True:
-        there = folder.job.exists()  # asked before and after: without the volume nothing would seem wanted
-        wanted = folder.wanted.exists()  # before the progress, so that what is said last is what it ended with
-        found = folder.read_progress() | {"ended": not wanted}
+        there = folder.job.exists()  # asked before and after: without the volume nothing would seem active
+        active = folder.active.exists()  # before the progress, so that what is said last is what it ended with
+        found = folder.read_progress() | {"ended": not active}
         if not (there and folder.job.exists()):
             sys.exit(f"{folder.path} does not exist: the machine is starting or shutting down")
         if found != last or time.monotonic() - said_s > ALIVE_S:
             print(json.dumps(found | {"now": time.time()}), flush=True)
             last, said_s = found, time.monotonic()
-        if not wanted:
+        if not active:
             return
         time.sleep(POLL_S)
 

@@ -32,7 +32,7 @@ def needed(data: Data, *, now_s: float) -> int:
         if folder.spent.exists() and now_s - folder.spent.stat().st_mtime > SPENT_S:
             continue
         facts = _json(folder.progress) or _json(folder.job)
-        total += int(facts.get("workers_wanted", 1))
+        total += int(facts.get("workers_needed", 1))
     return total
 
 
@@ -48,7 +48,7 @@ def held(data: Data) -> int:
     return 0 if over else int(hold.get("workers", 0))
 
 
-def wanted(data: Data, *, most: int, now_s: float) -> int:
+def workers_needed(data: Data, *, most: int, now_s: float) -> int:
     """The number of workers that the active runs can use, or that are kept for a sweep to come; 0 for none."""
     return min(max(needed(data, now_s=now_s), held(data)), most)
 

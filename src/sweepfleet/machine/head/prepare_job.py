@@ -40,7 +40,7 @@ def main(facts: Facts, folder: JobFolder) -> int:
     except (AwsError, BringError, OSError, subprocess.CalledProcessError) as error:
         print(error, flush=True)
         why = f"its code and environment, which cannot be fetched: {error}"
-        said = folder.read_progress() | {"state": "waiting", "waiting_for": why, "workers_wanted": 0}
+        said = folder.read_progress() | {"state": "waiting", "waiting_for": why, "workers_needed": 0}
         with contextlib.suppress(OSError):  # the next try says so
             folder.write_progress(json.dumps(said))
         return 1

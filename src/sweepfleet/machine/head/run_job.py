@@ -49,10 +49,10 @@ EXIT_AGAIN = 75  # EX_TEMPFAIL
 class Reporter:
     """Tells whoever follows the job how it is doing, through its progress file."""
 
-    def __init__(self, folder: JobFolder, *, workers_wanted: int) -> None:
+    def __init__(self, folder: JobFolder, *, workers_needed: int) -> None:
         self._folder = folder
-        self._workers_wanted = workers_wanted
-        self._said: dict[str, Any] = {"workers_wanted": workers_wanted}
+        self._workers_needed = workers_needed
+        self._said: dict[str, Any] = {"workers_needed": workers_needed}
         self._paused_s = 0.0  # time.monotonic() since when nothing runs, for want of room; 0: something does
         self.words: Words | None = None  # once the grid is read
         self._last: Progress | None = None
@@ -82,7 +82,7 @@ class Reporter:
 
     def needs_no_workers(self) -> None:
         """All that is left to do is done on the head."""
-        self._said["workers_wanted"] = 0
+        self._said["workers_needed"] = 0
         self._write()
 
     @contextlib.contextmanager
@@ -90,7 +90,7 @@ class Reporter:
         """Around a time in which workers would cost money for nothing."""
         self.needs_no_workers()
         yield
-        self._said["workers_wanted"] = self._workers_wanted
+        self._said["workers_needed"] = self._workers_needed
         self._write()
 
     def end(self, **how: Any) -> None:
@@ -130,7 +130,7 @@ class Reporter:
         now_s = time.monotonic()
         self._paused_s = (self._paused_s or now_s) if paused else 0.0
         idle = bool(self._paused_s) and now_s - self._paused_s > PAUSED_S
-        self._said["workers_wanted"] = 0 if idle else self._workers_wanted
+        self._said["workers_needed"] = 0 if idle else self._workers_needed
 
     def _note(self, waits: str) -> None:
         """Say in the journal what finished points wait for: at first, every minute, and when that is over."""
@@ -184,11 +184,11 @@ def run(folder: JobFolder, facts: Facts) -> int:
     """Run a job to its end; returns the command's exit code, and writes it into the progress file.
 
     Raises:
-        ClusterError: the scheduler went away; the job is still wanted.
+        ClusterError: the scheduler went away; the job is still active.
     """
     job = Job.from_json(folder.job.read_text())
     data = Data(Path(facts.data))
-    reporter = Reporter(folder, workers_wanted=job.workers_wanted)
+    reporter = Reporter(folder, workers_needed=job.workers_needed)
     reporter.state("starting")
     summary: dict[str, Any] = {}
     said = ""
@@ -212,7 +212,7 @@ def run(folder: JobFolder, facts: Facts) -> int:
             artifacts=SCRATCH / "artifacts" / job.name,
             machine=ClusterMachine(f"s3://{facts.bucket}/runs/{job.name}/artifacts"),
             spent=folder.spent.exists,
-            goes_on=lambda: not folder.cancelled.exists(),  # the machine goes down, and the run is wanted after it
+            goes_on=lambda: not folder.cancelled.exists(),  # the machine goes down, and the run goes on after it
             loaded=gc.freeze,  # a search through what stays would hold up every slot
         )
         found, code = _run_with_room(sweep, request, reporter)
@@ -243,7 +243,7 @@ def run(folder: JobFolder, facts: Facts) -> int:
     wait = lambda what: reporter.state("waiting", waiting_for=what)  # noqa: E731
     tell_end(folder, facts, exit_code=code, error=said, waiting=wait)
     reporter.end(exit_code=code, summary=summary, error=said)
-    folder.wanted.unlink(missing_ok=True)
+    folder.active.unlink(missing_ok=True)
     return code
 
 
@@ -313,8 +313,8 @@ def main() -> int:
         said = traceback.format_exc()
         print(said, flush=True)
         tell_end(folder, Facts.read(), exit_code=1, error=said)
-        Reporter(folder, workers_wanted=0).end(exit_code=1, summary={}, error=said)
-        folder.wanted.unlink(missing_ok=True)
+        Reporter(folder, workers_needed=0).end(exit_code=1, summary={}, error=said)
+        folder.active.unlink(missing_ok=True)
         return 0
     print(f"ended with {code}", flush=True)
     return 0

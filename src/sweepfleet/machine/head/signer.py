@@ -15,7 +15,7 @@ from typing import Any
 from sweepfleet.machine.aws import Aws, AwsError, Stored
 from sweepfleet.machine.certificates import CertificateError, sign
 from sweepfleet.machine.facts import KEYS, Data, Facts, Tls
-from sweepfleet.machine.head.keeper import wanted
+from sweepfleet.machine.head.keeper import workers_needed
 from sweepfleet.machine.in_process import door
 
 POLL_S = 2.0
@@ -30,7 +30,7 @@ def serve(facts: Facts) -> None:
     looked_s = float("-inf")
     while True:
         now_s = time.monotonic()
-        if wanted(data, most=1, now_s=time.time()) or now_s - looked_s > REST_S:
+        if workers_needed(data, most=1, now_s=time.time()) or now_s - looked_s > REST_S:
             looked_s = now_s
             try:
                 if marks is None:

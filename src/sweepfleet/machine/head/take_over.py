@@ -9,7 +9,7 @@ jobs=$(dirname "$folder")
 new=$jobs/.new-$name
 exec 9<"$jobs"
 flock 9
-if test -e "$folder/wanted"; then rm -f "$incoming"; exit {GOES_ON}; fi
+if test -e "$folder/active"; then rm -f "$incoming"; exit {GOES_ON}; fi
 rm -rf "$new"
 mkdir "$new"
 tar -xmf "$incoming" -C "$new" --no-same-owner
@@ -18,7 +18,7 @@ chown -R sweepfleet:sweepfleet "$new"
 chmod -R u=rwX,go=rX "$new"
 rm -rf "$folder"
 mv "$new" "$folder"
-install -o sweepfleet -g sweepfleet -m 644 /dev/null "$folder/wanted"
+install -o sweepfleet -g sweepfleet -m 644 /dev/null "$folder/active"
 sync "$folder"/* "$folder" "$jobs"
 systemctl reset-failed "$unit" 2>/dev/null || true
 systemctl restart --no-block "$unit"

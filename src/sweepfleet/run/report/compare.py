@@ -85,15 +85,15 @@ def _look(runs: Sequence[Run]) -> tuple[Metric, list[Side]]:
     ]
     if problems:
         raise UsageError(" ".join(problems))
-    wanted = next((run.metric for run in runs if run.metric is not None), None)
-    measured = [numeric_metrics(each, wanted.name if wanted else None) for each in opened]
+    asked = next((run.metric for run in runs if run.metric is not None), None)
+    measured = [numeric_metrics(each, asked.name if asked else None) for each in opened]
     shared = [name for name in measured[0] if all(name in names for names in measured)]
     if not shared:
         known = "; ".join(
             f"{run.name}: {', '.join(names) or 'none'}" for run, names in zip(runs, measured, strict=True)
         )
         raise UsageError(f"These runs have no metric in common that is a number. Their metrics: {known}.")
-    metric = wanted if wanted is not None and wanted.name in shared else Metric(shared[0])
+    metric = asked if asked is not None and asked.name in shared else Metric(shared[0])
     sides = []
     for run, results, names in zip(runs, opened, measured, strict=True):
         known_params = profile(results)
