@@ -34,7 +34,7 @@ ENDPOINT = "AWS_ENDPOINT_URL"
 _Answer = Callable[..., Any]
 
 
-def _errors_told(answer: _Answer) -> _Answer:
+def _errors_answered(answer: _Answer) -> _Answer:
     """What goes wrong in AWS or with an unknown type is the resource's error, with its text."""
 
     @wraps(answer)
@@ -66,26 +66,26 @@ class Servicer(ResourceProviderServicer):
         changed = frozenset(key for key in olds.keys() | news.keys() if olds.get(key) != news.get(key))
         return _difference(Difference(changed), olds, news)
 
-    @_errors_told
+    @_errors_answered
     def Configure(self, request: Any, context: grpc.ServicerContext) -> provider_pb2.ConfigureResponse:
         aws = config.connection(from_struct(request.args), endpoint=os.environ[ENDPOINT])
         self._provider = Provider(aws, Failures.from_environment())
         return provider_pb2.ConfigureResponse(supportsPreview=True)  # and accepts no secrets, outputs or references
 
-    @_errors_told
+    @_errors_answered
     def Check(self, request: Any, context: grpc.ServicerContext) -> provider_pb2.CheckResponse:
         inputs, problems = self._configured.check(
             _token(request), _name(request), from_struct(request.news), from_struct(request.olds), request.randomSeed
         )
         return _checked(to_struct(inputs), problems)
 
-    @_errors_told
+    @_errors_answered
     def Diff(self, request: Any, context: grpc.ServicerContext) -> provider_pb2.DiffResponse:
         state, old, new = from_struct(request.olds), from_struct(request.old_inputs), from_struct(request.news)
         difference = self._configured.diff(_token(request), state, old, new, list(request.ignoreChanges))
         return _difference(difference, {**old, "tagsAll": state.get("tagsAll")}, new)
 
-    @_errors_told
+    @_errors_answered
     def Create(self, request: Any, context: grpc.ServicerContext) -> provider_pb2.CreateResponse:
         inputs = from_struct(request.properties)
         if request.preview:
@@ -95,7 +95,7 @@ class Servicer(ResourceProviderServicer):
         id_, state = self._configured.create(_token(request), inputs)
         return provider_pb2.CreateResponse(id=id_, properties=to_struct(state))
 
-    @_errors_told
+    @_errors_answered
     def Read(self, request: Any, context: grpc.ServicerContext) -> provider_pb2.ReadResponse:
         found = self._configured.read(
             _token(request), request.id, from_struct(request.properties), from_struct(request.inputs)
@@ -105,7 +105,7 @@ class Servicer(ResourceProviderServicer):
         state, inputs = found
         return provider_pb2.ReadResponse(id=request.id, properties=to_struct(state), inputs=to_struct(inputs))
 
-    @_errors_told
+    @_errors_answered
     def Update(self, request: Any, context: grpc.ServicerContext) -> provider_pb2.UpdateResponse:
         state, old, new = from_struct(request.olds), from_struct(request.old_inputs), from_struct(request.news)
         if request.preview:
@@ -114,13 +114,13 @@ class Servicer(ResourceProviderServicer):
         now = self._configured.update(_token(request), request.id, state, old, new)
         return provider_pb2.UpdateResponse(properties=to_struct(now))
 
-    @_errors_told
+    @_errors_answered
     def Delete(self, request: Any, context: grpc.ServicerContext) -> Empty:
         wait_where_asked("delete")
         self._configured.delete(_token(request), request.id, from_struct(request.properties))
         return Empty()
 
-    @_errors_told
+    @_errors_answered
     def Invoke(self, request: Any, context: grpc.ServicerContext) -> provider_pb2.InvokeResponse:
         result, problems = self._configured.invoke(request.tok, from_struct(request.args))
         return provider_pb2.InvokeResponse(**{"return": to_struct(result)}, failures=_failures(problems))

@@ -16,7 +16,7 @@ from sweepfleet.fleet.reach.cloud import Cloud
 from sweepfleet.grid.load import load
 from sweepfleet.machine.facts import KEYS
 from sweepfleet.pipeline import submit
-from sweepfleet.pipeline.collect import collect, summary_part, told_of
+from sweepfleet.pipeline.collect import collect, mark_reported, summary_part
 from sweepfleet.pipeline.marks import Mark, Marks
 from sweepfleet.pipeline.sweeps import digest
 from sweepfleet.run.progress import Silent
@@ -105,7 +105,7 @@ def test_each_end_is_told_once_and_what_goes_on_is_named(fleet: Fleet, tmp_path:
     assert found == {"well/report.html", "badly/report.html"}
     again, _ = collect(fleet, into=tmp_path / "again")
     assert [one.mark for one in again] == [one.mark for one in ends], "not told, so not forgotten"
-    told_of(fleet, ends)
+    mark_reported(fleet, ends)
     assert collect(fleet, into=tmp_path / "collected") == ([], going_on)
     marks = {mark.name: mark for mark in Marks(fleet.cloud, fleet.outputs).all()}
     assert marks["refused"].digest == "", "the next merge hands it over again"

@@ -13,7 +13,7 @@ import pytest
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.run.bundles import Bundle
 from sweepfleet.run.engines import _started, local_engine
-from sweepfleet.run.shortage import ShortageError, shortages_told
+from sweepfleet.run.shortage import ShortageError, shortages_explained
 from tests.command import DEADLINE_S, ROOT, Project
 from tests.support import context, grid
 
@@ -29,7 +29,7 @@ from tests.support import context, grid
     ],
 )
 def test_what_is_a_shortage_is_told_in_one_line(error: Exception) -> None:
-    with pytest.raises(ShortageError) as told, shortages_told():
+    with pytest.raises(ShortageError) as told, shortages_explained():
         raise error
     assert (str(error) or "MemoryError") in str(told.value)
     assert "--workers 1" in str(told.value)
@@ -38,7 +38,7 @@ def test_what_is_a_shortage_is_told_in_one_line(error: Exception) -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError("a defect"), OSError(errno.ENOENT, "none"), UsageError("wrong")])
 def test_what_is_no_shortage_stays_what_it_is(error: Exception) -> None:
-    with pytest.raises(type(error)) as kept, shortages_told():
+    with pytest.raises(type(error)) as kept, shortages_explained():
         raise error
     assert kept.value is error
 

@@ -155,8 +155,8 @@ def _zip(
         report.add(path, "The zip has no parameters.", "Write, for example, {width: [64, 128], batch: [256, 128]}.")
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        report.add(path, f"The lists of a zip have different lengths: {told}.", "Make them equally long.")
+        lists = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        report.add(path, f"The lists of a zip have different lengths: {lists}.", "Make them equally long.")
     elif len(columns) == len(names) and names:
         rows: dict[str, tuple[Value, ...]] = {}
         for row in zip(*columns.values(), strict=True):

@@ -114,12 +114,12 @@ def note_words(odd: Mapping[Path, tuple[str, Value]], report: Report) -> None:
     """Say which words have another value than in other grid files."""
     words = dict(odd.values())
     if words:
-        told = ", ".join(f"`{word}` is {_told(word, value)}" for word, value in list(words.items())[:_MOST_WORDS])
+        read = ", ".join(f"`{word}` is {_as_read(word, value)}" for word, value in list(words.items())[:_MOST_WORDS])
         more = f", and {len(words) - _MOST_WORDS} more" if len(words) > _MOST_WORDS else ""
-        report.warn(f"Read as W&B reads its files (YAML 1.1): {told}{more}.")
+        report.warn(f"Read as W&B reads its files (YAML 1.1): {read}{more}.")
 
 
-def _told(word: str, value: Value) -> str:
+def _as_read(word: str, value: Value) -> str:
     if not isinstance(value, str):
         return show(value).strip("`")
     number = CORE.value(word)

@@ -60,7 +60,7 @@ class InProcess(Aws):
                     opened.write(chunk)
             new.replace(file)
         except _errors() as error:
-            raise AwsError(f"{key}: {told(error)}") from None
+            raise AwsError(f"{key}: {reason_of(error)}") from None
         finally:
             new.unlink(missing_ok=True)
 
@@ -91,7 +91,7 @@ class InProcess(Aws):
             except AwsError as error:
                 missing.append(str(error))
             except _errors() as error:
-                missing.append(f"{prefix}{name}: {told(error)}")
+                missing.append(f"{prefix}{name}: {reason_of(error)}")
         if missing:
             raise AwsError("; ".join(missing))
 
@@ -109,7 +109,7 @@ class InProcess(Aws):
         except FileNotFoundError:
             return False
         except _errors() as error:
-            raise AwsError(f"{key}: {told(error)}") from None
+            raise AwsError(f"{key}: {reason_of(error)}") from None
         return True
 
     def list(self, prefix: str) -> list[Stored]:
@@ -119,7 +119,7 @@ class InProcess(Aws):
         try:
             pages = list(obstore.list(bucket(self.facts.bucket), prefix=prefix))
         except _errors() as error:
-            raise AwsError(f"{prefix}: {told(error)}") from None
+            raise AwsError(f"{prefix}: {reason_of(error)}") from None
         return [
             Stored(one["path"], one["e_tag"] or "", one["last_modified"], one["size"])
             for page in pages
@@ -130,10 +130,10 @@ class InProcess(Aws):
         try:
             return call(bucket(self.facts.bucket), key, *more)
         except _errors() as error:
-            raise AwsError(f"{key}: {told(error)}") from None
+            raise AwsError(f"{key}: {reason_of(error)}") from None
 
 
-def told(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """What obstore says, on one line, without its own insides."""
     return " ".join(str(error).partition("Debug source:")[0].split())
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from sweepfleet.fleet.fleet import Fleet
 from sweepfleet.fleet.reach.bucket import get_json
-from sweepfleet.fleet.reach.cloud import told
+from sweepfleet.fleet.reach.cloud import asking_aws
 from sweepfleet.grid.errors import SweepfleetError
 from sweepfleet.grid.sweep import Metric
 from sweepfleet.infra.layout import BucketLayout
@@ -54,7 +54,7 @@ def collect(fleet: Fleet, *, into: Path) -> tuple[list[End], list[Mark]]:
         into: the folder for `<run>/report.html`, tables and summary.
 
     Returns:
-        the runs that have ended, and the marks of those that go on. `told_of` is to be called when it was told.
+        the runs that have ended, and the marks of those that go on. `mark_reported` is to be called when it was told.
 
     Raises:
         ClusterError: AWS refuses.
@@ -74,7 +74,7 @@ def collect(fleet: Fleet, *, into: Path) -> tuple[list[End], list[Mark]]:
     return ended, going_on
 
 
-def told_of(fleet: Fleet, ends: list[End]) -> None:
+def mark_reported(fleet: Fleet, ends: list[End]) -> None:
     """Do not tell of these again; one that was refused is handed over again the next time."""
     marks = Marks(fleet.cloud, fleet.outputs)
     for end in ends:
@@ -135,7 +135,7 @@ def _only(best: Mapping[str, Any]) -> pl.DataFrame:
 def _fetch(fleet: Fleet, key: str, file: Path) -> None:
     """Bring a file that may not be there, or be too large for an artifact: the whole run's is in the bucket."""
     s3 = fleet.cloud.client("s3")
-    with told(f"fetch {key}"):
+    with asking_aws(f"fetch {key}"):
         try:
             answer = s3.get_object(Bucket=fleet.outputs.bucket, Key=key)
         except s3.exceptions.NoSuchKey:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweepfleet.fleet.errors import ClusterError
-from sweepfleet.fleet.reach.cloud import Cloud, told
+from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 from sweepfleet.fleet.stack import selection as stacks
 from sweepfleet.fleet.stack.cluster import Cluster
 from sweepfleet.fleet.stack.pulumi_state import Resource
@@ -73,7 +73,7 @@ def strangers(cloud: Cloud, resources: list[Resource]) -> Iterator[Stranger]:
     known = {one.id for one in resources if one.type in RULES}
     if not groups:
         return
-    with told("look at the rules of security groups"):
+    with asking_aws("look at the rules of security groups"):
         pages = cloud.client("ec2").get_paginator("describe_security_group_rules")
         found = [
             rule

@@ -10,7 +10,7 @@ from typing import Any
 
 from sweepfleet.fleet.money.cost import Budget, Workers
 from sweepfleet.fleet.money.estimate import Capacity, capacity
-from sweepfleet.fleet.reach.cloud import Cloud, told
+from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 from sweepfleet.fleet.runs import travel
 from sweepfleet.fleet.runs.jobs import workers_needed
 from sweepfleet.fleet.runs.on_stack import unpriced
@@ -153,7 +153,7 @@ def _run(offer: Offer, name: str) -> dict[str, Any] | None:
     if not offer.bucket:
         return None
     s3 = offer.cloud.client("s3")
-    with told("read the times of the run of this name"):
+    with asking_aws("read the times of the run of this name"):
         try:
             body = s3.get_object(Bucket=offer.bucket, Key=f"{BucketLayout().runs}{name}/summary.json")["Body"].read()
         except (s3.exceptions.NoSuchKey, s3.exceptions.NoSuchBucket):

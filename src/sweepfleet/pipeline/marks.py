@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from sweepfleet.fleet.reach.bucket import get_json
-from sweepfleet.fleet.reach.cloud import Cloud, told
+from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 from sweepfleet.infra.layout import BucketLayout
 from sweepfleet.infra.outputs import Outputs
 
@@ -37,7 +37,7 @@ class Marks:
     def all(self) -> Iterator[Mark]:
         """Every mark, by name."""
         s3 = self.cloud.client("s3")
-        with told("read the list of submitted sweeps"):
+        with asking_aws("read the list of submitted sweeps"):
             for page in s3.get_paginator("list_objects_v2").paginate(Bucket=self.outputs.bucket, Prefix=PREFIX):
                 for one in page.get("Contents", ()):
                     body = s3.get_object(Bucket=self.outputs.bucket, Key=one["Key"])["Body"].read()
@@ -52,5 +52,5 @@ class Marks:
     def put(self, mark: Mark) -> None:
         """Remember it."""
         body = (json.dumps(asdict(mark), indent=2) + "\n").encode()
-        with told("record the submitted sweeps"):
+        with asking_aws("record the submitted sweeps"):
             self.cloud.client("s3").put_object(Bucket=self.outputs.bucket, Key=f"{PREFIX}{mark.name}.json", Body=body)

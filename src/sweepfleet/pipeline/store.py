@@ -15,7 +15,7 @@ import boto3
 from botocore.config import Config
 
 from sweepfleet.fleet.errors import ClusterError
-from sweepfleet.fleet.reach.cloud import told
+from sweepfleet.fleet.reach.cloud import asking_aws
 
 VERSION = 1
 LIMITS = {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 4, "mode": "standard"}}
@@ -95,14 +95,14 @@ class Bucket:
 
     def put(self, key: str, text: str) -> None:
         """Keep it."""
-        with told(f"save the plan in s3://{self.name}"):
+        with asking_aws(f"save the plan in s3://{self.name}"):
             self.client.put_object(
                 Bucket=self.name, Key=f"{self.prefix}{key}", Body=text.encode(), ContentType="application/json"
             )
 
     def get(self, key: str) -> str | None:
         """What was kept."""
-        with told(f"read the plan in s3://{self.name}"):
+        with asking_aws(f"read the plan in s3://{self.name}"):
             try:
                 body = self.client.get_object(Bucket=self.name, Key=f"{self.prefix}{key}")["Body"].read()
             except self.client.exceptions.NoSuchKey:
@@ -175,7 +175,7 @@ def _bucket(url: str) -> Bucket:
         plain = "true" in (query.get("disableSSL"), query.get("disable_https"))
         endpoint = f"{'http' if plain else 'https'}://{endpoint}"
     config = Config(**LIMITS, **({"s3": {"addressing_style": "path"}} if path_style else {}))
-    with told("reach the bucket of the state"):
+    with asking_aws("reach the bucket of the state"):
         session = boto3.Session(profile_name=query.get("profile"), region_name=query.get("region"))
         client = session.client("s3", endpoint_url=endpoint, config=config)
     prefix = parts.path.strip("/")

@@ -126,9 +126,9 @@ def _informative(lines: list[str]) -> str:
         for line in lines[starts[-1] + 1 :]:
             if line.strip() and not line[0].isspace():
                 return line.strip()
-    told = [(place, line) for place, line in enumerate(lines) if not _NOISE.match(line.strip())]
-    errors = [each for each in told if _ERROR.search(each[1]) and not _WARNING.match(each[1])]
-    for place, line in errors or told:
+    lines_left = [(place, line) for place, line in enumerate(lines) if not _NOISE.match(line.strip())]
+    errors = [each for each in lines_left if _ERROR.search(each[1]) and not _WARNING.match(each[1])]
+    for place, line in errors or lines_left:
         said = line.strip()
         if said.endswith(":") and place + 1 < len(lines):  # R writes a long message below
             said = f"{said} {lines[place + 1].strip()}".strip()

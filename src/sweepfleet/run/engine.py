@@ -160,7 +160,7 @@ class Engine:
         return [each[1] for each in flying if each is not None]
 
     @contextlib.contextmanager
-    def told_here(self) -> Iterator[None]:
+    def in_this_process(self) -> Iterator[None]:
         """Within it, workers in this process tell the engine of bundles that begin, and hand it what came of them."""
         here[self.name] = Here(self._started, self._handed)
         try:

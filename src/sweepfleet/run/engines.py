@@ -75,7 +75,7 @@ def local_engine(context: Context, *, slots: int) -> Iterator[Engine]:
                 try:
                     _warm_up(client)  # while the target is imported
                     engine = Engine(client, context, OWN_MACHINE, slots=slots, idle=lambda: pool.idle)
-                    with engine.told_here():
+                    with engine.in_this_process():
                         yield engine
                 finally:
                     dismiss(context)  # first, so that no thread of dask's waits for a point

@@ -30,7 +30,7 @@ class FoundBundles:
 
     def listen(self) -> None:
         """Hear of what workers hold that come from now on."""
-        self._client.subscribe_topic(HELD_TOPIC, lambda event: self._told(event[1]))
+        self._client.subscribe_topic(HELD_TOPIC, lambda event: self._received(event[1]))
 
     def ask(self) -> None:
         """Ask the workers that are there. Raises ClusterError when the scheduler is gone."""
@@ -47,7 +47,7 @@ class FoundBundles:
                 found.append(self._found.get_nowait())
         return found
 
-    def _told(self, message: dict[str, Any]) -> None:
+    def _received(self, message: dict[str, Any]) -> None:
         """A worker that has just come says what it holds."""
         if message["digest"] == self._digest:
             self._find(message["address"], message["bundles"])

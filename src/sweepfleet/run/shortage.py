@@ -37,7 +37,7 @@ class ShortageError(SweepfleetError):
 
 
 @contextlib.contextmanager
-def shortages_told() -> Iterator[None]:
+def shortages_explained() -> Iterator[None]:
     """Raise ShortageError for what is, in so many ways, want of memory, threads or files."""
     try:
         yield

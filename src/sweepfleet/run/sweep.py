@@ -34,7 +34,7 @@ from sweepfleet.run.publish import publish_summary
 from sweepfleet.run.publisher import Publisher
 from sweepfleet.run.run_progress import Progress, Stop
 from sweepfleet.run.selection import Selection, check_redo
-from sweepfleet.run.shortage import check_room, shortages_told
+from sweepfleet.run.shortage import check_room, shortages_explained
 from sweepfleet.run.summary import Facts, Summary, peak_rss_mb
 from sweepfleet.slot.context import Context
 from sweepfleet.slot.pool import dismiss, prepare
@@ -89,7 +89,7 @@ def context_of(sweep: Sweep, *, root: Path, artifacts: Path | None, artifacts_ur
     )
 
 
-@shortages_told()
+@shortages_explained()
 def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summary, int]:
     """Run what has not ended yet, and write the run's files.
 

@@ -70,7 +70,7 @@ class Code:
     def __init__(self, names: Names) -> None:
         self.names = names
         self._files: dict[str, str] = {}
-        self._told: dict[str, str] | None = None
+        self._reported: dict[str, str] | None = None
 
     def look(self) -> None:
         """Find out what has come in or changed. Called before and after a job, so it has to be quick."""
@@ -82,10 +82,10 @@ class Code:
     def news(self) -> dict[str, str] | None:
         """The files, when they are not what they were at the last call."""
         self.look()
-        if self._files == self._told:
+        if self._files == self._reported:
             return None
-        self._told = dict(self._files)
-        return self._told
+        self._reported = dict(self._files)
+        return self._reported
 
 
 class Imported(Code):

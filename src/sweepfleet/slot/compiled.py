@@ -29,7 +29,7 @@ def keep() -> None:
     Side effects: only this process and its forks are changed, and not its environment: what it starts compiles as
     its user said. Makes a folder of the user's own, and removes those there that no environment has used for long.
     """
-    if not _told_not_to():
+    if not _is_switched_off():
         sys.dont_write_bytecode = False  # invoke has set it, for the sake of its users' tasks files
     if sys.pycache_prefix is not None or _kept_beside():
         return
@@ -53,11 +53,11 @@ def _kept_beside() -> bool:
         spec = importlib.util.find_spec(MARKER)
         if spec is not None and spec.origin is not None:
             compiled = Path(importlib.util.cache_from_source(spec.origin))
-            return compiled.exists() or not (_told_not_to() or _is_closed(compiled.parent))
+            return compiled.exists() or not (_is_switched_off() or _is_closed(compiled.parent))
     return True  # nothing is known of where compiled code is kept here, so nothing is changed
 
 
-def _told_not_to() -> bool:
+def _is_switched_off() -> bool:
     """Whether the user has told Python to write no compiled files, by variable or flag."""
     return bool(sys.flags.dont_write_bytecode)
 

@@ -44,13 +44,13 @@ def sweeps(c: Context, stack: str = "") -> None:
 def results(c: Context, stack: str = "", into: str = COLLECTED) -> None:
     """Report on newly ended sweeps, and bring their reports here."""
     from sweepfleet.pipeline import github
-    from sweepfleet.pipeline.collect import collect, summary_part, told_of
+    from sweepfleet.pipeline.collect import collect, mark_reported, summary_part
 
     fleet = cluster_of(stack)
     ends, going_on = collect(fleet, into=Path(into))
     said = summary_part(ends, going_on)
     print(said, flush=True)
     github.summarise(os.environ, as_called(said))
-    told_of(fleet, ends)
+    mark_reported(fleet, ends)
     if bad := [end.mark.name for end in ends if end.exit_code]:
         raise Exit(f"These runs failed: {', '.join(bad)}", 1)

@@ -15,7 +15,7 @@ from sweepfleet.fleet.code.pusher import UNKNOWN, Pusher
 from sweepfleet.fleet.code.release import Release, label
 from sweepfleet.fleet.errors import ClusterError, NothingToDo
 from sweepfleet.fleet.reach.bucket import get_json
-from sweepfleet.fleet.reach.cloud import Cloud, told
+from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 from sweepfleet.fleet.reach.remote import Host
 from sweepfleet.fleet.steps import StepLines, Steps
 from sweepfleet.grid.errors import UsageError
@@ -80,7 +80,7 @@ def releases(cloud: Cloud, outputs: Outputs) -> list[Pushed]:
     """Every release that was pushed, the newest first."""
     now = current_release(cloud, outputs)
     found = []
-    with told("list the releases"):
+    with asking_aws("list the releases"):
         pages = cloud.client("s3").get_paginator("list_objects_v2")
         prefix = BucketLayout().releases
         keys = [

@@ -9,7 +9,7 @@ from typing import Any
 
 from sweepfleet.fleet.code.git import asked
 from sweepfleet.fleet.errors import ClusterError
-from sweepfleet.fleet.reach.cloud import Cloud, told
+from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 
 UNKNOWN = "somebody (an older version did not record who)"
 
@@ -47,7 +47,7 @@ class Pusher:
 def pusher(cloud: Cloud, root: Path) -> Pusher:
     """Whoever types this command; asks AWS and Git, and does without what one of them does not say."""
     try:
-        with told("ask who you are"):
+        with asking_aws("ask who you are"):
             arn = str(cloud.client("sts").get_caller_identity()["Arn"])
     except ClusterError:
         arn = ""

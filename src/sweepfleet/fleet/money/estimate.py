@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweepfleet.fleet.money.cost import Budget, Rate, Workers, rate_of
-from sweepfleet.fleet.reach.cloud import Cloud, told
+from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 from sweepfleet.grid.sweep import Execution
 from sweepfleet.run.text import about_dollars
 
@@ -71,6 +71,6 @@ def capacity(workers: Workers, cloud: Cloud, execution: Execution, *, count: int
 
 def vcpus(cloud: Cloud, types: Sequence[str]) -> dict[str, int]:
     """The vCPUs of these instance types. Raises ClusterError: AWS refuses, or the region has none of a type."""
-    with told("look up the instance types"):
+    with asking_aws("look up the instance types"):
         answer = cloud.client("ec2").describe_instance_types(InstanceTypes=sorted(set(types)))["InstanceTypes"]
     return {one["InstanceType"]: int(one["VCpuInfo"]["DefaultVCpus"]) for one in answer}

@@ -17,7 +17,7 @@ from typing import Any
 
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.money.cpu_credits import is_charged, surplus_usd
-from sweepfleet.fleet.reach.cloud import Cloud, told
+from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 
 LIST_REGION = "us-east-1"  # the Price List API answers in few regions, for all of them
 LIST_SOURCE, HISTORY_SOURCE = "AWS's price list", "EC2's spot price history"
@@ -123,12 +123,12 @@ def prices(cloud: Cloud, types: Iterable[str], *, cache: Path, now: datetime | N
     sources = []
     on_demand: dict[str, float] = {}
     spot: dict[str, float] = {}
-    with contextlib.suppress(ClusterError), told("ask for prices"):
+    with contextlib.suppress(ClusterError), asking_aws("ask for prices"):
         if not cloud.endpoint_url:  # AWS's list is AWS's own
             listed = dataclasses.replace(cloud, region=LIST_REGION).client("pricing")
             on_demand = list_prices(listed, names, cloud.region)
             sources.append(LIST_SOURCE)
-    with contextlib.suppress(ClusterError), told("ask for spot prices"):
+    with contextlib.suppress(ClusterError), asking_aws("ask for spot prices"):
         spot = spot_prices(cloud.client("ec2"), names, now=now)
         sources += [HISTORY_SOURCE] if spot else []
     complete = len(on_demand) == len(names) and bool(spot)

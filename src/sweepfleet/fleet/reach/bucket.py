@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweepfleet.fleet.errors import ClusterError
-from sweepfleet.fleet.reach.cloud import Cloud, told
+from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ def contents(cloud: Cloud, bucket: str) -> Contents | None:
     """Count a bucket's objects; None when it is not there."""
     s3 = cloud.client("s3")
     objects = size_bytes = 0
-    with told(f"list the bucket {bucket}"):
+    with asking_aws(f"list the bucket {bucket}"):
         try:
             for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
                 objects += len(page.get("Contents", ()))
@@ -39,7 +39,7 @@ def contents(cloud: Cloud, bucket: str) -> Contents | None:
 def get_json(cloud: Cloud, bucket: str, key: str, *, doing: str) -> dict[str, Any] | None:
     """An object that is JSON; None when it is not there. Raises ClusterError: AWS refuses, what is being done."""
     s3 = cloud.client("s3")
-    with told(doing):
+    with asking_aws(doing):
         try:
             found: dict[str, Any] = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
         except s3.exceptions.NoSuchKey:
@@ -49,7 +49,7 @@ def get_json(cloud: Cloud, bucket: str, key: str, *, doing: str) -> dict[str, An
 
 def get_bytes(cloud: Cloud, bucket: str, key: str, *, doing: str) -> bytes:
     """An object's content. Raises ClusterError: it is not there, or AWS refuses; what is being done."""
-    with told(doing):
+    with asking_aws(doing):
         found: bytes = cloud.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
     return found
 
@@ -67,7 +67,7 @@ def empty(cloud: Cloud, bucket: str, *, deleted: Callable[[int], None] = lambda 
     """
     s3 = cloud.client("s3")
     gone = 0
-    with told(f"empty the bucket {bucket}"):
+    with asking_aws(f"empty the bucket {bucket}"):
         while True:  # always the first page: what it held is gone by the next look
             page = s3.list_object_versions(Bucket=bucket)
             found = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]

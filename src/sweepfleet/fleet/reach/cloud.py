@@ -34,7 +34,7 @@ class Cloud:
         Raises:
             ClusterError: the profile does not exist.
         """
-        with told("find the profile"):
+        with asking_aws("find the profile"):
             session = boto3.Session(profile_name=self.profile, region_name=self.region)
             return session.client(service, endpoint_url=self.endpoint_url or None, config=LIMITS)
 
@@ -48,14 +48,14 @@ def profile_region(profile: str | None) -> tuple[str, str]:
     Raises:
         ClusterError: the profile does not exist.
     """
-    with told("find the profile"):
+    with asking_aws("find the profile"):
         session = botocore.session.Session(profile=profile)
         found = session.get_scoped_config().get("region", "")
         return str(session.profile or "default"), str(found)
 
 
 @contextlib.contextmanager
-def told(doing: str) -> Iterator[None]:
+def asking_aws(doing: str) -> Iterator[None]:
     """Turn AWS's errors into ours: what could not be done, what AWS said, what to type."""
     try:
         yield

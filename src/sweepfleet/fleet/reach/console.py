@@ -8,7 +8,7 @@ import re
 from botocore.exceptions import ClientError
 
 from sweepfleet.fleet.errors import ClusterError
-from sweepfleet.fleet.reach.cloud import Cloud, told
+from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 
 LINES = 15
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours and cursor moves of a boot
@@ -18,7 +18,7 @@ NOISE = re.compile(r"^(<\d+>|-----|ssh-ed25519 |ci-info: |\s*$)|cloud-init: (#|-
 def last_lines(cloud: Cloud, instance_id: str) -> str:
     """The last lines of a machine's console that say something; a sentence when there are none or AWS refuses."""
     try:
-        with told(f"read the console of {instance_id}"):
+        with asking_aws(f"read the console of {instance_id}"):
             text = _console(cloud, instance_id)
     except ClusterError as error:
         return str(error)

@@ -24,7 +24,7 @@ from sweepfleet.fleet.code.pusher import Pusher
 from sweepfleet.fleet.code.release import Release
 from sweepfleet.fleet.errors import ClusterError, NothingToDo
 from sweepfleet.fleet.reach.bucket import get_json
-from sweepfleet.fleet.reach.cloud import Cloud, told
+from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 from sweepfleet.fleet.reach.console import last_lines
 from sweepfleet.fleet.runs import travel
 from sweepfleet.grid.errors import UsageError
@@ -59,7 +59,7 @@ class Letterbox:
         """
         letter = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         if enclosed is not None:
-            with told("write to the bucket"):
+            with asking_aws("write to the bucket"):
                 key = KEYS.enclosed(letter)
                 self._s3.put_object(Bucket=self.outputs.bucket, Key=key, Body=enclosed.read_bytes())
         volume = self.outputs.data_volume_id
@@ -74,7 +74,7 @@ class Letterbox:
     def put_release(self, release: Release) -> None:
         """Have a release's archive in the bucket."""
         s3, key = self._s3, KEYS.release(release.sha256)
-        with told("store the release"):
+        with asking_aws("store the release"):
             try:
                 s3.head_object(Bucket=self.outputs.bucket, Key=key)
             except ClientError as error:
@@ -100,7 +100,7 @@ class Letterbox:
         )
 
     def _put(self, key: str, what: dict[str, Any]) -> None:
-        with told("write to the bucket"):
+        with asking_aws("write to the bucket"):
             self._s3.put_object(Bucket=self.outputs.bucket, Key=key, Body=json.dumps(what).encode())
 
     @property

@@ -22,7 +22,7 @@ from invoke.exceptions import CommandTimedOut, UnexpectedExit
 from paramiko.pkey import UnknownKeyType
 
 from sweepfleet.fleet.errors import ClusterError
-from sweepfleet.fleet.reach.cloud import Cloud, told
+from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 from sweepfleet.fleet.reach.ssh_keys import keys_to_try
 from sweepfleet.infra.layout import SSH_PORT, BucketLayout
 from sweepfleet.infra.outputs import Outputs
@@ -190,7 +190,7 @@ def published_key(cloud: Cloud, outputs: Outputs, identity: str) -> str:
     """
     s3 = cloud.client("s3")
     key = BucketLayout().host_key(identity)
-    with told("read the machine's host key"):
+    with asking_aws("read the machine's host key"):
         try:
             text = s3.get_object(Bucket=outputs.bucket, Key=key)["Body"].read().decode()
         except s3.exceptions.NoSuchKey:

@@ -17,7 +17,7 @@ from typing import Any
 from boto3.exceptions import Boto3Error
 
 from sweepfleet.fleet.errors import ClusterError
-from sweepfleet.fleet.reach.cloud import Cloud, told
+from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 from sweepfleet.fleet.runs.fetch_names import ARTIFACTS, Skipped, sort_out
 from sweepfleet.fleet.steps import Steps
 from sweepfleet.grid.errors import UsageError
@@ -169,7 +169,7 @@ class _Arriving:
 def _objects(s3: Any, outputs: Outputs, folder: RunFolder) -> dict[str, dict[str, Any]]:
     """What the bucket has of a run, each under its name, which is its `name`, too."""
     prefix = f"{BucketLayout().runs}{folder.name}/"
-    with told(f"fetch the run {folder.name}"):
+    with asking_aws(f"fetch the run {folder.name}"):
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=outputs.bucket, Prefix=prefix)
         keys = [one | {"name": one["Key"].removeprefix(prefix)} for page in pages for one in page.get("Contents", ())]
     if not keys:
@@ -225,7 +225,7 @@ def _downloaded(
     parts.mkdir(parents=True, exist_ok=True)
     beside = parts / hashlib.sha256(one["name"].encode()).hexdigest()
     try:
-        with told(f"fetch {one['Key']}"):
+        with asking_aws(f"fetch {one['Key']}"):
             try:
                 s3.download_file(outputs.bucket, one["Key"], str(beside), Callback=came)
             except Boto3Error as error:  # the line broke too often

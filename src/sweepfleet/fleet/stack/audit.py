@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sweepfleet.fleet.money.prices import prices
 from sweepfleet.fleet.money.rest_prices import HOURS
-from sweepfleet.fleet.reach.cloud import Cloud, told
+from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 from sweepfleet.fleet.stack import selection as stacks
 from sweepfleet.fleet.stack.tagged import Item, groups, identity, instances, of_ec2, others
 from sweepfleet.grid.wording import counted
@@ -87,7 +87,7 @@ def audit(cloud: Cloud, *, stack: str, state: Collection[str], cache: Path) -> A
     Raises:
         ClusterError: AWS refuses to be asked.
     """
-    with told(f"list the resources with the tag {STACK_TAG}={stack}"):
+    with asking_aws(f"list the resources with the tag {STACK_TAG}={stack}"):
         ec2 = cloud.client("ec2")
         rest = [*of_ec2(cloud, ec2, stack), *groups(cloud, stack), *identity(cloud, stack), *others(cloud, stack)]
         # After their volumes, so that a worker that starts meanwhile is known; and those that go are asked for, too,

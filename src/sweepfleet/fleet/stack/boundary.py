@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from sweepfleet import infra
 from sweepfleet.fleet.errors import ClusterError
-from sweepfleet.fleet.reach.cloud import Cloud, told
+from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 from sweepfleet.grid.wording import from_here
 from sweepfleet.infra.checks import NO_BOUNDARY
 from sweepfleet.infra.layout import BOUNDARY
@@ -42,7 +42,7 @@ def examine_boundary(cloud: Cloud, settings: Settings) -> str:
         return "none: permissionsBoundary is `none`"
     if settings.permissions_boundary:
         return f"{settings.permissions_boundary} (permissionsBoundary)"
-    with told("look up the permissions boundary of the machines' roles"):
+    with asking_aws("look up the permissions boundary of the machines' roles"):
         arn = boundary_arn(cloud.client("sts").get_caller_identity()["Arn"])
         found = _document(cloud, arn)
     if found is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweepfleet.fleet.errors import ClusterError
-from sweepfleet.fleet.reach.cloud import Cloud, told
+from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 from sweepfleet.fleet.stack.pulumi_state import BUCKET, DATA_VOLUME, GROUP, HEAD, ROLE, Resource
 
 GOING = ("shutting-down", "terminated")
@@ -61,7 +61,7 @@ def require_same_account(cloud: Cloud, resources: Iterable[Resource], *, stack: 
     accounts = {account for one in resources if (account := account_of(one.arn))}
     if not accounts:
         return
-    with told("look up your AWS account"):
+    with asking_aws("look up your AWS account"):
         mine = str(cloud.client("sts").get_caller_identity()["Account"])
     if mine not in accounts:
         raise ClusterError(
@@ -78,7 +78,7 @@ def account_of(arn: str) -> str:
 
 def has_head(cloud: Cloud, instance_id: str) -> bool:
     """Whether AWS has this instance, and it is not being terminated. Raises ClusterError: AWS refuses."""
-    with told("look up the head"):
+    with asking_aws("look up the head"):
         return _head(cloud.client, instance_id)
 
 
@@ -96,7 +96,7 @@ def missing(cloud: Cloud, resources: Iterable[Resource]) -> list[Deleted]:
         look = LOOKS.get(one.type)
         if look is not None and one.id:
             kind, there = look
-            with told(f"look up the {kind} {one.id}"):
+            with asking_aws(f"look up the {kind} {one.id}"):
                 if not there(client, one.id):
                     found.append(Deleted(one, kind))
     return found
@@ -109,7 +109,7 @@ def wait_until_terminated(cloud: Cloud, lost: Iterable[Deleted]) -> None:
         ClusterError: AWS refuses, or it takes longer than ten minutes.
     """
     ids = [one.resource.id for one in lost if one.resource.type == HEAD]
-    with told(f"wait until {', '.join(ids)} is terminated"):
+    with asking_aws(f"wait until {', '.join(ids)} is terminated"):
         ec2 = cloud.client("ec2")
         for one in _instances(ec2, ids) if ids else ():
             waiter = ec2.get_waiter("instance_terminated")

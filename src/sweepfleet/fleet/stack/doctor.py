@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sweepfleet import infra
 from sweepfleet.fleet.errors import ClusterError
-from sweepfleet.fleet.reach.cloud import Cloud, told
+from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 from sweepfleet.fleet.reach.ssh_keys import agent_keys, has_passphrase, key_body, private_key_of
 from sweepfleet.fleet.stack import passphrase
 from sweepfleet.fleet.stack import selection as stacks
@@ -192,13 +192,13 @@ def _cloud(config: Mapping[str, str], region: str, environment: Mapping[str, str
 
 
 def _identity(cloud: Cloud) -> str:
-    with told("look up your AWS account"):
+    with asking_aws("look up your AWS account"):
         answer = cloud.client("sts").get_caller_identity()
     return f"account {answer['Account']}, {answer['Arn']}"
 
 
 def _zones(cloud: Cloud) -> str:
-    with told(f"list the zones of {cloud.region}"):
+    with asking_aws(f"list the zones of {cloud.region}"):
         answer = cloud.client("ec2").describe_availability_zones()["AvailabilityZones"]
     return f"{cloud.region} with {counted(len(answer), 'zone')}"
 

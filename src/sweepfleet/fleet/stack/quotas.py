@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sweepfleet.fleet.money.estimate import vcpus
-from sweepfleet.fleet.reach.cloud import Cloud, told
+from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 from sweepfleet.infra.checks import INSTANCE_TYPE
 from sweepfleet.infra.settings import Settings
 
@@ -74,7 +74,7 @@ def quotas(cloud: Cloud, settings: Settings) -> list[Quota]:
     """
     sizes = vcpus(cloud, [settings.head_instance_type, *settings.worker_instance_types])
     found = []
-    with told("look up the quotas"):
+    with asking_aws("look up the quotas"):
         client = cloud.client("service-quotas")
         for (code, kind), needed in sorted(asked(settings, sizes).items()):
             allowed = client.get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"]

@@ -1,7 +1,7 @@
 """What carries a stack's tag in the account, by kind; reads only.
 
 EC2, autoscaling and IAM are asked themselves, which tell ages and what belongs to what; everything else with the tag
-comes from the Resource Groups Tagging API. Each function here is to be called within `fleet.reach.cloud.told`.
+comes from the Resource Groups Tagging API. Each function here is to be called within `fleet.reach.cloud.asking_aws`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any
 
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.reach import data_volume
-from sweepfleet.fleet.reach.cloud import Cloud, told
+from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 from sweepfleet.fleet.reach.remote import Host
 from sweepfleet.fleet.workers.switch import set_switch
 from sweepfleet.grid.errors import UsageError
@@ -58,7 +58,7 @@ class Group:
 
 def group(cloud: Cloud, outputs: Outputs) -> Group:
     """Ask AWS; reads only."""
-    with told("look at the workers"):
+    with asking_aws("look at the workers"):
         found = _described(cloud, outputs.worker_group)
         if found is None:
             raise ClusterError(
@@ -77,7 +77,7 @@ def group(cloud: Cloud, outputs: Outputs) -> Group:
 
 def members(cloud: Cloud, name: str) -> int:
     """How many machines a group has; 0 when it is gone."""
-    with told(f"look at the group {name}"):
+    with asking_aws(f"look at the group {name}"):
         found = _described(cloud, name)
     return 0 if found is None else len(found["Instances"])
 
@@ -150,7 +150,7 @@ def set_size(cloud: Cloud, outputs: Outputs, workers: int) -> None:
     """Have AWS run so many workers, whatever the head wants; its switch is set first. Raises ClusterError."""
     if workers:
         set_switch(cloud, outputs)
-    with told("set the number of workers"):
+    with asking_aws("set the number of workers"):
         cloud.client("autoscaling").set_desired_capacity(
             AutoScalingGroupName=outputs.worker_group, DesiredCapacity=workers, HonorCooldown=False
         )
@@ -180,7 +180,7 @@ def slots(head: Host, *, known: int = -1, within_s: float = 0.0) -> dict[str, in
 
 def why_none(cloud: Cloud, outputs: Outputs, *, since: datetime) -> str:
     """What AWS says of launches that failed since then; empty when none did."""
-    with told("look at the group's activities"):
+    with asking_aws("look at the group's activities"):
         answer = cloud.client("autoscaling").describe_scaling_activities(AutoScalingGroupName=outputs.worker_group)
     for activity in answer["Activities"]:
         if activity["StatusCode"] in ("Failed", "Cancelled") and activity["StartTime"] >= since:

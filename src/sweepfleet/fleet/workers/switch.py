@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from sweepfleet.fleet.errors import ClusterError
-from sweepfleet.fleet.reach.cloud import Cloud, told
+from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 from sweepfleet.infra.outputs import Outputs
 from sweepfleet.machine.switch import SWITCH, switch_time
 
@@ -18,7 +18,7 @@ def set_switch(cloud: Cloud, outputs: Outputs) -> datetime:
     """
     groups = list(outputs.worker_groups)
     client = cloud.client("autoscaling")
-    with told("look at the workers"):
+    with asking_aws("look at the workers"):
         answer = client.describe_auto_scaling_groups(AutoScalingGroupNames=groups)
     try:
         at = switch_time(answer["ResponseMetadata"]["HTTPHeaders"].get("date", ""))
@@ -32,7 +32,9 @@ def set_switch(cloud: Cloud, outputs: Outputs) -> datetime:
         raise ClusterError(
             f"The group {', '.join(sorted(missing))} is gone. Bring the stack up: inv up --stack {outputs.stack}"
         )
-    with told("set the dead-man's switch, which shuts down workers when the head cannot (no worker was started)"):
+    with asking_aws(
+        "set the dead-man's switch, which shuts down workers when the head cannot (no worker was started)"
+    ):
         for name in groups:
             client.put_scheduled_update_group_action(
                 AutoScalingGroupName=name, ScheduledActionName=SWITCH, StartTime=at, MinSize=0, DesiredCapacity=0

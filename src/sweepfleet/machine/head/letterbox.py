@@ -47,16 +47,16 @@ def serve(facts: Facts) -> None:
     aws = door(facts)
     answered: set[str] = set()
     awake_s = time.monotonic() + AWAKE_S
-    told = ""
+    said = ""
     while True:
         before = len(answered)
         try:
             do_all(aws, Data(Path(facts.data)), answered, volume=facts.data_volume)
-            told = ""
+            said = ""
         except (AwsError, LaterError) as error:
-            if str(error) != told:  # once, and not at every look
+            if str(error) != said:  # once, and not at every look
                 print(error, flush=True)
-            told = str(error)
+            said = str(error)
         if len(answered) > before:
             awake_s = time.monotonic() + AWAKE_S
         time.sleep(POLL_S if time.monotonic() < awake_s else REST_S)

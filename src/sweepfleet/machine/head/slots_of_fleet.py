@@ -23,8 +23,8 @@ def main() -> None:
     """Ask the scheduler, over one connection."""
     known, within_s = (int(sys.argv[1]), float(sys.argv[2])) if sys.argv[1:] else (-1, 0.0)
     began_s = time.monotonic()
-    told = subprocess.run(["sh", "-c", f"set -a; . {FACTS}; env -0"], capture_output=True, text=True, check=True)
-    facts = dict(line.split("=", 1) for line in told.stdout.split("\0") if "=" in line)
+    done = subprocess.run(["sh", "-c", f"set -a; . {FACTS}; env -0"], capture_output=True, text=True, check=True)
+    facts = dict(line.split("=", 1) for line in done.stdout.split("\0") if "=" in line)
     os.environ.update(dask_command.environment(Data(Path(facts["SWEEPFLEET_DATA"])).tls, "driver"))
     from distributed import Client
 

@@ -14,7 +14,7 @@ from concurrent.futures import Executor, wait
 from functools import cache
 from pathlib import Path
 
-from sweepfleet.machine.in_process import bucket, told
+from sweepfleet.machine.in_process import bucket, reason_of
 from sweepfleet.machine.refusals import is_final
 from sweepfleet.run.machine_port import ArtifactsLeftError, Slot, Waits
 from sweepfleet.run.pauses import pauses
@@ -162,7 +162,7 @@ def _store(file: Path, name: str, key: str) -> None:
     try:
         obstore.put(bucket(name), key, file)
     except (BaseError, OSError, ValueError) as error:
-        said = told(error)
+        said = reason_of(error)
         ours = isinstance(error, InvalidPathError | NotSupportedError | PermissionDeniedError | OSError | ValueError)
         if not ours and not is_final(said):
             _held.away = True
