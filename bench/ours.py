@@ -83,10 +83,10 @@ class Project:
             first_s += written_s - summary["total_s"] - ran.begun_s
         return Ran(summary, ran.wall_s, files_s=written_s - sent_s, first_result_s=first_s, cpu_s=ran.cpu_s)
 
-    def publish(self, name: str) -> tuple[float, float]:
+    def write_files(self, name: str) -> tuple[float, float]:
         """Make a finished run's files once more, as the command does: in seconds, and in MB at the peak."""
-        command = [sys.executable, "-m", "sweepfleet.run.publish_process", str(self.runs / name)]
-        with (self.path / "facts.json").open("w+") as facts, (self.path / "publish.txt").open("w+") as said:
+        command = [sys.executable, "-m", "sweepfleet.run.files_process", str(self.runs / name)]
+        with (self.path / "facts.json").open("w+") as facts, (self.path / "files.txt").open("w+") as said:
             facts.write(Facts(metric=None).to_json())
             facts.seek(0)
             begin_s = time.perf_counter()

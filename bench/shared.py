@@ -10,7 +10,7 @@ import psutil
 
 AGAIN_S = 0.1
 LOOKS = 5
-NOT_SLOTS = ("sweepfleet.run.publish_process", "git")  # processes below the driver that run no points
+NOT_SLOTS = ("sweepfleet.run.files_process", "git")  # processes below the driver that run no points
 
 
 def slots_mb(driver: int, *, told: Path, points: int, deadline_s: float) -> float:

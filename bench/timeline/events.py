@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-ROLES = ("driver", "template", "supervisor", "child", "publisher")  # in this order in every view
+ROLES = ("driver", "template", "supervisor", "child", "writer")  # in this order in every view
 SAME_S = 0.002  # two imports of one package that are no further apart are one bar
 BUSY_S = 0.04  # over which the use of a core is shown: the system counts it in steps of 0.01 s
 # The first word of a process's command after Python's own that says what it is.
 MODULES = {
     "sweepfleet.slot.child": "child",
-    "sweepfleet.run.publish_process": "publisher",
+    "sweepfleet.run.files_process": "writer",
     "multiprocessing": "helper",
     "joblib": "peer",
 }

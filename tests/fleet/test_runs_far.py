@@ -43,7 +43,7 @@ from sweepfleet.machine.head.snapshot import alone, copy
 from sweepfleet.machine.job import Job, JobFolder
 from sweepfleet.run.folder import RunFolder, StorageError
 from sweepfleet.run.ledger import Ledger
-from sweepfleet.run.publish import publish
+from sweepfleet.run.run_files import write_files
 from sweepfleet.run.run_progress import Progress
 from sweepfleet.run.summary import Facts
 from tests.cloud.moto import Moto, moto_server
@@ -215,7 +215,7 @@ def test_the_summary_of_a_run_that_has_ended_meanwhile_stays_its_own(tmp_path: P
     run, target = RunFolder(tmp_path / "runs" / "trial"), RunFolder(tmp_path / "copy" / "trial")
     record(run, range(10))
     progress = Progress(total=10, exact=True, resumed=0, done=10, computed=10, slots=3)
-    publish(run, Facts(metric=None, progress=progress))
+    write_files(run, Facts(metric=None, progress=progress))
     copy(run, target)
     assert json.loads(target.summary.read_text())["slots"] == 3
 
@@ -519,7 +519,7 @@ class Stored:
     def grow(self, indexes: range) -> None:
         """Have these points ended, too, and store everything."""
         record(self.folder, indexes)
-        publish(self.folder, Facts(metric=None))
+        write_files(self.folder, Facts(metric=None))
         for file in self.folder.path.iterdir():
             self.put(file.name, file.read_bytes())
 

@@ -15,7 +15,7 @@ from sweepfleet.grid.space import Space
 from sweepfleet.grid.sweep import Metric
 from sweepfleet.run.folder import RunFolder, read_json
 from sweepfleet.run.ledger import Ledger
-from sweepfleet.run.publish import publish
+from sweepfleet.run.run_files import write_files
 from sweepfleet.run.runs import Listed, find, listed, metric_of, refresh
 from sweepfleet.run.summary import Facts
 from tests.support import batches, space
@@ -93,7 +93,7 @@ def test_a_summary_of_an_earlier_grid_says_nothing_about_this_one(folder: RunFol
     """The grid grew, and the driver was killed before its first result: as many rows as when all was done."""
     here = estimated()
     record(folder, here, {7: 1.0, 10_007: 1.0, 20_007: 1.0})
-    publish(folder, Facts(metric=None))
+    write_files(folder, Facts(metric=None))
     assert look(folder).state == "done"
     record(folder, space({"a": range(2 * WIDE)}, where=("a % 10000 == 7",)), {})
     assert look(folder).state == "interrupted"
@@ -116,7 +116,7 @@ def test_a_running_sweep_is_not_called_done(folder: RunFolder) -> None:
 def test_the_account_of_the_command_that_ran_stays(folder: RunFolder) -> None:
     """`inv report` makes files again; it does not claim the run for itself."""
     record(folder, counted(), dict.fromkeys(range(10), 1.0))
-    publish(folder, Facts(metric=None, warnings=("seen",)))
+    write_files(folder, Facts(metric=None, warnings=("seen",)))
     before = folder.summary.read_text()
     folder.report.unlink()
     refresh(folder, always=True)

@@ -28,7 +28,7 @@ run: points:noop
 parameters: {i: {range: [0, 4, 1]}}
 """
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-# What a slot's, the driver's and the publisher's marks are, in this order.
+# What a slot's, the driver's and the writer's marks are, in this order.
 ORDER = {
     "child": ["ready"],
     "driver": [
@@ -39,7 +39,7 @@ ORDER = {
         "last result committed",
         "begins to end",
     ],
-    "publisher": ["tables written", "report written"],
+    "writer": ["tables written", "report written"],
 }
 
 
@@ -62,7 +62,7 @@ def test_every_name_that_is_told_of_is_there(module):
 
 
 def test_a_sweep_has_a_lane_for_each_process_and_marks_in_their_order(recording):
-    """The driver, a child for each slot and the publisher each tell what they did, in the order they did it."""
+    """The driver, a child for each slot and the writer each tell what they did, in the order they did it."""
     assert recording.code == 0
     roles = [process.role for process in recording.processes]
     assert roles[0] == "driver"
@@ -79,16 +79,16 @@ def test_a_sweep_has_a_lane_for_each_process_and_marks_in_their_order(recording)
 
 
 def of_role(recording, role):
-    """Of the processes of a role, those that were given work: a publisher may have been started in vain."""
+    """Of the processes of a role, those that were given work: a writer may have been started in vain."""
     found = [process for process in recording.processes if process.role == role]
-    return [process for process in found if process.marks] if role == "publisher" else found
+    return [process for process in found if process.marks] if role == "writer" else found
 
 
 def test_a_sweep_tells_of_imports_calls_and_bundles(recording):
     """Each process's imports are under its own name, and calls of ours beside them; bundles are the children's."""
-    (driver,), (publisher,) = of_role(recording, "driver"), of_role(recording, "publisher")
+    (driver,), (writer,) = of_role(recording, "driver"), of_role(recording, "writer")
     assert {"numpy", "read the grid", "drive"} <= page_text(driver)
-    assert {"polars", "tables", "report"} <= page_text(publisher)
+    assert {"polars", "tables", "report"} <= page_text(writer)
     assert any("bundle" in page_text(process) for process in of_role(recording, "child"))
     assert driver.busy
 

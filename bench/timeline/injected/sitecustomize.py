@@ -33,9 +33,9 @@ NAMES = {
         ("Engine.submit", "span", "send a bundle"),
     ],
     "distributed": [("LocalCluster.__init__", "span", "LocalCluster"), ("Client.__init__", "span", "dask client")],
-    "sweepfleet.run.publisher": [
-        ("Publisher.start", "span", "start the publisher"),
-        ("Publisher.publish", "span", "wait for the publisher"),
+    "sweepfleet.run.files_writer": [
+        ("FilesWriter.start", "span", "start the writer"),
+        ("FilesWriter.write", "span", "wait for the writer"),
     ],
     "sweepfleet.run.results": [("write_results", "span", "tables"), ("write_results", "mark", "tables written")],
     "sweepfleet.run.summary": [("summarize", "span", "summary")],

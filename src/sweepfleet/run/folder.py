@@ -74,9 +74,9 @@ class RunFolder:
         return self.path / "report.html"
 
     @property
-    def published(self) -> Path:
-        """Of what the files above were made: see `run.published`."""
-        return self.path / ".published.json"
+    def files_note(self) -> Path:
+        """Of what the files above were made: see `run.files_note`."""
+        return self.path / ".files.json"
 
     def comparison(self, others: Sequence[str]) -> Path:
         """This run beside others, by their names, as a page."""

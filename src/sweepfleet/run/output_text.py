@@ -12,7 +12,7 @@ from sweepfleet.grid.space import Space
 from sweepfleet.run.folder import RunFolder
 from sweepfleet.run.ledger import Ledger
 from sweepfleet.run.outputs import DONE_BYTES, FAILED_BYTES, Outputs
-from sweepfleet.run.publish import space_of
+from sweepfleet.run.run_files import space_of
 from sweepfleet.run.text import params_text
 from sweepfleet.slot.escapes import without_escapes
 from sweepfleet.slot.output import Printed

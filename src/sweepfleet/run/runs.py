@@ -11,10 +11,10 @@ from pathlib import Path
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.space import Count, Space
 from sweepfleet.grid.sweep import Metric
+from sweepfleet.run.files_note import FilesNote
 from sweepfleet.run.folder import RunFolder, read_json
 from sweepfleet.run.ledger import Counts, Ledger, StorageError
-from sweepfleet.run.publish import publish_from, space_of
-from sweepfleet.run.published import Published
+from sweepfleet.run.run_files import space_of, write_files_from
 from sweepfleet.run.run_progress import Progress
 from sweepfleet.run.summary import Facts, Summary
 
@@ -147,12 +147,12 @@ def refresh(folder: RunFolder, *, always: bool = False) -> None:
         facts = Facts(metric=metric_of(folder))
         if not ended:
             facts = replace(facts, progress=progress, stop="interrupted")
-        publish_from(ledger, space, folder, facts, before=before)
+        write_files_from(ledger, space, folder, facts, before=before)
 
 
 def _are_as_made(folder: RunFolder) -> bool:
     """Whether the files are those that were made of this ledger, as far as it was noted, or can be mended."""
-    found = Published.read(folder)
+    found = FilesNote.read(folder)
     if found is None or not os.access(folder.path, os.W_OK):
         return folder.parquet.exists()
     return found.holds(folder)

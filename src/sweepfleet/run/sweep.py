@@ -18,6 +18,7 @@ from sweepfleet.grid.sweep import Sweep
 from sweepfleet.grid.wording import counted
 from sweepfleet.run.bundles import Pending
 from sweepfleet.run.disk import FullDiskError, StoppedFullError
+from sweepfleet.run.files_writer import FilesWriter
 from sweepfleet.run.folder import RunFolder, write_whole
 from sweepfleet.run.handover import Mark
 from sweepfleet.run.here import slots_here
@@ -30,8 +31,7 @@ from sweepfleet.run.pauses import pauses
 from sweepfleet.run.progress import Observer
 from sweepfleet.run.project import names_of, project_of
 from sweepfleet.run.provenance import Provenance, manifest, provenance
-from sweepfleet.run.publish import publish_summary
-from sweepfleet.run.publisher import Publisher
+from sweepfleet.run.run_files import write_summary
 from sweepfleet.run.run_progress import Progress, Stop
 from sweepfleet.run.selection import Selection, check_redo
 from sweepfleet.run.shortage import check_room, shortages_explained
@@ -111,7 +111,7 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
     stop: Stop | None = None
     started: Start | None = None
     recorder = Recorder(folder.output)
-    with folder.locked(), Publisher(folder) as publisher:
+    with folder.locked(), FilesWriter(folder) as writer:
         with observer.waiting("looking for what is left to run"):
             left = _anything_left(folder, sweep, chosen, request)
         if left:
@@ -120,7 +120,7 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
             context = context_of(
                 sweep, root=request.root, artifacts=artifacts, artifacts_url=request.machine.artifacts_url
             )
-            publisher.start()
+            writer.start()
             # Git may take a while, in which the children import the target.
             ran = _meanwhile(lambda: _provenance(sweep, request))
             with _engine(sweep, request, context, observer) as engine, contextlib.closing(recorder):
@@ -147,8 +147,8 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
             driver_peak_rss_mb=peak_rss_mb(),
             start=started._asdict() if started else None,
         )
-        publish = lambda: (None if left else publish_summary(folder, facts)) or publisher.publish(facts)  # noqa: E731
-        summary = _with_room(publish, observer, progress, stop=stop)
+        write = lambda: (None if left else write_summary(folder, facts)) or writer.write(facts)  # noqa: E731
+        summary = _with_room(write, observer, progress, stop=stop)
     if stop == "metric" and progress.done + progress.failed == progress.computed:
         raise UsageError(f"{progress.why}\nReport: {folder.report}")
     if stop == "interrupted":
@@ -156,10 +156,8 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
     return summary, EXIT_FAILED if progress.failed or stop else EXIT_DONE
 
 
-def _with_room(
-    publish: Callable[[], Summary], observer: Observer, progress: Progress, *, stop: Stop | None
-) -> Summary:
-    """Publish; when the disk is full, as soon as there is room.
+def _with_room(write: Callable[[], Summary], observer: Observer, progress: Progress, *, stop: Stop | None) -> Summary:
+    """Write tables and report; when the disk is full, as soon as there is room.
 
     Raises:
         StoppedFullError: the user stopped a sweep whose disk is full.
@@ -168,7 +166,7 @@ def _with_room(
     for pause_s in pauses(longest_s=FULL_LONGEST_S):
         try:
             with observer.waiting(waiting_for):
-                return publish()
+                return write()
         except FullDiskError as full:
             if stop == "interrupted":
                 lost = f" {progress.waits}." if progress.waits else ""

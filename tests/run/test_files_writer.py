@@ -18,9 +18,9 @@ import polars as pl
 import psutil
 import pytest
 
+from sweepfleet.run.files_writer import FilesError, FilesWriter
 from sweepfleet.run.folder import RunFolder
 from sweepfleet.run.ledger import Ledger
-from sweepfleet.run.publisher import Publisher, PublishError
 from sweepfleet.run.summary import Facts
 from tests.support import batches, space
 
@@ -31,16 +31,16 @@ OWNER = """
 import sys, time
 from pathlib import Path
 from sweepfleet.run.folder import RunFolder
-from sweepfleet.run.publisher import Publisher
-publisher = Publisher(RunFolder(Path(sys.argv[1])))
-publisher.start()
-print(publisher._early.pid, flush=True)
+from sweepfleet.run.files_writer import FilesWriter
+writer = FilesWriter(RunFolder(Path(sys.argv[1])))
+writer.start()
+print(writer._early.pid, flush=True)
 time.sleep(600)
 """
 PRIORITIES = """
 import json, os, sys, threading
 from pathlib import Path
-import sweepfleet.run.publish_process as process
+import sweepfleet.run.files_process as process
 
 ready = threading.Event()
 
@@ -53,7 +53,7 @@ def prepare():
 real, process._prepare = process._prepare, prepare
 facts = process._facts_later()
 ready.wait()  # as whoever sends the facts does
-process._publish(sys.argv[1], facts)
+process._write(sys.argv[1], facts)
 print()
 tasks = [int(task.name) for task in Path("/proc/self/task").iterdir()]
 names = {task: Path(f"/proc/self/task/{task}/comm").read_text() for task in tasks}
@@ -62,8 +62,8 @@ print(json.dumps([at_import, sorted(at_work), sum(name.startswith("polars-0") fo
 """
 
 
-class Watched(Publisher):
-    """A publisher that remembers its processes."""
+class Watched(FilesWriter):
+    """A writer that remembers its processes."""
 
     def __init__(self, folder: RunFolder) -> None:
         super().__init__(folder)
@@ -111,7 +111,7 @@ def folder(tmp_path: Path) -> RunFolder:
     return one_row(tmp_path / "run")
 
 
-def published(folder: RunFolder) -> bool:
+def written(folder: RunFolder) -> bool:
     return folder.report.exists() and folder.summary.exists() and pl.read_parquet(folder.parquet).height == 1
 
 
@@ -128,72 +128,72 @@ def vanished(pid: int) -> bool:
 
 @linux
 def test_a_process_that_is_ready_does_the_work_alone(folder: RunFolder) -> None:
-    with Watched(folder) as publisher:
-        publisher.start()
-        publisher.wait_until_ready()
-        assert publisher.publish(Facts(metric=None)).done == 1
-    assert publisher.codes == [0]
-    assert published(folder)
+    with Watched(folder) as writer:
+        writer.start()
+        writer.wait_until_ready()
+        assert writer.write(Facts(metric=None)).done == 1
+    assert writer.codes == [0]
+    assert written(folder)
 
 
 def test_without_an_early_process_one_is_started_when_it_is_needed(folder: RunFolder) -> None:
-    with Watched(folder) as publisher:
-        assert publisher.publish(Facts(metric=None)).done == 1
-    assert publisher.codes == [0]
-    assert published(folder)
+    with Watched(folder) as writer:
+        assert writer.write(Facts(metric=None)).done == 1
+    assert writer.codes == [0]
+    assert written(folder)
 
 
 @linux
 @pytest.mark.parametrize("ready", [False, True])
 def test_a_process_that_was_killed_is_replaced(folder: RunFolder, *, ready: bool) -> None:
     """As when memory was short while points ran."""
-    with Watched(folder) as publisher:
-        publisher.start()
+    with Watched(folder) as writer:
+        writer.start()
         if ready:
-            publisher.wait_until_ready()
-        publisher.processes[0].kill()
-        publisher.processes[0].wait()
-        assert publisher.publish(Facts(metric=None)).done == 1
-    assert publisher.codes == [-signal.SIGKILL, 0]
-    assert published(folder)
+            writer.wait_until_ready()
+        writer.processes[0].kill()
+        writer.processes[0].wait()
+        assert writer.write(Facts(metric=None)).done == 1
+    assert writer.codes == [-signal.SIGKILL, 0]
+    assert written(folder)
 
 
 @linux
 def test_a_process_that_never_gets_ready_is_not_waited_for(folder: RunFolder) -> None:
     """As where other programs hold every core; nothing of it is left."""
-    with Starved(folder) as publisher:
-        publisher.start()
-        assert publisher.publish(Facts(metric=None)).done == 1
-    assert publisher.codes == [-signal.SIGKILL, 0]
-    assert published(folder)
+    with Starved(folder) as writer:
+        writer.start()
+        assert writer.write(Facts(metric=None)).done == 1
+    assert writer.codes == [-signal.SIGKILL, 0]
+    assert written(folder)
 
 
 @linux
 def test_a_process_that_is_killed_at_its_work_is_replaced(folder: RunFolder) -> None:
-    with Watched(folder) as publisher:
-        publisher.start()
-        publisher.wait_until_ready()
-        publisher.processes[0].send_signal(signal.SIGSTOP)
-        killer = threading.Timer(0.2, publisher.processes[0].kill)
+    with Watched(folder) as writer:
+        writer.start()
+        writer.wait_until_ready()
+        writer.processes[0].send_signal(signal.SIGSTOP)
+        killer = threading.Timer(0.2, writer.processes[0].kill)
         killer.start()
-        assert publisher.publish(Facts(metric=None)).done == 1
+        assert writer.write(Facts(metric=None)).done == 1
         killer.join()
-    assert publisher.codes == [-signal.SIGKILL, 0]
-    assert published(folder)
+    assert writer.codes == [-signal.SIGKILL, 0]
+    assert written(folder)
 
 
 @linux
 def test_without_files_for_its_pipes_no_early_process_is_started(folder: RunFolder) -> None:
     """It is a help, and its want no error."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with Watched(folder) as publisher:
+    with Watched(folder) as writer:
         resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1, hard))  # noqa: PTH208
         try:
-            publisher.start()
+            writer.start()
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        assert publisher.processes == []
-        assert publisher.publish(Facts(metric=None)).done == 1
+        assert writer.processes == []
+        assert writer.write(Facts(metric=None)).done == 1
 
 
 @linux
@@ -201,23 +201,23 @@ def test_without_files_for_its_pipes_no_early_process_is_started(folder: RunFold
 def test_what_is_wrong_is_said_once_and_without_a_traceback(folder: RunFolder, *, early: bool) -> None:
     folder.parquet.mkdir()
     (folder.parquet / "file").touch()
-    with Watched(folder) as publisher:
+    with Watched(folder) as writer:
         if early:
-            publisher.start()
-            publisher.wait_until_ready()
-        with pytest.raises(PublishError, match="cannot be written") as refusal:
-            publisher.publish(Facts(metric=None))
+            writer.start()
+            writer.wait_until_ready()
+        with pytest.raises(FilesError, match="cannot be written") as refusal:
+            writer.write(Facts(metric=None))
     assert "Traceback" not in str(refusal.value)
     assert f"inv report --name {folder.name}" in str(refusal.value)
-    assert publisher.codes == [1], "another process would say the same"
+    assert writer.codes == [1], "another process would say the same"
 
 
 @linux
 def test_whoever_leaves_takes_the_early_process_along(folder: RunFolder) -> None:
-    with contextlib.suppress(KeyboardInterrupt), Watched(folder) as publisher:
-        publisher.start()
+    with contextlib.suppress(KeyboardInterrupt), Watched(folder) as writer:
+        writer.start()
         raise KeyboardInterrupt
-    assert publisher.codes == [-signal.SIGKILL]
+    assert writer.codes == [-signal.SIGKILL]
 
 
 @linux
@@ -238,15 +238,15 @@ def test_a_killed_driver_leaves_no_process(folder: RunFolder, *, ready: bool) ->
 @linux
 def test_ctrl_c_does_not_reach_it_and_it_shares_its_owners_session(folder: RunFolder) -> None:
     """Linux can give sessions the same share of the cores, whatever the priorities in them."""
-    with Watched(folder) as publisher:
-        publisher.start()
-        (process,) = publisher.processes
+    with Watched(folder) as writer:
+        writer.start()
+        (process,) = writer.processes
         assert os.getpgid(process.pid) == process.pid
         assert os.getsid(process.pid) == os.getsid(0)
 
 
 def test_an_early_process_ends_when_nobody_asks_it(folder: RunFolder) -> None:
-    script = "import sweepfleet.run.publish_process as process\nprocess.KEEP_S = 0.0\nprocess.main()"
+    script = "import sweepfleet.run.files_process as process\nprocess.KEEP_S = 0.0\nprocess.main()"
     command = [sys.executable, "-c", script, str(folder.path), "--early"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.wait(DEADLINE_S) == 0
@@ -269,9 +269,9 @@ def test_it_gets_ready_at_the_lowest_priority_and_works_at_the_ordinary_one(fold
 def test_two_runs_at_once_have_each_its_own(tmp_path: Path) -> None:
     folders = [one_row(tmp_path / name) for name in ("one", "two")]
     with contextlib.ExitStack() as stack:
-        publishers = [stack.enter_context(Watched(folder)) for folder in folders]
-        for publisher in publishers:
-            publisher.start()
-        names = [publisher.publish(Facts(metric=None)).name for publisher in publishers]
+        writers = [stack.enter_context(Watched(folder)) for folder in folders]
+        for writer in writers:
+            writer.start()
+        names = [writer.write(Facts(metric=None)).name for writer in writers]
     assert names == ["one", "two"]
-    assert all(published(folder) for folder in folders)
+    assert all(written(folder) for folder in folders)

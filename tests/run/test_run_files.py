@@ -77,14 +77,14 @@ from pathlib import Path
 from sweepfleet.grid.errors import SweepfleetError
 from sweepfleet.run.folder import RunFolder
 from sweepfleet.run.ledger import Ledger
-from sweepfleet.run.publish import publish_from, space_of
+from sweepfleet.run.run_files import write_files_from, space_of
 from sweepfleet.run.summary import Facts
 folder = RunFolder(Path(sys.argv[1]))
 ledger = Ledger(folder.ledger, readonly=True)
 space = space_of(folder, ledger)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 try:
-    publish_from(ledger, space, folder, Facts(metric=None))
+    write_files_from(ledger, space, folder, Facts(metric=None))
 except SweepfleetError as error:
     sys.stderr.write(f"clear: {error}")
 """

@@ -32,7 +32,7 @@ class Inputs(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class FilesNote:
     """What the files of a run's folder were made of, and how they were then."""
 
     code: str
@@ -43,9 +43,9 @@ class Published:
     started: float | None  # which of the manifest's commands that was
 
     @classmethod
-    def read(cls, folder: RunFolder) -> Published | None:
+    def read(cls, folder: RunFolder) -> FilesNote | None:
         """The note; None when there is none, or it is damaged or another version's."""
-        found = read_json(folder.published)
+        found = read_json(folder.files_note)
         with contextlib.suppress(KeyError, TypeError, ValueError, SweepfleetError):
             summary = Summary.of(found["summary"])
             if summary is not None:
@@ -58,7 +58,7 @@ class Published:
     def write(self, folder: RunFolder) -> None:
         """Note it. On a full disk nothing is noted: then the files are made again."""
         with contextlib.suppress(SweepfleetError):
-            write_whole(folder.published, json.dumps(asdict(self)) + "\n")
+            write_whole(folder.files_note, json.dumps(asdict(self)) + "\n")
 
     def holds(self, folder: RunFolder) -> bool:
         """Whether the files are as they were made, and what they were made of is as it was."""

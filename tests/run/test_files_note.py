@@ -15,12 +15,12 @@ import polars as pl
 import pytest
 
 from sweepfleet.grid.sweep import Metric
-from sweepfleet.run import published
+from sweepfleet.run import files_note
 from sweepfleet.run.folder import RunFolder, read_json
 from sweepfleet.run.forget import remove, to_remove
 from sweepfleet.run.ledger import Ledger
 from sweepfleet.run.outputs import Attempt, Outputs
-from sweepfleet.run.publish import publish, publish_summary
+from sweepfleet.run.run_files import write_files, write_summary
 from sweepfleet.run.run_progress import Progress
 from sweepfleet.run.runs import refresh
 from sweepfleet.run.summary import Facts
@@ -59,14 +59,14 @@ def folder(tmp_path: Path) -> RunFolder:
     found = RunFolder(tmp_path / "run")
     found.path.mkdir()
     record(found, {0: 3.0, 1: 2.0, 2: 1.0})
-    publish(found, Facts(metric=METRIC, progress=RAN))
+    write_files(found, Facts(metric=METRIC, progress=RAN))
     return found
 
 
 def test_a_command_that_computes_nothing_writes_the_summary_alone(folder: RunFolder) -> None:
     before = state(folder)
     for _ in range(2):
-        summary = publish_summary(folder, found_done())
+        summary = write_summary(folder, found_done())
         assert summary is not None
         assert read_json(folder.summary) == summary.to_dict()
         assert (summary.computed, summary.resumed, summary.efficiency) == (0, 3, None)
@@ -112,7 +112,7 @@ def prints(folder: RunFolder) -> None:
 
 def note(**changes: Any) -> Callable[[RunFolder], None]:
     def change(folder: RunFolder) -> None:
-        folder.published.write_text(json.dumps(read_json(folder.published) | changes))
+        folder.files_note.write_text(json.dumps(read_json(folder.files_note) | changes))
 
     return change
 
@@ -132,22 +132,22 @@ CHANGES: dict[str, Callable[[RunFolder], Any]] = {
     "another version": note(code="another"),
     "another metric": note(metric=None),
     "a summary of another shape": note(summary={"name": "run"}),
-    "a damaged note": lambda folder: folder.published.write_text("{"),
+    "a damaged note": lambda folder: folder.files_note.write_text("{"),
     "a note of another shape": note(inputs=3),
-    "no note": lambda folder: folder.published.unlink(),
+    "no note": lambda folder: folder.files_note.unlink(),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_what_has_changed_is_noticed(folder: RunFolder, change: Callable[[RunFolder], Any]) -> None:
     """And once the files are made, nothing has."""
-    assert publish_summary(folder, found_done()) is not None
+    assert write_summary(folder, found_done()) is not None
     change(folder)
-    assert publish_summary(folder, found_done()) is None
+    assert write_summary(folder, found_done()) is None
     before = read_json(folder.summary)
-    publish(folder, found_done())
+    write_files(folder, found_done())
     assert read_json(folder.summary) != before
-    assert publish_summary(folder, found_done()) is not None
+    assert write_summary(folder, found_done()) is not None
 
 
 @pytest.mark.parametrize(
@@ -156,12 +156,12 @@ def test_what_has_changed_is_noticed(folder: RunFolder, change: Callable[[RunFol
     ids=str,
 )
 def test_what_a_command_says_otherwise_is_noticed(folder: RunFolder, more: Any) -> None:
-    assert publish_summary(folder, found_done(**more)) is None
+    assert write_summary(folder, found_done(**more)) is None
 
 
 def test_a_run_under_another_name_is_another_one(folder: RunFolder) -> None:
     renamed = RunFolder(folder.path.rename(folder.path.with_name("other")))
-    assert publish_summary(renamed, found_done()) is None
+    assert write_summary(renamed, found_done()) is None
 
 
 def test_rows_that_wait_in_the_log_are_noticed(folder: RunFolder) -> None:
@@ -170,9 +170,9 @@ def test_rows_that_wait_in_the_log_are_noticed(folder: RunFolder) -> None:
         before = folder.ledger.stat()
         ledger.redo([1])
         assert folder.ledger.stat() == before
-        assert publish_summary(folder, found_done()) is None
-        publish(folder, found_done())
-        assert not folder.published.exists(), "who knows what is in the ledger's own file by the end"
+        assert write_summary(folder, found_done()) is None
+        write_files(folder, found_done())
+        assert not folder.files_note.exists(), "who knows what is in the ledger's own file by the end"
 
 
 def page(folder: RunFolder) -> tuple[bool, bool]:
@@ -184,11 +184,11 @@ def page(folder: RunFolder) -> tuple[bool, bool]:
 def test_the_report_keeps_the_account_of_the_command_that_computed_the_rows(folder: RunFolder) -> None:
     """However often files are made again; the summary is the last command's."""
     folder.manifest.write_text(json.dumps({"started": 7.0}))
-    publish(folder, Facts(metric=METRIC, progress=RAN))
+    write_files(folder, Facts(metric=METRIC, progress=RAN))
     assert page(folder) == (True, True)
     folder.manifest.write_text(json.dumps({"started": 8.0, "history": [{"started": 7.0}]}))
     folder.csv.unlink()
-    assert publish(folder, found_done()).computed == 0
+    assert write_files(folder, found_done()).computed == 0
     assert page(folder) == (True, True)
     for _ in range(2):
         refresh(folder, always=True)
@@ -196,7 +196,7 @@ def test_the_report_keeps_the_account_of_the_command_that_computed_the_rows(fold
         assert read_json(folder.summary)["computed"] == 0
     record(folder, {1: 0.0})
     same_count(folder)
-    publish(folder, found_done())
+    write_files(folder, found_done())
     assert page(folder) == (False, False), "these rows are of another command"
 
 
@@ -208,8 +208,8 @@ def test_the_note_goes_before_the_files_change(folder: RunFolder, monkeypatch: p
 
     monkeypatch.setattr("sweepfleet.run.results.write_results", killed)
     with pytest.raises(KeyboardInterrupt):
-        publish(folder, found_done())
-    assert publish_summary(folder, found_done()) is None
+        write_files(folder, found_done())
+    assert write_summary(folder, found_done()) is None
 
 
 @pytest.mark.parametrize("name", ["a table that was removed", "a row that was replaced", "a row that was removed"])
@@ -231,24 +231,24 @@ def test_whoever_asks_for_results_sees_the_ledgers(folder: RunFolder, name: str)
 def test_a_copy_of_a_run_is_as_good_as_the_run(folder: RunFolder) -> None:
     copied = RunFolder(folder.path.parent / "aside" / folder.name)
     shutil.copytree(folder.path, copied.path)
-    assert publish_summary(copied, found_done()) is not None
+    assert write_summary(copied, found_done()) is not None
 
 
 def test_rows_that_are_removed_are_in_no_file(folder: RunFolder) -> None:
     remove(to_remove(folder, where="a == 2"))
     assert pl.read_parquet(folder.parquet)["param.a"].to_list() == [1, 3]
-    assert publish_summary(folder, found_done()) is None, "a point is left to run"
+    assert write_summary(folder, found_done()) is None, "a point is left to run"
 
 
 def test_any_change_of_our_code_gives_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for file in ("grid/a.py", "run/report/page.js", "slot/b.py"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text("1")
-    monkeypatch.setattr(published, "HOME", tmp_path)
+    monkeypatch.setattr(files_note, "HOME", tmp_path)
 
     def name() -> str:
-        published.own_code.cache_clear()
-        return published.own_code()
+        files_note.own_code.cache_clear()
+        return files_note.own_code()
 
     names = [name()]
     assert name() == names[0]
@@ -256,7 +256,7 @@ def test_any_change_of_our_code_gives_another_name(tmp_path: Path, monkeypatch: 
         (tmp_path / file).write_text("2")
         names.append(name())
     assert len(set(names)) == len(names)
-    published.own_code.cache_clear()
+    files_note.own_code.cache_clear()
 
 
 def files_of(project: Project) -> Iterator[tuple[str, bytes, int]]:
@@ -276,7 +276,7 @@ def test_the_same_command_again_changes_no_file_and_imports_nothing_that_makes_t
     ]
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
     done = project.sweep("--json")
-    assert "sweepfleet.run.published" in done.stderr
+    assert "sweepfleet.run.files_note" in done.stderr
     assert "polars" not in done.stderr
     summary = json.loads(done.stdout)
     assert (summary["computed"], summary["resumed"]) == (0, 2)

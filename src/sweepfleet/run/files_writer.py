@@ -2,7 +2,7 @@
 
 They are made in a process of their own, so that the driver stays small, and so that whatever goes wrong there costs
 no result: everything can be made again. A short sweep would wait for what that process imports, so it is started
-early: see `run.publish_process`, which takes no time from points.
+early: see `run.files_process`, which takes no time from points.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Self
 
 from sweepfleet.grid.errors import SweepfleetError
 from sweepfleet.run.disk import full_disk
+from sweepfleet.run.files_process import EXIT_FULL
 from sweepfleet.run.folder import RunFolder
-from sweepfleet.run.publish_process import EXIT_FULL
 from sweepfleet.run.summary import Facts, Summary
 
 # polars' allocator otherwise keeps what it has freed, which doubles the process at a million rows.
@@ -27,13 +27,13 @@ ALLOCATOR = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0"}
 Process = subprocess.Popen[bytes]
 
 
-class PublishError(SweepfleetError):
+class FilesError(SweepfleetError):
     """The results are in the ledger, but the files could not be made from it."""
 
     at_once = True  # it may have been for want of memory
 
 
-class Publisher:
+class FilesWriter:
     """Makes a run's files in a process apart. Leave its `with`, and no such process is left."""
 
     def __init__(self, folder: RunFolder) -> None:
@@ -59,14 +59,14 @@ class Publisher:
         try:
             self._early = self._start("--early")
         except OSError:
-            self._early = None  # `publish` starts one, and says what is wrong if that fails too
+            self._early = None  # `write` starts one, and says what is wrong if that fails too
 
-    def publish(self, facts: Facts) -> Summary:
+    def write(self, facts: Facts) -> Summary:
         """Write results.parquet, results.csv, report.html and summary.json, each whole.
 
         Raises:
             FullDiskError: there is no room for them; the ledger is whole.
-            PublishError: it failed for another reason; likewise.
+            FilesError: it failed for another reason; likewise.
         """
         text = facts.to_json().encode()
         said, code = b"", 0
@@ -81,7 +81,7 @@ class Publisher:
             if code > 0:
                 break  # it says why; another one would, too
         why = said.decode(errors="replace").strip() or f"the process was killed by signal {-code}."
-        raise PublishError(
+        raise FilesError(
             f"All that was computed is in {self._folder.ledger}, but the tables and the report could not be made "
             f"from it:\n{why}\nOnce that is fixed: inv report --name {self._folder.name}"
         )
@@ -107,7 +107,7 @@ class Publisher:
     def _start(self, *options: str) -> Process:
         process = subprocess.Popen(
             # -P: a `worker.py` in the current folder must not come before ours.
-            [sys.executable, "-P", "-m", "sweepfleet.run.publish_process", str(self._folder.path), *options],
+            [sys.executable, "-P", "-m", "sweepfleet.run.files_process", str(self._folder.path), *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

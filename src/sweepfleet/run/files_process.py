@@ -1,4 +1,4 @@
-"""The process that makes a run's files: `python -m sweepfleet.run.publish_process RUN_FOLDER [--early] < facts.json`.
+"""The process that makes a run's files: `python -m sweepfleet.run.files_process RUN_FOLDER [--early] < facts.json`.
 
 A line feed on standard output says that it is ready, the summary follows once the facts have come. With `--early` it
 is started before points run, long before its facts: then a thread of the lowest priority imports what it needs, which
@@ -21,14 +21,14 @@ EXIT_AFRESH = 75  # before it was ready: its owner starts another one
 
 
 def main() -> None:
-    """Publish the folder that the command line names."""
+    """Write the files of the folder that the command line names."""
     folder, *options = sys.argv[1:]
     if options == ["--early"]:
         facts = _facts_later()
     else:
         _prepare()
         facts = sys.stdin.read()
-    code = _publish(folder, facts)
+    code = _write(folder, facts)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # there is nothing to be put in order, which takes Python and polars a while
@@ -54,7 +54,7 @@ def _prepare_aside() -> None:
 
 
 def _prepare() -> None:
-    """Import what publishing needs, and say so."""
+    """Import what writing them needs, and say so."""
     from sweepfleet.slot.compiled import keep
 
     keep()  # before all else is imported
@@ -66,19 +66,19 @@ def _prepare() -> None:
     os.write(1, b"\n")
 
 
-def _publish(folder: str, facts: str) -> int:
-    """Publish, and write the summary; the exit code."""
+def _write(folder: str, facts: str) -> int:
+    """Write the files, and the summary to standard output; the exit code."""
     import json
     from pathlib import Path
 
     from sweepfleet.grid.errors import SweepfleetError
     from sweepfleet.run.disk import FullDiskError
     from sweepfleet.run.folder import RunFolder
-    from sweepfleet.run.publish import publish
+    from sweepfleet.run.run_files import write_files
     from sweepfleet.run.summary import Facts
 
     try:
-        summary = publish(RunFolder(Path(folder)), Facts.from_json(facts))
+        summary = write_files(RunFolder(Path(folder)), Facts.from_json(facts))
     except SweepfleetError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_FULL if isinstance(error, FullDiskError) else 1

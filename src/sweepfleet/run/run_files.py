@@ -1,4 +1,4 @@
-"""The files that people read, made from the ledger: tables, summary, report. A sweep has them made by `publisher`."""
+"""The files that people read, made from the ledger: tables, summary, report. A sweep has them made by `files_writer`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dataclasses import replace
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.space import Space
 from sweepfleet.run.disk import storage_error
+from sweepfleet.run.files_note import FilesNote, files, inputs, marks, own_code
 from sweepfleet.run.folder import RunFolder, read_json, storing, write_whole
 from sweepfleet.run.ledger import Ledger
-from sweepfleet.run.published import Published, files, inputs, marks, own_code
 from sweepfleet.run.summary import Facts, Summary, best_of, summarize
 
 
-def publish(folder: RunFolder, facts: Facts) -> Summary:
+def write_files(folder: RunFolder, facts: Facts) -> Summary:
     """Write results.parquet, results.csv, report.html and summary.json, each whole.
 
     Args:
@@ -29,7 +29,7 @@ def publish(folder: RunFolder, facts: Facts) -> Summary:
         StorageError: the files cannot be written.
     """
     with contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:
-        return publish_from(ledger, space_of(folder, ledger), folder, facts)
+        return write_files_from(ledger, space_of(folder, ledger), folder, facts)
 
 
 def space_of(folder: RunFolder, ledger: Ledger) -> Space:
@@ -40,10 +40,10 @@ def space_of(folder: RunFolder, ledger: Ledger) -> Space:
     return Space(plan)
 
 
-def publish_from(
+def write_files_from(
     ledger: Ledger, space: Space, folder: RunFolder, facts: Facts, *, before: Summary | None = None
 ) -> Summary:
-    """Do `publish` from an open ledger.
+    """Do `write_files` from an open ledger.
 
     Args:
         ledger: the run's, opened for reading.
@@ -59,8 +59,8 @@ def publish_from(
     from sweepfleet.run.results import write_results
 
     with storing(folder.path), _storing_tables(folder):
-        earlier, made_of = Published.read(folder), inputs(folder)
-        folder.published.unlink(missing_ok=True)
+        earlier, made_of = FilesNote.read(folder), inputs(folder)
+        folder.files_note.unlink(missing_ok=True)
         write_results(folder, ledger, space)
         made = marks(*files(folder))
         summary = before or summarize(
@@ -84,11 +84,11 @@ def publish_from(
     write_whole(folder.summary, _text(summary))
     if made_of:
         started = manifest.get("started")
-        Published(own_code(), made_of, made, facts.metric, shown, started).write(folder)
+        FilesNote(own_code(), made_of, made, facts.metric, shown, started).write(folder)
     return summary
 
 
-def publish_summary(folder: RunFolder, facts: Facts) -> Summary | None:
+def write_summary(folder: RunFolder, facts: Facts) -> Summary | None:
     """Write summary.json alone, where all other files show the run as it is; None where they do not.
 
     Imports none of what makes the others.
@@ -101,7 +101,7 @@ def publish_summary(folder: RunFolder, facts: Facts) -> Summary | None:
         UsageError: the ledger cannot be read.
         StorageError: the summary cannot be written.
     """
-    found = Published.read(folder)
+    found = FilesNote.read(folder)
     if found is None or found.metric != facts.metric or found.code != own_code():
         return None
     with contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:
