@@ -1,4 +1,4 @@
-"""The files that people read, made from the ledger: tables, summary, report. A sweep has them made by `files_writer`."""
+"""The files that people read, made from the ledger: tables, summary, report. `files_writer` has a sweep's made."""
 
 from __future__ import annotations
 
