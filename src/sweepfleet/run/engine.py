@@ -12,20 +12,21 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, cast
 
-from distributed import Client, Future
+from distributed import Client
 from distributed.exceptions import WorkerStartTimeoutError
 
 from sweepfleet.grid.errors import SweepfleetError, UsageError
 from sweepfleet.run.asking import asking
 from sweepfleet.run.bundles import Bundle, Ended, Found, Lost, Storing
-from sweepfleet.run.engine_errors import BrokenSweepError, ClusterError
+from sweepfleet.run.engine_errors import ClusterError
 from sweepfleet.run.found_bundles import FoundBundles
-from sweepfleet.run.machine_port import ArtifactsLeftError, MachinePort, Waits
+from sweepfleet.run.machine_port import MachinePort, Waits
+from sweepfleet.run.outcomes import Outcomes
 from sweepfleet.run.sharing import Sharing
 from sweepfleet.run.shortage import stalled
-from sweepfleet.run.slots import STARTED_TOPIC, Here, NoSlotsError, Slots, Started, here, ready, run_bundle
+from sweepfleet.run.slots import STARTED_TOPIC, Here, Slots, Started, here, ready, run_bundle
 from sweepfleet.slot.context import Context
-from sweepfleet.slot.source import RunnerClosedError, Start
+from sweepfleet.slot.source import Start
 
 IDLE_S = 20.0  # for a bundle to come to an idle runner, which takes dask a millisecond
 SLOTS_KNOWN_S = 2.0  # how long a count of the cluster's slots is believed
@@ -65,8 +66,8 @@ class Engine:
         # In its bundles' names: those of a driver that was killed may run still, and dask takes a task of the same
         # name for the same task.
         self.name = uuid.uuid4().hex
-        self._flying: dict[int, tuple[Future, Bundle]] = {}
-        self._packets: dict[int, bytes] = {}  # of bundles, where workers in this process have handed them over
+        self._flying: dict[int, Bundle] = {}
+        self._outcomes = Outcomes(client, lambda number: self._events.put(("ended", number)))
         self._starts: Counter[int] = Counter()
         self._since: dict[int, float] = {}  # by bundle that has a runner: time.monotonic() when it got it
         self._storing: dict[int, tuple[float, Waits]] = {}  # by bundle whose files are not stored: unix time since
@@ -157,7 +158,7 @@ class Engine:
     def begun(self) -> list[Bundle]:
         """The bundles that have a slot."""
         flying = [self._flying.get(number) for number in list(self._since)]
-        return [each[1] for each in flying if each is not None]
+        return [each for each in flying if each is not None]
 
     @contextlib.contextmanager
     def in_this_process(self) -> Iterator[None]:
@@ -195,8 +196,8 @@ class Engine:
                 pure=False,
                 **where,
             )
-        self._flying[number] = (future, bundle)
-        future.add_done_callback(lambda _: self._ended(number))
+        self._flying[number] = bundle
+        self._outcomes.follow(number, future)
 
     def wait(self, timeout_s: float) -> list[Ended | Lost]:
         """What happened: at least one event, unless `timeout_s` goes by without.
@@ -232,29 +233,18 @@ class Engine:
     def _event(self, what: str, number: int) -> Ended | Lost | None:
         if number not in self._flying:
             return None
-        future, bundle = self._flying[number]
+        bundle = self._flying[number]
         if what == "lost":
             return Lost(bundle, self._starts[number] - 1)
         if what == "gone":
-            if self._pinned.pop(number, None) is not None and not future.done():
-                future.cancel()
+            if self._pinned.pop(number, None) is not None and number not in self._outcomes:
                 self._send(bundle, f"bundle-{self.name}-{number}-again")
             return None
-        if number not in self._packets and not future.done():
-            return None  # it ended for the worker that held it, and began anew
+        if number not in self._outcomes:
+            return None
         del self._flying[number]
         self._forget(number)
-        if (packet := self._packets.pop(number, None)) is not None:
-            return Ended(bundle, packet)
-        with asking():
-            if future.status == "finished":
-                return Ended(bundle, future.result())
-            error = future.exception() if future.status == "error" else None
-        if error is None or isinstance(error, NoSlotsError | RunnerClosedError | ArtifactsLeftError):
-            raise ClusterError("The connection to the scheduler broke. To resume, run the same command again.")
-        raise BrokenSweepError(
-            f"The sweep broke off: {error}\nFinished points are kept; the same command resumes."
-        ) from error
+        return Ended(bundle, self._outcomes.take(number))
 
     def _forget(self, number: int) -> None:
         self._starts.pop(number, None)
@@ -262,15 +252,10 @@ class Engine:
         self._storing.pop(number, None)
         self._pinned.pop(number, None)
 
-    def _ended(self, number: int) -> None:
-        if number in self._starts:
-            self._events.put(("ended", number))
-
     def _handed(self, number: int, packet: bytes) -> None:
         # Not `_flying`: a quick bundle may end before `submit` has got its future.
         if number in self._starts:
-            self._packets[number] = packet
-            self._events.put(("ended", number))  # which the future says a millisecond later
+            self._outcomes.hand(number, packet)
 
     def _started(self, message: Started) -> None:
         number = message["number"]
@@ -296,10 +281,8 @@ class Engine:
     def cancel(self, bundle: Bundle) -> None:
         """Forget a bundle; what comes of it is dropped."""
         self._forget(bundle.number)
-        if bundle.number in self._flying:
-            future, _ = self._flying.pop(bundle.number)
-            future.cancel()
-        self._packets.pop(bundle.number, None)
+        self._flying.pop(bundle.number, None)
+        self._outcomes.drop(bundle.number)
 
 
 def _together(starts: Sequence[Start]) -> Start:

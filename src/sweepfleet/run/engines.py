@@ -153,10 +153,12 @@ def remote_engine(
 
 
 def _retire(client: Client, context: Context) -> None:
-    """End the sweep's runners on every worker, if the cluster is there still."""
-    with contextlib.suppress(*GONE, ValueError):  # ValueError: a new scheduler, which does not know them
+    """End the sweep's runners on every worker that is there still, whichever others go away meanwhile."""
+    # ValueError: a new scheduler, which does not know them. KeyError: a worker that has just joined does not.
+    with contextlib.suppress(*GONE, ValueError, KeyError):
         client.unregister_worker_plugin(plugin_name(context))
-        client.run(end_runners, context)
+    with contextlib.suppress(*GONE):
+        client.run(end_runners, context, on_error="ignore")
 
 
 def _quiet() -> None:

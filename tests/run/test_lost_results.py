@@ -1,0 +1,133 @@
+"""A worker goes away with results on it, or while the sweep ends: a real scheduler and real workers."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+from distributed import Client
+
+from sweepfleet.run.bundles import Bundle, Ended, Found
+from sweepfleet.run.engine import Engine
+from sweepfleet.run.engines import remote_engine
+from sweepfleet.slot.records import Packet
+from tests.support import DEADLINE_S, context, eventually, outcomes_of
+
+ROOT = Path(__file__).parents[2]
+FIT = "def fit(a):\n    return {'twice': 2 * a}\n"
+# A worker whose machine goes away as soon as it is asked this: its process ends without a word.
+FRAGILE = """\
+import os, sys
+from sweepfleet.machine.worker import dask_worker
+
+class Fragile(dask_worker.ClusterWorker):
+    async def {question}(self, *words, **named):
+        os._exit(1)
+
+dask_worker.ClusterWorker = Fragile
+sys.exit(dask_worker.main())
+"""
+
+
+class Site:
+    """A scheduler and workers with one slot, each in a process of its own; all end with it."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.address = f"tcp://127.0.0.1:{self.port}"
+        self._folder = folder
+        self._processes: list[subprocess.Popen[bytes]] = []
+        words = ("--host", "127.0.0.1", "--port", str(self.port), "--dashboard-address", "127.0.0.1:0")
+        self._start("-m", "distributed.cli.dask_scheduler", *words)
+
+    def worker(self, name: str, *, fragile: str = "") -> subprocess.Popen[bytes]:
+        """Start a worker, and wait until it has joined; it may be one that dies of a question."""
+        program = (
+            ("-c", FRAGILE.format(question=fragile)) if fragile else ("-m", "sweepfleet.machine.worker.dask_worker")
+        )
+        words = ("--name", name, "--slots", "1", "--ports", "40000:49999", "--scratch", str(self._folder / name))
+        process = self._start(*program, self.address, *words)
+        with Client(self.address, set_as_default=False, timeout="60s") as client:
+
+            def joined() -> bool:
+                return name in {each["name"] for each in client.scheduler_info(n_workers=-1)["workers"].values()}
+
+            eventually(joined, f"{name} has joined")
+        return process
+
+    def _start(self, *words: str) -> subprocess.Popen[bytes]:
+        with (self._folder / "log").open("ab") as log:
+            process = subprocess.Popen([sys.executable, *words], cwd=ROOT, stdout=log, stderr=log)
+        self._processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """End every process."""
+        for process in self._processes:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def site(folder: Path) -> Iterator[Site]:
+    """Within it, there is a scheduler."""
+    made = Site(folder)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def ended(engine: Engine) -> list[Ended]:
+    """The bundles that have ended since the last look; the number of slots is asked for, as the driver does."""
+    assert engine.slots >= 0
+    return [event for event in engine.wait(0.1) if isinstance(event, Ended)]
+
+
+@pytest.mark.parametrize("found", [False, True], ids=["sent", "taken over"])
+def test_a_bundle_whose_result_is_lost_before_it_is_fetched_is_computed_again(tmp_path: Path, *, found: bool) -> None:
+    """dask says once that a task has ended, and not again when another worker has computed it anew."""
+    with site(tmp_path) as here:
+        first = here.worker("first", fragile="get_data")
+        with remote_engine(context(tmp_path, FIT), address=here.address, patience_s=60) as engine:
+            [address] = engine._client.nthreads()
+            spans = ((0, 3),)
+            of_the_dead = Found(("a driver that died", 1), spans, None, address) if found else None
+            engine.submit(Bundle(1, spans, found=of_the_dead))
+            futures = engine._client.futures
+            eventually(lambda: futures[f"bundle-{engine.name}-1"].status == "finished" or first.poll(), "its end")
+            first.kill()
+            first.wait()
+            eventually(lambda: futures[f"bundle-{engine.name}-1"].status != "finished", "the result's loss")
+            eventually(lambda: not engine._client.nthreads(), "the scheduler misses the worker")
+            waiting = ThreadPoolExecutor(1).submit(ended, engine)
+            assert waiting.result(timeout=DEADLINE_S) == [], "the driver waits for no worker"
+            assert engine.flying == 1
+            here.worker("second")
+            [event] = eventually(lambda: ended(engine), "the bundle's end")
+            assert engine.flying == 0
+    assert [row["twice"] for _, row in outcomes_of(Packet.from_bytes(event.packet))] == [0, 2, 4]
+
+
+def test_no_runner_is_left_when_a_worker_goes_away_while_the_sweep_ends(tmp_path: Path) -> None:
+    with site(tmp_path) as here:
+        lasting, fragile = here.worker("lasting"), here.worker("fragile", fragile="plugin_remove")
+
+        def runners() -> list[psutil.Process]:
+            return psutil.Process(lasting.pid).children(recursive=True)
+
+        with remote_engine(context(tmp_path, FIT), address=here.address, patience_s=60) as engine:
+            engine.submit(Bundle(1, ((0, 3),)))
+            eventually(lambda: ended(engine), "the bundle's end")
+            assert runners()
+        assert fragile.wait() == 1, "it went away as it was asked"
+        eventually(lambda: not runners(), "no runner is left")
