@@ -144,9 +144,9 @@ def watched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Callab
 
 DEPLOY = """
 from pathlib import Path
-from sweepfleet.fleet.stack.cluster import open_cluster
+from sweepfleet.fleet.stack.stack import open_stack
 from sweepfleet.pipeline.deploy import deploy
-print(deploy(open_cluster(Path.cwd(), asked="dev", say=print), say=print).stack)
+print(deploy(open_stack(Path.cwd(), asked="dev", say=print), say=print).stack)
 """  # as `inv ci.deploy`, without the push that follows: nobody is here to answer
 
 

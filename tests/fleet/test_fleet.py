@@ -16,11 +16,11 @@ from sweepfleet.fleet.reach import bucket
 from sweepfleet.fleet.reach.cloud import Cloud
 from sweepfleet.fleet.stack import selection as stack
 from sweepfleet.fleet.stack.boundary import DOCUMENT
-from sweepfleet.fleet.stack.cluster import Cluster
 from sweepfleet.fleet.stack.doctor import Finding, examine
 from sweepfleet.fleet.stack.own_address import own_cidr
 from sweepfleet.fleet.stack.pulumi_cli import PulumiCli
 from sweepfleet.fleet.stack.quotas import asked, codes_of, quotas
+from sweepfleet.fleet.stack.stack import Stack
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.infra.layout import RENEW_HEAD
 from sweepfleet.infra.settings import KEYS, Settings
@@ -371,7 +371,7 @@ def test_the_doctor_and_up_say_how_the_boundary_of_machines_is_made(
         found = findings(tmp_path)["machines' boundary"]
         assert (found.good, fix in found.fix) == (not fix, True)
         with pytest.raises(ClusterError) as refused:  # this `pulumi` makes nothing
-            Cluster(tmp_path, "dev", PulumiCli(tmp_path), print).up(yes=True)
+            Stack(tmp_path, "dev", PulumiCli(tmp_path), print).up(yes=True)
         assert ("`pulumi up" not in str(refused.value), fix in str(refused.value)) == (bool(fix), True)
         if made:
             iam.delete_policy(PolicyArn=arn)
@@ -396,7 +396,7 @@ def test_roles_of_an_older_version_are_replaced_with_the_head_alone(
     ready(home, cloud, pulumi, answers={"stack export --stack dev": {"deployment": {"resources": [role]}}})
     cli = PulumiCli(tmp_path, {RENEW_HEAD: renew} if renew else {})
     with pytest.raises(ClusterError if made else UsageError) as refused:
-        Cluster(tmp_path, "dev", cli, print).up(yes=True)
+        Stack(tmp_path, "dev", cli, print).up(yes=True)
     assert ("inv up --renew-head" in str(refused.value)) is not made
 
 

@@ -15,12 +15,12 @@ from sweepfleet.fleet.reach.cloud import Cloud
 from sweepfleet.fleet.reach.ssh_command import ssh_command
 from sweepfleet.fleet.runs.status import status
 from sweepfleet.fleet.stack import takedown
-from sweepfleet.fleet.stack.audit import audit_stack
-from sweepfleet.fleet.stack.cluster import Cluster
+from sweepfleet.fleet.stack.audit import audit
 from sweepfleet.fleet.stack.folder import StackFolder
 from sweepfleet.fleet.stack.gone import DownError, GoneError
 from sweepfleet.fleet.stack.pulumi_cli import PulumiCli
 from sweepfleet.fleet.stack.pulumi_state import HEAD
+from sweepfleet.fleet.stack.stack import Stack
 from sweepfleet.fleet.workers.stopping import stop
 from sweepfleet.grid.errors import UsageError
 from tests.cloud.moto import Moto
@@ -110,9 +110,9 @@ def test_what_needs_no_head_says_so_too(fleet: Fleet, monkeypatch: pytest.Monkey
     pulumi_has(fleet, monkeypatch, None)
     with pytest.raises(DownError):
         ssh_command(fleet, worker="")
-    cluster = Cluster(fleet.root, STACK, PulumiCli(fleet.root), print)
+    cluster = Stack(fleet.root, STACK, PulumiCli(fleet.root), print)
     for command in (
-        lambda: audit_stack(cluster),
+        lambda: audit(cluster),
         cluster.preview,
         cluster.refresh,
         lambda: takedown.down(cluster, purge=False),
@@ -138,7 +138,7 @@ def test_a_stack_whose_state_is_elsewhere_is_not_taken_for_one_that_is_down(
     who = {"user": "ada", "url": "file:///elsewhere"}
     fake_pulumi(fleet.root / "bin", monkeypatch, {"stack ls --json": [], "whoami --json": who})
     with pytest.raises(ClusterError, match=f"no stack {STACK} at file:///elsewhere, and AWS has its head {made}"):
-        takedown.losses(Cluster(fleet.root, STACK, PulumiCli(fleet.root), print), purge=False)
+        takedown.losses(Stack(fleet.root, STACK, PulumiCli(fleet.root), print), purge=False)
     assert fleet.folder.outputs() is not None
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from sweepfleet.fleet.stack.cluster import Cluster
 from sweepfleet.fleet.stack.locks import LockedError, locks_in, own_user, removed
 from sweepfleet.fleet.stack.pulumi_cli import PulumiCli
+from sweepfleet.fleet.stack.stack import Stack
 from tests.cloud.rehearsal.cloud import until
 
 # As pkg/backend/diy/lock.go prints it
@@ -151,10 +151,10 @@ def test_one_living_lock_of_two_keeps_both(tmp_path: Path, ended: int, living: i
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Path], tuple[Cluster, list[str]]]:
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Path], tuple[Stack, list[str]]]:
     """A stack whose `pulumi` complains of a lock for as long as its file is there."""
 
-    def made(said: str, file: Path) -> tuple[Cluster, list[str]]:
+    def made(said: str, file: Path) -> tuple[Stack, list[str]]:
         (tmp_path / "said").write_text(said)
         locked = f"if test -e '{file}'; then cat {tmp_path}/said >&2; exit 255; fi"
         script = f"#!/bin/sh\n{locked}\necho up >> {tmp_path}/done\n"
@@ -162,13 +162,13 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, P
         (tmp_path / "pulumi").chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
         lines: list[str] = []
-        return Cluster(tmp_path, "dev", PulumiCli(tmp_path), lines.append), lines
+        return Stack(tmp_path, "dev", PulumiCli(tmp_path), lines.append), lines
 
     return made
 
 
 def test_an_update_heals_a_stale_lock_and_says_so(
-    tmp_path: Path, cluster: Callable[..., tuple[Cluster, list[str]]], ended: int
+    tmp_path: Path, cluster: Callable[..., tuple[Stack, list[str]]], ended: int
 ) -> None:
     file = lock_file(tmp_path, ended)
     one, said = cluster(complaint(file.as_uri(), pid=ended), file)
@@ -179,7 +179,7 @@ def test_an_update_heals_a_stale_lock_and_says_so(
 
 
 def test_an_update_never_breaks_a_living_lock(
-    tmp_path: Path, cluster: Callable[..., tuple[Cluster, list[str]]], living: int
+    tmp_path: Path, cluster: Callable[..., tuple[Stack, list[str]]], living: int
 ) -> None:
     file = lock_file(tmp_path, living)
     one, said = cluster(complaint(file.as_uri(), pid=living), file)

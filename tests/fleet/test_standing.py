@@ -10,7 +10,7 @@ import pytest
 
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.fleet import NotUpError, open_fleet
-from sweepfleet.fleet.stack.cluster import Cluster, open_cluster
+from sweepfleet.fleet.stack.stack import Stack, open_stack
 from sweepfleet.fleet.stack.standing import explained
 from sweepfleet.grid.errors import SweepfleetError, UsageError
 from tests.cloud.moto import Moto
@@ -43,8 +43,8 @@ def said(moto: Moto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def status(root: Path) -> SweepfleetError:
-    def opened() -> Cluster:
-        return open_cluster(root, asked="", say=lambda _: None)
+    def opened() -> Stack:
+        return open_stack(root, asked="", say=lambda _: None)
 
     with pytest.raises(NotUpError) as error:
         open_fleet(root, asked="")

@@ -17,9 +17,9 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 from sweepfleet.fleet.reach.cloud import Cloud
-from sweepfleet.fleet.stack.audit import Audit, audit, audit_stack, lines
-from sweepfleet.fleet.stack.cluster import Cluster
+from sweepfleet.fleet.stack.audit import Audit, audit, compare, lines
 from sweepfleet.fleet.stack.pulumi_cli import PulumiCli
+from sweepfleet.fleet.stack.stack import Stack
 from sweepfleet.fleet.stack.tagged import Item
 from sweepfleet.infra.layout import stack_tags
 from sweepfleet.pipeline import github
@@ -68,7 +68,7 @@ class Standing:
     def audit(self, folder: Path, *, lost: str = "") -> Audit:
         """With this id lost from the state."""
         state = self.state.keys() - {lost}
-        return audit(self.cloud, stack="dev", state=state, cache=folder / "prices.json")
+        return compare(self.cloud, stack="dev", state=state, cache=folder / "prices.json")
 
     def volume(self, tags: list[dict[str, str]]) -> str:
         zone = f"{REGION}a"
@@ -151,7 +151,7 @@ def test_a_stack_with_all_that_it_has_is_clean_and_every_part_with_a_tag_is_seen
 
 def test_every_kind_of_the_stack_is_a_leak_when_the_state_is_lost(standing: Standing, tmp_path: Path) -> None:
     """Each with a command that names it, and an age where AWS tells one."""
-    found = audit(standing.cloud, stack="dev", state=(), cache=tmp_path / "prices.json")
+    found = compare(standing.cloud, stack="dev", state=(), cache=tmp_path / "prices.json")
     assert len(found.leaks) == len(found.items) > 25
     assert all(one.id in one.remedy and one.remedy.startswith(f"aws --region {REGION} ") for one in found.leaks)
     aged = {one.kind for one in found.leaks if one.created is not None}
@@ -293,7 +293,7 @@ def test_the_operators_policy_is_enough_for_an_audit(
 
 
 @pytest.fixture
-def cluster(standing: Standing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+def cluster(standing: Standing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
     """The stack as Pulumi knows it: a `pulumi` on the PATH with these answers and no others."""
     urn = "urn:pulumi:dev::sweepfleet"
     resources = [{"urn": f"{urn}::{kind}::x", "type": kind, "id": id_} for id_, kind in standing.state.items()]
@@ -312,13 +312,13 @@ def cluster(standing: Standing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "pulumi").write_text("\n".join(script))
     (tmp_path / "pulumi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    return Cluster(tmp_path, "dev", PulumiCli(tmp_path), print)
+    return Stack(tmp_path, "dev", PulumiCli(tmp_path), print)
 
 
-def test_an_audit_reads_state_and_region_of_the_stack(standing: Standing, cluster: Cluster) -> None:
-    assert audit_stack(cluster).leaks == []
+def test_an_audit_reads_state_and_region_of_the_stack(standing: Standing, cluster: Stack) -> None:
+    assert audit(cluster).leaks == []
     orphan = standing.volume(TAGS)
-    found = audit_stack(cluster)
+    found = audit(cluster)
     assert (found.stack, found.region, told(found)) == ("dev", REGION, [("volume", orphan)])
 
 
@@ -383,10 +383,10 @@ def test_an_issue_is_not_longer_than_one_can_read() -> None:
 
 
 def test_the_nightly_job_opens_one_issue_and_closes_it_when_there_is_no_leak(
-    standing: Standing, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    standing: Standing, cluster: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said: list[tuple[str, dict[str, Any]]] = []
-    monkeypatch.setattr(ci_tasks, "open_cluster", lambda _: cluster)
+    monkeypatch.setattr(ci_tasks, "open_stack", lambda _: cluster)
     monkeypatch.setattr(github, "raise_issue", lambda _, **of: said.append(("raise", of)))
     monkeypatch.setattr(github, "settle", lambda _, **of: said.append(("settle", of)))
     summary = cluster.root / "summary.md"

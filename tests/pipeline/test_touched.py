@@ -12,11 +12,11 @@ import pytest
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.fleet import Fleet
 from sweepfleet.fleet.runs import jobs as runs
-from sweepfleet.fleet.stack.cluster import Cluster
 from sweepfleet.fleet.stack.folder import StackFolder
 from sweepfleet.fleet.stack.gone import DownError, GoneError
 from sweepfleet.fleet.stack.pulumi_cli import PulumiCli
 from sweepfleet.fleet.stack.pulumi_state import BUCKET, DATA_VOLUME, GROUP, HEAD
+from sweepfleet.fleet.stack.stack import Stack
 from sweepfleet.fleet.workers import group as workers
 from sweepfleet.pipeline.plan import parse
 from sweepfleet.pipeline.touched import effects, say_what_is_touched
@@ -93,7 +93,7 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[
         planned = (lambda: pytest.fail("a plan is made")) if plan is None else lambda: (plan, True)
         monkeypatch.setattr(PulumiCli, "plan", lambda *_, **__: planned())
         lines: list[str] = []
-        say_what_is_touched(Cluster(tmp_path, OUTPUTS.stack, PulumiCli(tmp_path), print), say=lines.append)
+        say_what_is_touched(Stack(tmp_path, OUTPUTS.stack, PulumiCli(tmp_path), print), say=lines.append)
         return lines
 
     StackFolder(tmp_path, OUTPUTS.stack).keep(OUTPUTS)
@@ -140,6 +140,6 @@ def test_a_stack_that_is_not_up_or_of_another_version_is_left_to_the_update(tmp_
     lines: list[str] = []
     (tmp_path / ".sweepfleet" / "old").mkdir(parents=True)
     (tmp_path / ".sweepfleet" / "old" / "outputs.json").write_text("{}")
-    say_what_is_touched(Cluster(tmp_path, "other", PulumiCli(tmp_path), print), say=lines.append)
-    say_what_is_touched(Cluster(tmp_path, "old", PulumiCli(tmp_path), print), say=lines.append)
+    say_what_is_touched(Stack(tmp_path, "other", PulumiCli(tmp_path), print), say=lines.append)
+    say_what_is_touched(Stack(tmp_path, "old", PulumiCli(tmp_path), print), say=lines.append)
     assert lines == []

@@ -27,7 +27,7 @@ class NotUpError(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """One stack's cluster, from this checkout."""
+    """A cluster that is up: its outputs, AWS, and the way to its machines, from this checkout."""
 
     root: Path
     outputs: Outputs

@@ -13,7 +13,7 @@ from sweepfleet.fleet.code.release import make_release
 from sweepfleet.fleet.errors import ClusterError, NothingToDo
 from sweepfleet.fleet.reach.letterbox import push_by_letter
 from sweepfleet.fleet.stack import selection as stacks
-from sweepfleet.fleet.stack.cluster import Cluster
+from sweepfleet.fleet.stack.stack import Stack
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.infra.outputs import Outputs
 from sweepfleet.pipeline.checkout import head_of
@@ -32,58 +32,58 @@ AGAIN = (
 ERROR = re.compile(r"\berror: (.+)")
 
 
-def deploy(cluster: Cluster, *, say: Callable[[str], None]) -> Outputs:
+def deploy(stack: Stack, *, say: Callable[[str], None]) -> Outputs:
     """Apply the plan that was kept for this checkout's files; keep the stack's outputs.
 
     Args:
-        cluster: the stack.
+        stack: to deploy.
         say: what Pulumi says, a line at a time.
 
     Raises:
         UsageError: there is no such stack, its settings cannot be used, or files are changed.
         ClusterError: there is no such plan, or it was refused, or applying it failed; says how to go on.
     """
-    settled(cluster)
-    head = head_of(cluster.root)
+    settled(stack)
+    head = head_of(stack.root)
     if head.changed:
         raise UsageError(f"Changed and not committed: {', '.join(head.changed)}. Only a commit can be deployed.")
-    saved = _plan_of(cluster, head.tree)
-    _heal(cluster, saved)
+    saved = _plan_of(stack, head.tree)
+    _heal(stack, saved)
     say(f"Applying the plan that was made of {saved.commit[:10]} at {saved.made}")
     with TemporaryDirectory() as folder:
         file = Path(folder, "plan.json")
         file.write_text(json.dumps(saved.plan))
-        ended, said = cluster.pulumi.up_as_planned(cluster.stack, file, say=say)
-        if not ended and not (_done_before(said) and _as_declared(cluster, Path(folder, "look.json"))):
-            raise ClusterError(_why(cluster.stack, said))
+        ended, said = stack.pulumi.up_as_planned(stack.full_name, file, say=say)
+        if not ended and not (_done_before(said) and _as_declared(stack, Path(folder, "look.json"))):
+            raise ClusterError(_why(stack.full_name, said))
     if not ended:
         say("Pulumi's errors name steps of the plan that were done already. Nothing is left to do.")
-    return cluster.refresh()
+    return stack.refresh()
 
 
-def push(cluster: Cluster, outputs: Outputs, *, say: Callable[[str], None]) -> None:
+def push(stack: Stack, outputs: Outputs, *, say: Callable[[str], None]) -> None:
     """Have the cluster run this checkout's commit; through the bucket, so that no SSH key is needed.
 
     Raises:
         UsageError: files are changed.
         ClusterError: the head cannot take it; the old release goes on.
     """
-    cloud = stacks.cloud_of(cluster.pulumi.config(cluster.stack))
+    cloud = stacks.cloud_of(stack.pulumi.config(stack.full_name))
     try:
-        release = make_release(cluster.root, dirty=False)
-        push_by_letter(cloud, outputs, release, by=pusher(cloud, cluster.root), say=say)
+        release = make_release(stack.root, dirty=False)
+        push_by_letter(cloud, outputs, release, by=pusher(cloud, stack.root), say=say)
     except NothingToDo as already:
         say(str(already))
 
 
-def _heal(cluster: Cluster, saved: Saved) -> None:
+def _heal(stack: Stack, saved: Saved) -> None:
     """Remove from the state what AWS no longer has, where the plan makes it again.
 
     Raises:
         ClusterError: the plan was made before that was deleted, and makes nothing again; nothing was changed.
     """
-    cloud = stacks.cloud_of(cluster.pulumi.config(cluster.stack))
-    lost = cluster.deleted_outside(cloud, cluster.pulumi.resources(cluster.stack))
+    cloud = stacks.cloud_of(stack.pulumi.config(stack.full_name))
+    lost = stack.deleted_outside(cloud, stack.pulumi.resources(stack.full_name))
     planned = {urn: set(one["steps"]) for urn, one in saved.plan.get("resourcePlans", {}).items()}
     if lacking := [one for one in lost if planned.get(one.resource.urn, set()) - {"create", "delete"}]:
         raise ClusterError(
@@ -91,11 +91,11 @@ def _heal(cluster: Cluster, saved: Saved) -> None:
             f"changed. {AGAIN}."
         )
     if lost:
-        cluster.remove_from_state(cloud, lost)
+        stack.remove_from_state(cloud, lost)
 
 
-def _plan_of(cluster: Cluster, tree: str) -> Saved:
-    saved = plans_of(cluster).get(tree)
+def _plan_of(stack: Stack, tree: str) -> Saved:
+    saved = plans_of(stack).get(tree)
     if saved is None:
         raise ClusterError(
             f"There is no saved plan of exactly these files (tree {tree[:10]}): the branch was not up to date "
@@ -118,9 +118,9 @@ def _done_before(said: str) -> bool:
     return bool(errors) and all(NOT_NEEDED.search(error) for error in errors)
 
 
-def _as_declared(cluster: Cluster, file: Path) -> bool:
+def _as_declared(stack: Stack, file: Path) -> bool:
     """Whether the stack is what its program says; `file` is written."""
-    said, ended = cluster.pulumi.plan(cluster.stack, save=file)
+    said, ended = stack.pulumi.plan(stack.full_name, save=file)
     return ended and not parse(said).changes
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 from sweepfleet.fleet.stack import selection as stacks
-from sweepfleet.fleet.stack.cluster import Cluster
 from sweepfleet.fleet.stack.pulumi_state import Resource
+from sweepfleet.fleet.stack.stack import Stack
 from sweepfleet.pipeline.plan import Plan, parse
 from sweepfleet.pipeline.stack import settled
 
@@ -44,7 +44,7 @@ class Drift:
         return bool(self.plan.changes or self.strangers)
 
 
-def drift(cluster: Cluster) -> Drift:
+def drift(stack: Stack) -> Drift:
     """What has become of the stack; false when all is as it should be. Changes nothing.
 
     Pulumi sees what it has made, changed or gone. A rule that somebody adds to a security group is none of that, and
@@ -54,13 +54,13 @@ def drift(cluster: Cluster) -> Drift:
         UsageError: there is no such stack, or its settings cannot be used.
         ClusterError: Pulumi or AWS cannot tell.
     """
-    settled(cluster)
-    said, nothing = cluster.pulumi.drift(cluster.stack)
+    settled(stack)
+    said, nothing = stack.pulumi.drift(stack.full_name)
     plan = parse(said)
     if not nothing and not plan.changes:
         raise ClusterError(f"`pulumi preview --refresh` failed: {' '.join(plan.errors) or said.strip()[:500]}")
-    cloud = stacks.cloud_of(cluster.pulumi.config(cluster.stack))
-    return Drift(plan, tuple(strangers(cloud, cluster.pulumi.resources(cluster.stack))))
+    cloud = stacks.cloud_of(stack.pulumi.config(stack.full_name))
+    return Drift(plan, tuple(strangers(cloud, stack.pulumi.resources(stack.full_name))))
 
 
 def strangers(cloud: Cloud, resources: list[Resource]) -> Iterator[Stranger]:

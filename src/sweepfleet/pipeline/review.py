@@ -12,7 +12,7 @@ from typing import Any
 
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.stack import selection as stacks
-from sweepfleet.fleet.stack.cluster import Cluster
+from sweepfleet.fleet.stack.stack import Stack
 from sweepfleet.infra.outputs import Outputs
 from sweepfleet.infra.settings import Settings
 from sweepfleet.pipeline.checkout import Head, head_of
@@ -34,14 +34,14 @@ class Reviewed:
     failed: str  # why it could not be said
 
 
-def review(cluster: Cluster, *, base: str, say: Callable[[str], None]) -> Reviewed:
+def review(stack: Stack, *, base: str, say: Callable[[str], None]) -> Reviewed:
     """Look at the stack and the sweeps as this checkout would have them.
 
     Keeps the plan beside the state, under the hash of the checkout's files; one that is refused is kept as refused,
     so that no earlier one of the same files is applied.
 
     Args:
-        cluster: the stack.
+        stack: to preview.
         base: the branch that this is to go into: sweeps that differ from it are estimated.
         say: what is being done, to a person.
 
@@ -49,23 +49,23 @@ def review(cluster: Cluster, *, base: str, say: Callable[[str], None]) -> Review
         UsageError: there is no such stack, or its settings cannot be used, or there is no such base.
         ClusterError: Pulumi or AWS refuses.
     """
-    settings = settled(cluster)
-    head = head_of(cluster.root)
-    say(f"Previewing the stack {cluster.stack} at {head.commit[:10]}")
-    cloud = stacks.cloud_of(cluster.pulumi.config(cluster.stack))
-    lost = cluster.deleted_outside(cloud, cluster.pulumi.resources(cluster.stack))
-    found, plan = _planned(cluster, refresh=bool(lost))
+    settings = settled(stack)
+    head = head_of(stack.root)
+    say(f"Previewing the stack {stack.full_name} at {head.commit[:10]}")
+    cloud = stacks.cloud_of(stack.pulumi.config(stack.full_name))
+    lost = stack.deleted_outside(cloud, stack.pulumi.resources(stack.full_name))
+    found, plan = _planned(stack, refresh=bool(lost))
     violations = check(plan)
-    its = _review(cluster, settings, head=head, plan=plan, violations=violations, ended=found is not None)
+    its = _review(stack, settings, head=head, plan=plan, violations=violations, ended=found is not None)
     if (found is not None or violations) and not its.unsaved:
-        plans_of(cluster).put(_saved(cluster, head, violations=violations, plan=found))
+        plans_of(stack).put(_saved(stack, head, violations=violations, plan=found))
     offer = Offer(
         workers=settings,
         cloud=cloud,
-        cache=_cache(cluster, "sweep-prices.json"),
+        cache=_cache(stack, "sweep-prices.json"),
         bucket=_bucket(plan),
     )
-    sweeps = estimates(cluster.root, base=base, offer=offer, say=say)
+    sweeps = estimates(stack.root, base=base, offer=offer, say=say)
     reasons = [f"{one.rule}: {one.name}: {one.seen}" for one in violations]
     reasons += [f"{one.grid}: {problem}" for one in sweeps for problem in one.problems]
     return Reviewed(
@@ -75,11 +75,11 @@ def review(cluster: Cluster, *, base: str, say: Callable[[str], None]) -> Review
     )
 
 
-def _planned(cluster: Cluster, *, refresh: bool) -> tuple[dict[str, Any] | None, Plan]:
+def _planned(stack: Stack, *, refresh: bool) -> tuple[dict[str, Any] | None, Plan]:
     """Pulumi's plan as it is saved, and as it was told; no plan is saved when the preview came to no end."""
     with TemporaryDirectory() as folder:
         file = Path(folder, "plan.json")
-        said, ended = cluster.pulumi.plan(cluster.stack, save=file, refresh=refresh)
+        said, ended = stack.pulumi.plan(stack.full_name, save=file, refresh=refresh)
         plan = parse(said)
         saved = json.loads(file.read_text()) if ended else None
     if saved is None and not plan.errors:
@@ -88,28 +88,28 @@ def _planned(cluster: Cluster, *, refresh: bool) -> tuple[dict[str, Any] | None,
 
 
 def _review(
-    cluster: Cluster, settings: Settings, *, head: Head, plan: Plan, violations: list[Violation], ended: bool
+    stack: Stack, settings: Settings, *, head: Head, plan: Plan, violations: list[Violation], ended: bool
 ) -> Review:
-    cloud = stacks.cloud_of(cluster.pulumi.config(cluster.stack))
-    its = money(plan, settings, cloud, cache=_cache(cluster, "plan-prices.json")) if ended else None
+    cloud = stacks.cloud_of(stack.pulumi.config(stack.full_name))
+    its = money(plan, settings, cloud, cache=_cache(stack, "plan-prices.json")) if ended else None
     unsaved = f"changed and not committed: {', '.join(head.changed)}" if head.changed else ""
-    return Review(cluster.stack, head.commit, plan, violations, its, unsaved=unsaved)
+    return Review(stack.full_name, head.commit, plan, violations, its, unsaved=unsaved)
 
 
-def _saved(cluster: Cluster, head: Head, *, violations: list[Violation], plan: dict[str, Any] | None) -> Saved:
+def _saved(stack: Stack, head: Head, *, violations: list[Violation], plan: dict[str, Any] | None) -> Saved:
     return Saved(
-        stack=cluster.name,
+        stack=stack.name,
         tree=head.tree,
         commit=head.commit,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
-        pulumi=".".join(map(str, cluster.pulumi.version())),
+        pulumi=".".join(map(str, stack.pulumi.version())),
         refused=[f"{one.rule}: {one.name}: {one.seen}" for one in violations],
         plan=plan if plan and not violations else {},
     )
 
 
-def _cache(cluster: Cluster, name: str) -> Path:
-    return cluster.folder.path / name
+def _cache(stack: Stack, name: str) -> Path:
+    return stack.folder.path / name
 
 
 def _bucket(plan: Plan) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sweepfleet.fleet.stack import selection as stacks
-from sweepfleet.fleet.stack.cluster import Cluster
 from sweepfleet.fleet.stack.pulumi_cli import settings_of
+from sweepfleet.fleet.stack.stack import Stack
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.infra.settings import KEYS, Settings
 from sweepfleet.pipeline.store import Plans, place_of
@@ -12,35 +12,35 @@ from sweepfleet.pipeline.store import Plans, place_of
 GITOPS = "docs/gitops.md"
 
 
-def settled(cluster: Cluster) -> Settings:
+def settled(stack: Stack) -> Settings:
     """The stack's settings, all of which somebody has made: a pipeline chooses none and writes none.
 
     Raises:
         UsageError: there is no such stack, or the settings cannot be used; with the commands for a laptop.
     """
-    if not cluster.pulumi.has_stack(cluster.stack):
+    if not stack.pulumi.has_stack(stack.full_name):
         raise UsageError(
-            f"There is no stack {cluster.stack} where Pulumi keeps its state ({cluster.pulumi.backend()}). Make it "
+            f"There is no stack {stack.full_name} where Pulumi keeps its state ({stack.pulumi.backend()}). Make it "
             f"from a laptop, once: {GITOPS} says how."
         )
-    config = cluster.pulumi.config(cluster.stack)
-    file = f"Pulumi.{cluster.stack.rpartition('/')[2]}.yaml"
+    config = stack.pulumi.config(stack.full_name)
+    file = f"Pulumi.{stack.full_name.rpartition('/')[2]}.yaml"
     key = settings_of(config).get("sshPublicKey", str(KEYS["sshPublicKey"].default))
     if " " not in key.strip():
         raise UsageError(
-            f"stack {cluster.stack}: sshPublicKey is the path of a file ({key}), which only a laptop has. There: "
-            f'pulumi config set --stack {cluster.stack} sshPublicKey "$(cat {key})", and commit {file}.'
+            f"stack {stack.full_name}: sshPublicKey is the path of a file ({key}), which only a laptop has. There: "
+            f'pulumi config set --stack {stack.full_name} sshPublicKey "$(cat {key})", and commit {file}.'
         )
     try:
-        return stacks.checked(config, stack=cluster.stack)
+        return stacks.checked(config, stack=stack.full_name)
     except UsageError as error:
         raise UsageError(
             f"{error}\nA pipeline sets nothing by itself. Run these commands on a laptop, with --stack "
-            f"{cluster.stack} (or inv up, which chooses what nobody has set), and commit {file}."
+            f"{stack.full_name} (or inv up, which chooses what nobody has set), and commit {file}."
         ) from None
 
 
-def plans_of(cluster: Cluster) -> Plans:
+def plans_of(stack: Stack) -> Plans:
     """Where the stack's plans are kept. Raises ClusterError: the backend is none that has a place for them."""
-    place = place_of(cluster.pulumi.backend(), root=cluster.root)
-    return Plans(place, cluster.name)
+    place = place_of(stack.pulumi.backend(), root=stack.root)
+    return Plans(place, stack.name)

@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.fleet import open_fleet
 from sweepfleet.fleet.runs import jobs as runs
-from sweepfleet.fleet.stack.cluster import Cluster
 from sweepfleet.fleet.stack.gone import DownError, GoneError
 from sweepfleet.fleet.stack.pulumi_state import BUCKET, DATA_VOLUME, GROUP, HEAD
+from sweepfleet.fleet.stack.stack import Stack
 from sweepfleet.fleet.workers import group as workers
 from sweepfleet.grid.wording import counted
 from sweepfleet.pipeline.plan import Plan, Step, parse
@@ -19,26 +19,26 @@ from sweepfleet.pipeline.plan import Plan, Step, parse
 RESTARTS = frozenset({"instanceType", "cpuOptions", "ebsOptimized"})  # what EC2 changes of a stopped instance alone
 
 
-def say_what_is_touched(cluster: Cluster, *, say: Callable[[str], None]) -> None:
+def say_what_is_touched(stack: Stack, *, say: Callable[[str], None]) -> None:
     """Where runs are active: what applying the stack's settings would do to them. Says nothing where none is.
 
     It takes a preview, which is only made for active runs. What keeps it from one is left to the update to say.
 
     Args:
-        cluster: the stack; one that is not up has no runs.
+        stack: that is updated; one that is not up has no runs.
         say: tells the user a line.
     """
     try:
-        if cluster.folder.outputs() is None:
+        if stack.folder.outputs() is None:
             return
     except ClusterError:  # of another version; the update writes them anew
         return
-    fleet = open_fleet(cluster.root, asked=cluster.name)
+    fleet = open_fleet(stack.root, asked=stack.name)
     try:
         with fleet.head() as head:
             names, unknown = runs.names(head, going_on=True), ""
     except DownError:
-        say(f"The stack {cluster.name} was taken down elsewhere. It is made again.")
+        say(f"The stack {stack.name} was taken down elsewhere. It is made again.")
         return
     except GoneError:
         return
@@ -48,7 +48,7 @@ def say_what_is_touched(cluster: Cluster, *, say: Callable[[str], None]) -> None
         return
     try:
         with TemporaryDirectory() as folder:
-            plan = parse(cluster.pulumi.plan(cluster.stack, save=Path(folder, "plan.json"))[0])
+            plan = parse(stack.pulumi.plan(stack.full_name, save=Path(folder, "plan.json"))[0])
         active = workers.members(fleet.cloud, fleet.outputs.worker_group)
     except ClusterError:
         return

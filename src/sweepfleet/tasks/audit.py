@@ -19,11 +19,12 @@ def audit(c: Context, stack: str = "", *, json: bool = False) -> None:
 
     Exit code 1 when there are any.
     """
-    from sweepfleet.fleet.stack.audit import audit_stack, lines
-    from sweepfleet.fleet.stack.cluster import open_cluster
+    from sweepfleet.fleet.stack.audit import audit as audit_of
+    from sweepfleet.fleet.stack.audit import lines
+    from sweepfleet.fleet.stack.stack import open_stack
     from sweepfleet.grid.errors import printable
 
-    found = audit_stack(open_cluster(project_here(), asked=stack))
+    found = audit_of(open_stack(project_here(), asked=stack))
     now = datetime.now(UTC)
     for line in (json_.dumps(one.to_dict(now)) for one in found.items) if json else lines(found, now):
         print(printable(line))

@@ -13,7 +13,7 @@ from invoke.tasks import task
 
 from sweepfleet.tasks.called import as_called
 from sweepfleet.tasks.ci_sweeps import results, sweeps
-from sweepfleet.tasks.front import STACK_HELP, open_cluster, open_cluster_to_change, speaking
+from sweepfleet.tasks.front import STACK_HELP, open_stack, open_stack_to_change, speaking
 
 REFUSED, FAILED = 1, 3  # exit codes
 say = functools.partial(print, flush=True)
@@ -38,12 +38,12 @@ def preview_(c: Context, stack: str = "", base: str = "") -> None:
     from sweepfleet.pipeline import github
     from sweepfleet.pipeline.review import review
 
-    cluster = open_cluster_to_change(stack)
-    reviewed = review(cluster, base=base or _base(), say=say)
+    opened = open_stack_to_change(stack)
+    reviewed = review(opened, base=base or _base(), say=say)
     say(printable(reviewed.text))
     text = as_called(reviewed.text)
     github.summarise(os.environ, text)
-    if where := github.comment(os.environ, marker=f"preview:{cluster.name}", body=text):
+    if where := github.comment(os.environ, marker=f"preview:{opened.name}", body=text):
         say(f"The comment: {where}")
     if reviewed.refused:
         raise Exit(f"Refused:\n{printable(reviewed.refused)}", REFUSED)
@@ -57,10 +57,10 @@ def deploy(c: Context, stack: str = "") -> None:
     """After a merge: apply the reviewed plan and push this commit."""
     from sweepfleet.pipeline.deploy import deploy, push
 
-    cluster = open_cluster_to_change(stack)
-    outputs = deploy(cluster, say=say)
+    opened = open_stack_to_change(stack)
+    outputs = deploy(opened, say=say)
     say(f"The stack {outputs.stack} is up in {outputs.region}.")
-    push(cluster, outputs, say=say)
+    push(opened, outputs, say=say)
 
 
 @task(help={"stack": STACK_HELP})
@@ -75,19 +75,19 @@ def drift(c: Context, stack: str = "") -> None:
     from sweepfleet.pipeline.comment import drift_part
     from sweepfleet.pipeline.drift import drift
 
-    cluster = open_cluster_to_change(stack)
-    found = drift(cluster)
+    opened = open_stack_to_change(stack)
+    found = drift(opened)
     if not found:
-        say(f"The stack {cluster.name} matches its program.")
-        github.settle(os.environ, matter="drift", stack=cluster.name)
+        say(f"The stack {opened.name} matches its program.")
+        github.settle(os.environ, matter="drift", stack=opened.name)
         return
-    body = as_called(drift_part(cluster.name, found))
+    body = as_called(drift_part(opened.name, found))
     say(printable(body))
     github.summarise(os.environ, body)
     github.raise_issue(
-        os.environ, matter="drift", stack=cluster.name, title=f"Drift in the stack {cluster.name}", body=body
+        os.environ, matter="drift", stack=opened.name, title=f"Drift in the stack {opened.name}", body=body
     )
-    raise Exit(f"The stack {cluster.name} differs from its program.", REFUSED)
+    raise Exit(f"The stack {opened.name} differs from its program.", REFUSED)
 
 
 @task(help={"stack": STACK_HELP})
@@ -97,12 +97,13 @@ def audit(c: Context, stack: str = "") -> None:
 
     While there are any, one issue is kept open and the exit code is 1.
     """
-    from sweepfleet.fleet.stack.audit import audit_stack, lines
+    from sweepfleet.fleet.stack.audit import audit as audit_of
+    from sweepfleet.fleet.stack.audit import lines
     from sweepfleet.grid.errors import printable
     from sweepfleet.pipeline import github
     from sweepfleet.pipeline.audit import audit_part
 
-    found, now = audit_stack(open_cluster(stack)), datetime.now(UTC)
+    found, now = audit_of(open_stack(stack)), datetime.now(UTC)
     say(printable("\n".join(lines(found, now))))
     if not found.leaks:
         github.settle(os.environ, matter="leak", stack=found.stack)

@@ -12,14 +12,14 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from sweepfleet.tasks.called import as_called
-from sweepfleet.tasks.front import STACK_HELP, open_cluster, open_fleet, speaking
+from sweepfleet.tasks.front import STACK_HELP, open_fleet, open_stack, speaking
 
 COLLECTED = "collected"
 
 
 def cluster_of(stack: str) -> Any:
     """The cluster of a stack that may have been made by another checkout: its outputs are asked for anew."""
-    return open_fleet(open_cluster(stack).refresh().stack)
+    return open_fleet(open_stack(stack).refresh().stack)
 
 
 @task(help={"stack": STACK_HELP})

@@ -35,18 +35,18 @@ def open_fleet(stack: str, *, root: Path | None = None) -> Any:
     return open_fleet(root or project_here(), asked=stack)
 
 
-def open_cluster(stack: str, **options: Any) -> Any:
+def open_stack(stack: str, **options: Any) -> Any:
     """The stack that a task means, up or not; what it has to say is printed at once."""
-    from sweepfleet.fleet.stack.cluster import open_cluster
+    from sweepfleet.fleet.stack.stack import open_stack
 
-    return open_cluster(project_here(), asked=stack, say=functools.partial(print, flush=True), **options)
+    return open_stack(project_here(), asked=stack, say=functools.partial(print, flush=True), **options)
 
 
-def open_cluster_to_change(stack: str, *, makes: bool = False, **options: Any) -> Any:
+def open_stack_to_change(stack: str, *, makes: bool = False, **options: Any) -> Any:
     """The same with what Pulumi needs to change it: a passphrase is asked for where the shell has none."""
     import getpass
 
-    return open_cluster(stack, **options).unlocked(getpass.getpass if can_ask() else None, makes=makes)
+    return open_stack(stack, **options).unlocked(getpass.getpass if can_ask() else None, makes=makes)
 
 
 # What the extra `cluster` installs and this package imports.

@@ -13,9 +13,9 @@ from invoke.tasks import task
 from sweepfleet.tasks.asking import confirm
 from sweepfleet.tasks.front import (
     STACK_HELP,
-    open_cluster,
-    open_cluster_to_change,
     open_fleet,
+    open_stack,
+    open_stack_to_change,
     project_here,
     shown,
     speaking,
@@ -53,11 +53,11 @@ def up(c: Context, stack: str = "", *, yes: bool = False, renew_head: bool = Fal
     """
     from sweepfleet.pipeline.touched import say_what_is_touched
 
-    cluster = open_cluster_to_change(stack, makes=True, renew_head=renew_head)
-    say_what_is_touched(cluster, say=functools.partial(print, flush=True))
-    outputs = cluster.up(yes=yes, address_url=c.config.checkip)
+    opened = open_stack_to_change(stack, makes=True, renew_head=renew_head)
+    say_what_is_touched(opened, say=functools.partial(print, flush=True))
+    outputs = opened.up(yes=yes, address_url=c.config.checkip)
     print(f"The stack {outputs.stack} is up in {outputs.region}; {_workers(outputs)}.")
-    print(f"Head {outputs.head_ip} · bucket {outputs.bucket} · outputs in {shown(cluster.folder.outputs_file)}")
+    print(f"Head {outputs.head_ip} · bucket {outputs.bucket} · outputs in {shown(opened.folder.outputs_file)}")
     print("It costs money while it is up: docs/cluster.md says how much. Take it down: inv down")
 
 
@@ -65,7 +65,7 @@ def up(c: Context, stack: str = "", *, yes: bool = False, renew_head: bool = Fal
 @speaking
 def preview_(c: Context, stack: str = "") -> None:
     """Show what the next `up` would do; change nothing."""
-    open_cluster_to_change(stack).preview()
+    open_stack_to_change(stack).preview()
 
 
 @task(
@@ -83,23 +83,23 @@ def down(c: Context, stack: str = "", *, yes: bool = False, purge: bool = False)
     """
     from sweepfleet.fleet.stack import takedown
 
-    cluster = open_cluster_to_change(stack)
-    print("\n".join(takedown.losses(cluster, purge=purge)))
+    opened = open_stack_to_change(stack)
+    print("\n".join(takedown.losses(opened, purge=purge)))
     confirm(
         "Continue?",
         yes=yes,
         unasked="There is no terminal to ask on. To continue without being asked: --yes",
         refused="Nothing was changed.",
     )
-    takedown.down(cluster, purge=purge)
+    takedown.down(opened, purge=purge)
 
 
 @task(help={"stack": STACK_HELP, "refresh": "ask Pulumi, not the file in .sweepfleet/", "json": "as JSON"})
 @speaking
 def outputs(c: Context, stack: str = "", *, refresh: bool = False, json: bool = False) -> None:
     """Show the stack's outputs: addresses, names, ids."""
-    cluster = open_cluster(stack)
-    found = cluster.refresh() if refresh else cluster.outputs()
+    opened = open_stack(stack)
+    found = opened.refresh() if refresh else opened.outputs()
     if json:
         print(found.to_json(), end="")
     else:

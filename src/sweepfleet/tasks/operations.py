@@ -16,9 +16,9 @@ from sweepfleet.tasks.front import (
     STACK_HELP,
     integer,
     number,
-    open_cluster,
-    open_cluster_to_change,
     open_fleet,
+    open_stack,
+    open_stack_to_change,
     open_steps,
     quiet_interrupt,
     speaking,
@@ -159,7 +159,7 @@ def status(c: Context, stack: str = "") -> None:
     try:
         fleet = open_fleet(stack)
     except NotUpError as error:
-        raise explained(error, functools.partial(open_cluster, stack)) from None
+        raise explained(error, functools.partial(open_stack, stack)) from None
     for line in status(fleet):
         print(line, flush=True)
 
@@ -318,5 +318,5 @@ def allow_me(c: Context, stack: str = "", replace: str = "", *, yes: bool = Fals
     """Let this machine's address reach the head, instead of the last."""
     from sweepfleet.fleet.stack.allow import allow_me
 
-    cluster = open_cluster_to_change(stack)
-    allow_me(cluster, replace=replace, address_url=c.config.checkip, yes=yes, say=say)
+    opened = open_stack_to_change(stack)
+    allow_me(opened, replace=replace, address_url=c.config.checkip, yes=yes, say=say)

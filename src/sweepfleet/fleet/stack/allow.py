@@ -7,17 +7,17 @@ from collections.abc import Callable
 
 from sweepfleet.fleet.errors import NothingToDo
 from sweepfleet.fleet.stack import selection as stacks
-from sweepfleet.fleet.stack.cluster import Cluster
 from sweepfleet.fleet.stack.own_address import own_cidr
 from sweepfleet.fleet.stack.pulumi_cli import settings_of
+from sweepfleet.fleet.stack.stack import Stack
 from sweepfleet.grid.errors import UsageError
 
 
-def allow_me(cluster: Cluster, *, replace: str, address_url: str, yes: bool, say: Callable[[str], None]) -> None:
+def allow_me(stack: Stack, *, replace: str, address_url: str, yes: bool, say: Callable[[str], None]) -> None:
     """Let this machine's address in, in the place of another; Pulumi shows the change and asks.
 
     Args:
-        cluster: whose head.
+        stack: whose head.
         replace: the network in sshCidrs that goes; empty when there is but one.
         address_url: answers with the caller's address.
         yes: do not ask.
@@ -27,8 +27,8 @@ def allow_me(cluster: Cluster, *, replace: str, address_url: str, yes: bool, say
         NothingToDo: the address is let in already.
         UsageError: there are several networks, and it was not said which one goes.
     """
-    stacks.require_stack(cluster.pulumi, cluster.stack)
-    now = json.loads(settings_of(cluster.pulumi.config(cluster.stack)).get("sshCidrs", "[]"))
+    stacks.require_stack(stack.pulumi, stack.full_name)
+    now = json.loads(settings_of(stack.pulumi.config(stack.full_name)).get("sshCidrs", "[]"))
     mine = own_cidr(address_url)
     if mine in now:
         raise NothingToDo(f"The address {mine} may reach the head already.")
@@ -43,6 +43,6 @@ def allow_me(cluster: Cluster, *, replace: str, address_url: str, yes: bool, say
             "them with --replace, or `none`."
         )
     place = len(now) if replace == "none" or not now else now.index(replace or now[0])
-    cluster.pulumi.set_config(cluster.stack, f"sshCidrs[{place}]", mine)
+    stack.pulumi.set_config(stack.full_name, f"sshCidrs[{place}]", mine)
     say(f"Set sshCidrs[{place}] to {mine}, this machine's address.")
-    cluster.up(yes=yes, address_url=address_url)
+    stack.up(yes=yes, address_url=address_url)

@@ -19,7 +19,7 @@ from sweepfleet.infra.layout import STACK_TAG
 from sweepfleet.run.text import about_dollars
 
 if TYPE_CHECKING:
-    from sweepfleet.fleet.stack.cluster import Cluster  # which asks for an audit itself
+    from sweepfleet.fleet.stack.stack import Stack  # which asks for an audit itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Audit:
         return sum(item.usd_month or 0 for item in self.leaks)
 
 
-def audit_stack(cluster: Cluster) -> Audit:
+def audit(stack: Stack) -> Audit:
     """Compare what the account has with what a stack's state holds; reads only.
 
     Raises:
@@ -49,11 +49,11 @@ def audit_stack(cluster: Cluster) -> Audit:
         DownError: it was taken down and removed elsewhere.
         ClusterError: Pulumi or AWS refuses to be asked.
     """
-    cluster.require_stack()
-    cloud = stacks.cloud_of(cluster.config())
-    state = {one.id for one in cluster.pulumi.resources(cluster.stack) if one.type.startswith("aws:")}
-    folder = cluster.folder
-    return audit(cloud, stack=folder.stack, state=state, cache=folder.path / "audit-prices.json")
+    stack.require_stack()
+    cloud = stacks.cloud_of(stack.config())
+    state = {one.id for one in stack.pulumi.resources(stack.full_name) if one.type.startswith("aws:")}
+    folder = stack.folder
+    return compare(cloud, stack=folder.stack, state=state, cache=folder.path / "audit-prices.json")
 
 
 def lines(found: Audit, now: datetime) -> Iterator[str]:
@@ -75,7 +75,7 @@ def lines(found: Audit, now: datetime) -> Iterator[str]:
         )
 
 
-def audit(cloud: Cloud, *, stack: str, state: Collection[str], cache: Path) -> Audit:
+def compare(cloud: Cloud, *, stack: str, state: Collection[str], cache: Path) -> Audit:
     """Compare what the account has with what the stack knows; reads only.
 
     Args:

@@ -70,7 +70,7 @@ def leaked_beside(pulumi: PulumiCli, stack: str, folder: StackFolder, ids: Colle
     if not config.get(stacks.REGION):  # nothing was ever made
         return 0
     cloud = stacks.cloud_of(config)
-    found = audit.audit(cloud, stack=folder.stack, state=set(ids), cache=folder.path / "audit-prices.json")
+    found = audit.compare(cloud, stack=folder.stack, state=set(ids), cache=folder.path / "audit-prices.json")
     return len(found.leaks)
 
 

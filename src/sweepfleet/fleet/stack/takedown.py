@@ -5,42 +5,42 @@ from __future__ import annotations
 from sweepfleet.fleet.errors import ClusterError, NothingToDo
 from sweepfleet.fleet.reach import bucket
 from sweepfleet.fleet.stack import selection as stacks
-from sweepfleet.fleet.stack.cluster import Cluster
 from sweepfleet.fleet.stack.gone import DownError
 from sweepfleet.fleet.stack.pulumi_state import BUCKET, DATA_VOLUME, GROUP, Resource
+from sweepfleet.fleet.stack.stack import Stack
 from sweepfleet.fleet.workers import group as workers
 from sweepfleet.grid.wording import counted
 
 
-def losses(cluster: Cluster, *, purge: bool) -> list[str]:
+def losses(stack: Stack, *, purge: bool) -> list[str]:
     """What taking the cluster down would lose and what it would keep, a line each; changes nothing.
 
     Raises:
         NothingToDo: nothing is left that this could take down.
     """
-    with cluster.step("Reading the state of the stack"):
+    with stack.step("Reading the state of the stack"):
         try:
-            cluster.require_stack()
+            stack.require_stack()
         except DownError as error:
             raise NothingToDo(str(error)) from None
-        state = cluster.pulumi.state(cluster.stack)
+        state = stack.pulumi.state(stack.full_name)
     ours = [one for one in state.resources if one.type.startswith("aws:")]
     going = [one for one in ours if purge or not one.protected or one.type == DATA_VOLUME]
     if not going and not purge and not state.creating:
-        cluster.folder.forget()
-        cluster.look_for_leaks(())
-        raise NothingToDo(f"The stack {cluster.stack} is already down.")
+        stack.folder.forget()
+        stack.look_for_leaks(())
+        raise NothingToDo(f"The stack {stack.full_name} is already down.")
     if not ours:
-        return [f"Removing the stack {cluster.stack} and its history; nothing of it is left in AWS."]
-    with cluster.step("Looking at its resources in AWS"):
-        return _fates(cluster, ours, going, purge=purge)
+        return [f"Removing the stack {stack.full_name} and its history; nothing of it is left in AWS."]
+    with stack.step("Looking at its resources in AWS"):
+        return _fates(stack, ours, going, purge=purge)
 
 
-def _fates(cluster: Cluster, ours: list[Resource], going: list[Resource], *, purge: bool) -> list[str]:
+def _fates(stack: Stack, ours: list[Resource], going: list[Resource], *, purge: bool) -> list[str]:
     """What becomes of the resources that the stack has, as `losses` says it."""
-    cloud = stacks.cloud_of(cluster.config())
-    lost = cluster.lost(cloud, ours)
-    lines = [f"Taking down {cluster.stack}: {counted(len(going), 'resource')} in {cloud.region}."]
+    cloud = stacks.cloud_of(stack.config())
+    lost = stack.lost(cloud, ours)
+    lines = [f"Taking down {stack.full_name}: {counted(len(going), 'resource')} in {cloud.region}."]
     if lost:
         lines.append(f"  already deleted outside Pulumi: {', '.join(map(str, lost))}")
     for one in ours:
@@ -57,54 +57,54 @@ def _fates(cluster: Cluster, ours: list[Resource], going: list[Resource], *, pur
             rest = "" if purge else " (inv up uses it again; inv down --purge deletes it)"
             lines.append(f"  {fate}: the bucket {one.id} with {inside}{rest}")
     if purge:
-        lines.append(f"  lost: the stack {cluster.stack} and its history; {cluster.settings.name} is kept")
+        lines.append(f"  lost: the stack {stack.full_name} and its history; {stack.settings.name} is kept")
     return lines
 
 
-def down(cluster: Cluster, *, purge: bool) -> None:
+def down(stack: Stack, *, purge: bool) -> None:
     """Destroy the cluster without asking: all but the bucket, or with `purge` that and the stack too.
 
     Each step can be given again: what is gone already is passed over.
     """
-    cluster.require_stack()
-    with cluster.counting():
-        cluster.settle()
-        before = [one.id for one in cluster.ours()]
-        if resources := cluster.pulumi.resources(cluster.stack):
-            cloud = stacks.cloud_of(cluster.config())
-            with cluster.step("Looking in AWS for what was deleted outside Pulumi"):
-                lost = cluster.lost(cloud, resources)
+    stack.require_stack()
+    with stack.counting():
+        stack.settle()
+        before = [one.id for one in stack.ours()]
+        if resources := stack.pulumi.resources(stack.full_name):
+            cloud = stacks.cloud_of(stack.config())
+            with stack.step("Looking in AWS for what was deleted outside Pulumi"):
+                lost = stack.lost(cloud, resources)
             if lost:
-                cluster.remove_from_state(cloud, lost)
-        _unprotect(cluster, [one for one in cluster.pulumi.resources(cluster.stack) if one.type == DATA_VOLUME])
-        cluster.without_stale_lock(lambda: cluster.pulumi.destroy(cluster.stack, keep_protected=True))
-        _require_gone([one for one in cluster.ours() if not one.protected])
-        cluster.folder.forget()
+                stack.remove_from_state(cloud, lost)
+        _unprotect(stack, [one for one in stack.pulumi.resources(stack.full_name) if one.type == DATA_VOLUME])
+        stack.without_stale_lock(lambda: stack.pulumi.destroy(stack.full_name, keep_protected=True))
+        _require_gone([one for one in stack.ours() if not one.protected])
+        stack.folder.forget()
         if purge:
-            _purge(cluster, before)
+            _purge(stack, before)
         else:
-            cluster.look_for_leaks(before)
-            cluster.say(f"The stack {cluster.name} is down.{_kept(cluster)}")
+            stack.look_for_leaks(before)
+            stack.say(f"The stack {stack.name} is down.{_kept(stack)}")
 
 
-def _purge(cluster: Cluster, before: list[str]) -> None:
-    kept = cluster.pulumi.resources(cluster.stack)
+def _purge(stack: Stack, before: list[str]) -> None:
+    kept = stack.pulumi.resources(stack.full_name)
     for one in kept:
         if one.type == BUCKET:
-            _empty(cluster, one.id)
-    _unprotect(cluster, kept)
-    cluster.without_stale_lock(lambda: cluster.pulumi.destroy(cluster.stack, keep_protected=False))
-    _require_gone(cluster.ours())
-    cluster.look_for_leaks(before)  # while there is a stack whose audit can be asked for
-    with cluster.step("Removing the stack and its history"):
-        cluster.without_stale_lock(lambda: cluster.pulumi.remove_stack(cluster.stack))
-    cluster.say(f"The stack {cluster.name} is down, and nothing is kept of it.")
+            _empty(stack, one.id)
+    _unprotect(stack, kept)
+    stack.without_stale_lock(lambda: stack.pulumi.destroy(stack.full_name, keep_protected=False))
+    _require_gone(stack.ours())
+    stack.look_for_leaks(before)  # while there is a stack whose audit can be asked for
+    with stack.step("Removing the stack and its history"):
+        stack.without_stale_lock(lambda: stack.pulumi.remove_stack(stack.full_name))
+    stack.say(f"The stack {stack.name} is down, and nothing is kept of it.")
 
 
-def _empty(cluster: Cluster, name: str) -> None:
+def _empty(stack: Stack, name: str) -> None:
     """Delete what is in a bucket, if there is such a bucket."""
-    with cluster.step(f"Emptying the bucket {name}") as steps:
-        cloud = stacks.cloud_of(cluster.config())
+    with stack.step(f"Emptying the bucket {name}") as steps:
+        cloud = stacks.cloud_of(stack.config())
         if bucket.contents(cloud, name) is None:
             return
         what = "object version"
@@ -114,18 +114,18 @@ def _empty(cluster: Cluster, name: str) -> None:
         steps.say(f"Deleted {counted(count, what)} in {name}.")
 
 
-def _unprotect(cluster: Cluster, resources: list[Resource]) -> None:
+def _unprotect(stack: Stack, resources: list[Resource]) -> None:
     """Let those be deleted that are protected; only the state changes."""
     protected = [one for one in resources if one.protected]
     if protected:
-        with cluster.step("Removing the protection of what is deleted"):
+        with stack.step("Removing the protection of what is deleted"):
             for one in protected:
-                cluster.pulumi.unprotect(cluster.stack, one.urn)
+                stack.pulumi.unprotect(stack.full_name, one.urn)
 
 
-def _kept(cluster: Cluster) -> str:
-    kept = [one.id for one in cluster.ours() if one.type == BUCKET]
-    return f" Kept: the bucket {kept[0]}. Delete it, too: inv down --purge --stack {cluster.name}" if kept else ""
+def _kept(stack: Stack) -> str:
+    kept = [one.id for one in stack.ours() if one.type == BUCKET]
+    return f" Kept: the bucket {kept[0]}. Delete it, too: inv down --purge --stack {stack.name}" if kept else ""
 
 
 def _require_gone(left: list[Resource]) -> None:

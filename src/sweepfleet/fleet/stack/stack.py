@@ -27,23 +27,23 @@ from sweepfleet.infra.outputs import Outputs
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
-    """One stack of one checkout."""
+class Stack:
+    """What Pulumi declares and keeps the state of, up or not, from one checkout."""
 
     root: Path
-    stack: str
+    full_name: str  # as Pulumi has it: with the organisation and the project, where it keeps them
     pulumi: PulumiCli
     say: Callable[[str], None]
 
     @property
     def name(self) -> str:
         """The stack's own name, without what Pulumi's service puts before it."""
-        return self.stack.rpartition("/")[2]
+        return self.full_name.rpartition("/")[2]
 
     @property
     def settings(self) -> Path:
         """The file of its settings, which somebody may have made before the stack."""
-        return stacks.settings_file(self.root, self.stack)
+        return stacks.settings_file(self.root, self.full_name)
 
     @property
     def folder(self) -> StackFolder:
@@ -57,25 +57,25 @@ class Cluster:
         `.sweepfleet/`. Settings that cannot be used are found before anything is made.
         """
         self.pulumi.require()
-        if not self.pulumi.has_stack(self.stack):
-            self.pulumi.create_stack(self.stack)
-        resources = self.pulumi.resources(self.stack)
-        config = self.pulumi.config(self.stack)
+        if not self.pulumi.has_stack(self.full_name):
+            self.pulumi.create_stack(self.full_name)
+        resources = self.pulumi.resources(self.full_name)
+        config = self.pulumi.config(self.full_name)
         made = stacks.choices(config, stands_in=stacks.stands_in(resources), address_url=address_url)
         mended = stacks.with_choices(config, made)
-        settings = stacks.checked(mended, stack=self.stack)
+        settings = stacks.checked(mended, stack=self.full_name)
         cloud = stacks.cloud_of(mended)
         self.heal(cloud, resources)
         require_boundary(cloud, settings)
         self._require_own_roles()
         for choice in made:
-            self.pulumi.set_config(self.stack, choice.path, choice.value)
+            self.pulumi.set_config(self.full_name, choice.path, choice.value)
             self.say(f"Set {choice.path} to {choice.value}: {choice.why}.")
         if not resources and mended[stacks.REGION] == config.get(stacks.REGION):
             self.say(f"Region {mended[stacks.REGION]}, from the stack's settings.")
         with self.counting():
             settled = self.settle()
-            self.without_stale_lock(lambda: self.pulumi.up(self.stack, yes=yes))
+            self.without_stale_lock(lambda: self.pulumi.up(self.full_name, yes=yes))
             with self.step("Reading the outputs of the stack"):
                 outputs = self.refresh()
         if settled:
@@ -84,12 +84,12 @@ class Cluster:
 
     def config(self) -> dict[str, str]:
         """The stack's configuration; its region is where it stands when its settings name none."""
-        config = self.pulumi.config(self.stack)
-        if not config.get(stacks.REGION) and (region := stacks.stands_in(self.pulumi.resources(self.stack))):
+        config = self.pulumi.config(self.full_name)
+        if not config.get(stacks.REGION) and (region := stacks.stands_in(self.pulumi.resources(self.full_name))):
             config[stacks.REGION] = region
         return config
 
-    def unlocked(self, ask: Callable[[str], str] | None, *, makes: bool) -> Cluster:
+    def unlocked(self, ask: Callable[[str], str] | None, *, makes: bool) -> Stack:
         """The same with what Pulumi needs to change the stack: the passphrase of its secrets, where it has one.
 
         Args:
@@ -100,9 +100,9 @@ class Cluster:
             UsageError, ClusterError: as `passphrase.unlock`.
         """
         self.pulumi.require()
-        if not makes and not self.pulumi.has_stack(self.stack):
+        if not makes and not self.pulumi.has_stack(self.full_name):
             return self
-        return replace(self, pulumi=unlock(self.pulumi, self.stack, settings=self.settings, ask=ask))
+        return replace(self, pulumi=unlock(self.pulumi, self.full_name, settings=self.settings, ask=ask))
 
     def lost(self, cloud: Cloud, resources: list[Resource]) -> list[deleted.Deleted]:
         """What AWS no longer has; nothing where AWS does not let one look, which is said.
@@ -110,7 +110,7 @@ class Cluster:
         Raises:
             ClusterError: the credentials are another account's.
         """
-        deleted.require_same_account(cloud, resources, stack=self.stack)
+        deleted.require_same_account(cloud, resources, stack=self.full_name)
         try:
             return deleted.missing(cloud, resources)
         except ClusterError as error:
@@ -144,8 +144,8 @@ class Cluster:
             volume = " The runs on the data volume and their ledgers are lost." if DATA_VOLUME in names else ""
             raise ClusterError(
                 f"The head works with these resources alone and cannot use new ones.{volume} Nothing was "
-                f"changed. To make them and the head again: inv up --renew-head --stack {self.stack}. To take "
-                f"down the rest: inv down --stack {self.stack}"
+                f"changed. To make them and the head again: inv up --renew-head --stack {self.full_name}. To take "
+                f"down the rest: inv down --stack {self.full_name}"
             )
         return lost
 
@@ -154,32 +154,32 @@ class Cluster:
         if any(one.resource.type == HEAD for one in lost):
             with self.step("Waiting until the head is terminated"):
                 deleted.wait_until_terminated(cloud, lost)
-        self.without_stale_lock(lambda: self.pulumi.refresh(self.stack))
+        self.without_stale_lock(lambda: self.pulumi.refresh(self.full_name))
 
     def preview(self) -> None:
         """Show what `up` would do; changes nothing."""
         self.require_stack()
-        config, resources = self.pulumi.config(self.stack), self.pulumi.resources(self.stack)
+        config, resources = self.pulumi.config(self.full_name), self.pulumi.resources(self.full_name)
         if region := stacks.region_choice(config, stands_in=stacks.stands_in(resources)):
             raise UsageError(
-                f"stack {self.stack}: {region.path} is not set. inv up sets it to {region.value}, {region.why}. "
-                f"inv preview changes nothing, so set it first: pulumi config set --stack {self.stack} "
+                f"stack {self.full_name}: {region.path} is not set. inv up sets it to {region.value}, {region.why}. "
+                f"inv preview changes nothing, so set it first: pulumi config set --stack {self.full_name} "
                 f"{region.path} {region.value}"
             )
-        stacks.checked(config, stack=self.stack)
+        stacks.checked(config, stack=self.full_name)
         if lost := self.lost(stacks.cloud_of(config), resources):
             self.say(
                 f"Deleted outside Pulumi: {', '.join(map(str, lost))}. inv up makes it again, or says which "
                 "command does."
             )
-        self.pulumi.preview(self.stack)
+        self.pulumi.preview(self.full_name)
 
     def refresh(self) -> Outputs:
         """Ask Pulumi for the outputs, and keep them."""
         self.require_stack()
-        if not any(one.type == HEAD for one in self.pulumi.resources(self.stack)):
-            raise ClusterError(f"The stack {self.stack} is not up. Make it: inv up --stack {self.stack}")
-        outputs = self.pulumi.outputs(self.stack)
+        if not any(one.type == HEAD for one in self.pulumi.resources(self.full_name)):
+            raise ClusterError(f"The stack {self.full_name} is not up. Make it: inv up --stack {self.full_name}")
+        outputs = self.pulumi.outputs(self.full_name)
         self.folder.keep(outputs)
         return outputs
 
@@ -195,16 +195,16 @@ class Cluster:
             ClusterError: AWS has its head, and Pulumi has no such stack where it is logged in; or AWS refuses.
             UsageError: nobody knows it.
         """
-        known = None if self.pulumi.has_stack(self.stack) else self.folder.outputs()
+        known = None if self.pulumi.has_stack(self.full_name) else self.folder.outputs()
         if known is not None:
             cloud = Cloud(known.region, endpoint_url=known.endpoint_url)
             if deleted.has_head(cloud, known.head_id):
                 raise ClusterError(
-                    f"Pulumi has no stack {self.stack} at {self.pulumi.backend()}, and AWS has its head "
+                    f"Pulumi has no stack {self.full_name} at {self.pulumi.backend()}, and AWS has its head "
                     f"{known.head_id}: its state is kept elsewhere. Log in there: pulumi login"
                 )
             require_head(self.root, cloud, known)
-        stacks.require_stack(self.pulumi, self.stack)
+        stacks.require_stack(self.pulumi, self.full_name)
 
     def look_for_leaks(self, before: Collection[str]) -> None:
         """Compare the account with the state, and with what was in the state `before`: AWS takes a while to delete.
@@ -214,19 +214,19 @@ class Cluster:
         """
         with self.step("Looking in AWS for what the state does not have"):
             ids = {*before, *(one.id for one in self.ours())}
-            count = leaked_beside(self.pulumi, self.stack, self.folder, ids)
+            count = leaked_beside(self.pulumi, self.full_name, self.folder, ids)
         if count:
             raise LeakedError(leaks(self.name, count))
 
     def settle(self) -> bool:
         """Drop from the state what Pulumi was creating when it was killed; whether there was any."""
-        creating = self.pulumi.state(self.stack).creating
+        creating = self.pulumi.state(self.full_name).creating
         if creating:
             self.say(
                 f"Pulumi was stopped while it created {', '.join(creating)}. Its state is compared with AWS "
                 f"first. What AWS made all the same is not in the state. List it: inv audit --stack {self.name}"
             )
-            self.without_stale_lock(lambda: self.pulumi.forget_creating(self.stack))
+            self.without_stale_lock(lambda: self.pulumi.forget_creating(self.full_name))
         return bool(creating)
 
     def without_stale_lock(self, act: Callable[[], None]) -> None:
@@ -262,7 +262,7 @@ class Cluster:
             stopped = StoppedError("Interrupted.") if isinstance(error, KeyboardInterrupt) else error
             try:
                 with self.step("Counting what exists"):
-                    rest = str(remains(self.pulumi, self.stack, self.folder))
+                    rest = str(remains(self.pulumi, self.full_name, self.folder))
             except ClusterError as unknown:
                 why = str(unknown).rstrip(".")
                 rest = f"What exists of {self.name} could not be counted ({why}): inv audit --stack {self.name}"
@@ -279,18 +279,18 @@ class Cluster:
         old = [one for one in self.ours() if one.type == ROLE and f":role{IAM_PATH}" not in one.arn]
         if old and RENEW_HEAD not in self.pulumi.environment:
             raise UsageError(
-                f"An older version made the machines' roles of {self.stack} outside the path {IAM_PATH}. They can "
-                "only be replaced together with the head, which stops runs until they are resumed. As an "
-                f"administrator: inv up --renew-head --stack {self.stack}"
+                f"An older version made the machines' roles of {self.full_name} outside the path {IAM_PATH}. They "
+                "can only be replaced together with the head, which stops runs until they are resumed. As an "
+                f"administrator: inv up --renew-head --stack {self.full_name}"
             )
 
     def ours(self) -> list[Resource]:
         """What the stack has in AWS."""
-        return [one for one in self.pulumi.resources(self.stack) if one.type.startswith("aws:")]
+        return [one for one in self.pulumi.resources(self.full_name) if one.type.startswith("aws:")]
 
 
-def open_cluster(root: Path, *, asked: str, renew_head: bool = False, say: Callable[[str], None] = print) -> Cluster:
-    """The cluster that a command means.
+def open_stack(root: Path, *, asked: str, renew_head: bool = False, say: Callable[[str], None] = print) -> Stack:
+    """The stack that a command means.
 
     Args:
         root: the checkout.
@@ -299,4 +299,4 @@ def open_cluster(root: Path, *, asked: str, renew_head: bool = False, say: Calla
         say: tells the user something, a line at a time.
     """
     pulumi = PulumiCli(root, {RENEW_HEAD: "1"} if renew_head else {})
-    return Cluster(root, stacks.chosen_stack(pulumi, asked), pulumi, say)
+    return Stack(root, stacks.chosen_stack(pulumi, asked), pulumi, say)
