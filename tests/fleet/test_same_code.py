@@ -26,6 +26,7 @@ from sweepfleet.fleet.stack.gone import DownError
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.load import load
 from sweepfleet.infra.layout import BucketLayout
+from sweepfleet.machine.data_files import identities
 from sweepfleet.tasks import asking, pushing
 from tests.cloud.moto import Moto
 
@@ -90,6 +91,7 @@ class Project:
         """What the head stores of a push."""
         release = make_release(self.root, dirty=dirty)
         note = {"commit": release.commit, "dirty": release.dirty, "engine": "e", "lock": "l", "pushed": 1e9}
+        note |= {"data": identities(release.parts)} if release.parts else {}
         note["release"] = {"key": f"releases/{release.sha256}.tar.gz", "sha256": release.sha256}
         if by is not None:
             note["pushed_by"] = json.loads(by.to_json())
@@ -205,6 +207,39 @@ def test_a_release_of_changed_files_is_compared_as_it_was_shipped(project: Proje
     assert project.differing() is None
     project.git("checkout", "-q", ".")
     assert project.differing() == (("trial/fit.py",), ())
+
+
+DATA = {"pyproject.toml": "[tool.sweepfleet]\ninclude = ['data/']\n", ".gitignore": "data/\n"}
+
+
+def test_data_files_that_are_not_as_they_were_pushed_are_the_targets(project: Project) -> None:
+    """Wherever they are, and though Git knows nothing of them: at the same commit, too."""
+    project.commit(**DATA, **{"data/table.csv": "1", "data/old.csv": "1"})
+    assert project.differing() == (("data/old.csv", "data/table.csv"), (".gitignore", "pyproject.toml"))
+    project.push()
+    assert project.differing() is None
+    project.write(**{"data/table.csv": "2", "data/new.csv": "1"})
+    (project.root / "data/old.csv").unlink()
+    assert project.differing() == (("data/new.csv", "data/old.csv", "data/table.csv"), ())
+    project.commit(**{"README.md": "more"})
+    assert project.differing() == (("data/new.csv", "data/old.csv", "data/table.csv"), ("README.md",))
+    project.push()
+    assert project.differing() is None
+
+
+def test_another_persons_data_are_not_replaced_unasked(project: Project) -> None:
+    project.commit(**DATA, **{"data/table.csv": "1"})
+    project.push(by=BOB)
+    mine = make_release(project.root, dirty=False)
+    assert replaced(project.release, ADA, root=project.root, parts=mine.parts) is None
+    project.write(**{"data/table.csv": "2"})
+    mine = make_release(project.root, dirty=False)
+    concern = replaced(project.release, ADA, root=project.root, parts=mine.parts)
+    assert concern is not None
+    assert (
+        "This checkout does not contain its data files (data/): after a push, new sweeps run without them." in concern
+    )
+    assert replaced(project.release, BOB, root=project.root, parts=mine.parts) is None
 
 
 def test_what_runs_there_what_is_here_and_what_differs_is_said(project: Project) -> None:

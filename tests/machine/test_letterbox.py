@@ -25,7 +25,7 @@ from sweepfleet.fleet.reach.letterbox import Letterbox
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.infra.outputs import Outputs
 from sweepfleet.machine.aws import AwsError
-from sweepfleet.machine.facts import KEYS, Data, Facts
+from sweepfleet.machine.facts import CODE, KEYS, Data, Facts
 from sweepfleet.machine.head import letterbox
 from sweepfleet.machine.head.letterbox import DONE, FAILED, REFUSED, do_all
 from sweepfleet.machine.head.letters import LONGEST_S, stamped
@@ -149,6 +149,7 @@ def test_who_pushes_by_letter_is_told_to_the_publisher(
     told = [word.removeprefix("--setenv=SWEEPFLEET_PUSHED_BY=") for word in words if "PUSHED_BY" in word]
     assert [json.loads(one) for one in told] == ([by] if by else [])
     assert words[-1] == new
+    assert f"--working-directory={tmp_path / CODE}" in words  # where Python finds the package
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,14 @@ def test_a_machine_reads_what_the_boot_text_told_it() -> None:
 def test_a_worker_may_do_what_it_does_in_the_bucket_and_no_more() -> None:
     arn, me = "arn:aws:s3:::b", "AROA:i-1"
     policy = worker_policy(bucket_arn=arn)
-    for key in (KEYS.current, KEYS.ca, KEYS.release("a"), KEYS.environment("a"), KEYS.certificate(me)):
+    for key in (
+        KEYS.current,
+        KEYS.ca,
+        KEYS.release("a"),
+        KEYS.data("a"),
+        KEYS.environment("a"),
+        KEYS.certificate(me),
+    ):
         assert allows(policy, "s3:GetObject", f"{arn}/{key}", userid=me)
     assert allows(policy, "s3:PutObject", f"{arn}/{KEYS.request(me)}", userid=me)
     assert not allows(policy, "s3:PutObject", f"{arn}/{KEYS.request('AROA:i-2')}", userid=me)

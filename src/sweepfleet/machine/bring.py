@@ -13,9 +13,11 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from sweepfleet.machine import data_files
 from sweepfleet.machine.aws import Aws, AwsError
 from sweepfleet.machine.facts import HOME, KEYS
 
@@ -31,13 +33,20 @@ class BringError(Exception):
 
 
 def bring_release(aws: Aws, sha256: str) -> Path:
-    """A release's folder, brought here if it is not.
+    """A release's folder with its data files, brought here as far as it is not.
 
     Raises:
         AwsError: it cannot be read.
         BringError: it is not what was pushed.
     """
-    return _bring(aws, KEYS.release(sha256), HOME.release(_hash(sha256)), sha256=sha256)
+    place = HOME.release(_hash(sha256))
+    try:
+        if place.exists():  # a push or the boot has brought it, without its data
+            data_files.add(aws, place)
+            return place
+        return _bring(aws, KEYS.release(sha256), place, sha256=sha256, more=lambda new: data_files.add(aws, new))
+    except data_files.DataError as error:
+        raise BringError(str(error)) from None
 
 
 def bring_environment(aws: Aws, lock: str) -> Path:
@@ -56,7 +65,7 @@ def environment_sha256(aws: Aws, lock: str) -> str:
         return note.read_text().strip()
 
 
-def _bring(aws: Aws, key: str, place: Path, *, sha256: str) -> Path:
+def _bring(aws: Aws, key: str, place: Path, *, sha256: str, more: Callable[[Path], None] = lambda _: None) -> Path:
     if place.exists():
         return place
     parts = HOME.path / f".bringing-{place.name}"
@@ -70,6 +79,7 @@ def _bring(aws: Aws, key: str, place: Path, *, sha256: str) -> Path:
         if seen != sha256:
             raise BringError(f"{key} is not what was pushed: its SHA-256 is {seen}, not {sha256}")
         _unpack(archive, new, key=key)
+        more(new)
         os.sync()  # a power cut after the renaming must not leave empty files under the final name
         place.parent.mkdir(exist_ok=True)
         new.rename(place)

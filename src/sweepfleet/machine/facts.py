@@ -90,6 +90,19 @@ class Home:
         """A release's archive, as it came from a laptop; until it is stored."""
         return self.path / "incoming" / f"{sha256}.tar.gz"
 
+    def data(self, part: str) -> Path:
+        """Data files that releases share, by the name of their contents."""
+        return self.all_data / part
+
+    @property
+    def all_data(self) -> Path:
+        """The folder of all of them."""
+        return self.path / "data"
+
+    def incoming_data(self, part: str) -> Path:
+        """Their archive, as it came from a laptop; until it is stored."""
+        return self.path / "incoming" / f"data-{part}.tar.gz"
+
     @property
     def environments(self) -> Path:
         """The folder of all environments."""
@@ -211,6 +224,10 @@ class Keys:
     def release_note(self, sha256: str) -> str:
         """Where a release comes from: commit, time, environment."""
         return f"releases/{sha256}.json"
+
+    def data(self, part: str) -> str:
+        """An archive of data files that releases have; by the name of their contents."""
+        return f"releases/data/{part}.tar.gz"
 
     def environment(self, lock: str) -> str:
         """An environment's archive."""

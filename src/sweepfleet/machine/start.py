@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from sweepfleet.machine import dask_command
+from sweepfleet.machine import dask_command, data_files
 from sweepfleet.machine.aws import Aws, AwsError
 from sweepfleet.machine.bring import open_counter, serve_counter
 from sweepfleet.machine.certificates import fits, make_ca, make_request, own, sign
@@ -46,6 +46,7 @@ def start_worker(facts: Facts, environment: Path) -> None:
     certify(facts, aws)  # the head says what the fleet runs before it gives certificates
     if note := other_engine(aws, release, environment):
         become(aws, note)
+    data_files.add(aws, release)
     open_counter(SERVICE_USER)
     shutil.rmtree(SCRATCH, ignore_errors=True)  # of a worker that was killed here
     SCRATCH.mkdir(mode=0o700)
@@ -175,5 +176,5 @@ if __name__ == "__main__":
     _role, _environment = sys.argv[1:]
     try:
         {"head": start_head, "worker": start_worker}[_role](Facts.read(), Path(_environment))
-    except AwsError as _error:
+    except (AwsError, data_files.DataError) as _error:
         sys.exit(str(_error))  # the boot's unit tries again

@@ -22,6 +22,7 @@ def push_checkout(fleet: Any, *, dirty: bool, yes: bool, patience_s: float, say:
     from sweepfleet.fleet.code.push import current_release, new, push, replaced
     from sweepfleet.fleet.code.pusher import pusher
     from sweepfleet.fleet.code.release import make_release
+    from sweepfleet.fleet.code.send_data import lacking, lines
     from sweepfleet.fleet.errors import NothingToDo
     from sweepfleet.fleet.steps import Steps
 
@@ -34,7 +35,10 @@ def push_checkout(fleet: Any, *, dirty: bool, yes: bool, patience_s: float, say:
             fleet.require_head()  # a bucket outlives its cluster, and names a release still
             raise
         me = pusher(fleet.cloud, fleet.root)
-    concern = replaced(now, me, root=fleet.root)
+        missing = lacking(release, fleet.cloud, fleet.outputs)
+    for line in lines(release, missing):
+        say(line)
+    concern = replaced(now, me, root=fleet.root, parts=release.parts)
     if concern:
         instead = "Get it first: git pull. Replace it: inv push --yes"
         confirm(
@@ -47,7 +51,7 @@ def push_checkout(fleet: Any, *, dirty: bool, yes: bool, patience_s: float, say:
         steps.step("Connecting to the head")
         with fleet.head(patience_s=patience_s, say=say) as head:
             try:
-                push(head, release, by=me, steps=steps)
+                push(head, release, by=me, missing=missing, steps=steps)
             except KeyboardInterrupt:
                 say("Interrupted; the head finishes what it has begun. Whether the release is current: inv releases")
                 raise

@@ -13,6 +13,7 @@ from typing import Any
 from sweepfleet.fleet.code.git import asked
 from sweepfleet.fleet.code.pusher import UNKNOWN, Pusher
 from sweepfleet.fleet.code.release import Release, label
+from sweepfleet.fleet.code.send_data import send
 from sweepfleet.fleet.errors import ClusterError, NothingToDo
 from sweepfleet.fleet.reach.bucket import get_json
 from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
@@ -21,6 +22,7 @@ from sweepfleet.fleet.steps import StepLines, Steps
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.infra.layout import BucketLayout, MachinePaths
 from sweepfleet.infra.outputs import Outputs
+from sweepfleet.machine.data_files import Part, identities
 from sweepfleet.machine.facts import PUSHED_BY
 
 PATHS = MachinePaths()
@@ -41,6 +43,7 @@ class Pushed:
     lock: str
     pushed: float  # unix time
     by: Pusher | None = None  # None: not known
+    data: tuple[tuple[str, str], ...] = ()  # entries of `include` with names for their contents
     current: bool = False
 
     @property
@@ -60,6 +63,7 @@ class Pushed:
             lock=note["lock"],
             pushed=note["pushed"],
             by=Pusher.of(note),
+            data=tuple(sorted(note.get("data", {}).items())),
             current=sha256 == current,
         )
 
@@ -112,25 +116,41 @@ def since(release: Pushed) -> str:
     return f"pushed {when} by {release.by or UNKNOWN}"
 
 
-def replaced(now: Pushed | None, me: Pusher, *, root: Path) -> str | None:
-    """Why a push from the checkout at `root` may not be meant: it takes another person's newer code away.
+def replaced(now: Pushed | None, me: Pusher, *, root: Path, parts: tuple[Part, ...] = ()) -> str | None:
+    """Why a push from the checkout at `root` may not be meant: it takes another person's newer code or data away.
+
+    `parts` are the data files of the push.
 
     None where it does not: theirs is part of this checkout, or mine. Raises ClusterError: git cannot be started.
     """
     if now is None or (now.by is not None and now.by.is_same(me)):
         return None
     contained = asked(root, "merge-base", "--is-ancestor", now.commit, "HEAD") is not None
-    if contained and not now.dirty:
+    mine = identities(parts)
+    data = [entry for entry, content in now.data if mine.get(entry) != content]
+    if contained and not now.dirty and not data:
         return None
-    lacks = "its changes, which were not committed" if contained else f"its commit {now.commit[:10]}"
+    if not contained:
+        lacks, without = f"its commit {now.commit[:10]}", "that code"
+    elif now.dirty:
+        lacks, without = "its changes, which were not committed", "that code"
+    else:
+        lacks, without = f"its data files ({', '.join(data)})", "them"
     return (
         f"The cluster's release {now.label} was {since(now)}. This checkout does not contain {lacks}: after a push, "
-        "new sweeps run without that code. Active runs keep their release."
+        f"new sweeps run without {without}. Active runs keep their release."
     )
 
 
-def push(head: Host, release: Release, *, by: Pusher, steps: Steps) -> None:
+def push(head: Host, release: Release, *, by: Pusher, missing: list[Part], steps: Steps) -> None:
     """Make a release the current one: its archive is sent when the head lacks it, an environment never.
+
+    Args:
+        head: of the cluster.
+        release: with all its parts.
+        by: who pushes.
+        missing: the parts of data files that are to be sent, too.
+        steps: shows what is done.
 
     Raises:
         ClusterError: the head is not ready, or cannot build the environment; the old release goes on.
@@ -151,6 +171,7 @@ def push(head: Host, release: Release, *, by: Pusher, steps: Steps) -> None:
             )
         steps.step("Unpacking it on the head")
         head.ask("sh", "-euc", UNPACK, "unpack", incoming, release.sha256, PATHS.home, sudo=True)
+    send(head, release, missing, steps=steps)
     _publish(head, release.sha256, by=by, steps=steps)
     steps.say(f"The cluster's release is {release.label} now.")
 

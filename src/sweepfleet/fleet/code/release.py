@@ -1,4 +1,7 @@
-"""A release: the project's tracked files at a commit, as one archive that is named by its content."""
+"""A release: the project's tracked files at a commit, as one archive that is named by its content.
+
+Data files that the project's settings include are archives of their own, which the release lists.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,14 @@ import io
 import json
 import os
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweepfleet.fleet.code.git import changed as git_changed
 from sweepfleet.fleet.code.git import git
+from sweepfleet.fleet.code.included import check_size, included
 from sweepfleet.grid.errors import UsageError
+from sweepfleet.machine.data_files import LIST, Part, identities, to_json
 from sweepfleet.machine.facts import CODE
 
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -29,6 +34,8 @@ class Release:
     commit: str
     dirty: bool
     data: bytes
+    parts: tuple[Part, ...] = ()  # data files, each part an archive of its own
+    root: Path = field(default=Path(), compare=False)  # where their files are
 
     @property
     def label(self) -> str:
@@ -52,7 +59,7 @@ def make_release(root: Path, *, dirty: bool) -> Release:
         dirty: take tracked files as they are, changed ones too.
 
     Raises:
-        UsageError: files were changed and `dirty` is not set; or this is no repository.
+        UsageError: files were changed and `dirty` is not set; or this is no repository; or data files cannot be sent.
         ClusterError: git failed.
     """
     commit = git(root, "rev-parse", "HEAD").strip()
@@ -64,11 +71,13 @@ def make_release(root: Path, *, dirty: bool) -> Release:
             "reproduced from the commit that they name; or push the files as they are: inv push --dirty"
         )
     names = tracked(root)
+    parts = included(root, names)
+    check_size(root, names, parts)
     if "uv.lock" not in names:
         raise UsageError(
             f"{root} has no uv.lock in Git, which says what to install. Create it: uv lock && git add uv.lock"
         )
-    note = {"commit": commit, "dirty": bool(changed)}
+    note = {"commit": commit, "dirty": bool(changed)} | ({"data": identities(parts)} if parts else {})
     packed = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as zipped,
@@ -78,9 +87,11 @@ def make_release(root: Path, *, dirty: bool) -> Release:
             _add_file(archive, root / name, name)
         for name, file in carried().items():
             _add_file(archive, file, name)
+        if parts:
+            _add(archive, LIST.as_posix(), to_json(parts).encode(), mode=0o644)
         _add(archive, NOTE, (json.dumps(note, sort_keys=True) + "\n").encode(), mode=0o644)
     data = packed.getvalue()
-    return Release(hashlib.sha256(data).hexdigest(), commit, bool(changed), data)
+    return Release(hashlib.sha256(data).hexdigest(), commit, bool(changed), data, parts, root)
 
 
 def carried() -> dict[str, Path]:

@@ -14,12 +14,14 @@ from pathlib import Path
 
 from sweepfleet.fleet.code.git import changed as git_changed
 from sweepfleet.fleet.code.git import git
+from sweepfleet.fleet.code.included import included
 from sweepfleet.fleet.code.push import Pushed, since
 from sweepfleet.fleet.code.release import NOTE, SHOWN, carried, label, tracked
 from sweepfleet.fleet.fleet import Fleet
 from sweepfleet.fleet.reach.bucket import get_bytes
 from sweepfleet.grid.sweep import Sweep
 from sweepfleet.grid.wording import counted
+from sweepfleet.machine.data_files import LIST, Part, from_json, identities
 from sweepfleet.machine.facts import CODE, KEYS
 from sweepfleet.run.ownership import target_file
 from sweepfleet.run.project import project_of
@@ -71,11 +73,17 @@ def difference(fleet: Fleet, sweep: Sweep, release: Pushed) -> Difference | None
     """
     root = fleet.root
     commit, changed = git(root, "rev-parse", "HEAD").strip(), git_changed(root)
-    if commit == release.commit and not changed and not release.dirty:
+    names = tracked(root)
+    parts = included(root, names)
+    same_data = tuple(sorted(identities(parts).items())) == release.data
+    if commit == release.commit and not changed and not release.dirty and same_data:
         return None
     travels = {_placed(path) for path in (sweep.source, *(sweep.folder / name for name in sweep.points_files))}
     data = get_bytes(fleet.cloud, fleet.outputs.bucket, KEYS.release(release.sha256), doing="read the release")
-    there, here = archived(data), {name: _content(root / name) for name in tracked(root)}
+    there, here = archived(data), {name: _content(root / name) for name in names}
+    there_data, here_data = listed(parts_in(data)), listed(parts)
+    there |= there_data
+    here |= here_data
     here |= {name: _content(path) for name, path in carried().items()}
     different = [
         name
@@ -86,7 +94,7 @@ def difference(fleet: Fleet, sweep: Sweep, release: Pushed) -> Difference | None
         return None
     if own := {name for name in different if name.startswith(f"{CODE}/")}:
         different = [PACKAGE, *(name for name in different if name not in own)]
-    of_target = {PACKAGE}
+    of_target = {PACKAGE, *there_data, *here_data}  # data files are included for targets, which open them by any name
     of_target |= {name for name in different if name != PACKAGE and belongs(root / name, sweep, root=root)}
     of_target |= {name for name in ENVIRONMENT if name in different}
     imported = {path.resolve() for path in closure(sweep, root=root)}
@@ -108,9 +116,25 @@ def archived(data: bytes) -> dict[str, str]:
             file = archive.extractfile(member) if member.isfile() else None
             if member.issym():
                 found[member.name] = _link(member.linkname)
-            elif file is not None and member.name != NOTE:
+            elif file is not None and member.name not in (NOTE, LIST.as_posix()):
                 found[member.name] = hashlib.sha256(file.read()).hexdigest()
     return found
+
+
+def parts_in(data: bytes) -> tuple[Part, ...]:
+    """The data files that a release's archive lists."""
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+        try:
+            file = archive.extractfile(LIST.as_posix())
+        except KeyError:
+            return ()
+        return from_json(file.read()) if file else ()
+
+
+def listed(parts: Iterable[Part]) -> dict[str, str]:
+    """Data files by name, each with the same name for its content as `archived` has."""
+    files = {name: content.sha256 for part in parts for name, content in part.files.items()}
+    return files | {name: _link(target) for part in parts for name, target in part.links.items()}
 
 
 def _content(path: Path) -> str | None:

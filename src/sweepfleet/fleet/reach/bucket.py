@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 
@@ -54,13 +56,25 @@ def get_bytes(cloud: Cloud, bucket: str, key: str, *, doing: str) -> bytes:
     return found
 
 
+def exists(cloud: Cloud, bucket: str, key: str) -> bool:
+    """Whether an object is there. Raises ClusterError: AWS refuses."""
+    with asking_aws("look into the bucket"):
+        try:
+            cloud.client("s3").head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in {"404", "NoSuchKey"}:
+                raise
+            return False
+    return True
+
+
 def empty(cloud: Cloud, bucket: str, *, deleted: Callable[[int], None] = lambda _: None) -> int:
     """Delete everything in a bucket, old versions and unfinished uploads too.
 
     Args:
         cloud: the account.
         bucket: its name.
-        deleted: is told how many versions have gone so far.
+        deleted: is asking_aws how many versions have gone so far.
 
     Returns:
         how many versions went.

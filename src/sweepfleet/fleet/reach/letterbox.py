@@ -17,13 +17,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from sweepfleet.fleet.code.push import BUILD_S, HEAD_S, current_release
 from sweepfleet.fleet.code.pusher import Pusher
 from sweepfleet.fleet.code.release import Release
+from sweepfleet.fleet.code.send_data import lacking, lines, store
 from sweepfleet.fleet.errors import ClusterError, NothingToDo
-from sweepfleet.fleet.reach.bucket import get_json
+from sweepfleet.fleet.reach.bucket import exists, get_json
 from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 from sweepfleet.fleet.reach.console import last_lines
 from sweepfleet.fleet.runs import travel
@@ -73,14 +72,10 @@ class Letterbox:
 
     def put_release(self, release: Release) -> None:
         """Have a release's archive in the bucket."""
-        s3, key = self._s3, KEYS.release(release.sha256)
-        with asking_aws("store the release"):
-            try:
-                s3.head_object(Bucket=self.outputs.bucket, Key=key)
-            except ClientError as error:
-                if error.response["Error"]["Code"] not in {"404", "NoSuchKey"}:
-                    raise
-                s3.put_object(Bucket=self.outputs.bucket, Key=key, Body=release.data)
+        key = KEYS.release(release.sha256)
+        if not exists(self.cloud, self.outputs.bucket, key):
+            with asking_aws("store the release"):
+                self._s3.put_object(Bucket=self.outputs.bucket, Key=key, Body=release.data)
 
     def begin_with(self, release: Release) -> None:
         """Name the release that a head without one takes its first steps with."""
@@ -122,6 +117,10 @@ def push_by_letter(
         raise NothingToDo(f"The cluster has this release already: {release.label}.")
     box = Letterbox(cloud, outputs)
     say(f"Storing {release.label}, {len(release.data) / 1e6:.1f} MB, and asking the head to make it current")
+    missing = lacking(release, cloud, outputs)
+    for line in lines(release, missing):
+        say(line)
+    store(cloud, outputs, release, missing)
     box.put_release(release)
     if now is None:
         box.begin_with(release)

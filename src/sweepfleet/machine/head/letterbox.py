@@ -20,7 +20,7 @@ from typing import Any
 
 from sweepfleet.machine.aws import Aws, AwsError, Stored
 from sweepfleet.machine.bring import BringError, bring_release
-from sweepfleet.machine.facts import KEYS, PUSHED_BY, Data, Facts
+from sweepfleet.machine.facts import CODE, KEYS, PUSHED_BY, Data, Facts
 from sweepfleet.machine.head.letters import MOST_BYTES, PLAIN, Letter, RefusedError, check, read
 from sweepfleet.machine.head.publish import EXIT_AGAIN
 from sweepfleet.machine.head.take_over import GOES_ON, TAKE_OVER
@@ -142,7 +142,7 @@ def publish(aws: Aws, sha256: str, *, by: Any) -> tuple[int, str]:
         unit.append(f"--setenv={PUSHED_BY}={json.dumps(by)}")
     command = [sys.executable, "-m", "sweepfleet.machine.head.publish", sha256]
     done = subprocess.run(
-        [*unit, f"--working-directory={release}", *command], capture_output=True, text=True, check=False
+        [*unit, f"--working-directory={release / CODE}", *command], capture_output=True, text=True, check=False
     )
     said = (done.stderr or done.stdout).strip().removeprefix("error: ")
     if done.returncode == EXIT_AGAIN:

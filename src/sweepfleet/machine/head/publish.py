@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from sweepfleet.machine import data_files
 from sweepfleet.machine.aws import Aws, AwsError
 from sweepfleet.machine.bring import BringError, bring_environment, bring_release, environment_sha256
 from sweepfleet.machine.facts import CODE, HOME, KEYS, PUSHED_BY, Data, Facts
@@ -70,6 +71,8 @@ def publish(facts: Facts, sha256: str, *, by: str) -> dict[str, Any]:
         _say(f"storing the release, {_megabytes(archive)}")
         aws.put(archive, KEYS.release(sha256))
         archive.unlink()
+    for part in data_files.store(aws, release):
+        _say(f"storing {part.entry}, {part.size / 1e6:,.1f} MB")
     note: dict[str, Any] = json.loads((release / "release.json").read_text()) | {
         "engine": engine_of(release, lock),
         "lock": lock,
@@ -97,6 +100,7 @@ def prune(needed: set[Path], data: Data) -> None:
     environments = {HOME.environment(lock_of(place)) for place in kept if place.exists()}
     environments |= {place.resolve() for place in (HOME.fleet_environment, *(job.environment for job in jobs))}
     _remove_going()  # of a power cut
+    data_files.prune(kept)
     for place in (*releases, *HOME.environments.iterdir()):
         if place.is_dir() and not place.name.startswith(".") and place not in kept | environments:
             place.rename(place.with_name(f"{GOING}{place.name}"))  # half of it must not pass for it
