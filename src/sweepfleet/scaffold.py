@@ -13,6 +13,14 @@ _PACKAGE = Path(__file__).parent
 _TEMPLATE = _PACKAGE / "template" if (_PACKAGE / "template").is_dir() else _PACKAGE.parents[1]
 PLAIN = ("sweeps/hello/grid.yaml", "sweeps/hello/fit.py")
 CLUSTER = ("Pulumi.yaml", "infra/__main__.py", "worker/README.md")
+ACCOUNT = ("account/Pulumi.yaml", "account/__main__.py", ".pulumi.version")  # what a pipeline needs of an AWS account
+_WORKFLOWS = ("pull-request", "deploy", "results", "nightly")
+PIPELINES = {  # by forge: files of a project, with the template of each
+    "github": {
+        name: name for name in (*(f".github/workflows/{one}.yml" for one in _WORKFLOWS), ".github/dependabot.yml")
+    },
+    "gitlab": {".gitlab-ci.yml": "docs/examples/gitlab-ci.yml"},
+}
 IGNORED = ("/runs/", ".sweepfleet/")  # lines of .gitignore
 TASKS = '''"""`inv --list`: sweepfleet's tasks, and your own."""
 
@@ -44,19 +52,21 @@ class File:
         return self.state in ("new", "to be extended")
 
 
-def files(root: Path, *, cluster: bool) -> list[File]:
+def files(root: Path, *, cluster: bool, pipeline: str = "") -> list[File]:
     """What a project at `root` has of what it is to have; reads only.
 
     Args:
         root: the project's.
         cluster: whether it is to have a cluster.
+        pipeline: the forge where clusters and sweeps come by pull request; empty for none.
     """
-    return list(_files(root, cluster=cluster))
+    return list(_files(root, cluster=cluster, pipeline=pipeline))
 
 
-def _files(root: Path, *, cluster: bool) -> Iterator[File]:
-    for name in PLAIN + (CLUSTER if cluster else ()):
-        yield _file(root, name, (_TEMPLATE / name).read_bytes())
+def _files(root: Path, *, cluster: bool, pipeline: str) -> Iterator[File]:
+    names = PLAIN + (CLUSTER if cluster else ()) + (ACCOUNT if pipeline else ())
+    for name, template in ({name: name for name in names} | PIPELINES.get(pipeline, {})).items():
+        yield _file(root, name, (_TEMPLATE / template).read_bytes())
     if cluster:
         yield _tasks(root)
     yield _pyproject(root, cluster=cluster)

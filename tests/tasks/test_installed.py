@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sweepfleet.scaffold import CLUSTER, PLAIN
+from sweepfleet.scaffold import ACCOUNT, CLUSTER, PIPELINES, PLAIN
 from sweepfleet.tasks import front, ns
 from sweepfleet.tasks.called import renamer
 from tests.command import ROOT
@@ -23,6 +23,8 @@ GRID = "run: fit:fit\nparameters: {a: [1, 2, 3]}\nmetric: {name: loss, goal: min
 FIT = "import grid\n\ndef fit(a):\n    return {'loss': grid.squared(a)}\n"
 HELPER = "def squared(a):\n    return a * a\n"  # called as one of our rooms is
 DEADLINE_S = 300
+TEMPLATES = ("infra/", "worker/", "sweeps/", "account/", ".github/", "docs/examples/")
+EVERY = {name: name for name in (*PLAIN, *CLUSTER, *ACCOUNT)} | PIPELINES["github"] | PIPELINES["gitlab"]
 NEEDED = (
     *("py.typed", "grid/grid.schema.json", "run/report/page.html", "run/report/chart.js", "run/report/page.css"),
     *("infra/boot/await-release", "infra/machines-boundary.json", "account/operator-policy.json", "machine/start"),
@@ -37,7 +39,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = folder / "source"
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, tracked.split("\0")):
-        if name.startswith(("src/", "infra/", "worker/", "sweeps/")) or "/" not in name:
+        if name.startswith(("src/", *TEMPLATES)) or "/" not in name:
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, source / name)
     subprocess.run([sys.executable, "-c", BUILD, str(folder)], cwd=source, check=True, stdout=subprocess.DEVNULL)
@@ -82,7 +84,7 @@ def test_a_wheel_has_all_that_it_needs_and_one_name_alone(wheel: Path) -> None:
     tracked = subprocess.run(["git", "ls-files", "src"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     written = [name for name in ours if name.startswith("sweepfleet/template/")]
     assert sorted(f"src/{name}" for name in set(ours) - set(written)) == sorted(tracked.split())
-    assert {name.removeprefix("sweepfleet/template/") for name in written} == {*PLAIN, *CLUSTER}
+    assert {name.removeprefix("sweepfleet/template/") for name in written} == set(EVERY.values())
 
 
 def test_in_an_empty_folder_with_nothing_written_a_sweep_runs(tools: Path, tmp_path: Path) -> None:
@@ -145,13 +147,29 @@ def test_init_adds_a_cluster_to_a_project_that_has_files_of_its_own(tools: Path,
 
 def test_this_repository_is_a_project_as_init_writes_it(tools: Path, tmp_path: Path) -> None:
     """From the wheel, which was built of it."""
-    sweepfleet(tools, tmp_path, "init", "--cluster", "--yes")
-    for name in (*PLAIN, *CLUSTER):
-        assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes(), name
+    for forge in PIPELINES:
+        said = sweepfleet(tools, tmp_path, "init", "--pipeline", forge, "--yes")
+        assert "The pipeline waits until its account and variables are set up" in said
+        sweepfleet(tools, tmp_path, "init", "--pipeline", forge, "--check")
+    for name, template in EVERY.items():
+        assert (tmp_path / name).read_bytes() == (ROOT / template).read_bytes(), name
     begin = (tmp_path / "tasks.py").read_text()
     assert (ROOT / "tasks.py").read_text().startswith(begin)
     ignored = (ROOT / ".gitignore").read_text().splitlines()
     assert set((tmp_path / ".gitignore").read_text().splitlines()) <= set(ignored)
+
+
+def test_a_pipeline_is_a_forges_and_brings_a_cluster(tools: Path, tmp_path: Path) -> None:
+    said = sweepfleet(tools, tmp_path, "init", "--pipeline", "sourcehut", "--yes", code=2)
+    assert "--pipeline 'sourcehut' is not a forge. Use github or gitlab." in said
+    said = sweepfleet(tools, tmp_path, "init", "--pipeline", "gitlab", "--check", code=1)
+    assert "12 of 12 are missing. Write them: sweepfleet init --pipeline gitlab" in said
+    (tmp_path / ".gitlab-ci.yml").write_text("mine: {}\n")
+    assert ".gitlab-ci.yml           there, yours; it is kept" in sweepfleet(
+        tools, tmp_path, "init", "--pipeline", "gitlab", "--yes"
+    )
+    assert (tmp_path / ".gitlab-ci.yml").read_text() == "mine: {}\n"
+    assert not (tmp_path / ".github").exists()
 
 
 def test_the_package_is_imported_with_the_standard_library_alone() -> None:
