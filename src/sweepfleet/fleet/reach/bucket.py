@@ -74,7 +74,7 @@ def empty(cloud: Cloud, bucket: str, *, deleted: Callable[[int], None] = lambda 
     Args:
         cloud: the account.
         bucket: its name.
-        deleted: is asking_aws how many versions have gone so far.
+        deleted: is told how many versions have gone so far.
 
     Returns:
         how many versions went.
