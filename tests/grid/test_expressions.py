@@ -170,7 +170,7 @@ def test_everything_else_is_refused(text):
         ("zzz > 1", "The parameters are a, b, `lambda`, model, net.depth, net.width."),
         ("a && b", "Write `and` instead of `&&`."),
         ("a = 1", "Write `==` to compare."),
-        ("lambda > 1", "'lambda' is a word of Python's own: write `lambda` in backticks."),
+        ("lambda > 1", "'lambda' is a Python keyword: write `lambda` in backticks."),
     ],
 )
 def test_the_remedy_says_what_to_write(text, remedy):

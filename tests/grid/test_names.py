@@ -90,7 +90,7 @@ def test_a_signed_name_that_a_point_lacks_leaves_no_word():
 
 
 def test_what_looks_like_a_signed_parameter_in_braces_is_said():
-    with pytest.raises(GridError, match=r"\{model@nett\} is no parameter. Did you mean \{model@net\}\?"):
+    with pytest.raises(GridError, match=r"\{model@nett\} is not a parameter. Did you mean \{model@net\}\?"):
         loads('command: [fit, "{model@nett}"]\nparameters: {model@net: [1]}', source=Path("/somewhere/grid.yaml"))
 
 
@@ -139,7 +139,11 @@ def test_both_readings_have_a_spelling_of_their_own(text, point, expected):
 @pytest.mark.parametrize(
     ("text", "names", "told"),
     [
-        ("a-b > 0", ["a", "b", "a-b"], "For the name write `a-b`, in backticks; for arithmetic, with spaces, a - b."),
+        (
+            "a-b > 0",
+            ["a", "b", "a-b"],
+            "For the parameter, write `a-b` in backticks; for arithmetic, put spaces around the sign: a - b.",
+        ),
         ("c*(a-b) > 0", ["a", "b", "c", "a-b"], "`a-b`"),
         ("x-a-b > 0", ["a", "b", "x", "a-b"], "`a-b`"),
         ("learning-rate > 0.15", ["learning-rate"], "Write it in backticks: `learning-rate`."),
@@ -153,8 +157,8 @@ def test_both_readings_have_a_spelling_of_their_own(text, point, expected):
         ("a:b == 1", ["a:b"], "`a:b`"),
         ("layers.0.w == 1", ["layers.0.w"], "`layers.0.w`"),
         ("lambda > 1", ["lambda"], "write `lambda` in backticks"),
-        ("`a-b > 1", ["a-b"], "has no partner"),
-        ("`` > 1", ["a"], "no name in them"),
+        ("`a-b > 1", ["a-b"], "has no closing backtick"),
+        ("`` > 1", ["a"], "no name between"),
         ("`a-c` > 1", ["a-bc"], "Did you mean `a-bc`?"),
         ("`a-b`[0] > 1", ["a-b"], "'`a-b`[0]'"),
         ("`a-b` ** 2 > 1", ["a-b"], "'`a-b` ** 2'"),
@@ -206,7 +210,7 @@ metric: {name: val/loss, goal: minimize}
 def test_a_function_takes_names_with_signs_and_a_condition_asks_in_backticks(tmp_path, condition, points):
     (tmp_path / "fit.py").write_text('def fit(**k): return {"val/loss": k["learning-rate"], "f1-score": 0.5}')
     if points is None:
-        with pytest.raises(GridError, match=r"line 6: .* would be read as arithmetic.*`"):
+        with pytest.raises(GridError, match=r"line 6: .* reads as arithmetic.*`"):
             loads(f"{CASE[1:]}\n{condition}", source=tmp_path / "grid.yaml")
         return
     sweep = loads(f"{CASE[1:]}{condition}", source=tmp_path / "grid.yaml")

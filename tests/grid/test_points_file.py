@@ -78,19 +78,19 @@ def test_parquet_columns_become_plain_values(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("p.txt", "", "no points file"),
+        ("p.txt", "", "not a points file"),
         ("p.csv", "", "no header"),
         ("p.csv", "a,a\n1,2", "repeated name"),
         ("p.csv", "a,\n1,2", "empty or repeated"),
-        ("p.csv", "a,b\n1,2\n1,2,3", "p.csv, row 2: 3 cells under 2 names"),
+        ("p.csv", "a,b\n1,2\n1,2,3", "p.csv, row 2: 3 cells, and the header has 2"),
         ("p.csv", 'a\n"x', "p.csv, line 2: a quote is opened and not closed"),
-        ("p.csv", 'a,b\n1,2\n"x"y,2', "p.csv, line 3: text stands after a closing quote"),
+        ("p.csv", 'a,b\n1,2\n"x"y,2', "p.csv, line 3: there is text after a closing quote"),
         ("p.csv", 'a\n"' + "x\n" * 300_000, "line 2: a quote is opened and not closed"),
         ("p.csv", "a\n" + "9" * 5000, "row 1, column a: a number has too many digits"),
         ("p.csv", "a\n" + "x" * 200_000, "a cell is larger than"),
         ("p.csv", b"a\n\xff", "not UTF-8"),
-        ("p.json", "{}", "no list of rows"),
-        ("p.json", "[1]", "p.json, row 1: this is no map"),
+        ("p.json", "{}", "not a list of rows"),
+        ("p.json", "[1]", "p.json, row 1: this is not a map"),
         ("p.json", '[{"a": 1}, {"a": 1, "a": 2}]', "a key is given twice"),
         ("p.json", "[" * 100_000, "not valid JSON"),
         ("p.json", "[" + "9" * 5000 + "]", "not valid JSON"),
@@ -216,7 +216,7 @@ def test_a_column_has_the_type_that_is_given(tmp_path, kind, cell, expected):
 def test_types_are_of_columns_that_there_are_and_of_csv(tmp_path):
     with pytest.raises(PointsError, match=r"no column `idd`.*Did you mean `id`"):
         rows(tmp_path, "p.csv", "id\n1\n", {"idd": "text"})
-    with pytest.raises(PointsError, match=r"`types` are for the cells of \.csv"):
+    with pytest.raises(PointsError, match=r"`types` is for \.csv files only"):
         rows(tmp_path, "p.json", '[{"id": 1}]', {"id": "text"})
 
 

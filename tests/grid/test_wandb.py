@@ -155,7 +155,9 @@ def test_the_default_number_of_samples_names_the_key_of_the_file_s_kind():
     text = "method: random\nparameters: {a: {min: 0.5, max: 9}}\n"
     for target, key in (("program: t.py", "run_cap"), ("run: a:b", "samples")):
         (warning,) = read(f"{target}\n{text}").warnings
-        assert warning == f"{key} is not given: 100 points are drawn. Write {key}: 500, or type --set {key}=500."
+        drawn, change = warning.split(". ", maxsplit=1)
+        assert drawn == f"{key} is not set, so 100 points are drawn"
+        assert change == f"For another number, write {key}: 500, or type --set {key}=500."
 
 
 def test_keys_that_only_wandb_needs_are_accepted():
@@ -165,10 +167,10 @@ def test_keys_that_only_wandb_needs_are_accepted():
 @pytest.mark.parametrize(
     ("command", "message", "remedy"),
     [
-        ('["${interpeter}", x]', "`${interpeter}` is no macro", "`${interpreter}`"),
-        ('["--x=${args}"]', "inside a longer word", "a word of its own"),
-        ('["./${program}"]', "inside a longer word", "a word of its own"),
-        ('["${NOPE}"]', "is no macro", "${envvar:NAME}"),
+        ('["${interpeter}", x]', "`${interpeter}` is not a macro", "`${interpreter}`"),
+        ('["--x=${args}"]', "part of a longer word", "a word of its own"),
+        ('["./${program}"]', "part of a longer word", "a word of its own"),
+        ('["${NOPE}"]', "is not a macro", "${envvar:NAME}"),
     ],
 )
 def test_a_macro_that_would_not_be_filled_in_is_refused(command, message, remedy):
@@ -309,4 +311,4 @@ def test_overrides_of_a_wandb_file_are_typed_as_the_file_is():
 def test_any_name_of_a_wandb_sweep_becomes_a_folder_s_with_a_note(name, plain):
     sweep = read(f"program: t.py\nname: {json.dumps(name, ensure_ascii=False)}\nparameters: {{a: {{value: 1}}}}")
     assert sweep.name == plain
-    assert f"becomes '{plain}'" in sweep.warnings[0]
+    assert f"is changed to '{plain}'" in sweep.warnings[0]

@@ -520,7 +520,7 @@ def told() -> list[Estimate]:
         Estimate("sweeps/no-price.yaml", "no-price", 10, left=10, point_s=1e-4, hours=1e-7, budget=Budget(100)),
         Estimate(
             "sweeps/@team|`x`<!-- sweepfleet -->\n## hm.yaml",
-            problems=("line 2: parameters.a: `vals` is no key here.\n| a | [x](http://y) |", "a second one"),
+            problems=("line 2: parameters.a: `vals` is not a key here.\n| a | [x](http://y) |", "a second one"),
         ),
     ]
 

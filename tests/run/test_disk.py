@@ -159,7 +159,7 @@ def test_a_sweep_that_is_stopped_on_a_full_disk_resumes(small: Small, tmp_path: 
             stopped.append(progress.done)
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(StoppedFullError, match=r"(?s)Stopped\. waiting for room: the disk small .* computed again"):
+    with pytest.raises(StoppedFullError, match=r"(?s)Stopped\. waiting for disk space: .* computed again"):
         sweep(small, tmp_path, Watching(look))
     assert StoppedFullError.exit_code == 130
     small.make_room()
@@ -174,7 +174,7 @@ def test_tables_and_report_wait_for_room(small: Small, tmp_path: Path) -> None:
     said: list[str] = []
 
     def hear(text: str) -> None:
-        if text.startswith("Waiting for room for tables and report: the disk small"):
+        if text.startswith("Waiting for room to write tables and report: the disk small"):
             said.append(text)
             small.make_room()
 

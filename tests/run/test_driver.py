@@ -416,7 +416,7 @@ def test_a_bundle_that_takes_machines_down_is_split_until_the_culprit_is_alone()
     assert stop is None
     assert (progress.done, progress.failed) == (9, 1)
     assert (found[7][2], found[7][-2]) == (Status.FAILED, "MachineLost")
-    assert "went away 9 times" in found[7][-1]
+    assert "was lost 9 times" in found[7][-1]
     assert found[7][0] == here.point(7).id
     assert found[7][4] == 9
     assert progress.losses == 5 * 3 + 6

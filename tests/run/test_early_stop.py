@@ -60,8 +60,8 @@ def test_points_that_return_rows_alone_are_told_where_the_metric_goes() -> None:
     missing = MissingMetric("rmse", seen=False)
     missing.saw(["rows"], points=MANY_POINTS, spent_s=1.0)
     reason = missing.reason() or ""
-    assert "They return several rows each, which are a table of their own" in reason
-    assert "Return ({'rmse': ...}, rows), or print the metrics above ::rows::; or leave out metric.name." in reason
+    assert "They return rows, which go into a table of their own" in reason
+    assert "Return ({'rmse': ...}, rows), or print the metrics above ::rows::; or remove metric.name." in reason
 
 
 def test_a_metric_that_an_earlier_command_found_is_not_missing() -> None:

@@ -174,7 +174,7 @@ def test_on_a_full_disk_no_folder_is_left_and_no_file_is_touched(folder: RunFold
         return subprocess.run(command, capture_output=True, text=True, check=False).stderr
 
     assert said().startswith(f"clear: {folder.path} cannot be written: File too large.")
-    assert "make room" in said()
+    assert "Make room" in said()
     assert not folder.path.exists()
     folder.path.mkdir(parents=True)
     folder.summary.write_text("old")

@@ -148,7 +148,7 @@ def test_a_file_that_cannot_be_written_costs_the_text_and_is_told(
     recorder.record([packet("".join(map(chr, range(256, 50_000))))])
     recorder.close()
     (note,) = recorder.notes()
-    assert note.startswith("What 3 attempts printed could not be kept; the results are whole. ")
+    assert note.startswith("What 3 attempts printed could not be kept; the results are complete. ")
     assert str(path) in note
     assert harm == "full" or before is None or path.read_bytes() == before
 
@@ -304,7 +304,7 @@ def test_what_a_point_printed_and_warned_is_shown(tmp_path: Path) -> None:
         ((), "Whose output? Of one point: --point ID"),
         (("--failed", "--point", "1"), "Whose output?"),
         (("--point", "7"), "no point that has ended has this index"),
-        (("--point", "fit"), "is no point"),
+        (("--point", "fit"), "is not a point"),
         (("--point", "f" * 16), "no point that has ended"),
         (("--name", "no", "--failed"), "There is no run 'no'"),
     ]:
@@ -313,7 +313,7 @@ def test_what_a_point_printed_and_warned_is_shown(tmp_path: Path) -> None:
     project.sweep("--retry-failed")
     said = project.inv("output", "--point", failed).stdout
     assert said.count("diagnostic") == 2
-    assert " · an attempt before, which failed <==\n" in said
+    assert " · an earlier attempt, which failed <==\n" in said
     assert " · the last attempt <==\n" in said
     assert project.inv("output", "--failed").stdout == "No point has failed.\n"
 
@@ -325,7 +325,7 @@ def test_a_flood_of_prints_is_done_and_small(tmp_path: Path) -> None:
     assert project.table("lost")["metric.log_mb"].to_list() == [0.0, 0.0]
     assert (project.runs / "lost" / "output.sqlite").stat().st_size < 100_000
     said = project.inv("output", "--point", "0").stdout
-    assert said == "z" * 1000 + "\n... 99,998,100 bytes left out ...\n" + "z" * 999 + "\n"
+    assert said == "z" * 1000 + "\n... 99,998,100 bytes dropped ...\n" + "z" * 999 + "\n"
 
 
 def test_a_sweep_that_keeps_nothing_leaves_no_file(tmp_path: Path) -> None:
@@ -340,7 +340,7 @@ def test_a_damaged_file_is_told_and_the_sweep_is_whole(tmp_path: Path) -> None:
     project.sweep(code=1)
     (project.runs / "lost" / "output.sqlite").write_bytes(b"damaged" * 1000)
     said = project.sweep("--retry-failed", code=1).stdout
-    assert "Note: What 1 attempt printed could not be kept; the results are whole." in said
+    assert "Note: What 1 attempt printed could not be kept; the results are complete." in said
     assert "is damaged" in project.inv("output", "--point", "0", code=2).stderr
     shutil.rmtree(project.runs / "lost")
 

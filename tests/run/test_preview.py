@@ -43,7 +43,8 @@ def test_a_billion_indexes_with_hardly_a_point_are_previewed_in_flat_memory(tmp_
     tracemalloc.stop()
     assert lines[0].startswith("cube: about ")
     assert "at most 1,000,000,000" in lines[0]
-    assert lines[1] == "  None is among the first 100,000 of 1,000,000,000 indexes; no more were looked at."
+    looked = "the first 100,000 of 1,000,000,000 indexes"
+    assert lines[1] == f"  None of these points is among {looked}; no others were checked."
     assert lines[2] == "Time: unknown until a point has run."
     assert peak < 20_000_000
 
@@ -152,7 +153,7 @@ def test_a_point_that_is_left_out_names_the_next_only_where_it_is_near(tmp_path:
         )
         with pytest.raises(UsageError) as caught:
             list(run_one(sweep, context(tmp_path, "def fit(a): return a"), index=3))
-        assert str(caught.value) == f"--test-point 3: where, exclude or when leaves this one out.{hint}"
+        assert str(caught.value) == f"--test-point 3: where, exclude or when excludes this one.{hint}"
 
 
 @pytest.mark.parametrize("kind", ["def", "async def"])
@@ -198,4 +199,4 @@ def test_a_year_of_points_is_asked_about_once_a_points_time_is_known(
     said = concern(SOME, tmp_path, mean_s=mean_s, slots=slots)
     assert (said is not None) is asked
     if said:
-        assert said.startswith("999,999 points are left, which take about 1.1 years on 2 slots (70 s a point")
+        assert said.startswith("999,999 points are left, which would take about 1.1 years on 2 slots (70 s a point")

@@ -86,7 +86,7 @@ def test_a_name_may_be_short_or_full(tmp_path: Path) -> None:
 def test_a_name_that_means_two_columns_must_be_written_in_full(tmp_path: Path) -> None:
     """A parameter and a metric of one name are not confused; a column's own name is always itself."""
     path = table(tmp_path, a=[9, 8], seed=[5, 6])
-    with pytest.raises(UsageError, match=r"write param\.a or metric\.a"):
+    with pytest.raises(UsageError, match=r"Write param\.a or metric\.a"):
         select(path, where="a == 9", best=None, metric=None)
     assert select(path, where="metric.a == 9", best=None, metric=None)["param.a"].to_list() == [0]
     assert select(path, where="param.a == 1", best=None, metric=None)["metric.a"].to_list() == [8]

@@ -445,7 +445,7 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path):
     page = page_of(tmp_path, ordinary(tmp_path), metric=Metric("rmse"), state="interrupted", points=1000)
     static = static_in(page)
     assert "700 points are still to run." in static
-    assert "700 to go" in static
+    assert "700 left" in static
 
 
 def test_hostile_texts_cannot_leave_their_place(tmp_path):

@@ -74,7 +74,7 @@ def test_a_parameter_of_one_run_alone_is_averaged_over_and_named(tmp_path):
     assert found.averaged == ("extra",)
     assert (found.differences[0].pairs, found.differences[0].mean) == (2, 1.5)
     page = static_in(write_comparison(tmp_path / "page.html", [first, other]))
-    assert "The mean is taken over <code>extra</code>, which one of them has alone." in page
+    assert "The mean is over <code>extra</code>, which only one of them has." in page
 
 
 def test_failed_points_and_values_that_are_no_numbers_make_no_pair(tmp_path):
@@ -106,7 +106,7 @@ def test_the_page_has_the_best_of_each_and_the_differences(tmp_path):
 def test_runs_without_a_common_metric_are_refused(tmp_path):
     first = run_of(tmp_path, "first", params={"a": [1, 2]}, metrics={"m": [1.0, 2.0]})
     other = run_of(tmp_path, "other", params={"a": [1, 2]}, metrics={"k": [1.0, 2.0]})
-    with pytest.raises(UsageError, match=r"no metric in common.*first: m; other: k"):
+    with pytest.raises(UsageError, match=r"no numeric metric in common.*first: m; other: k"):
         write_comparison(tmp_path / "page.html", [first, other])
     assert not (tmp_path / "page.html").exists()
 

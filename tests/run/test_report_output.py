@@ -51,7 +51,7 @@ def test_a_long_text_keeps_its_beginning_and_its_end(tmp_path):
     shown = data_in(page_with(tmp_path, {0: text}))["table"]["printed"]["0"]
     assert shown.startswith("line 0\n")
     assert shown.endswith("line 9999\n")
-    assert "characters left out" in shown
+    assert "characters dropped" in shown
     assert len(shown) < printed.EACH_MAX + 100
 
 

@@ -67,7 +67,7 @@ def test_files_that_cannot_be_written_are_an_error_with_a_remedy(tmp_path: Path)
     command = [sys.executable, "-c", FULL, str(folder.path)]
     said = subprocess.run(command, capture_output=True, text=True, check=False).stderr
     assert said.startswith(f"clear: {folder.path}"), said
-    assert "make room" in said
+    assert "Make room" in said
     assert {path.name.partition("-")[0] for path in folder.path.iterdir()} == {"ledger.sqlite"}
 
 
@@ -97,7 +97,7 @@ def test_a_disk_that_fills_up_while_tables_are_made_is_an_error_with_a_remedy(tm
     command = [sys.executable, "-c", TABLES_FULL, str(folder.path), str(limit)]
     said = subprocess.run(command, capture_output=True, text=True, check=False).stderr
     assert said.startswith(f"clear: {folder.path} cannot be written: File too large"), said
-    assert "make room" in said
+    assert "Make room" in said
     assert "Traceback" not in said
 
 

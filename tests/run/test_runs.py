@@ -177,9 +177,9 @@ def test_a_file_in_place_of_the_folder_of_runs_is_named(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     assert list(listed(runs)) == []
     runs.write_text("")
-    with pytest.raises(UsageError, match="is to be the folder of runs"):
+    with pytest.raises(UsageError, match="is the folder for runs"):
         list(listed(runs))
-    with pytest.raises(UsageError, match="is to be the folder of runs"):
+    with pytest.raises(UsageError, match="is the folder for runs"):
         find(runs, None)
     with pytest.raises(UsageError):
         find(runs, "mine")

@@ -124,7 +124,7 @@ def test_what_has_ended_is_counted_among_what_is_chosen(
 
 def test_a_choice_without_a_point_is_refused(tmp_path: Path) -> None:
     sweep = loads("run: a:b\nparameters: {a: [1, 2]}", source=tmp_path / "grid.yaml", where=["a > 1", "a < 2"])
-    with pytest.raises(UsageError, match=r"'a > 1' and 'a < 2'.*Loosen --where"):
+    with pytest.raises(UsageError, match=r"'a > 1' and 'a < 2'.*Relax --where"):
         Selection(sweep).check()
     Selection(replace(sweep, chosen=("a > 1",))).check()
 

@@ -76,7 +76,7 @@ def test_bundles_that_dask_has_lost_are_not_waited_for(tmp_path: Path, monkeypat
         monkeypatch.setattr("sweepfleet.run.engine.run_bundle", never_begun)
         engine.submit(Bundle(2, ((1, 2),)))
         try:
-            with pytest.raises(ShortageError, match="no slot is at it"):
+            with pytest.raises(ShortageError, match="no slot is running it"):
                 [engine.wait(0.1) for _ in range(100)]
         finally:
             TEST_ENDED.set()
@@ -97,6 +97,6 @@ def test_a_sweep_with_too_little_memory_to_start_ends_with_its_reason(tmp_path: 
     finally:
         process.kill()
     assert process.returncode == 1
-    assert "error: The system gives this process too little to run a sweep: 2 slots need an address space of" in err
+    assert "error: The system's limits are too low to run a sweep: 2 slots need an address space of" in err
     assert "ulimit -v 400000" in err
     assert not project.runs.exists() or not list(project.runs.glob("*/ledger.sqlite"))

@@ -52,8 +52,8 @@ def rand():
     return default_generator.number
 """
 THIRD = random.Random(3).random()
-PYTHONS = "a generator of the class random.Random is made, which does not tell whether it has a seed"
-NUMPYS = "numbers are drawn from a generator of numpy without a seed"
+PYTHONS = "a random.Random is made, and cannot be asked whether it has a seed"
+NUMPYS = "numbers are drawn from a numpy generator without a seed"
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +76,7 @@ def library(folder: Path, source: str) -> None:
         (
             "import numpy as np\nseeds = np.random.SeedSequence()",
             "str(seeds.entropy)",
-            "a SeedSequence of numpy is made without a seed",
+            "a numpy SeedSequence is made without a seed",
         ),
         ("import random\nrng = random.Random()", "rng.random()", PYTHONS),
         ("from uuid import uuid4\nname = uuid4().hex", "name", "fit.py:2 makes a UUID"),
@@ -95,12 +95,12 @@ def library(folder: Path, source: str) -> None:
         (
             "import random, time; random.seed(time.time())\ndraw = random.random",
             "draw()",
-            "fit.py:1 reads the clock, and a random generator is seeded, perhaps by it",
+            "fit.py:1 reads the clock, and a random generator is seeded, perhaps with it",
         ),
         (
             "import time, numpy as np; t = time.time_ns()\nnp.random.seed(t % 2**32)",
             "np.random.rand()",
-            "fit.py:1 reads the clock, and a random generator is seeded, perhaps by it",
+            "fit.py:1 reads the clock, and a random generator is seeded, perhaps with it",
         ),
         ("import os\nmine = os.getpid()", "mine", "fit.py:2 asks for the process's id"),
         ("import helper\n", "helper.name", "helper.py:3 makes a UUID"),
@@ -115,7 +115,7 @@ def test_what_is_drawn_once_and_kept_is_found(
     (tmp_path / "helper_2.py").write_text("import numpy\ndata = numpy.random.rand()\n")
     (tmp_path / "helper.py").write_text("import uuid\ndef make():\n    return uuid.uuid4().hex\nname = make()\n")
     found, (one, other) = look(tmp_path, source, expression)
-    assert found == ([f"{finding}. Copies would have the same"] if finding else [])
+    assert found == ([f"{finding}. Forks would all have the same"] if finding else [])
     assert one == other != anew(tmp_path, expression)
 
 
@@ -124,7 +124,7 @@ def test_a_temporary_folder_is_found(tmp_path: Path) -> None:
     source = "import tempfile\nscratch = tempfile.TemporaryDirectory(dir='.')\n"
     found, (one, other) = look(tmp_path, source, "scratch.name")
     assert one == other
-    assert found == ["fit.py:2 makes a temporary file or folder. Copies would have the same"]
+    assert found == ["fit.py:2 makes a temporary file or folder. Forks would all have the same"]
 
 
 def test_what_only_points_do_is_no_finding(tmp_path: Path) -> None:

@@ -98,10 +98,10 @@ def test_a_program_of_another_machine_may_have_an_emulator(tmp_path: Path, monke
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"echo 1\n", "is a text without a first line that says what runs it. Add one, such as: #!/bin/sh"),
-        (b"", "is a text without a first line"),
+        (b"echo 1\n", "is a text file without a #! line. Add one as the first line, such as: #!/bin/sh"),
+        (b"", "is a text file without a #! line"),
         (b"\xcf\xfa\xed\xfe" + bytes(60), "is built for macOS, and the workers are Linux on "),
-        (b"#!/no/such/shell\n", "is to be run by /no/such/shell, which is not here"),
+        (b"#!/no/such/shell\n", "has the interpreter /no/such/shell in its first line"),
     ],
 )
 def test_what_the_system_cannot_start_is_told(tmp_path: Path, content: bytes, said: str) -> None:

@@ -36,84 +36,84 @@ libc.pthread_setname_np(thread, b"NAME")
             "loader.start()",
             "loader.is_alive()",
             [False, False],
-            "threads are running: loader. A copy would be without them",
+            "threads are running: loader. A fork would not have them",
             id="a thread",
         ),
         pytest.param(
             A_THREAD_OF_C.replace("NAME", "compute-1"),
             "__import__('os').listdir('/proc/self/task').__len__()",
             [1, 1],
-            "threads are running: compute-1. A copy would be without them",
+            "threads are running: compute-1. A fork would not have them",
             id="a thread of a library",
         ),
         pytest.param(
             A_THREAD_OF_C.rpartition("libc")[0],
             "None",
             [None, None],
-            "threads are running: 1 without a name. A copy would be without them",
+            "threads are running: 1 without a name. A fork would not have them",
             id="a thread without a name",
         ),
         pytest.param(
             "data = open(__file__, buffering=0, mode='rb')",
             "data.read(6).decode()",
             ["data =", " open("],
-            "files are open: fit.py. Copies would share the place in them, and their locks",
+            "files are open: fit.py. Forks would share their positions and locks",
             id="a file",
         ),
         pytest.param(
             "import fcntl\nlock = open('lock', 'w')\nfcntl.flock(lock, fcntl.LOCK_EX)",
             "fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)",
             [None, None],
-            "files are open: lock. Copies would share the place in them, and their locks",
+            "files are open: lock. Forks would share their positions and locks",
             id="a lock on a file",
         ),
         pytest.param(
             "import sqlite3\nbase = sqlite3.connect('runs.db')\nbase.execute('create table a (b)')",
             "base.total_changes",
             [0, 0],
-            "files are open: runs.db. Copies would share the place in them, and their locks",
+            "files are open: runs.db. Forks would share their positions and locks",
             id="a database",
         ),
         pytest.param(
             "import os\nreads, writes = os.pipe()\nos.write(writes, b'ab')",
             "os.read(reads, 1).decode()",
             ["a", "b"],
-            "connections are open: pipe. Copies would share them",
+            "connections are open: pipe. Forks would share them",
             id="a pipe",
         ),
         pytest.param(
             "import socket\nserver, client = socket.socketpair()\nserver.send(b'ab')",
             "client.recv(1).decode()",
             ["a", "b"],
-            "connections are open: socket. Copies would share them",
+            "connections are open: socket. Forks would share them",
             id="a socket",
         ),
         pytest.param(
             "import os\nos.dup2(os.open('printed.txt', os.O_WRONLY | os.O_CREAT), 2)\n",
             "os.readlink('/proc/self/fd/2').endswith('printed.txt')",
             [True, True],
-            "files are open: printed.txt. Copies would share the place in them, and their locks",
+            "files are open: printed.txt. Forks would share their positions and locks",
             id="standard error led elsewhere",
         ),
         pytest.param(
             "import mmap\nmemory = mmap.mmap(-1, 4096)",
             "memory.__setitem__(0, memory[0] + 1) or memory[0]",
             [1, 2],
-            "memory is shared: nameless. Copies would write into the same",
+            "memory is shared: nameless. Forks would write into the same memory",
             id="shared memory",
         ),
         pytest.param(
             "import multiprocessing\nlock = multiprocessing.Lock()",
             "lock.acquire(block=False)",
             [True, False],
-            "memory is shared: a lock. Copies would write into the same",
+            "memory is shared: a lock. Forks would write into the same memory",
             id="a lock between processes",
         ),
         pytest.param(
             "import signal\nsignal.setitimer(signal.ITIMER_VIRTUAL, 1000)",
             "signal.getitimer(signal.ITIMER_VIRTUAL)[0]",
             [0, 0],
-            "a timer is set. A copy would be without it",
+            "a timer is set. A fork would not have it",
             id="a timer",
         ),
     ],
@@ -143,7 +143,7 @@ def test_processes_that_an_import_leaves_running_are_found(tmp_path: Path) -> No
     assert look(tmp_path, source).findings == []
     helper = "reads, writes = os.pipe()\nhelper = subprocess.Popen(['cat', '-'], stdin=reads)"
     found, _ = look(tmp_path, f"{source}{helper}")
-    assert found[1:] == ["processes are running: cat. A copy would not be their parent"]
+    assert found[1:] == ["processes are running: cat. A fork would not be their parent"]
 
 
 def test_a_device_is_found_and_what_every_process_may_open_is_not(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_device_is_found_and_what_every_process_may_open_is_not(tmp_path: Path
     harmless = "files = [open(f'/dev/{name}') for name in ('null', 'zero', 'full', 'random', 'urandom')]\n"
     assert look(tmp_path, harmless).findings == []
     found, _ = look(tmp_path, f"{harmless}import pty\nmaster, terminal = pty.openpty()")
-    assert found == ["devices are open: /dev/ptmx. A copy cannot use a GPU that was opened before it was made"]
+    assert found == ["devices are open: /dev/ptmx. A fork cannot use a GPU that was opened before it"]
 
 
 def test_threads_that_end_before_a_fork_do_not_count(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_target_that_ignores_the_end_of_its_children_is_looked_at_all_the_same
     (tmp_path / "fit.py").write_text(source)
     script = LOOK.partition("def in_a_copy")[0] + "print(json.dumps(findings))"
     assert ask(tmp_path, [script, str(tmp_path), "fit", ""]) == [
-        "threads are running: one. A copy would be without them"
+        "threads are running: one. A fork would not have them"
     ]
 
 
@@ -185,7 +185,7 @@ def test_data_that_is_mapped_to_be_read_is_no_finding(tmp_path: Path) -> None:
     source = "import numpy as np\nnp.save('data.npy', np.arange(9))\ndata = np.load('data.npy', mmap_mode='r')"
     assert look(tmp_path, source, "int(data.sum())") == ([], [36, 36])
     found, _ = look(tmp_path, f"{source}\nfile = open('data.npy', 'rb')")
-    assert found == ["files are open: data.npy. Copies would share the place in them, and their locks"]
+    assert found == ["files are open: data.npy. Forks would share their positions and locks"]
     assert look(tmp_path, source.replace("'r'", "'r+'")).findings == found
 
 
@@ -199,8 +199,8 @@ def test_the_examples_are_imported_once(module: str) -> None:
 @pytest.mark.parametrize(
     ("source", "finding"),
     [
-        ("os._exit(7)", "a copy that was made for a trial was ended by what the import has registered for forks"),
-        ("time.sleep(3600)", "a copy that was made for a trial did not end"),
+        ("os._exit(7)", "a trial fork ended early, by something that the import registered for forks"),
+        ("time.sleep(3600)", "a trial fork did not end"),
     ],
 )
 def test_a_copy_that_would_not_go_on_is_found(tmp_path: Path, source: str, finding: str) -> None:
@@ -220,4 +220,4 @@ def test_elsewhere_than_on_linux_that_is_the_one_reason(monkeypatch: pytest.Monk
     before = dict(vars(random))
     watch = ImportWatch()
     assert dict(vars(random)) == before
-    assert watch.findings() == ["processes are copied on Linux only, and this is darwin"]
+    assert watch.findings() == ["processes are forked on Linux only, and this is darwin"]

@@ -96,15 +96,15 @@ def test_rows_come_alone_or_behind_the_metrics(value: Any, metrics: Any, columns
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        ([{"row": 1}], "a column 'row', which results_long has already"),
+        ([{"row": 1}], "a column 'row', which results_long already has"),
         (pl.DataFrame({"point_id": ["x"]}), "a column 'point_id'"),
         ([{"a": 1}, 2], "a list of dicts (rows)"),
         ([{1: 2}], "the key 1"),
         (PandasFrame({0: [1]}), "the key 0"),
         ([{"a": {1}}], "of type set"),
-        ([{"a": 1}] * (MAX_ROWS + 1), "returned 100,001 rows; 100,000 are the most"),
-        (pl.DataFrame({"a": range(MAX_ROWS + 1)}), "returned 100,001 rows; 100,000 are the most"),
-        ([{"a": "x" * 50_000}] * 100, "4,194,304 are the most for a point. Write them into artifact_dir"),
+        ([{"a": 1}] * (MAX_ROWS + 1), "returned 100,001 rows; the limit is 100,000"),
+        (pl.DataFrame({"a": range(MAX_ROWS + 1)}), "returned 100,001 rows; the limit is 100,000"),
+        ([{"a": "x" * 50_000}] * 100, "the limit for a point is 4,194,304. Write them into artifact_dir"),
         ([{f"c{number}": 1 for number in range(4097)}], "more than 4,096 metrics"),
         (({"a": 1}, TWO, TWO), "of type tuple"),
         ((TWO, TWO), "of type list"),
@@ -155,10 +155,10 @@ def test_a_command_prints_its_rows_below_a_marker(output: str, result: Any) -> N
         (f"::rows::\n{PRINTED}bye\n", "line 3 below ::rows:: is not a JSON object, as each row is"),
         ("::rows::\n[1]\n", "line 1 below ::rows:: is not a JSON object, as each row is: [1]"),
         ('::rows::\n{"a": 1\n', "line 1 below ::rows::"),
-        ('::rows::\n{"a": 1, "a": 2}\n', "the key 'a' is there twice"),
-        (f"::rows::\n{PRINTED}::rows::\n{PRINTED}", "there are 2 lines ::rows::"),
+        ('::rows::\n{"a": 1, "a": 2}\n', "the key 'a' is given twice"),
+        (f"::rows::\n{PRINTED}::rows::\n{PRINTED}", "there are 2 ::rows:: lines"),
         (f'{{"a": 1\n::rows::\n{PRINTED}', "it is not closed"),
-        (f"[1, 2]\n::rows::\n{PRINTED}", "is a list; a result is an object"),
+        (f"[1, 2]\n::rows::\n{PRINTED}", "is a list; a result must be an object"),
     ],
 )
 def test_rows_that_cannot_be_read_fail_the_point(output: str, says: str) -> None:
@@ -180,7 +180,7 @@ def test_printed_rows_are_bounded_and_never_read_by_halves(tmp_path: Path, over:
     here = Space(plan)
     compute = find(context(tmp_path, "", plan, target=Target(command=(sys.executable, "talk.py"))), here)
     if over:
-        with pytest.raises(CommandFailedError, match="the most for a point's rows"):
+        with pytest.raises(CommandFailedError, match="the limit for a point's rows"):
             compute(here.point(0))
     else:
         found, rows = compute(here.point(0))

@@ -157,7 +157,7 @@ def test_a_flood_is_bounded_and_keeps_its_beginning_and_its_end(tmp_path: Path, 
     assert kept.size == len("first\n") + 50 * 1_000_001 + len("last\n")
     assert kept.text.startswith("first\nzzz")
     assert kept.text.endswith("zzz\nlast\n")
-    assert f"\n... {kept.dropped:,} bytes left out ...\n" in kept.text
+    assert f"\n... {kept.dropped:,} bytes dropped ...\n" in kept.text
 
 
 def test_what_is_printed_at_import_is_no_points(tmp_path: Path, run: Any) -> None:
@@ -385,7 +385,7 @@ def test_a_character_that_the_cut_has_split_is_left_out() -> None:
     for cut in range(len(whole) + 1):
         text = Printed(whole[:cut], whole[cut:], 1).text
         assert "\\x" not in text, cut
-    assert Printed(b"a\xff", b"\xffb", 1).text == "a\\xff\n... 1 bytes left out ...\n\\xffb"
+    assert Printed(b"a\xff", b"\xffb", 1).text == "a\\xff\n... 1 bytes dropped ...\n\\xffb"
 
 
 def test_damaged_output_is_told() -> None:

@@ -80,12 +80,12 @@ def test_the_object_is_the_result_and_else_the_number_on_the_last_line(output: s
         ('"0.93"', "the last line is not a number"),
         ("1_000", "the last line is not a number"),
         ("0x10", "the last line is not a number"),
-        ("007", "007 begins with a zero"),
+        ("007", "007 starts with a zero"),
         ("1e400", "1e400 is larger than a float"),
-        ("9" * 5000, "5,000 digits; 4,000 are the most"),
+        ("9" * 5000, "5,000 digits; the limit is 4,000"),
         ("[1] 0.93", "R's print"),
-        ("[0.5, 0.93]", "[0.5, 0.93] is a list; a result is an object"),
-        ('[\n  {"loss": 0.1},\n  {"loss": 0.2}\n]\n', "is a list; a result is an object"),
+        ("[0.5, 0.93]", "[0.5, 0.93] is a list; a result must be an object"),
+        ('[\n  {"loss": 0.1},\n  {"loss": 0.2}\n]\n', "is a list; a result must be an object"),
         ('[{"loss": 0.1}]\n0.93\n', 'the list [{"loss": 0.1}] and the number 0.93 could be the result'),
         ("[\n  0.1,\n  0.93", "it is not closed: [ 0.1, 0.93"),
         ('{"loss": 0.1, "acc": 0.93', 'it is not closed: {"loss": 0.1, "acc": 0.93'),
@@ -93,8 +93,8 @@ def test_the_object_is_the_result_and_else_the_number_on_the_last_line(output: s
         ('{\n  "runs": [\n  {\n    "loss": 0.1\n  }\n', "it is not closed"),
         ('{"loss": 0.1}\n{"loss": 0.2,', 'it is not closed: {"loss": 0.2,'),
         ('Result: {"loss": 0.1,\n"acc":\n0.93', "it is not closed"),
-        ('{"loss": 0.1, "loss": 0.2}', "the key 'loss' is there twice"),
-        ('{"a": {"b": 1, "b": 1}}', "the key 'b' is there twice"),
+        ('{"loss": 0.1, "loss": 0.2}', "the key 'loss' is given twice"),
+        ('{"a": {"b": 1, "b": 1}}', "the key 'b' is given twice"),
         ('{"loss": 1e400}', "1e400 is larger than a float"),
         ('{\n  "loss": oops,\n  "acc":\n  {"tp": 3}\n}\n', "Expecting value at 'oops"),
         ("{'loss': 0.1}\n", "Expecting property name enclosed in double quotes"),
@@ -102,10 +102,10 @@ def test_the_object_is_the_result_and_else_the_number_on_the_last_line(output: s
         ("{loss: 0.1}\n0.93\n", "Expecting property name"),
         ('{"a":' * 5000 + "1" + "}" * 5000, "nested too deeply"),
         ("[" * 200_000, "it is not closed"),
-        ('Result: {"loss": 0.1}\n0.93\n', "in a line of other text, and the number 0.93 could be the result"),
-        ('a {"loss": 1}\nb {"loss": 2}\n', "2 objects stand in lines of other text"),
-        ('{"loss": 1}{"loss": 2}', "2 objects stand in lines of other text"),
-        ('saved {"loss": 0.1} to disk\n', "stands in the middle of a line"),
+        ('Result: {"loss": 0.1}\n0.93\n', "in a line with other text, and the number 0.93 could be the result"),
+        ('a {"loss": 1}\nb {"loss": 2}\n', "2 objects are in lines with other text"),
+        ('{"loss": 1}{"loss": 2}', "2 objects are in lines with other text"),
+        ('saved {"loss": 0.1} to disk\n', "is in the middle of a line"),
         ('{"lr": 3}\nResult: {"loss": 0.1}\n', "two objects could be the result"),
     ],
 )
@@ -132,7 +132,7 @@ def test_in_the_end_of_a_long_output_only_what_began_there_counts(end: str, valu
     if value is not None:
         assert result(end, cut=True) == value
         return
-    with pytest.raises(NoResultError, match="no complete object begins in the end of the output"):
+    with pytest.raises(NoResultError, match="in the last part of the output"):
         result(end, cut=True)
 
 
@@ -159,7 +159,7 @@ def test_an_object_larger_than_what_is_read_fails_its_point(tmp_path: Path, over
     if not over:
         assert compute(space.point(0))["loss"] == 0.1
         return
-    with pytest.raises(CommandFailedError, match="no complete object begins in the end") as refusal:
+    with pytest.raises(CommandFailedError, match="in the last part of the output") as refusal:
         compute(space.point(0))
     assert "Print one JSON object" in str(refusal.value)
 

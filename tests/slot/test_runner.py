@@ -660,7 +660,7 @@ def test_a_runner_that_was_closed_runs_nothing(tmp_path: Path) -> None:
         ("import no_such_package.inner\n", "needs 'no_such_package', which is not installed here"),
         ("def other(a): pass\nX = 1\n", "fit has no 'fit'. It has: other"),
         ("fit = 3\n", "is a int, not a function"),
-        ("def fit(b): pass\n", "it does not take a, which the grid gives; it needs b, which the grid does not give"),
+        ("def fit(b): pass\n", "it does not take a, which the grid has; it needs b, which the grid does not have"),
         ("def fit(a, /): pass\n", "it does not take a"),
     ],
 )

@@ -107,8 +107,8 @@ def test_the_grids_folder_comes_before_the_projects_root(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("code", "run", "says"),
     [
-        ("def fit(): pass\n", "fit:fit", "fit:fit(): it does not take a, which the grid gives"),
-        ("def fit(a, b): pass\n", "fit:fit", "it needs b, which the grid does not give"),
+        ("def fit(): pass\n", "fit:fit", "fit:fit(): it does not take a, which the grid has"),
+        ("def fit(a, b): pass\n", "fit:fit", "it needs b, which the grid does not have"),
         ("def fit(a, /): pass\n", "fit:fit", "it does not take a"),
         ("def fit(x, /, a): pass\n", "fit:fit", "it needs x"),
         ("def fit(*a): pass\n", "fit:fit", "it does not take a"),
@@ -251,7 +251,7 @@ def test_a_large_parameter_does_not_break_a_command_that_does_not_use_it(
     [
         (("echo", "{data}"), LARGE, r"The parameter data has 3,000,000 characters: have the program read data from"),
         (("echo", "${args}"), LARGE, r"The parameter data has 3,000,000 characters"),
-        (("echo", "{data}"), "a\0b", r"the parameter data has a NUL in it"),
+        (("echo", "{data}"), "a\0b", r"the parameter data has a NUL character"),
     ],
 )
 def test_what_no_command_line_carries_fails_with_the_parameters_name(
@@ -274,7 +274,7 @@ SCRIPT = "#!/bin/sh\necho 1\n"
         (("./plain.sh",), "./plain.sh is not executable. Make it so: chmod +x "),
         (("./folder",), "./folder is a folder"),
         (("./windows.sh",), "has Windows line ends"),
-        (("./interpreted.sh",), "is to be run by /no/such/interpreter, which is not here"),
+        (("./interpreted.sh",), "has the interpreter /no/such/interpreter in its first line"),
         (("",), "its first word is empty"),
         (("/usr/bin/env", "no-such-program"), "there is no program 'no-such-program' on the PATH"),
         (("${envvar:NO_SUCH_VARIABLE}",), "NO_SUCH_VARIABLE is not set"),

@@ -130,7 +130,7 @@ def test_wandb_s_files_are_kept_where_the_user_wants_them(tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("ending", "error", "told"),
     [
-        ("os._exit(0)", wandb_script.WandbRunError, "has no end"),
+        ("os._exit(0)", wandb_script.WandbRunError, "was not finished"),
         ("run.finish(exit_code=3)", wandb_script.WandbRunError, "as failed, with exit code 3"),
         ("raise ValueError('diverged')", CommandFailedError, "ValueError: diverged"),
     ],

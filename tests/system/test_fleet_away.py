@@ -138,7 +138,7 @@ def test_a_full_data_volume_pauses_a_sweep_which_then_goes_on_by_itself(laptop: 
     client = start(laptop, "full")
     until(lambda: len(told(laptop, "full")) > 4, what="the first points", timeout_s=PATIENCE_S)
     head(laptop).run(["sh", "-c", "cat /dev/zero > /srv/sweepfleet/ballast"], check=False)
-    line = until(lambda: says(laptop, "full", "waiting for room"), what="status says it", timeout_s=PATIENCE_S)
+    line = until(lambda: says(laptop, "full", "waiting for disk space"), what="status says it", timeout_s=PATIENCE_S)
     assert "the data volume (/srv/sweepfleet, " in line
     assert "pulumi config set dataVolumeGb 10 && inv up" in line
     there = told(laptop, "full")

@@ -342,7 +342,7 @@ def test_a_sweep_that_has_cost_its_budget_stops(laptop: Laptop) -> None:
         until(spent, what="the head counts", timeout_s=120)
         said = rest(process)
     assert process.returncode == 1, said
-    assert "Note: The sweep has cost its budget, and was stopped. Finished points are kept" in said
+    assert "Note: The sweep has reached its budget, and was stopped. Finished points are kept" in said
     assert re.search(r"Cost: at most [\d,.]+ USD, of a budget of 100", said), said
     done = table(laptop, "dear").height
     assert 0 < done < POINTS

@@ -17,8 +17,8 @@ from sweepfleet.grid.yamlfile import Path
 
 # What a Python target is given by name besides the parameters.
 _RESERVED = {
-    "seed": "every point has a seed of its own: write `replicates: 5` to compute each point with five",
-    "artifact_dir": "it is the folder for a point's files: call the parameter something else",
+    "seed": "every point already has its own seed; to compute each point with five seeds, write `replicates: 5`",
+    "artifact_dir": "that name is the folder for a point's files; give the parameter another name",
 }
 
 
@@ -117,10 +117,10 @@ def _flat(
             continue
         others = sorted(spec.model_fields_set - {"parameters"})
         if others:
-            seen = f"`parameters` and `{others[0]}` are given together."
-            report.add((*here, others[0]), seen, "Keep one of them.")
+            seen = f"`parameters` and `{others[0]}` cannot be used together."
+            report.add((*here, others[0]), seen, "Remove one of them.")
         if not spec.parameters:
-            report.add(here, "There are no parameters inside.", "Write some, such as {depth: [2, 4]}.")
+            report.add(here, "It has no parameters.", "Write some, such as {depth: [2, 4]}.")
         yield from _flat(spec.parameters, (*here, "parameters"), f"{prefix}{key}.", report)
 
 
@@ -173,7 +173,9 @@ def _check_twice(axes: list[Axis], report: Report) -> None:
                 places = "`parameters` and `zip`" if axis.zipped != seen[name].zipped else "two places"
                 if axis.zipped and seen[name].zipped:
                     places = f"the zips {seen[name].label} and {axis.label}"
-                report.add(axis.path, f"The parameter {name} is given in {places}.", "Keep it in one.")
+                report.add(
+                    axis.path, f"The parameter {name} is defined twice, in {places}.", "Remove one of the two."
+                )
             seen.setdefault(name, axis)
     for axis in axes:
         if axis.zipped and axis.label in seen and not seen[axis.label].zipped:
@@ -191,7 +193,7 @@ def merged(shared: list[Axis], own: list[Axis], report: Report) -> list[Axis]:
             continue
         if overlap:
             ours = next(other for other in own if overlap[0] in other.names)
-            seen = f"{overlap[0]} is part of the shared zip {axis.label}, and this block sets it alone."
+            seen = f"{overlap[0]} is part of the shared zip {axis.label}, and this block sets only that one."
             report.add(ours.path, seen, f"Give the block its own zip {axis.label}.")
             continue
         kept.append(axis)

@@ -113,7 +113,7 @@ class Axis:
         if dimension.distribution is not None:
             law = dimension.distribution
             if law.name != "int_uniform" or law.low is None or law.high is None:
-                raise ValueError(f"{', '.join(self.names)}: {law.name} has no list of values to go through.")
+                raise ValueError(f"{', '.join(self.names)}: {law.name} has no list of values.")
             self._numbers = (int(law.low), int(law.high))
             self.size = self._numbers[1] - self._numbers[0] + 1
 

@@ -101,7 +101,7 @@ class Builder:
             if spec.method == "list" and not (explicit or spec.parameters or spec.zip):
                 report.add(
                     ("method",),
-                    "The method list takes points from `points` and `include` alone.",
+                    "With method: list, points come only from `points` and `include`, and there are none.",
                     "Add them, or use method: grid.",
                 )
             yield _Part(spec, (), method, self._axes(spec, (), method))
@@ -127,7 +127,7 @@ class Builder:
             if part.method == "list":
                 self.report.add(
                     (*part.prefix, "method"),
-                    "The method list has no use for parameters.",
+                    "With method: list, parameters are not used.",
                     "Write them as points, or use method: grid.",
                 )
             return True
@@ -139,7 +139,7 @@ class Builder:
         samples = part.spec.samples or self.spec.samples
         if part.method not in _DEFAULT_SAMPLES:
             if samples is not None and part.axes:
-                self.report.warn(f"samples is not used by method {part.method}.")
+                self.report.warn(f"samples is ignored: method {part.method} does not use it.")
             return 0
         if part.method == "sobol" and len(part.axes) > _MAX_SOBOL:
             self.report.add(
@@ -149,7 +149,8 @@ class Builder:
             samples = _DEFAULT_SAMPLES[part.method]
             key = "run_cap" if self.spec.program else "samples"
             self.report.warn(
-                f"{key} is not given: {samples} points are drawn. Write {key}: 500, or type --set {key}=500."
+                f"{key} is not set, so {samples} points are drawn. For another number, write {key}: 500, or type "
+                f"--set {key}=500."
             )
         caps = [number for number in (samples, self.spec.run_cap) if number is not None]
         return min(caps)
@@ -166,7 +167,8 @@ class Builder:
             remedy += ", or use method: grid, which has every combination"
         self.report.add(
             path,
-            f"{samples:,} draws are too many where a draw may repeat an earlier one: at most {MOST_REPEATING:,}.",
+            f"{samples:,} samples are too many: where a draw may repeat an earlier one, at most "
+            f"{MOST_REPEATING:,} can be drawn.",
             f"{remedy}.",
         )
 
@@ -200,7 +202,7 @@ class Builder:
             if not axes and not held:
                 names = [*self.names, *(other for row in rows for other in row)]
                 remedy = nearest(name, list(dict.fromkeys(names)), what="parameters")
-                self.report.add((*path, name), f"{show(name)} is no parameter.", remedy)
+                self.report.add((*path, name), f"{show(name)} is not a parameter.", remedy)
                 continue
             occurs = any(axis.takes({name: value}) is not False for axis in axes)
             if occurs or any(same(value, one) for one in held):
@@ -209,7 +211,9 @@ class Builder:
                 self.moot.append(path)  # no mistake: the command line narrowed the parameter
             else:
                 known = [*held, *(one for axis in axes for one in axis.values(name))]
-                self.report.add((*path, name), f"{name} is never {show(value)}.", nearest_value(value, known))
+                self.report.add(
+                    (*path, name), f"{name} never has the value {show(value)}.", nearest_value(value, known)
+                )
 
     def _include(self) -> None:
         """Sort `include` entries into those that add keys to points and those that are points."""
@@ -269,7 +273,7 @@ class Builder:
             for length in range(1, len(parts)):
                 outer = ".".join(parts[:length])
                 if outer in self._paths:
-                    seen = f"{outer} is a value, and {name} is inside it."
+                    seen = f"{outer} is both a value and the group of {name}."
                     self.report.add(path, seen, "Rename one of the two.")
 
     def _where(self, texts: Sequence[str], prefix: Path) -> list[Expression]:
@@ -309,12 +313,12 @@ class Builder:
     def _no_such_axis(self, key: str, path: Path, axes: Sequence[Axis]) -> None:
         for axis in axes:
             if axis.zipped and key in axis.names:
-                seen = f"{key} is part of the zip {axis.label}, which exists as a whole."
+                seen = f"{key} is part of the zip {axis.label}, whose parameters exist together or not at all."
                 self.report.add(path, seen, f"Write the condition for `{axis.label}`.")
                 return
         if path not in self.broken:
             labels = list(dict.fromkeys(axis.label for axis in axes))
-            self.report.add(path, f"{show(key)} is no parameter.", nearest(key, labels, what="parameters"))
+            self.report.add(path, f"{show(key)} is not a parameter.", nearest(key, labels, what="parameters"))
 
     def _check_cycle(self, block: Block, part: _Part) -> None:
         if not self.report.problems:

@@ -120,7 +120,10 @@ def is_known(name: str, names: Sequence[str]) -> bool:
 
 def _variable(name: str, env: Mapping[str, str]) -> str:
     if name not in env:
-        raise UsageError(f"The command asks for ${{envvar:{name}}}, and {name} is not set. Set it: export {name}=...")
+        raise UsageError(
+            f"The command uses ${{envvar:{name}}}, and the environment variable {name} is not set. "
+            f"Set it: export {name}=..."
+        )
     return env[name]
 
 

@@ -67,7 +67,7 @@ def rows(lines: Iterable[str]) -> Iterator[tuple[int, list[Cell]]]:
 def _more(record: str, position: int, number: int, numbered: Iterator[tuple[int, str]]) -> str:
     """The further lines of a cell whose quote is open, up to one that has a quote in it."""
     if _CLOSED_EARLY.match(record, position):
-        raise CsvError(number, "text stands after a closing quote")
+        raise CsvError(number, "there is text after a closing quote")
     added: list[str] = []
     size = len(record) - position
     for _, line in numbered:

@@ -55,7 +55,7 @@ def _read(text: str, *, wandb: bool) -> Document:
     reading = Reading(scalars)
     data = reading.value(root) if root is not None else None
     if root is None or not isinstance(data, dict):
-        seen = "The file is empty." if data is None else f"The file holds {show(data)}, not a map of keys."
+        seen = "The file is empty." if data is None else f"The file contains {show(data)}, not a map of keys."
         remedy = "Write `run: module:function` and `parameters:`, as docs/grid.md shows."
         raise YamlError(Problem("", seen, remedy, None if data is None else 1))
     return Document(root, data, wandb, problems=reading.problems, odd=reading.odd)

@@ -95,7 +95,11 @@ def _parse(text: str, names: Collection[str]) -> tuple[ast.expr, dict[str, str]]
             warnings.simplefilter("ignore")  # Python's advice on its own syntax, such as "\d", is not ours
             tree = ast.parse(readable, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        reason = error.msg if isinstance(error, SyntaxError) else "it is too deep or holds odd characters"
+        reason = (
+            error.msg
+            if isinstance(error, SyntaxError)
+            else "it is nested too deeply, or has characters that are not allowed"
+        )
         raise ExpressionError(f"{_short(text)} cannot be read: {reason}.", _advice(text, names)) from None
     level: list[ast.AST] = [tree]
     for _ in range(MAX_DEPTH):
@@ -111,7 +115,7 @@ def _advice(text: str, names: Collection[str]) -> str:
     for name in names:
         words = [word for word in name.split(".") if keyword.iskeyword(word)]
         if words and name in text:
-            return f"{words[0]!r} is a word of Python's own: write {quoted(name)} in backticks."
+            return f"{words[0]!r} is a Python keyword: write {quoted(name)} in backticks."
     for seen, meant in (("&&", "and"), ("||", "or"), ("=>", ">="), ("=<", "<="), ("<>", "!=")):
         if seen in text:
             return f"Write `{meant}` instead of `{seen}`."
@@ -174,8 +178,8 @@ class _Builder:
                 raise self._refusal(node)
             if isinstance(operator, ast.In | ast.NotIn) and not isinstance(right, ast.List | ast.Tuple):
                 raise ExpressionError(
-                    f"{_short(self._source(node))}: `in` needs a list written out.",
-                    "Write it so: model in ['ridge', 'lasso']",
+                    f"{_short(self._source(node))}: `in` needs a list.",
+                    "Write, for example, model in ['ridge', 'lasso']",
                 )
             if isinstance(operator, ast.Is | ast.IsNot) and not (
                 isinstance(right, ast.Constant) and right.value is None
@@ -202,10 +206,10 @@ class _Builder:
     def _refusal(self, node: ast.AST) -> ExpressionError:
         what = {
             "Call": "only abs, min, max, round and len can be called",
-            "Attribute": "a dot stands only inside a parameter's name",
+            "Attribute": "a dot is only allowed inside a parameter's name",
             "Subscript": "square brackets after a value are not allowed",
-            "BinOp": "of the operators only + - * / // % are allowed",
-            "UnaryOp": "of the operators only + - * / // % are allowed",
+            "BinOp": "only the operators + - * / // % are allowed",
+            "UnaryOp": "only the operators + - * / // % are allowed",
         }.get(type(node).__name__, "this form is not allowed in a condition")
         return ExpressionError(
             f"{_short(self._source(node))}: {what}.",
@@ -252,8 +256,8 @@ def _unknown(name: str, known: Collection[str]) -> ExpressionError:
     elif known:
         remedy = f"The parameters are {', '.join(map(quoted, sorted(known)[:20]))}."
     else:
-        remedy = "There are no parameters to name here."
-    return ExpressionError(f"{_short(name)} is no parameter of this sweep.", remedy)
+        remedy = "No parameter can be used here."
+    return ExpressionError(f"{_short(name)} is not a parameter of this sweep.", remedy)
 
 
 def _short(text: str) -> str:

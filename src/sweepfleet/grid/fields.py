@@ -146,7 +146,7 @@ def method(value: Any) -> Any:
             "{allowed}",
             {
                 "allowed": "grid, random, sobol, one_at_a_time or list",
-                "remedy": "Bayesian search is not offered: write `method: random` or `method: sobol` with "
+                "remedy": "Bayesian search is not supported. Use `method: random` or `method: sobol` with "
                 "`samples`, then refine around the best points.",
             },
         )

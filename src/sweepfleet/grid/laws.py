@@ -85,7 +85,7 @@ class Law:
             self._low, self._high = low, high
             low, high = math.log(low), math.log(high)
         else:
-            raise ValueError(f"{distribution.name!r} is no distribution that W&B has.")
+            raise ValueError(f"{distribution.name!r} is not one of W&B's distributions.")
         self._inverse, self._cdf = _exponential(*_uniform(low, high))
         return high - low
 

@@ -102,10 +102,10 @@ def _sweep(
     for number, word in enumerate(command if spec.command is not None else ()):
         for seen, near in near_misses(word, builder.names):
             remedy = f"Did you mean {{{near}}}?"
-            report.add(("command", number), f"{{{seen}}} is no parameter.", remedy)
+            report.add(("command", number), f"{{{seen}}} is not a parameter.", remedy)
         for placeholder in placeholders(word, builder.names):
             if not is_known(placeholder, builder.names):
-                seen = f"{{{placeholder}}} is no parameter."
+                seen = f"{{{placeholder}}} is not a parameter."
                 remedy = nearest(placeholder, builder.names, what="parameters")
                 report.add(("command", number), seen, f"{remedy} For the text itself write {{{{{placeholder}}}}}.")
     plan = Plan(
@@ -117,7 +117,7 @@ def _sweep(
     if not report.problems:
         plan = _capped(plan, spec.run_cap, report)
         if Space(plan).size > MAX_INDEXES:
-            seen = f"The grid has {float(Space(plan).size):.2g} points, and {MAX_INDEXES:.2g} can be numbered."
+            seen = f"The grid has {float(Space(plan).size):.2g} points, and the limit is {MAX_INDEXES:.2g}."
             report.add((), seen, "Use method: random or sobol with samples.")
     _check_over(spec, builder.names, plan, report)
     execution = spec.execution
@@ -179,10 +179,10 @@ def _target(spec: GridFile, command: tuple[str, ...], *, wandb: bool) -> Target:
 def _check_target(spec: GridFile, source: Path, broken: set[tuple[str | int, ...]], report: Report) -> None:
     given = [key for key in ("run", "command", "program") if getattr(spec, key) is not None]
     if "run" in given and len(given) > 1:
-        report.add((given[1],), f"`run` and `{given[1]}` are given together.", "Keep one of them.")
+        report.add((given[1],), f"`run` and `{given[1]}` cannot be used together.", "Remove one of them.")
     if not given and not broken & {("run",), ("command",), ("program",)}:
         remedy = "Write run: module:function, or command: [a, list, of, words]."
-        report.add((), "Nothing says what to run.", remedy)
+        report.add((), "The file does not say what to run.", remedy)
     if spec.run is not None and not is_target(spec.run, source.parent):
         report.add(("run",), f"{show(spec.run)} is not module:function.", remedy_for(spec.run, source.parent))
 
@@ -196,7 +196,7 @@ def _points(
         if path in broken:
             continue
         if points.file == "-" or "\0" in points.file:
-            report.add(path, f"{show(points.file)} is no path.", "Write, for example, points: extra.csv.")
+            report.add(path, f"{show(points.file)} is not a path.", "Write, for example, points: extra.csv.")
             continue
         try:
             rows.extend(read_points(source.parent / points.file, points.types, warn=report.warn))
@@ -213,7 +213,7 @@ def _name(spec: GridFile, *, source: Path, typed: str | None, wandb: bool, repor
         spaced = "-".join(name.split())
         plain = (_plain(name) or _plain(_stem(source)) or "sweep") if wandb else spaced
         if plain != name and _NAME.fullmatch(plain):
-            report.warn(f"The name {name!r} becomes {plain!r}: it is a folder's name.")
+            report.warn(f"The name {name!r} is changed to {plain!r}, since it is also a folder's name.")
             return plain
     if not _NAME.fullmatch(name):
         seen = f"{show(name)} cannot be a name: it becomes a folder, runs/<name>."
@@ -243,7 +243,7 @@ def _capped(plan: Plan, cap: int | None, report: Report) -> Plan:
     if space.size <= cap:
         return plan
     if cap > _MAX_CAPPED:
-        seen = f"A run_cap above {_MAX_CAPPED:,} cannot cut a larger sweep off."
+        seen = f"run_cap can be at most {_MAX_CAPPED:,} where the grid has more points."
         report.add(("run_cap",), seen, "Use method: random with samples.")
         return plan
     rows: list[dict[str, Value]] = []

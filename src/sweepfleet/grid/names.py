@@ -58,11 +58,11 @@ def without_backticks(text: str, names: Collection[str]) -> tuple[str, dict[str,
             return found[0]
         if not found["end"] or not name:
             seen = (
-                f"A backtick in {text.strip()[:60]!r} has no partner."
+                f"A backtick in {text.strip()[:60]!r} has no closing backtick."
                 if name
-                else "Two backticks have no name in them."
+                else "There is no name between two backticks."
             )
-            raise BacktickError(seen, "Write a name with signs so: `learning-rate` > 0.1")
+            raise BacktickError(seen, "Write a name with signs in backticks: `learning-rate` > 0.1")
         word = f"{stem}{len(meant)}"
         meant[word] = name
         return word
@@ -97,5 +97,7 @@ def _needs_backticks(name: str, names: Collection[str]) -> BacktickError:
     remedy = f"Write it in backticks: `{name}`."
     if all(part in names or part.isdecimal() for part in re.split(r"[-+/%]", name)):
         spaced = re.sub(r"([-+/%])", r" \1 ", name)
-        remedy = f"For the name write `{name}`, in backticks; for arithmetic, with spaces, {spaced}."
-    return BacktickError(f"{name!r} is a name, and would be read as arithmetic.", remedy)
+        remedy = (
+            f"For the parameter, write `{name}` in backticks; for arithmetic, put spaces around the sign: {spaced}."
+        )
+    return BacktickError(f"{name!r} is a parameter's name, but without backticks it reads as arithmetic.", remedy)

@@ -39,7 +39,7 @@ def apply(
         key, equals, text = override.partition("=")
         key = key.strip()
         if not equals or not key or not text.strip():
-            problems.append(Problem(said, "This is no key=value.", "Write, for example, --set alpha=0.1,1."))
+            problems.append(Problem(said, "This is not key=value.", "Write, for example, --set alpha=0.1,1."))
             continue
         paths = list(_parameter_paths(data, key))
         first = key.split(".", maxsplit=1)[0]
@@ -99,7 +99,7 @@ def _unknown(said: str, key: str, data: dict[str, Value]) -> Problem:
             remedy = f"Set the whole zip: --set 'zip.{name}={{{', '.join(f'{m}: [...]' for m in members)}}}'."
             return Problem(said, f"{key} is part of the zip {name} and cannot change alone.", remedy)
     known = [*_names(data.get("parameters")), *keys_of(GridFile)]
-    return Problem(said, f"{show(key)} is no parameter and no key.", nearest(key, known, what="names"))
+    return Problem(said, f"{show(key)} is neither a parameter nor a key.", nearest(key, known, what="names"))
 
 
 def _parameter_paths(data: dict[str, Value], name: str) -> Iterator[Path]:
@@ -144,7 +144,7 @@ def _flow(text: str, scalars: Scalars) -> Node:
     """The node of a text in YAML's flow style. Raises YamlError."""
     node = compose(text, scalars)
     if node is None:
-        raise YamlError(Problem("", "Nothing is given.", ""))
+        raise YamlError(Problem("", "The value is missing.", ""))
     reading = Reading(scalars)
     reading.value(node)
     if reading.problems:

@@ -59,7 +59,7 @@ def explicit(spec: ParameterSpec) -> list[Value]:
     """All values of a parameter of a zip, repeated ones too. Raises ParameterError."""
     form = _form(spec)
     if spec.probabilities is not None:
-        raise ParameterError("The parameters of a zip have no probabilities.", "Remove them.", "probabilities")
+        raise ParameterError("The parameters of a zip cannot have probabilities.", "Remove them.", "probabilities")
     if form != "distribution":
         return _values(form, spec, distinct=False)
     if (law := _law(spec)).name == "int_uniform":
@@ -82,7 +82,7 @@ def _form(spec: ParameterSpec) -> str:
         forms.append("distribution" if named is not None else law_keys[0])
     if len(forms) > 1:
         seen = " and ".join(f"`{form}`" for form in forms)
-        raise ParameterError(f"{seen} are given together.", "Keep one of them.", forms[1])
+        raise ParameterError(f"{seen} cannot be used together.", "Remove one of them.", forms[1])
     if not forms:
         raise ParameterError("It has no values.", "Write a list such as [0.1, 1], or range, linspace, logspace.")
     if "probabilities" in given and forms != ["values"]:
@@ -119,15 +119,15 @@ def _weighted(name: str, spec: ParameterSpec, *, method: Method) -> Dimension:
     """Values with probabilities; those of a repeated value add up."""
     values, weights = spec.values or [], spec.probabilities or []
     if method not in {"random", "sobol"}:
-        seen = f"Probabilities mean nothing to method {method}, which takes every value once."
+        seen = f"Method {method} takes every value once, so it does not use probabilities."
         raise ParameterError(seen, "Remove them, or use method: random with samples.", "probabilities")
     if len(values) != len(weights):
         seen = f"There are {len(values)} values and {len(weights)} probabilities."
         raise ParameterError(seen, "Give one probability for each value.", "probabilities")
     total = math.fsum(weights)
     if not values or min(weights) < 0 or abs(total - 1) > 1e-6:
-        seen = f"Probabilities are 0 or more and sum to 1; these sum to {total:g}."
-        raise ParameterError(seen, "Change them so that they do.", "probabilities")
+        seen = f"Probabilities must be 0 or more and sum to 1; these sum to {total:g}."
+        raise ParameterError(seen, "Correct them.", "probabilities")
     sums: dict[str, tuple[Value, float]] = {}
     for value, weight in zip(values, weights, strict=True):
         key = encode(value)
@@ -146,10 +146,14 @@ def _law(spec: ParameterSpec) -> Law:
         name = "int_uniform" if isinstance(spec.min, int) and isinstance(spec.max, int) else "uniform"
     if name in _EXPLICIT:
         needed = _EXPLICIT[name][0]
-        raise ParameterError(f"The distribution {name} needs `{needed}`.", f"Write `{needed}` alone.", "distribution")
+        raise ParameterError(
+            f"The distribution {name} needs `{needed}`.",
+            f"Write `{needed}` and remove `distribution`.",
+            "distribution",
+        )
     if name not in LAWS:
         remedy = nearest(name, list(LAWS), what="distributions")
-        raise ParameterError(f"{show(name)} is no distribution.", remedy, "distribution")
+        raise ParameterError(f"{show(name)} is not a distribution.", remedy, "distribution")
     return LAWS[name]
 
 
@@ -172,7 +176,7 @@ def _distribution(law: Law, spec: ParameterSpec) -> Distribution:
     if law.name == "int_uniform":
         for key, number in zip(("min", "max"), _bounds(spec), strict=True):
             if number != int(number):
-                raise ParameterError(f"{show(number)} is no whole number.", "Write one, or uniform.", key)
+                raise ParameterError(f"{show(number)} is not a whole number.", "Write one, or uniform.", key)
         low, high = (_float(key, int(getattr(spec, key))) for key in ("min", "max"))
         return Distribution(law.name, low=low, high=high)
     low, high, mu, sigma, a, b = (_float(key, getattr(spec, key)) for key in ("min", "max", "mu", "sigma", "a", "b"))
@@ -201,12 +205,14 @@ def _numbers(form: str, numbers: Sequence[float] | None, *, allowed: Sequence[in
 def _ends(form: str, numbers: Sequence[float] | None) -> tuple[float, float, int]:
     first, last, count = _numbers(form, numbers, allowed=(3,))
     if not isinstance(count, int) or count < 1:
-        raise ParameterError(f"The count {show(count)} is no whole number above 0.", "Write one, such as 11.", form)
+        raise ParameterError(
+            f"The count {show(count)} is not a whole number above 0.", "Write one, such as 11.", form
+        )
     _check_count(count, form)
     if not math.isfinite(float(last) - float(first)):
         raise ParameterError("The ends are too far apart.", "Bring them nearer.", form)
     if form == "logspace" and max(first, last) > 308:
-        raise ParameterError("10 to such a power is no number.", "Exponents go up to 308.", form)
+        raise ParameterError("10 to this power is too large for a float.", "Exponents go up to 308.", form)
     return first, last, count
 
 
@@ -226,8 +232,8 @@ def _range(numbers: Sequence[float]) -> list[Value]:
         raise ParameterError("The step is 0.", "Write a step other than 0.", "range")
     count = max(0, math.ceil((stop - start) / step))
     if count == 0:
-        seen = f"No value lies from {show(numbers[0])} on, before {show(numbers[1])}."
-        raise ParameterError(seen, "The stop is excluded: move it, or turn the step's sign.", "range")
+        seen = f"The range from {show(numbers[0])} to {show(numbers[1])} is empty."
+        raise ParameterError(seen, "The stop is excluded. Move it, or change the sign of the step.", "range")
     _check_count(count, "range")
     scale = math.lcm(start.denominator, step.denominator)
     first, by = int(start * scale), int(step * scale)

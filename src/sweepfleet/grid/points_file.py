@@ -41,10 +41,10 @@ def read_points(
     """
     kind = path.suffix.lower()
     if kind not in FORMATS:
-        raise PointsError(f"{path.name} is no points file.", f"Use one of {', '.join(FORMATS)}.")
+        raise PointsError(f"{path.name} is not a points file.", f"Use one of {', '.join(FORMATS)}.")
     if types and kind != ".csv":
         raise PointsError(
-            f"{path.name}: `types` are for the cells of .csv.", f"Remove them: {kind} says itself what is text."
+            f"{path.name}: `types` is for .csv files only.", f"Remove them: {kind} says itself what is text."
         )
     readers = {".json": _json, ".jsonl": _jsonl, ".parquet": _parquet}
     rows: list[Row] = []
@@ -79,7 +79,7 @@ def _csv(path: Path, types: Mapping[str, ColumnType], warn: Callable[[str], obje
             found: set[str] = set()
             for number, (_, cells) in enumerate(records, 1):
                 if len(cells) != len(header):
-                    seen = f"{path.name}, row {number}: {len(cells)} cells under {len(header)} names."
+                    seen = f"{path.name}, row {number}: {len(cells)} cells, and the header has {len(header)}."
                     raise PointsError(seen, "Put a cell that has a comma in it into quotes.")
                 row: Row = {}
                 for (name, kind), (text, quoted) in zip(columns, cells, strict=True):
@@ -142,7 +142,7 @@ def _is_number(text: str) -> bool:
 def _json(path: Path) -> Iterator[Row]:
     rows = _parsed(path.read_text(encoding="utf-8-sig"), path.name)
     if not isinstance(rows, list):
-        raise PointsError(f"{path.name} is no list of rows.", 'Write [{"alpha": 0.1}, {"alpha": 1}].')
+        raise PointsError(f"{path.name} is not a list of rows.", 'Write [{"alpha": 0.1}, {"alpha": 1}].')
     for number, row in enumerate(rows, 1):
         yield _row(row, path, number)
 
@@ -160,7 +160,7 @@ def _parsed(text: str, where: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_unrepeated)
     except (ValueError, RecursionError) as error:
-        reason = str(error) if isinstance(error, ValueError) else "it is nested too deep"
+        reason = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
         raise PointsError(f"{where} is not valid JSON: {reason}.", "Correct it there.") from None
 
 
@@ -173,7 +173,7 @@ def _unrepeated(pairs: list[tuple[str, Value]]) -> Row:
 
 def _row(row: Any, path: Path, number: int) -> Row:
     if not isinstance(row, dict):
-        raise PointsError(f"{path.name}, row {number}: this is no map of parameters.", 'Write {"alpha": 0.1}.')
+        raise PointsError(f"{path.name}, row {number}: this is not a map of parameters.", 'Write {"alpha": 0.1}.')
     return row
 
 
@@ -198,5 +198,5 @@ def _plain(value: Any, path: Path, number: int) -> Value:
         return value.isoformat()
     if hasattr(value, "as_tuple") and math.isfinite(float(value)):  # a decimal
         return float(value)
-    seen = f"{path.name}, row {number}: {type(value).__name__} is no kind of parameter."
+    seen = f"{path.name}, row {number}: {type(value).__name__} cannot be a parameter's value."
     raise PointsError(seen, "Use numbers, text, booleans, lists or structs.")

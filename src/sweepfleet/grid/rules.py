@@ -121,7 +121,7 @@ def _in_order(dimensions: Sequence[Dimension], known: Collection[str]) -> tuple[
             stuck = [when.names[0] for position, when in whens.items() if position not in ordered]
             raise ExpressionError(
                 f"The conditions in `when` of {', '.join(stuck)} depend on each other.",
-                "Let a condition ask only about parameters that do not depend on it in turn.",
+                "In a condition, use only parameters that do not depend on it.",
             )
         ordered |= ready
     return tuple(ordered.values())

@@ -89,7 +89,7 @@ class Space:
             raise IndexError(f"Index {index} is outside the {self.size} indexes of this sweep.")
         for point in self.points(index, index + 1):
             return point
-        raise LookupError(f"Index {index} holds no point: a condition leaves it out, or it repeats another.")
+        raise LookupError(f"Index {index} is not a point: a condition excludes it, or it repeats another point.")
 
     def points(self, start: int, stop: int) -> Iterator[Point]:
         """The points with indexes in [start, stop), in order."""

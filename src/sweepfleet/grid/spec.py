@@ -51,15 +51,15 @@ class ParameterSpec(_Strict):
         None, description="[first, last, count] of exponents of 10, both ends included.", examples=[[-4, 2, 7]]
     )
     distribution: str | None = Field(
-        None, description="The law to draw from, by W&B's name.", examples=["log_uniform_values"]
+        None, description="The distribution to draw from, by W&B's name.", examples=["log_uniform_values"]
     )
     min: Number | None = Field(None, description="The lower bound.", examples=[0])
     max: Number | None = Field(None, description="The upper bound.", examples=[1])
-    mu: Number | None = Field(None, description="The mean of a normal law.", examples=[0])
-    sigma: Number | None = Field(None, description="The standard deviation of a normal law.", examples=[1])
-    q: Number | None = Field(None, description="The step that a quantised law rounds to.", examples=[0.5])
-    a: Number | None = Field(None, description="A beta law's first shape.", examples=[2])
-    b: Number | None = Field(None, description="A beta law's second shape.", examples=[5])
+    mu: Number | None = Field(None, description="The mean of a normal distribution.", examples=[0])
+    sigma: Number | None = Field(None, description="The standard deviation of a normal distribution.", examples=[1])
+    q: Number | None = Field(None, description="The step that a quantised distribution rounds to.", examples=[0.5])
+    a: Number | None = Field(None, description="A beta distribution's first shape parameter.", examples=[2])
+    b: Number | None = Field(None, description="A beta distribution's second shape parameter.", examples=[5])
     probabilities: list[Number] | None = Field(
         None, description="One for each of `values`, summing to 1.", examples=[[0.9, 0.1]]
     )
@@ -87,9 +87,9 @@ class MetricSpec(_Optional):
         description="Parameters to average over, as over replicates: the best is a mean.",
         examples=["fold"],
     )
-    target: Number | None = Field(None, description="W&B's; accepted and not used.", examples=[0.9])
-    impute: Any = Field(None, description="W&B's; accepted and not used.")
-    impute_while_running: Any = Field(None, description="W&B's; accepted and not used.")
+    target: Number | None = Field(None, description="W&B's; accepted and ignored.", examples=[0.9])
+    impute: Any = Field(None, description="W&B's; accepted and ignored.")
+    impute_while_running: Any = Field(None, description="W&B's; accepted and ignored.")
 
 
 class ResourcesSpec(_Optional):
@@ -125,11 +125,13 @@ class ExecutionSpec(_Optional):
     order: Literal["given", "shuffled"] = Field("given", description="The order of running.", examples=["shuffled"])
     max_cost: Annotated[
         float | None, BeforeValidator(fields.usd, json_schema_input_type=Annotated[float, Field(gt=0)])
-    ] = Field(None, description="US dollars that it may cost on a cluster; then it stops.", examples=[12.5])
+    ] = Field(
+        None, description="Most US dollars that the sweep may cost on a cluster; it stops there.", examples=[12.5]
+    )
     log: Annotated[
         int,
         BeforeValidator(fields.log, json_schema_input_type=str | Annotated[int, Field(ge=1000, le=16_000_000)]),
-    ] = Field(65536, description="Kept of what one point prints: 1MB, bytes, none.", examples=["1MB"])
+    ] = Field(65536, description="How much of what one point prints is kept: 1MB, bytes, none.", examples=["1MB"])
     start: Start = Field(
         "auto", description="How processes start: forked after one import, or spawned.", examples=["spawn"]
     )
@@ -199,7 +201,7 @@ class BlockSpec(_Optional):
     )
     exclude: list[Entry] = Field(
         default_factory=list,
-        description="Points that have all values of an entry are left out.",
+        description="Points that have all values of an entry are skipped.",
         examples=[[{"model": "lasso", "alpha": 100.0}]],
     )
     include: list[Entry] = Field(
@@ -244,9 +246,9 @@ class GridFile(BlockSpec):
         examples=[{"timeout": "10m", "retries": 2}],
     )
     run_cap: Whole | None = Field(None, description="W&B's: no more points than this.", examples=[100])
-    early_terminate: Any = Field(None, description="W&B's; accepted, not done yet.")
-    project: Any = Field(None, description="W&B's; accepted and not used.")
-    entity: Any = Field(None, description="W&B's; accepted and not used.")
-    controller: Any = Field(None, description="W&B's; accepted and not used.")
-    kind: Any = Field(None, description="W&B's; accepted and not used.")
-    api_version: Any = Field(None, alias="apiVersion", description="W&B's; accepted and not used.")
+    early_terminate: Any = Field(None, description="W&B's; accepted, not supported yet.")
+    project: Any = Field(None, description="W&B's; accepted and ignored.")
+    entity: Any = Field(None, description="W&B's; accepted and ignored.")
+    controller: Any = Field(None, description="W&B's; accepted and ignored.")
+    kind: Any = Field(None, description="W&B's; accepted and ignored.")
+    api_version: Any = Field(None, alias="apiVersion", description="W&B's; accepted and ignored.")

@@ -102,10 +102,10 @@ def validate(data: Any, report: Report) -> tuple[GridFile, set[Path]]:
 def _report(kind: str, context: dict[str, Any], path: Path, seen: Any, data: Any, report: Report) -> None:
     name = str(path[-1]) if path else ""
     if kind == "extra_forbidden":
-        report.add(path, f"`{name}` is no key here.", _where_to(path, name, data))
+        report.add(path, f"`{name}` is not a key here.", _where_to(path, name, data))
         return
     field = _field(path)
-    example = f"Write, for example, {field}." if field else "Write it so."
+    example = f"Write, for example, {field}." if field else "Correct it."
     remedy = context.get("remedy", example)
     if kind == "missing":
         report.add(path[:-1], f"The key `{name}` is missing.", remedy)

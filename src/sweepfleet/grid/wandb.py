@@ -168,8 +168,8 @@ def _check_macros(word: str, path: Path, report: Report) -> None:
             )
         elif whole is None and name in known:
             remedy = f"Make `${{{name}}}` a word of its own."
-            report.add(path, f"`${{{name}}}` stands inside a longer word.", remedy)
+            report.add(path, f"`${{{name}}}` is part of a longer word.", remedy)
         elif whole is not None and name not in POINT_MACROS and ENVIRONMENT_VARIABLE.fullmatch(word) is None:
             near = close(name, known)
             meant = f"Did you mean `${{{near}}}`?" if near else "For a variable write `${envvar:NAME}`."
-            report.add(path, f"`{word}` is no macro.", meant)
+            report.add(path, f"`{word}` is not a macro.", meant)

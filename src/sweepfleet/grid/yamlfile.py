@@ -68,7 +68,7 @@ def compose(text: str, scalars: Scalars = CORE) -> Node | None:
     if len(text) > MAX_BYTES:
         raise YamlError(_too_large(f"has {len(text):,} characters; {MAX_BYTES:,} are allowed"))
     if text.count(",") + text.count("\n") > MAX_VALUES:
-        raise YamlError(_too_large(f"writes out more than {MAX_VALUES:,} values"))
+        raise YamlError(_too_large(f"lists more than {MAX_VALUES:,} values"))
     try:
         node: Node | None = _reader(scalars).compose(text)
     except ReaderError as error:
@@ -100,7 +100,7 @@ def _not_yaml(error: MarkedYAMLError) -> Problem:
     reason = " ".join((error.problem or error.context or "it cannot be read").split())
     remedy = "Check the indentation, quotes and brackets here."
     if "maximum depth" in reason:
-        reason, remedy = f"it is nested more than {MAX_DEPTH} deep", "Write it flatter."
+        reason, remedy = f"it has more than {MAX_DEPTH} levels", "Use fewer levels."
     elif "\\t" in reason:
         remedy = "Indent with spaces, not with tabs."
     elif "got '{'" in reason:
@@ -110,7 +110,7 @@ def _not_yaml(error: MarkedYAMLError) -> Problem:
     elif "mapping values" in reason:
         remedy = 'Put text that has ": " in it into quotes, and check the indentation.'
     elif "another document" in reason:
-        remedy = "Keep one document: remove the `---` and what follows it."
+        remedy = "One document is allowed: remove the `---` and what follows it."
     return Problem("", f"This is not valid YAML: {reason}.", remedy, mark.line + 1 if mark else None)
 
 
@@ -152,8 +152,8 @@ class Reading:
         if self._count > MAX_VALUES:
             raise YamlError(_too_large(f"expands to more than {MAX_VALUES:,} values"))
         if len(path) > MAX_DEPTH:
-            seen = f"This is nested more than {MAX_DEPTH} deep, or contains itself."
-            raise YamlError(Problem("", seen, "Write it flatter.", line_of(node)))
+            seen = f"This has more than {MAX_DEPTH} levels, or contains itself."
+            raise YamlError(Problem("", seen, "Use fewer levels.", line_of(node)))
         if isinstance(node, ScalarNode):
             return self._scalar(node, path)
         if not isinstance(node, MappingNode):
@@ -172,7 +172,7 @@ class Reading:
         tag = str(node.tag)
         if any("\ud800" <= letter <= "\udfff" for letter in node.value):
             self._add(
-                path, "The text has half a character (\\uD800 to \\uDFFF).", "Write the character itself.", node
+                path, "The text has an unpaired surrogate (\\uD800 to \\uDFFF).", "Write the whole character.", node
             )
             return "?"  # pydantic can neither check nor name such text
         try:
@@ -185,12 +185,12 @@ class Reading:
             seen = f"{node.value[:40]!r} cannot be read as {kind}."
             self._add(path, seen, "Write fewer digits, or put it in quotes as text.", node)
         except KeyError:
-            self._add(path, f"The tag {tag} is not known here.", "Remove it, or quote the value as text.", node)
+            self._add(path, f"The tag {tag} is not supported.", "Remove it, or quote the value as text.", node)
         return node.value
 
     def _check_tag(self, node: Node, path: Path, kind: str) -> None:
         if str(node.tag) != _TAGS + kind:
-            self._add(path, f"The tag {node.tag} is not known here.", "Remove it.", node)
+            self._add(path, f"The tag {node.tag} is not supported.", "Remove it.", node)
 
     def _check_repeats(self, node: MappingNode, path: Path) -> None:
         seen: dict[str, Node] = {}
@@ -202,8 +202,8 @@ class Reading:
             elif isinstance(key, ScalarNode) and key.value in seen:
                 first = line_of(seen[key.value])
                 at = f" on line {first}" if first is not None else ""
-                message = f"The key is given twice; it is already there{at}."
-                self._add((*path, key.value), message, "Keep one of the two.", key)
+                message = f"The key is given twice; the first one is{at or ' above'}."
+                self._add((*path, key.value), message, "Remove one of the two.", key)
             elif isinstance(key, ScalarNode):
                 seen[key.value] = key
 
@@ -212,7 +212,7 @@ class Reading:
         if isinstance(name, str):
             return name
         if isinstance(key, ScalarNode) and key.value:
-            self._add(path, f"The key {key.value[:40]} is no text.", f'Put it in quotes: "{key.value[:40]}".', key)
+            self._add(path, f"The key {key.value[:40]} is not text.", f'Put it in quotes: "{key.value[:40]}".', key)
         else:
             self._add(path, "A key is empty, or a list or map.", "Write a word as the key.", key)
         return None

@@ -54,14 +54,14 @@ class Settings:
         "standard",
     )
     data_volume_gb: int = _key(
-        "dataVolumeGb", "The head's data volume for runs, in GB; it can grow, and never shrink.", 50
+        "dataVolumeGb", "The head's data volume for runs, in GB; it can grow, but not shrink.", 50
     )
     worker_instance_types: tuple[str, ...] = _key(
         "workerInstanceTypes",
         "Instance types for workers, all of one architecture; more types find spot capacity sooner.",
         ("c7i.xlarge", "c7a.xlarge", "c6i.xlarge", "c6a.xlarge", "m7i.xlarge", "m6i.xlarge"),
     )
-    max_workers: int = _key("maxWorkers", "Most workers at one time.", 10)
+    max_workers: int = _key("maxWorkers", "The largest number of workers at a time.", 10)
     spot_percent: int = _key(
         "spotPercent", "Share of the workers beyond onDemandBase that are spot instances, 0 to 100.", 100
     )
@@ -69,13 +69,13 @@ class Settings:
     worker_disk_gb: int = _key("workerDiskGb", "A worker's disk, in GB: system, code and environment.", 30)
     worker_egress: str = _key(
         "workerEgress",
-        "What workers reach outside: none (S3 only), public (their own public address) or nat (a NAT gateway).",
+        "What workers can reach outside: none (S3 only), public (their own public address) or nat (a NAT gateway).",
         "none",
     )
     ami_id: str = _key(
         "amiId", "A machine image of your own, made from Debian 12; empty: Debian's current official image.", ""
     )
-    budget_usd: int = _key("budgetUsd", "What one sweep may cost, in US dollars.", 100)
+    budget_usd: int = _key("budgetUsd", "The most that one sweep may cost, in US dollars.", 100)
     package_index: str = _key(
         "packageIndex",
         "Python package index that the head installs from; without a password.",

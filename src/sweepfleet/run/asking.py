@@ -22,6 +22,6 @@ def asking() -> Iterator[None]:
     try:
         yield
     except NoReleaseError as error:  # S3 may be away: the driver asks again
-        raise ClusterError(f"A worker does not get the code: {error}") from error
+        raise ClusterError(f"A worker cannot get the code: {error}") from error
     except GONE as error:
-        raise ClusterError(f"The cluster went away: {error or type(error).__name__}") from error
+        raise ClusterError(f"The connection to the cluster broke: {error or type(error).__name__}") from error

@@ -14,7 +14,7 @@ from sweepfleet.slot.escapes import without_escapes
 
 LINE_CHARS = 300
 MAX_TEXTS = 50_000
-NOT_READ = "other failures, whose messages were not read"
+NOT_READ = "other failures (messages not read)"
 NUMBER = "#"  # what a number becomes in a cause
 
 _COMMAND = "CommandFailedError"  # its text is what happened, and below it what the command wrote to standard error

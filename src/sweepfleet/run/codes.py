@@ -75,15 +75,15 @@ def codes_note(ledger: Reading) -> str | None:
         older = found[:-SHOWN_CODES]
         parts.insert(0, f"{_rows(sum(count for _, count, _ in older))} by {len(older)} older ones")
     if unknown:
-        parts.insert(0, f"{_rows(unknown)} by code that was not recorded")
+        parts.insert(0, f"{_rows(unknown)} by unrecorded code")
     files = differing([union for *_, union in found])
     shown = ", ".join(files[:SHOWN_FILES]) + (
         f" and {len(files) - SHOWN_FILES:,} more" if files[SHOWN_FILES:] else ""
     )
     return (
         f"The rows come from different code: {', '.join(parts)}"
-        f"{f'; they differ in {shown}' if files else ''}. Column code says which row is whose. To compute again what "
-        "today's code has not computed: --redo stale"
+        f"{f'; they differ in {shown}' if files else ''}. Each row has its own in the column `code`. To compute "
+        "the older ones again with today's code: --redo stale"
     )
 
 

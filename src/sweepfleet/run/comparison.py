@@ -23,7 +23,7 @@ def compare(folders: Sequence[RunFolder]) -> Path:
     names = [folder.name for folder in folders]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UsageError(f"--name {twice[0]} is given twice. A comparison needs different runs.")
+        raise UsageError(f"--name {twice[0]} is given twice. A comparison needs two different runs.")
     for folder in folders:
         refresh(folder)
     runs = [

@@ -73,15 +73,14 @@ class Disk:
         if self.data_volume:
             twice_gb = -(-2 * self.total // (10 << 30)) * 10
             return f"grow it: pulumi config set dataVolumeGb {twice_gb} && inv up"
-        return f"make room on the disk; what takes it: du -xh --max-depth=2 {self.mount} | sort -h | tail"
+        return f"make room on the disk; to see what uses it: du -xh --max-depth=2 {self.mount} | sort -h | tail"
 
 
 def full_disk(path: Path) -> FullDiskError:
     """What to say of the full disk that `path` is on."""
     disk = Disk.of(path)
     return FullDiskError(
-        f"{path} cannot be written: {disk.name} is full. What was committed to a ledger is safe. To resume, "
-        f"{disk.fix}",
+        f"{path} cannot be written: {disk.name} is full. Committed results are safe. To resume, {disk.fix}",
         disk,
     )
 
@@ -92,8 +91,8 @@ def storage_error(path: Path, error: BaseException | str) -> StorageError:
         return full_disk(path)
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error
     return StorageError(
-        f"{path} cannot be written: {reason}. What was committed to a ledger is safe: make room on "
-        "the disk, or repair its rights, then give the same command again."
+        f"{path} cannot be written: {reason}. Committed results are safe. Make room on the "
+        "disk, or fix its permissions, then run the same command again."
     )
 
 

@@ -147,8 +147,8 @@ class Driver:
             index, said = hopeless
             self.progress.why = (
                 f"{said} (point {self.space.point(index).id}; alone, with its traceback: --test-point {index}). When "
-                "it is fixed, give the same command with --retry-failed. To run the other points nonetheless, set a "
-                "limit of your own: --set execution.max_fails=100"
+                "it is fixed, run the same command with --retry-failed. To run the other points anyway, set your own "
+                "limit: --set execution.max_fails=100"
             )
             return "cause"
         if self._live is not None and self._live.is_missing():
@@ -292,7 +292,7 @@ class Driver:
 
     def _given_up(self, index: int, losses: int) -> Packet:
         point = self.space.point(index)
-        payload = error_payload("MachineLost", f"The machine that ran it went away {counted(losses, 'time')}.")
+        payload = error_payload("MachineLost", f"The machine that ran it was lost {counted(losses, 'time')}.")
         record = RECORD.pack(
             *(index, time.time(), 0.0, bytes.fromhex(point.id), point.seed),
             *(0, len(payload), Status.FAILED, TEXT_SCHEMA),

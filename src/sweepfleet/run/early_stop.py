@@ -57,14 +57,14 @@ class MissingMetric:
         hint = f" Did you mean `{meant}`?" if meant else ""
         if names == [COUNT]:
             return (
-                f"They return several rows each, which are a table of their own, and no metrics but {COUNT!r}, their "
-                f"number. Return ({{{self.name!r}: ...}}, rows), or print the metrics above {ROWS}; or leave out "
+                f"They return rows, which go into a table of their own, and only one metric, {COUNT!r}, the number "
+                f"of rows. Return ({{{self.name!r}: ...}}, rows), or print the metrics above {ROWS}; or remove "
                 "metric.name."
             )
         return (
-            f"They return {choices(names) or 'nothing'}.{hint} Correct metric.name in the grid; what is computed is "
-            "kept and not run again. If only later points return it, run some of those first: --where, or execution: "
-            "{order: shuffled}."
+            f"They return {choices(names) or 'nothing'}.{hint} Correct metric.name in the grid: finished points "
+            "are kept and do not run again. If only later points return it, run some of those first: --where, or "
+            "execution: {order: shuffled}."
         )
 
 
@@ -113,6 +113,6 @@ class OneCause:
             return None
         index, line = self._examples[self.worst]
         return index, (
-            f"{counted(self._counts[self.worst], 'attempt')} failed of one cause and no point has succeeded, "
-            f"so the sweep has stopped: {line}"
+            f"{counted(self._counts[self.worst], 'attempt')} failed with the same cause and no point has "
+            f"succeeded, so the sweep has stopped: {line}"
         )

@@ -87,7 +87,7 @@ class Engine:
             client.register_plugin(Slots(context, machine))
             answers = client.run(ready, self._digest)
         if not answers:
-            raise ClusterError("The scheduler has no workers. Start some, then give the same command again.")
+            raise ClusterError("The scheduler has no workers. Start some, then run the same command again.")
         for answer in answers.values():
             if answer.refusal is not None:
                 raise UsageError(answer.refusal)

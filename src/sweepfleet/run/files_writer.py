@@ -82,8 +82,8 @@ class FilesWriter:
                 break  # it says why; another one would, too
         why = said.decode(errors="replace").strip() or f"the process was killed by signal {-code}."
         raise FilesError(
-            f"All that was computed is in {self._folder.ledger}, but the tables and the report could not be made "
-            f"from it:\n{why}\nOnce that is fixed: inv report --name {self._folder.name}"
+            f"All results are in {self._folder.ledger}, but the tables and the report could not be written "
+            f"from it:\n{why}\nWhen that is fixed: inv report --name {self._folder.name}"
         )
 
     def _to_ask(self) -> Iterator[Process]:

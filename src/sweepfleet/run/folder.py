@@ -146,7 +146,7 @@ class RunFolder:
                     os.close(number)
             if taken:
                 return made, number
-        raise StorageError(f"{self.lock_file} cannot be made. Give this run another name: --name {self.name}-2")
+        raise StorageError(f"{self.lock_file} cannot be created. Give this run another name: --name {self.name}-2")
 
     def watch(self) -> Callable[[], None]:
         """A check that the ledger is still the one that is there now; it raises StorageError when not."""
@@ -159,8 +159,8 @@ class RunFolder:
                 same = False
             if not same:
                 raise StorageError(
-                    f"{self.path} was removed while the sweep ran, and with it what was computed. The same command "
-                    "starts anew."
+                    f"{self.path} was removed while the sweep ran, with all results in it. The same command starts "
+                    "from the beginning."
                 )
 
         return check

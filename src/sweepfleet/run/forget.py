@@ -33,7 +33,7 @@ class Removal:
         if self.ids is None:
             return f"The run {self.folder.name}, {rows}, {megabytes(self.size)}: all of {self.folder.path}"
         return (
-            f"{rows} of the run {self.folder.name}, with what these points printed and wrote ({megabytes(self.size)} "
+            f"{rows} of the run {self.folder.name}, with what their points printed and wrote ({megabytes(self.size)} "
             f"of artifacts); {self.rest:,} stay"
         )
 
@@ -51,7 +51,7 @@ def to_remove(folder: RunFolder, *, where: str | None) -> Removal:
             "was removed."
         )
     if folder.path.is_symlink():
-        raise UsageError(f"{folder.path} is a link. Remove it, and what it leads to, by hand.")
+        raise UsageError(f"{folder.path} is a symbolic link. Remove it, and what it points to, by hand.")
     if where is None:
         done, failed = 0, 0
         with contextlib.suppress(SweepfleetError), contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:
@@ -62,7 +62,9 @@ def to_remove(folder: RunFolder, *, where: str | None) -> Removal:
     refresh(folder)
     rows = select(folder.parquet, where=where, best=None, metric=None)
     if rows.is_empty():
-        raise UsageError(f"No row of the run {folder.name} meets --where {where!r}. Look: inv results {folder.name}")
+        raise UsageError(
+            f"No row of the run {folder.name} meets --where {where!r}. Show its rows: inv results {folder.name}"
+        )
     ids = tuple(rows["point_id"])
     done = int((rows["status"] == "done").sum())
     with contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:

@@ -88,7 +88,7 @@ class Ledger(Reading):
                 self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
                 return
             if version == 0 and self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                raise UsageError(f"{self.path} is a database of some other program. {REMEDY}")
+                raise UsageError(f"{self.path} is a database of another program. {REMEDY}")
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")  # a commit survives a power cut
             if version < VERSION:

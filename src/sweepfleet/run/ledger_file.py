@@ -9,7 +9,7 @@ from pathlib import Path
 from sweepfleet.grid.errors import UsageError
 
 VERSION = 2
-REMEDY = "It was left as it is. Restore it from a copy, or start anew under another --name."
+REMEDY = "It was not changed. Restore it from a copy, or start a new run under another --name."
 APPLICATION_ID = 0x73776670  # "swfp", in the file's header: other programs' databases are refused
 COLUMNS = """
     id TEXT NOT NULL,            -- the point's, 16 hex digits
@@ -85,7 +85,7 @@ def examine(path: Path) -> None:
     if size == 0:
         return  # killed between making the file and writing to it
     if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
-        raise UsageError(f"{path} is not a ledger: it does not begin as one. {REMEDY}")
+        raise UsageError(f"{path} is not a ledger: it starts differently. {REMEDY}")
     page = int.from_bytes(header[16:18], "big")
     promised = int.from_bytes(header[28:32], "big") * (65536 if page == 1 else page)
     if size < promised and not _whole_with_its_log(path):
@@ -94,7 +94,7 @@ def examine(path: Path) -> None:
     check_version(path, version)
     # A file of ours that has no version yet has no table either.
     if (version or changes) and int.from_bytes(header[68:72], "big") != APPLICATION_ID:
-        raise UsageError(f"{path} is a database of some other program. {REMEDY}")
+        raise UsageError(f"{path} is a database of another program. {REMEDY}")
 
 
 def check_version(path: Path, version: int) -> None:
@@ -102,7 +102,7 @@ def check_version(path: Path, version: int) -> None:
     if version > VERSION:
         raise UsageError(
             f"{path} was written by a newer sweepfleet (ledger version {version}; this one knows {VERSION}). "
-            "It was left as it is. Update sweepfleet: git pull && uv sync"
+            "It was not changed. Update sweepfleet: git pull && uv sync"
         )
 
 

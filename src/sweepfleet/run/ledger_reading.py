@@ -61,8 +61,8 @@ class Reading:
             if is_full(self.path, error):
                 raise full_disk(self.path) from error
             raise StorageError(
-                f"{self.path} cannot be written: {error}. What was committed is safe: make room on the disk (or "
-                "repair its rights), then run the same command again: it resumes where this one stopped."
+                f"{self.path} cannot be written: {error}. Committed results are safe. Make room on the disk (or "
+                "fix its permissions), then run the same command again: it resumes."
             ) from error
 
     def _read(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

@@ -98,7 +98,7 @@ def configurations(space: Space, over: tuple[str, ...]) -> Configurations | None
     if steps is not None:
         return Stepped(replicates, steps)
     if space.drawn():
-        raise LookupError("draws of a continuous law cannot be found by their parameters")
+        raise LookupError("draws of a continuous distribution cannot be looked up by their parameters")
     return Searched(space, over, list(_choices(space.plan, over)))
 
 

@@ -81,4 +81,4 @@ class Outcomes:
 def _error(why: BaseException, future: Future) -> SweepfleetError:
     if future.status != "error" or isinstance(why, NoSlotsError | RunnerClosedError | ArtifactsLeftError):
         return ClusterError("The connection to the scheduler broke. To resume, run the same command again.")
-    return BrokenSweepError(f"The sweep broke off: {why}\nFinished points are kept; the same command resumes.")
+    return BrokenSweepError(f"The sweep failed: {why}\nFinished points are kept; the same command resumes.")

@@ -124,15 +124,15 @@ def find(ledger: Ledger, space: Space, text: str) -> Ended:
         return found[0]
     if not re.fullmatch(rf"[0-9a-f]{{1,{ID_CHARS}}}", text):
         raise UsageError(
-            f"--point {printable(text)!r} is no point. Give an index, or an id or its beginning, as the report and "
-            "results.csv show them."
+            f"--point {printable(text)!r} is not a point. Use an index, an id or the beginning of an id, as the "
+            "report and results.csv show them."
         )
     found = ledger_rows(ledger, text)
     if not found:
-        raise UsageError(f"--point {text}: no point that has ended has this index, or an id that begins so.")
+        raise UsageError(f"--point {text}: no point that has ended has this index, or an id that begins with it.")
     if len(found) > 1:
         ids = ", ".join(each.id for each in found[:SHOWN]) + (", ..." if len(found) > SHOWN else "")
-        raise UsageError(f"--point {text} may be {ids}. Give more of the id.")
+        raise UsageError(f"--point {text} could be {ids}. Write more of the id.")
     return found[0]
 
 
@@ -140,7 +140,7 @@ def _parts(outputs: Outputs | None, point: Ended) -> Iterator[tuple[str, Printed
     """A point's attempts that are kept, each with what to call it: the one that its row is of comes last."""
     before = [] if outputs is None else [one for one in outputs.of(point.id) if one[1] and one[0] < point.started]
     for _, _, printed in before[-1:]:
-        yield " · an attempt before, which failed", printed
+        yield " · an earlier attempt, which failed", printed
     last = None if outputs is None else outputs.of_attempt(point.id, point.started)
     yield " · the last attempt" if before else "", last or Printed(b"")
 

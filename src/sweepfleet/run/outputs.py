@@ -70,7 +70,7 @@ class Outputs:
         """
         self.path = path
         if readonly and not path.exists():
-            raise UsageError(f"{path} does not exist: nothing that points printed was kept.")
+            raise UsageError(f"{path} does not exist: no output of points was kept.")
         with self._storing():
             self._db = sqlite3.connect(path, isolation_level=None, timeout=10)
         try:
@@ -88,7 +88,7 @@ class Outputs:
             raise UsageError(f"{self.path} was written by a newer sweepfleet. Update it: git pull && uv sync")
         tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if (version or tables) and application != APPLICATION_ID:
-            raise UsageError(f"{self.path} is a database of some other program. Move it away.")
+            raise UsageError(f"{self.path} is a database of another program. Move it away.")
         if readonly:
             self._db.execute("PRAGMA query_only = ON")
             return
@@ -109,7 +109,9 @@ class Outputs:
             yield
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-                raise UsageError(f"{self.path} is damaged: {error}. Move it away; results do not need it.") from error
+                raise UsageError(
+                    f"{self.path} is damaged: {error}. Move it away; the results do not depend on it."
+                ) from error
             if is_full(self.path, error):
                 raise full_disk(self.path) from error
             raise StorageError(f"{self.path} cannot be written: {error}.") from error
@@ -138,7 +140,7 @@ class Outputs:
         try:
             return [(started, bool(failed), Printed.unpack(data)) for started, failed, data in rows]
         except ValueError as error:
-            raise UsageError(f"{self.path}: {error} Move it away; results do not need it.") from error
+            raise UsageError(f"{self.path}: {error} Move it away; the results do not depend on it.") from error
 
     def of_attempt(self, id_: str, started: float) -> Printed | None:
         """What the attempt at a point that began then printed; None when nothing of it is here.
@@ -229,9 +231,8 @@ class Recorder:
         """What the user should know."""
         if not self._lost:
             return ()
-        return (
-            f"What {counted(self._lost, 'attempt')} printed could not be kept; the results are whole. {self._error}",
-        )
+        lost = f"What {counted(self._lost, 'attempt')} printed could not be kept; the results are complete."
+        return (f"{lost} {self._error}",)
 
     def close(self) -> None:
         """Close the file."""

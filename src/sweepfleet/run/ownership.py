@@ -168,7 +168,7 @@ def _is_same_grid(before: str, manifest: Mapping[str, Any], sweep: Sweep, ours: 
 def _refusal(folder: RunFolder, theirs: str, ours: Owner) -> UsageError:
     return UsageError(
         f"The run {folder.name} has rows of another target: {theirs}. This grid's is {ours}. Rows of two targets are "
-        f"never mixed. Give this one a name of its own: --name {free_name(folder)}"
+        f"never mixed. Use another name: --name {free_name(folder)}"
     )
 
 

@@ -75,7 +75,8 @@ def preview(
         which = f"  replicate {point.replicate}" if sweep.plan.replicates > 1 else ""
         yield f"  {point.index}  {point.id}  {_params(point)}{which}"
     if not first:
-        yield f"  None is among the first {searched(space):,} of {space.size:,} indexes; no more were looked at."
+        looked = f"the first {searched(space):,} of {space.size:,} indexes"
+        yield f"  None of these points is among {looked}; no others were checked."
     elif count.points > len(first):
         yield "  ..."
     if chosen.conditions:
@@ -123,7 +124,7 @@ def too_large(sweep: Sweep, *, runs: Path, root: Path, slots: Callable[[], int],
     about = "" if count.exact and has.exact else "About "
     if mean_s is not None and left * mean_s > YEAR_S and left * mean_s / slots() > YEAR_S:
         return (
-            f"{about}{left:,} points are left, which take {years(left * mean_s / slots())} on "
+            f"{about}{left:,} points are left, which would take {years(left * mean_s / slots())} on "
             f"{counted(slots(), 'slot')} ({duration_each(mean_s)} a point, the mean of those that have run)."
         )
     return f"{about}{left:,} points are left to run." if left > MANY_POINTS else None
@@ -220,7 +221,7 @@ def run_one(sweep: Sweep, context: Context, *, index: int) -> Iterator[str]:
     except LookupError:
         near = next((start for start, _ in space.spans(index, searched(space, index))), None)
         hint = "" if near is None else f" The next point is {near}."
-        raise UsageError(f"--test-point {index}: where, exclude or when leaves this one out.{hint}") from None
+        raise UsageError(f"--test-point {index}: where, exclude or when excludes this one.{hint}") from None
     here = starting_in(start_folder(context.folder, context.root))
     with here, aside() if context.target.run else contextlib.nullcontext():
         compute = find(context, space)

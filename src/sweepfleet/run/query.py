@@ -41,7 +41,7 @@ def select(
     if best is None:
         return (table if kept is None else table.filter(kept)).collect()
     if best < 1:
-        raise UsageError(f"--best {best}: ask for 1 or more.")
+        raise UsageError(f"--best {best}: must be 1 or more.")
     if metric is None or not _is_number(table, f"metric.{metric.name}"):
         metrics = [name.removeprefix("metric.") for name in columns if name.startswith("metric.")]
         known = f"there are: {', '.join(metrics)}." if metrics else "no point has returned one."
@@ -88,7 +88,7 @@ def _both(where: str, names: Mapping[str, str]) -> str:
     if found is None:
         return ""
     one, other = quoted(f"param.{found}"), quoted(f"metric.{found}")
-    return f"A parameter and a metric have this name: write {one} or {other}."
+    return f"A parameter and a metric have this name. Write {one} or {other}."
 
 
 def _read(row: dict[str, Any], readers: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def _folders(runs: Path) -> list[RunFolder]:
             return []
         folders = [RunFolder(path) for path in sorted(runs.iterdir())]
     except OSError as error:
-        raise UsageError(f"{runs} is to be the folder of runs, and cannot be read: {error.strerror}.") from error
+        raise UsageError(f"{runs} is the folder for runs, and cannot be read: {error.strerror}.") from error
     return [folder for folder in folders if _has_ledger(folder)]
 
 

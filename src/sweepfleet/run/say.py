@@ -16,7 +16,7 @@ STATES = {
     "done": "Done",
     "failed": "Done, but some points failed",
     "all failed": "All points failed",
-    "partial": "Done with what was chosen",
+    "partial": "The chosen points are done",
     "stopped": "Stopped at a limit; finished points are kept",
     "interrupted": "Stopped; finished points are kept, and the same command resumes",
 }
@@ -42,7 +42,7 @@ def ending(summary: Summary, *, folder: str, several_rows: bool, width: int | No
         parts.append("too short for an efficiency" if short else f"efficiency {summary.efficiency or 0:.0%}")
     all_failed = summary.state == "failed" and summary.done == 0
     if summary.infra_losses:
-        parts.append(f"{counted(summary.infra_losses, 'point')} run again: a machine or a process was lost")
+        parts.append(f"{counted(summary.infra_losses, 'point')} run again, since a machine or a process was lost")
     yield f"{STATES['all failed' if all_failed else summary.state]}: {' · '.join(parts)}"
     if summary.best:
         yield best_line(summary.best)

@@ -29,8 +29,8 @@ class Selection:
     def check(self) -> None:
         """Raise UsageError when it has no point."""
         for space, remedy in (
-            (self.whole, "The grid has no points: its constraints leave nothing. Loosen where, exclude or when."),
-            (self.space, f"No point of the grid meets {' and '.join(map(repr, self.conditions))}. Loosen --where."),
+            (self.whole, "The grid has no points: where, exclude or when excludes them all. Relax one of them."),
+            (self.space, f"No point of the grid meets {' and '.join(map(repr, self.conditions))}. Relax --where."),
         ):
             count = space.count()
             if count.exact and not count.points:
@@ -79,7 +79,7 @@ class Selection:
 def check_redo(what: str) -> None:
     """Raise UsageError for what cannot be asked of `--redo`."""
     if what and what not in REDO:
-        raise UsageError(f"--redo {what!r} is not a kind of point. Use {', '.join(REDO[:-1])} or {REDO[-1]}.")
+        raise UsageError(f"--redo {what!r} cannot be used. Use {', '.join(REDO[:-1])} or {REDO[-1]}.")
 
 
 def stale_sources(ledger: Reading, names: Names) -> set[int]:

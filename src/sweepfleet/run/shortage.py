@@ -47,7 +47,7 @@ def shortages_explained() -> Iterator[None]:
             raise
         said = str(found) or type(found).__name__
         raise ShortageError(
-            f"The system gives this process too little to run a sweep: {said[:200]}.{_limits()} {REMEDY}"
+            f"The system's limits are too low to run a sweep: {said[:200]}.{_limits()} {REMEDY}"
         ) from error
 
 
@@ -63,7 +63,7 @@ def check_room(slots: int) -> None:
     if limit < needed:
         need = f"{counted(slots, 'slot')} {'needs' if slots == 1 else 'need'}"
         raise ShortageError(
-            f"The system gives this process too little to run a sweep: {need} an address space of "
+            f"The system's limits are too low to run a sweep: {need} an address space of "
             f"{needed / 1e9:.1f} GB (ulimit -v {needed // 1024 + 1}).{_limits()} {REMEDY}"
         )
 
@@ -71,8 +71,8 @@ def check_room(slots: int) -> None:
 def stalled(bundles: int) -> ShortageError:
     """What to say when work is out and nobody is at it."""
     return ShortageError(
-        f"Work was sent out ({counted(bundles, 'bundle')}) and no slot is at it: dask has lost it, as it "
-        f"does when this process has too little memory or too few threads.{_limits()} {REMEDY}"
+        f"Work was sent ({counted(bundles, 'bundle')}) and no slot is running it: dask has lost it, "
+        f"which happens when this process has too little memory or too few threads.{_limits()} {REMEDY}"
     )
 
 

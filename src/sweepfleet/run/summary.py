@@ -204,15 +204,15 @@ def _notes(facts: Facts, space: Space, ledger: Ledger, *, best: bool) -> list[st
     notes = list(facts.warnings)
     if facts.stop == "budget":
         notes.append(
-            "The sweep has cost its budget, and was stopped. Finished points are kept; the same command resumes, "
-            "with as much again. For more at once: execution.max_cost in the grid; or, where the stack allows "
-            "less, pulumi config set budgetUsd, then inv up"
+            "The sweep has reached its budget, and was stopped. Finished points are kept; the same command "
+            "resumes, with the same amount again. For more at once: execution.max_cost in the grid; or, where "
+            "the stack allows less, pulumi config set budgetUsd, then inv up"
         )
     if facts.stop == "too long" and (progress := facts.progress):
         notes.append(
-            f"The first points took {duration_each(progress.mean_s)} each; the {progress.left:,} that are left would "
-            f"take {years(progress.left_s)} on {counted(progress.slots, 'slot')}. So the sweep stopped. To run them, "
-            "give the same command with --yes."
+            f"The first points took {duration_each(progress.mean_s)} each; the {progress.left:,} points left would "
+            f"take {years(progress.left_s)} on {counted(progress.slots, 'slot')}, so the sweep stopped. To run them: "
+            "the same command with --yes"
         )
     if facts.progress is not None and facts.progress.why:
         notes.append(facts.progress.why)
@@ -236,18 +236,19 @@ def _notes(facts: Facts, space: Space, ledger: Ledger, *, best: bool) -> list[st
     former = ledger.former()
     if former:
         notes.append(
-            f"{counted(former, 'row')} of points that the grid no longer has: kept in the ledger, not in the tables."
+            f"{counted(former, 'row')} of points that are no longer in the grid: kept in the ledger, not in "
+            "the tables."
         )
     seeds = ledger.seed_changed()
     if seeds:
         notes.append(
-            f"`seed:` was changed ({seeds}) after some points had been computed. A point's identity does not depend "
-            "on it, so they were not run again; column seed says what each was given."
+            f"`seed:` was changed ({seeds}) after some points had been computed. A point's id does not depend "
+            "on it, so they were not run again; each row has its own in the column `seed`."
         )
     if facts.progress is not None and facts.progress.computed and ledger.has_long_seeds():
         notes.append(
-            "Rows that an earlier version of sweepfleet computed have seeds of 32 bits; since then a point's seed "
-            "has 31, and is another one. No finished point was run again; column seed says what each was given."
+            "Rows of an earlier version of sweepfleet have seeds of 32 bits; now a point's seed has 31 bits, and is "
+            "another number. No finished point was run again; each row has its own in the column `seed`."
         )
     if facts.metric is not None and not best and ledger.counts().done:
         notes.append(_no_best(facts.metric.name, list(ledger.metric_names())))
@@ -256,12 +257,12 @@ def _notes(facts: Facts, space: Space, ledger: Ledger, *, best: bool) -> list[st
 
 def _no_best(name: str, names: list[str]) -> str:
     if name in names or not names:
-        return f"No finished point has a finite metric {name!r}, so there is no best one."
+        return f"No finished point has a finite metric {name!r}, so there is no best configuration."
     meant = close(name, names)
     hint = f" Did you mean `{meant}`?" if meant else ""
     return (
-        f"No finished point returns the metric {name!r}, so there is no best one. They return {choices(names)}."
-        f"{hint} Correct metric.name in the grid and give the same command: nothing is run again."
+        f"No finished point returns the metric {name!r}, so there is no best configuration. They return "
+        f"{choices(names)}.{hint} Correct metric.name in the grid and run the same command: no point runs again."
     )
 
 

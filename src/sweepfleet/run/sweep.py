@@ -112,7 +112,7 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
     started: Start | None = None
     recorder = Recorder(folder.output)
     with folder.locked(), FilesWriter(folder) as writer:
-        with observer.waiting("looking for what is left to run"):
+        with observer.waiting("looking for the points left to run"):
             left = _anything_left(folder, sweep, chosen, request)
         if left:
             # A cluster's workers do not share this disk.
@@ -174,7 +174,7 @@ def _with_room(write: Callable[[], Summary], observer: Observer, progress: Progr
                     f"Stopped.{lost} Results that were not written are computed again when the same command resumes. "
                     f"{full}"
                 ) from None
-            now = f"room for tables and report: {full.disk.name} is full; {full.disk.fix}"
+            now = f"room to write tables and report: {full.disk.name} is full; {full.disk.fix}"
             if waiting_for != now:
                 observer.say(f"Waiting for {now}")
             waiting_for = now

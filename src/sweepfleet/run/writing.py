@@ -82,4 +82,7 @@ class Writing:
             return None
         points = sum(one.news.computed + one.news.retried for one in self._left)
         results = "1 result waits" if points == 1 else f"{points:,} results wait"
-        return f"waiting for room: {self._disk.name} is full, {results} to be written; {self._disk.fix}", self._since
+        return (
+            f"waiting for disk space: {self._disk.name} is full, {results} to be written; {self._disk.fix}",
+            self._since,
+        )

@@ -103,7 +103,7 @@ class EntropyLook:
         found = dict.fromkeys(_own_things(used))
         for each in (*self._look_at_random(draws=draws), *_look_at_objects(used), *_look_at_torch(used)):
             found[each] = None
-        return [f"{each}. Copies would have the same" for each in found]
+        return [f"{each}. Forks would all have the same" for each in found]
 
     def _project_codes(self) -> Iterator[tuple[str, CodeType]]:
         """The code of each of the project's modules that were imported, with its file's name."""
@@ -141,7 +141,7 @@ def _own_things(used: dict[str, str]) -> Iterator[str]:
     """What the project does when it is imported that gives each process something else."""
     yield from (f"{place} {_OWN[name]}" for name, place in used.items() if name in _OWN)
     if not _SEEDED.isdisjoint(used) and (clocks := _CLOCKS & used.keys()):
-        yield f"{used[min(clocks)]} reads the clock, and a random generator is seeded, perhaps by it"
+        yield f"{used[min(clocks)]} reads the clock, and a random generator is seeded, perhaps with it"
 
 
 def _names_used(modules: list[tuple[str, CodeType]]) -> Iterator[tuple[str, str]]:
@@ -205,7 +205,7 @@ def _look_at_objects(used: dict[str, str]) -> Iterator[str]:
     found = [each for each in gc.get_objects() if issubclass(type(each), kinds)]
     pythons = [each for each in found if isinstance(each, random.Random) and each is not _GLOBAL]
     if "Random" in used and any(type(each) is random.Random for each in pythons):
-        yield "a generator of the class random.Random is made, which does not tell whether it has a seed"
+        yield "a random.Random is made, and cannot be asked whether it has a seed"
     if numpys is None:
         return
     generators = [each for each in found if isinstance(each, numpys.BitGenerator)]
@@ -213,12 +213,12 @@ def _look_at_objects(used: dict[str, str]) -> Iterator[str]:
     for bits in generators:
         if _is_unseeded(bits.seed_seq):
             if not _DRAWS.isdisjoint(used) and not _is_as_seeded(bits):
-                yield "numbers are drawn from a generator of numpy without a seed"
+                yield "numbers are drawn from a numpy generator without a seed"
             _renewals.append(partial(_renew_numpy, bits))
     theirs = {id(bits.seed_seq) for bits in generators}
     sequences = [each for each in found if isinstance(each, numpys.SeedSequence) and id(each) not in theirs]
     if any(_is_unseeded(each) for each in sequences):
-        yield "a SeedSequence of numpy is made without a seed"
+        yield "a numpy SeedSequence is made without a seed"
 
 
 def _is_unseeded(sequence: Any) -> bool:

@@ -37,14 +37,14 @@ def trouble(file: Path, head: bytes, *, where: str) -> str | None:
         loader = _loader(head)
         if loader is not None and not Path(loader).exists():
             return (
-                f"{file} needs {loader}, which is not there: it is linked to another system's C library. "
+                f"{file} needs {loader}, which is not there: it is linked against another system's C library. "
                 "Link it statically."
             )
         return None
     if head.startswith(MACH_O):
         return None if sys.platform == "darwin" else f"{file} is built for macOS, and {where} Linux on {here}."
     if not head.startswith(b"#!") and b"\0" not in head:
-        return f"{file} is a text without a first line that says what runs it. Add one, such as: #!/bin/sh"
+        return f"{file} is a text file without a #! line. Add one as the first line, such as: #!/bin/sh"
     return None
 
 

@@ -62,7 +62,7 @@ class ImportWatch:
         Side effect: a trial copy is made, at which some libraries end their threads.
         """
         if not _LINUX:
-            return [f"processes are copied on Linux only, and this is {sys.platform}"]
+            return [f"processes are forked on Linux only, and this is {sys.platform}"]
         drawn = self._entropy.end()
         maps = _maps()
         return [
@@ -92,7 +92,7 @@ def _threads() -> Iterator[str]:
         names = [name for name in threads.values() if name != _NAMELESS]
         if nameless := len(threads) - len(names):
             names.append(f"{nameless} without a name")
-        yield f"threads are running: {_some(names)}. A copy would be without them"
+        yield f"threads are running: {_some(names)}. A fork would not have them"
 
 
 def _other_threads() -> dict[int, str]:
@@ -110,7 +110,7 @@ def _try_fork() -> str | None:
     try:
         pid = fork()
     except OSError as error:
-        return f"a copy cannot be made: {error}"
+        return f"a fork failed: {error}"
     if pid == 0:
         os._exit(0)
     end_s = time.monotonic() + FORKS_S
@@ -119,10 +119,10 @@ def _try_fork() -> str | None:
             if time.monotonic() > end_s:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
-                return "a copy that was made for a trial did not end"
+                return "a trial fork did not end"
             time.sleep(SETTLES_S / 500)
         if ended.si_status:
-            return "a copy that was made for a trial was ended by what the import has registered for forks"
+            return "a trial fork ended early, by something that the import registered for forks"
     return None
 
 
@@ -152,11 +152,11 @@ def _files(before: dict[int, str], maps: bytes) -> Iterator[str]:
             else:  # socket:[123], anon_inode:[eventpoll]
                 others.append(name.removeprefix("anon_inode:").split(":[")[0].strip("[]"))
     if devices:
-        yield f"devices are open: {_some(devices)}. A copy cannot use a GPU that was opened before it was made"
+        yield f"devices are open: {_some(devices)}. A fork cannot use a GPU that was opened before it"
     if files := [_short(name) for name in files if not _is_only_mapped(name, files.count(name), maps)]:
-        yield f"files are open: {_some(files)}. Copies would share the place in them, and their locks"
+        yield f"files are open: {_some(files)}. Forks would share their positions and locks"
     if others:
-        yield f"connections are open: {_some(others)}. Copies would share them"
+        yield f"connections are open: {_some(others)}. Forks would share them"
 
 
 def _is_only_mapped(name: str, descriptors: int, maps: bytes) -> bool:
@@ -193,7 +193,7 @@ def _memory(before: dict[str, str], maps: bytes) -> Iterator[str]:
     new = [name.removesuffix(_DELETED) for place, name in _shared_memory(maps).items() if place not in before]
     if new:
         names = [_NAMELESS if name == "/dev/zero" else "a lock" if "/sem." in name else name for name in new]
-        yield f"memory is shared: {_some(names)}. Copies would write into the same"
+        yield f"memory is shared: {_some(names)}. Forks would write into the same memory"
 
 
 def _children() -> set[int]:
@@ -209,12 +209,12 @@ def _processes(before: set[int]) -> Iterator[str]:
     names = [stat.partition("(")[2].rpartition(")") for stat in stats]
     running = [name for name, _, rest in names if rest and not rest.startswith((" Z", " X"))]
     if running:
-        yield f"processes are running: {_some(running)}. A copy would not be their parent"
+        yield f"processes are running: {_some(running)}. A fork would not be their parent"
 
 
 def _timers() -> Iterator[str]:
     if any(signal.getitimer(timer)[0] for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)):
-        yield "a timer is set. A copy would be without it"
+        yield "a timer is set. A fork would not have it"
 
 
 def _text(path: str) -> str:

@@ -75,12 +75,14 @@ def why_not_started(error: OSError | ValueError, program: str, point: Placed) ->
     if isinstance(error, ValueError):
         blamed = next((name for name, value in point.params.items() if "\0" in str(value)), None)
         trouble = (
-            trouble if blamed is None else f"the parameter {blamed} has a NUL in it, which no command line carries"
+            trouble
+            if blamed is None
+            else f"the parameter {blamed} has a NUL character, which a command line cannot have"
         )
     elif error.errno == errno.E2BIG and largest is not None:
         blamed = largest
         trouble = (
-            f"its words are longer than the system carries. The parameter {largest} has {sizes[largest]:,} characters"
+            f"its words are longer than the system allows. The parameter {largest} has {sizes[largest]:,} characters"
         )
     remedy = f": have the program read {blamed} from the file $SWEEPFLEET_PARAMS_FILE instead" if blamed else ""
     return f"cannot start {program!r}: {trouble}{remedy}"

@@ -54,7 +54,7 @@ class Printed(NamedTuple):
             return (self.head + self.tail).decode(errors="backslashreplace")
         head = _whole_characters(self.head, end=True).decode(errors="backslashreplace")
         tail = _whole_characters(self.tail, end=False).decode(errors="backslashreplace")
-        return f"{head}\n... {self.dropped:,} bytes left out ...\n{tail}"
+        return f"{head}\n... {self.dropped:,} bytes dropped ...\n{tail}"
 
     def pack(self) -> bytes:
         """As bytes, compressed where that is worth it."""
@@ -77,9 +77,9 @@ class Printed(NamedTuple):
             compressed, dropped, head, size = _PACKED.unpack_from(data)
             text = zlib.decompress(data[_PACKED.size :]) if compressed else data[_PACKED.size :]
         except (struct.error, zlib.error) as error:
-            raise ValueError(f"What was printed is damaged: {error}.") from error
+            raise ValueError(f"The kept output is damaged: {error}.") from error
         if len(text) != size:
-            raise ValueError(f"What was printed is damaged: {len(text):,} bytes in place of {size:,}.")
+            raise ValueError(f"The kept output is damaged: {len(text):,} bytes in place of {size:,}.")
         return cls(text[:head], text[head:], dropped)
 
 

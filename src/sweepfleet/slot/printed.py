@@ -65,7 +65,7 @@ def read(text: str, *, cut: bool = False, end: int | None = None) -> Any:
     text = clean(text)
     marked = list(_ROWS_LINE.finditer(text)) if ROWS in text else []
     if len(marked) > 1:
-        raise NoResultError(f"there are {len(marked)} lines {ROWS}; one is allowed")
+        raise NoResultError(f"there are {len(marked)} {ROWS} lines; one is allowed")
     rest, rows = text, None
     if marked:
         below = text[marked[0].end() :]
@@ -135,34 +135,38 @@ def _labelled(text: str, found: list[_Piece], number: Any) -> Any:
     only = found[0]
     if len(found) > 1:
         raise NoResultError(
-            f"{len(found):,} objects stand in lines of other text, such as {_short(text, found[-1])}, and none on a "
+            f"{len(found):,} objects are in lines with other text, such as {_short(text, found[-1])}, and none on a "
             "line of its own"
         )
     if only.problem:
         raise NoResultError(f"an object is not JSON: {only.problem}")
     if only.place == "within":
-        raise NoResultError(f"the only object, {_short(text, only)}, stands in the middle of a line")
+        raise NoResultError(f"the only object, {_short(text, only)}, is in the middle of a line")
     if number is not None:
         raise NoResultError(
-            f"{_short(text, only)}, in a line of other text, and the number {number} could be the result"
+            f"{_short(text, only)}, in a line with other text, and the number {number} could be the result"
         )
     return only.value
 
 
 def _nothing(text: str, pieces: list[_Piece], number: Any, *, cut: bool) -> str:
     if cut:
-        what = "no complete object begins in the end of the output that is read"
-        return what if number is None else f"{what}; a number alone, {number}, is a result of short outputs only"
+        what = "in the last part of the output, which is all that is read, no complete object begins"
+        return (
+            what
+            if number is None
+            else f"{what}; a number alone, {number}, counts as a result only when all of the output is read"
+        )
     lists = [piece for piece in pieces if isinstance(piece.value, list)]
     if lists and lists[-1].place == "alone":
-        return f"{_short(text, lists[-1])} is a list; a result is an object"
+        return f"{_short(text, lists[-1])} is a list; a result must be an object"
     last = text.rstrip().rpartition("\n")[2].strip()
     if re.match(r"\[1\]\s*\S+$", last):
         return "the last line is written by R's print; write the number with cat(), an object with jsonlite::toJSON"
     if _MAP_LIKE.match(last):
-        return f"{_cut(last)} is no JSON; in Python, print(json.dumps(...))"
+        return f"{_cut(last)} is not JSON; in Python, print(json.dumps(...))"
     if _LEADING_ZERO.match(last) and _NUMBER.fullmatch(last):
-        return f"{_cut(last)} begins with a zero, which JSON does not allow"
+        return f"{_cut(last)} starts with a zero, which JSON does not allow"
     return "no object was printed, and the last line is not a number"
 
 
@@ -263,7 +267,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} is there twice")
+        raise ValueError(f"the key {twice!r} is given twice")
     return found
 
 
@@ -276,7 +280,7 @@ def _float(text: str) -> float:
 
 def _int(text: str) -> int:
     if len(text) > _MAX_DIGITS:
-        raise ValueError(f"a number has {len(text):,} digits; {_MAX_DIGITS:,} are the most")
+        raise ValueError(f"a number has {len(text):,} digits; the limit is {_MAX_DIGITS:,}")
     return int(text)
 
 

@@ -60,7 +60,7 @@ def check(words: Sequence[str | None], *, cwd: str, env: Mapping[str, str], wher
 def _trouble(program: str, *, cwd: str, path: str, where: str) -> str | None:
     """Why it cannot be started, and what to do; None when it can, as far as can be seen."""
     if not program:
-        return "its first word is empty. Name the program to start."
+        return "its first word is empty. Write the program to start."
     if os.sep not in program:
         folders = os.pathsep.join(os.path.join(cwd, folder) for folder in path.split(os.pathsep))  # noqa: PTH118
         found = shutil.which(program, path=folders)
@@ -72,7 +72,7 @@ def _trouble(program: str, *, cwd: str, path: str, where: str) -> str | None:
     file = Path(cwd, program)
     if not file.exists():
         where = "" if file == Path(program) else f" (that is {file})"
-        return f"there is no program {program}{where}. Paths are taken from {cwd}."
+        return f"there is no program {program}{where}. Paths are relative to {cwd}."
     if file.is_dir():
         return f"{program} is a folder, not a program."
     if not os.access(file, os.X_OK):
@@ -96,7 +96,7 @@ def _start_trouble(file: Path, *, where: str) -> str | None:
         return None
     interpreter = os.fsdecode(words[0])
     if first.endswith(b"\r\n"):
-        return f"{file} has Windows line ends, {interpreter} among them. Convert it: sed -i 's/\\r$//' {file}"
+        return f"{file} has Windows line ends, also after {interpreter}. Convert it: sed -i 's/\\r$//' {file}"
     if not Path(interpreter).exists():
-        return f"{file} is to be run by {interpreter}, which is not here. Change its first line."
+        return f"{file} has the interpreter {interpreter} in its first line, which is not there. Change that line."
     return None

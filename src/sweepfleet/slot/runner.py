@@ -177,7 +177,7 @@ class Runner:
             rest = drop(rest, len(segment.records) // RECORD.size)
             strays = 0 if segment.records or culprit is not None or cause is None else strays + 1
             if cause is not None and strays > MAX_STRAYS:
-                raise RuntimeError(f"The runner child dies before it comes to a point. {cause.error}")
+                raise RuntimeError(f"The process that runs points dies before it reaches a point. {cause.error}")
             if culprit is not None:
                 if cause is None:  # killed from outside
                     packet.losses[culprit.point_index] = losses = packet.losses.get(culprit.point_index, 0) + 1
@@ -280,10 +280,10 @@ class Runner:
 def _cause(child: Child, code: int | None) -> Cause | None:
     """What a child's exit code says of the point that ran; None when it was killed from outside."""
     if code is None:
-        return Cause("ProcessExit", f"It closed files that are not its own.\n{child.log_tail()}".rstrip())
+        return Cause("ProcessExit", f"It closed files of the process that runs it.\n{child.log_tail()}".rstrip())
     if from_outside(code):
         if -code == signal.SIGKILL and child.life.killed_for_memory():
-            return Cause("OutOfMemory", "The kernel killed its process: the machine's memory was used up.")
+            return Cause("OutOfMemory", "The kernel killed its process: the machine ran out of memory.")
         return None
     return Cause(
         "Crash" if code < 0 else "ProcessExit",

@@ -56,7 +56,7 @@ class Source:
         self._looks = context.start == "fork" or (context.start == "auto" and LINUX)
         self._against: tuple[str, ...] | None = None
         if context.start == "auto" and not LINUX:
-            self._against = (f"processes are copied on Linux only, and this is {sys.platform}",)
+            self._against = (f"processes are forked on Linux only, and this is {sys.platform}",)
         self._leads = False  # whether the first process is a template
         if blank is not None and blank.cpus != context.cpus:
             blank.close()
@@ -197,7 +197,7 @@ def from_outside(code: int | None) -> bool:
 def how(code: int | None) -> str:
     """How a process ended, as a sentence's end."""
     if code is None:
-        return "closed its runner's files"
+        return "closed the files of the process that runs it"
     if code >= 0:
         return f"ended with exit code {code}"
     known = {int(each): each.name for each in signal.Signals}

@@ -77,14 +77,14 @@ def _of_frame(frame: Any) -> dict[str, list[Any]]:
 def _check(names: Iterable[str], count: int) -> None:
     """Refuse more rows or columns than there may be, and columns of our own."""
     if count > MAX_ROWS:
-        raise BadResultError(f"returned {count:,} rows; {MAX_ROWS:,} are the most. Write them into artifact_dir.")
+        raise BadResultError(f"returned {count:,} rows; the limit is {MAX_ROWS:,}. Write them into artifact_dir.")
     names = list(names)
     if len(names) > MAX_METRICS:
-        raise BadResultError(f"returned rows of {len(names):,} columns; {MAX_METRICS:,} are the most.")
+        raise BadResultError(f"returned rows of {len(names):,} columns; the limit is {MAX_METRICS:,}.")
     taken = [name for name in OURS if name in names]
     if taken:
         raise BadResultError(
-            f"returned rows with a column {taken[0]!r}, which results_long has already. Give it another name."
+            f"returned rows with a column {taken[0]!r}, which results_long already has. Give it another name."
         )
 
 
@@ -97,11 +97,11 @@ def packed(found: bytes, columns: Mapping[str, list[Any]]) -> bytes:
     try:
         data = json.dumps(columns, separators=(",", ":")).encode()
     except ValueError as error:
-        raise BadResultError(f"returned rows that JSON cannot carry: {error}.") from None
+        raise BadResultError(f"returned rows that cannot be written as JSON: {error}.") from None
     if len(data) > MAX_ROWS_BYTES:
         count = len(next(iter(columns.values()), ()))
         raise BadResultError(
-            f"returned {count:,} rows, {len(data):,} bytes as JSON; {MAX_ROWS_BYTES:,} are the most for a point. "
+            f"returned {count:,} rows, {len(data):,} bytes as JSON; the limit for a point is {MAX_ROWS_BYTES:,}. "
             "Write them into artifact_dir."
         )
     return _SIZE.pack(len(found)) + found + zlib.compress(data, 1)

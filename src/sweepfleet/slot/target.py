@@ -61,11 +61,11 @@ def _import(run: str, folders: Sequence[str]) -> Callable[..., Any]:
             looked = " and ".join(dict.fromkeys(folders))
             raise UsageError(
                 f"run: {run}: there is no module {missing!r} in {looked}. "
-                "Name it as you would import it from there, e.g. `fit:main` for fit.py beside the grid file."
+                "Write it as you would import it from there, such as `fit:main` for fit.py beside the grid file."
             ) from error
         raise UsageError(
             f"run: {run}: importing {module_name} needs {missing!r}, which is not installed here. "
-            f"Add it to the project, e.g. `uv add {missing.partition('.')[0]}`."
+            f"Add it to the project, for example: `uv add {missing.partition('.')[0]}`."
         ) from error
     except BaseException as error:
         last = f"{type(error).__name__}: {error}"
@@ -81,9 +81,7 @@ def _import(run: str, folders: Sequence[str]) -> Callable[..., Any]:
                 f"run: {run}: {module_name} has no {attribute!r}. It has: {_callables(found) or 'no functions'}."
             ) from None
     if not callable(found):
-        raise UsageError(
-            f"run: {run}: is a {type(found).__name__}, not a function. Name one that can be called with a point."
-        )
+        raise UsageError(f"run: {run}: is a {type(found).__name__}, not a function. Name a function.")
     return found  # type: ignore[no-any-return]
 
 
@@ -95,7 +93,7 @@ def _refuse_taken(run: str, module_name: str, folders: Sequence[str]) -> None:
     for folder in folders:
         meant = Path(folder, *module_name.split(".")).with_suffix(".py")
         if meant.exists() and not meant.samefile(loaded):
-            raise UsageError(f"run: {run}: {meant} has the name of another module, {loaded}. Rename your file.")
+            raise UsageError(f"run: {run}: {meant} has the same name as another module, {loaded}. Rename your file.")
 
 
 def _callables(module: Any) -> str:
@@ -125,12 +123,12 @@ def _check(run: str, function: Callable[..., Any], *, names: Sequence[str]) -> t
         how = (
             "" if all(name.isidentifier() for name in unknown) else " (names with signs: take them with **parameters)"
         )
-        problems.append(f"it does not take {', '.join(unknown)}, which the grid gives{how}")
+        problems.append(f"it does not take {', '.join(unknown)}, which the grid has{how}")
     if missing:
-        problems.append(f"it needs {', '.join(missing)}, which the grid does not give")
+        problems.append(f"it needs {', '.join(missing)}, which the grid does not have")
     if problems:
         raise UsageError(
-            f"run: {run}{signature}: {'; '.join(problems)}. Make the grid's parameters and the function's agree."
+            f"run: {run}{signature}: {'; '.join(problems)}. The grid and the function must have the same parameters."
         )
     return tuple(name for name in GIVEN if name in keywords and name not in given)
 
@@ -236,7 +234,7 @@ def result_of(ended: piped.Ended, *, stderr: str = "") -> Any:
     stdout = ended.stdout.decode(errors="replace")
     if ended.watched:
         raise CommandFailedError(
-            f"printed more than {ROWS_BYTES:,} bytes from {ROWS} on, which is the most for a point's rows. "
+            f"printed more than {ROWS_BYTES:,} bytes after {ROWS}, the limit for a point's rows. "
             "Write them into $SWEEPFLEET_ARTIFACT_DIR."
         )
     try:

@@ -58,7 +58,7 @@ def metrics(found: Mapping[Any, Any]) -> dict[str, Any]:
     try:
         _flatten("", found, flat)
     except RecursionError:
-        raise BadResultError("returned maps or lists that are nested too deeply, or contain themselves.") from None
+        raise BadResultError("returned maps or lists that are nested too deeply or contain themselves.") from None
     return flat
 
 
@@ -85,7 +85,7 @@ def _flatten(prefix: str, found: Mapping[Any, Any], flat: dict[str, Any]) -> Non
         plain = scalar(name, value)
         flat[name] = as_json(name, plain) if isinstance(plain, list) else plain
         if len(flat) > MAX_METRICS:
-            raise BadResultError(f"returned more than {MAX_METRICS:,} metrics, which are the most.")
+            raise BadResultError(f"returned more than {MAX_METRICS:,} metrics, which is the limit.")
 
 
 def name_of(key: Any) -> str:
@@ -94,11 +94,11 @@ def name_of(key: Any) -> str:
         key = key.value
     if not isinstance(key, str):
         raise BadResultError(
-            f"returned a dict with the key {short(key)}: metrics have text for names. Write str({short(key)})."
+            f"returned a dict with the key {short(key)}: the names of metrics are text. Write str({short(key)})."
         )
     name = str.__str__(key)
     if name != printable(name):
-        raise BadResultError(f"returned a metric named {short(name)}, which UTF-8 cannot write.")
+        raise BadResultError(f"returned a metric named {short(name)}, which is not valid UTF-8.")
     return name
 
 
@@ -134,7 +134,7 @@ def scalar(name: str, value: Any) -> Any:
 def _integer(name: str, value: int) -> int:
     if value.bit_length() > _MAX_BITS:
         raise BadResultError(
-            f"returned {name} = an integer of {value.bit_length():,} bits; {MAX_DIGITS:,} digits are the most. "
+            f"returned {name} = an integer of {value.bit_length():,} bits; the limit is {MAX_DIGITS:,} digits. "
             "Write it into artifact_dir."
         )
     return value
@@ -147,7 +147,7 @@ def _rational(name: str, value: Decimal | Fraction) -> int | float:
             raise BadResultError(f"returned {name} = {value!r}, a signalling NaN.")
         return float(value)
     if isinstance(value, Decimal) and value.adjusted() > MAX_DIGITS:
-        raise BadResultError(f"returned {name} = {short(value)}; {MAX_DIGITS:,} digits are the most.")
+        raise BadResultError(f"returned {name} = {short(value)}; the limit is {MAX_DIGITS:,} digits.")
     try:
         nearest = float(value)
     except OverflowError:
@@ -164,8 +164,8 @@ def _rational(name: str, value: Decimal | Fraction) -> int | float:
 def _list(name: str, value: Any) -> list[Any]:
     if len(value) > _MAX_ITEMS:
         raise BadResultError(
-            f"returned {name}, a list of {len(value):,} items; as JSON text {MAX_PAYLOAD_BYTES:,} bytes are the "
-            "most. Write it into artifact_dir."
+            f"returned {name}, a list of {len(value):,} items; the limit is {MAX_PAYLOAD_BYTES:,} bytes of JSON "
+            "text. Write it into artifact_dir."
         )
     return [_inside(name, each) for each in value]
 
@@ -177,7 +177,7 @@ def _inside(name: str, value: Any) -> Any:
         return scalar(name, value)
     plain = {name_of(key): _inside(name, each) for key, each in found.items()}
     if len(plain) < len(found):
-        raise BadResultError(f"returned {name} with a map in which two keys are the same text.")
+        raise BadResultError(f"returned {name} with a map in which two keys are the same as text.")
     return plain
 
 
@@ -197,8 +197,8 @@ def _foreign(name: str, value: Any) -> Any:
         count = value.numel() if callable(getattr(value, "numel", None)) else getattr(value, "size", 0)
         if isinstance(count, int) and count > _MAX_ITEMS:
             raise BadResultError(
-                f"returned {name}, an array of {count:,} numbers; as JSON text {MAX_PAYLOAD_BYTES:,} bytes are the "
-                "most. Write it into artifact_dir."
+                f"returned {name}, an array of {count:,} numbers; the limit is {MAX_PAYLOAD_BYTES:,} bytes of "
+                "JSON text. Write it into artifact_dir."
             )
         dtype = str(getattr(value, "dtype", ""))
         if dtype.startswith(("datetime64", "timedelta64")):
@@ -283,7 +283,7 @@ def as_json(name: str, value: Any) -> str:
     text = json.dumps(value)
     if len(text) > MAX_PAYLOAD_BYTES:
         raise BadResultError(
-            f"returned {name} of {len(text):,} bytes; {MAX_PAYLOAD_BYTES:,} is the most. Write it into artifact_dir."
+            f"returned {name} of {len(text):,} bytes; the limit is {MAX_PAYLOAD_BYTES:,}. Write it into artifact_dir."
         )
     return text
 

@@ -57,7 +57,7 @@ def read(path: Path) -> RunLog:
     log = RunLog()
     with path.open("rb") as file:
         if file.read(7)[:4] != _HEADER:
-            raise LogError(f"{path.name} does not start as a log of wandb does")
+            raise LogError(f"{path.name} is not a wandb log: it starts differently")
         try:
             for record in _records(file):
                 _take(record, log)
@@ -156,7 +156,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
             case kind:
                 raise ValueError(f"a field of the kind {kind}")
         if position > len(message):
-            raise ValueError("a field is cut off")
+            raise ValueError("a field is truncated")
         yield key >> 3, message[start:position]
 
 

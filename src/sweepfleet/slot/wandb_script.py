@@ -151,10 +151,10 @@ def _ended(path: Path) -> wandb_log.RunLog:
             break
         if time.monotonic() > last:
             raise WandbRunError(
-                "its W&B run has no end, so what it logged may be missing: let the script end by itself (not with "
-                "os._exit), or call wandb.finish() before"
+                "its W&B run was not finished, so some of what it logged may be missing. Let the script end by "
+                "itself (not with os._exit), or call wandb.finish() before"
             )
         time.sleep(0.1)
     if log.exit_code:
-        raise WandbRunError(f"it ended its W&B run as failed, with exit code {log.exit_code}")
+        raise WandbRunError(f"it finished its W&B run as failed, with exit code {log.exit_code}")
     return log

@@ -174,7 +174,7 @@ def _as_json(value: dict[Any, Any]) -> bytes:
     data = json.dumps(metrics(value)).encode()
     if len(data) > MAX_PAYLOAD_BYTES:
         raise BadResultError(
-            f"returned {len(data):,} bytes of metrics; {MAX_PAYLOAD_BYTES:,} is the most. "
+            f"returned {len(data):,} bytes of metrics; the limit is {MAX_PAYLOAD_BYTES:,}. "
             "Write anything larger into artifact_dir."
         )
     return data
@@ -191,5 +191,5 @@ def describe(error: BaseException) -> str:
         text = "".join(traceback.format_exception(type(error), error, frames)).rstrip()
     if len(text) > ERROR_CHARS:
         half = ERROR_CHARS // 2
-        text = f"{text[:half]}\n... {len(text) - ERROR_CHARS:,} characters left out ...\n{text[-half:]}"
+        text = f"{text[:half]}\n... {len(text) - ERROR_CHARS:,} characters dropped ...\n{text[-half:]}"
     return text

@@ -26,7 +26,7 @@ def _base() -> str:
 
 @task(
     name="preview",
-    help={"stack": STACK_HELP, "base": "the branch that this is merged into; by default origin/main"},
+    help={"stack": STACK_HELP, "base": "the branch to merge into; by default origin/main"},
 )
 @speaking
 def preview_(c: Context, stack: str = "", base: str = "") -> None:

@@ -11,7 +11,7 @@ from sweepfleet.tasks.front import runs_folder, speaking
 
 @task(
     help={
-        "name": "the run: its folder is runs/<name>; --name may be left out: inv rm my-run",
+        "name": "the run: its folder is runs/<name>; also without --name: inv rm my-run",
         "where": "only rows where this is true, as inv results --where shows them: --where \"status == 'failed'\"",
         "yes": "remove without being asked",
     }

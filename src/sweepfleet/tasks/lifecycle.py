@@ -42,7 +42,7 @@ def _workers(outputs: Any) -> str:
     help={
         "stack": STACK_HELP,
         "yes": "do not ask; for pipelines",
-        "renew_head": "take up a newer image and boot text: replaces the head; runs stay on the data volume",
+        "renew_head": "use the newest image and boot text: replaces the head; runs stay on the data volume",
     }
 )
 @speaking

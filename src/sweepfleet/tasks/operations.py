@@ -33,7 +33,7 @@ RUN_HELP = "the run; by default the active one, or the last one"
 @task(
     help={
         "stack": STACK_HELP,
-        "dirty": "push tracked files as they are, changed ones too; results say so",
+        "dirty": "push tracked files with their uncommitted changes; results say so",
         "rollback": "go back to the release before this one; with --to to another",
         "to": "with --rollback: the beginning of a release's commit, or of its hash",
         "timeout": f"seconds to wait for a new head; by default {NEW_HEAD_S}",
@@ -309,7 +309,7 @@ def cancel(c: Context, stack: str = "", name: str = "") -> None:
     name="allow-me",
     help={
         "stack": STACK_HELP,
-        "replace": "the network in sshCidrs that goes; 'none' keeps all",
+        "replace": "the network in sshCidrs to replace; 'none' keeps all",
         "yes": "do not ask; for pipelines",
     },
 )

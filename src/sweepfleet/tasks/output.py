@@ -10,7 +10,7 @@ from sweepfleet.tasks.front import runs_folder, speaking
 
 @task(
     help={
-        "name": "of the run; by default the one whose command was given last",
+        "name": "of the run; by default that of the last sweep",
         "point": "an id or its beginning, or an index",
         "failed": "of every failed point",
         "last": "only the last lines",

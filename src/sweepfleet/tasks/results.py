@@ -12,11 +12,11 @@ from sweepfleet.tasks.front import integer, open_fleet, open_steps, runs_folder,
 
 @task(
     help={
-        "name": "the run; by default the one whose command was given last",
+        "name": "the run; by default that of the last sweep",
         "where": "only rows where this is true: --where 'rmse < 55 and model == \"lasso\"'",
-        "best": "only this many, the best by the grid's metric first",
+        "best": "only this many, best first by the grid's metric",
         "json": "rows as JSON lines",
-        "fetch": "bring the run here from the cluster first: while it runs, what it has so far",
+        "fetch": "fetch the run from the cluster first; of an active run, its results so far",
         "stack": "with --fetch: from this stack's cluster",
     }
 )
@@ -65,7 +65,7 @@ def _fetch(c: Context, *, stack: str, name: str) -> str:
 
 @task(
     iterable=["name"],
-    help={"name": "the run; by default the one whose command was given last; several are compared on one page"},
+    help={"name": "the run, by default that of the last sweep; several are compared on one page"},
 )
 @speaking
 def report(c: Context, name: list[str]) -> None:

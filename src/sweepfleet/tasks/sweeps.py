@@ -37,7 +37,7 @@ NO_SUMMARY = "--json prints the summary of a run; --preview and --test-point run
 @task(
     iterable=["set_", "where"],
     help={
-        "grid": "the grid file; --grid may be left out: inv sweep grid.yaml",
+        "grid": "the grid file; also without --grid: inv sweep grid.yaml",
         "preview": "show the number of points, the first of them and the time; run nothing",
         "set_": "override a parameter or a setting: --set alpha=0.1,1 --set execution.retries=2 (repeatable)",
         "where": "compute only points where this is true: --where 'alpha < 1' (repeatable)",
@@ -50,8 +50,8 @@ NO_SUMMARY = "--json prints the summary of a run; --preview and --test-point run
         "local": "run on this machine, even when a cluster is up",
         "stack": "run on this stack's cluster; by default the stack that is up, else this machine",
         "detach": "on a cluster: submit and return; inv attach watches it",
-        "push": "on a cluster: push this checkout first, where its release is another",
-        "as_pushed": "on a cluster: run its release as it is, also when this checkout differs",
+        "push": "on a cluster: push this checkout first, if the release differs",
+        "as_pushed": "on a cluster: run the release as it is, even if this checkout differs",
         "yes": "run more than 10^8 points, or more than a year of them, without being asked",
     },
 )

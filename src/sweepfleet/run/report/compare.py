@@ -92,7 +92,7 @@ def _look(runs: Sequence[Run]) -> tuple[Metric, list[Side]]:
         known = "; ".join(
             f"{run.name}: {', '.join(names) or 'none'}" for run, names in zip(runs, measured, strict=True)
         )
-        raise UsageError(f"These runs have no metric in common that is a number. Their metrics: {known}.")
+        raise UsageError(f"These runs have no numeric metric in common. Their metrics: {known}.")
     metric = asked if asked is not None and asked.name in shared else Metric(shared[0])
     sides = []
     for run, results, names in zip(runs, opened, measured, strict=True):

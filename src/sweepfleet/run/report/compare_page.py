@@ -22,7 +22,7 @@ def body(sides: Sequence[Side], *, metric: Metric, pairs: Sequence[Pairs], left_
     """All sections of the page; the first of the runs is what the others are set against."""
     goal = "lower" if metric.goal == "minimize" else "higher"
     names = " · ".join(text(side.run.name) for side in sides)
-    more = f" {left_out:,} further metrics in common are not on this page." if left_out else ""
+    more = f" {left_out:,} more common metrics are not on this page." if left_out else ""
     lead = f'<p class="lead">{goal.capitalize()} {_strong(metric.name)} is better.</p>'
     parts = [
         section("runs", "Runs", lead + _runs(sides)),
@@ -30,7 +30,9 @@ def body(sides: Sequence[Side], *, metric: Metric, pairs: Sequence[Pairs], left_
         section("differences", "Paired differences", _differences(sides, pairs, metric)),
     ]
     if any(each.differences for each in pairs):
-        parts.append(plot_section("pairs", "Pairs", "What both runs have, one's value against the other's."))
+        parts.append(
+            plot_section("pairs", "Pairs", "Points of both runs: the value in one against the value in the other.")
+        )
     parts.append(plot_section("distribution", "Distribution", "The share of each run's rows, and its median."))
     if any(side.axes for side in sides):
         words = "The mean of all rows of each run at each value."
@@ -128,14 +130,14 @@ def _differences(sides: Sequence[Side], pairs: Sequence[Pairs], metric: Metric) 
     for side, found in zip(sides[1:], pairs, strict=True):
         title = f"<h3>{text(side.run.name)} against {text(first)}</h3>"
         if not found.differences:
-            blocks.append(f'{title}<p class="lead">No point of one has the parameters of a point of the other.</p>')
+            blocks.append(f'{title}<p class="lead">The two runs have no point with the same parameters.</p>')
             continue
         lead = (
             f"Points with the same {_listed(found.keys)}; each difference is {_strong(side.run.name)} less "
             f"{_strong(first)}, with the 95 % interval of its mean."
         )
         if found.averaged:
-            lead += f" The mean is taken over {_listed(found.averaged)}, which one of them has alone."
+            lead += f" The mean is over {_listed(found.averaged)}, which only one of them has."
         rows = [_difference(each, metric) for each in found.differences]
         columns = ["metric", "pairs", "units", "first", "other", "difference", "interval", "lower", "higher", "p"]
         titles = {

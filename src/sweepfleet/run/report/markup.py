@@ -100,7 +100,7 @@ def _tiles(summary: Mapping[str, Any], *, done: int, failed: int, points: int) -
     resumed = summary.get("resumed")
     left = points - done - failed
     about = "" if summary.get("points_exact", True) else "about "
-    aside = [f"of {about}{points:,}"] + ([f"{about}{left:,} to go"] if left else [])
+    aside = [f"of {about}{points:,}"] + ([f"{about}{left:,} left"] if left else [])
     if resumed:
         aside.append(f"{resumed:,} from before")
     tiles = [_tile("Points done", f"{done:,}", " · ".join(aside))]

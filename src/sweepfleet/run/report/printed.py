@@ -54,4 +54,4 @@ def _short(text: str) -> str:
     if len(text) <= EACH_MAX:
         return text
     head, tail = text[: EACH_MAX // 3], text[-(EACH_MAX * 2 // 3) :]
-    return f"{head}\n... {len(text) - len(head) - len(tail):,} characters left out ...\n{tail}"
+    return f"{head}\n... {len(text) - len(head) - len(tail):,} characters dropped ...\n{tail}"

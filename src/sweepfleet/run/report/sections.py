@@ -103,16 +103,16 @@ def _with_others(found: Found, compared: Configurations, head: pl.DataFrame) -> 
 def _history(found: Found) -> Section | None:
     if not found.data["history"] or found.metric is None:
         return None
-    lead = f"The best <strong>{markup.text(found.metric.name)}</strong> over the time in which anything ran."
+    lead = f"The best <strong>{markup.text(found.metric.name)}</strong> over the time in which points ran."
     if found.compared and found.compared.grouped:
-        lead += " A configuration counts once the last of its points has finished."
+        lead += " A configuration counts when its last point has finished."
     return plot_section("history", "Best so far", lead)
 
 
 def _parameters(found: Found) -> list[Section]:
     if not found.axes or not found.data["metrics"]:
         return []
-    lead = f"Each row at its value of a parameter, and the mean at each value.{_not_drawn(found)}"
+    lead = f"Each row at its value of the parameter, and the mean at each value.{_not_drawn(found)}"
     parts = [plot_section("parameters", "Each parameter", lead)]
     if found.shares and found.compared:
         name = f"<strong>{markup.text(found.compared.metric.name)}</strong>"
@@ -138,10 +138,10 @@ def _not_drawn(found: Found) -> str:
         )
         are = "is" if len(names) == 1 else "are"
         words = (
-            f" {listed} {are} in the table of rows alone: a text with more than {LEVELS_MAX} values, or none at all."
+            f" {listed} {are} only in the table of rows: text with more than {LEVELS_MAX} values, or no value at all."
         )
     if found.metrics_left_out:
-        words += f" {found.metrics_left_out:,} further metrics are in the table of rows alone."
+        words += f" {found.metrics_left_out:,} more metrics are only in the table of rows."
     return words
 
 
@@ -170,7 +170,7 @@ def _utilisation(found: Found, summary: Mapping[str, Any]) -> Section | None:
     busy = found.data["utilisation"]
     if not busy:
         return None
-    lead = "Slots at work, and points finished, from every row's start and duration."
+    lead = "Busy slots and finished points, from every row's start and duration."
     return plot_section("utilisation", "Utilisation", lead, _efficiency(busy, summary))
 
 
@@ -196,7 +196,7 @@ def _rows(found: Found, *, best: bool) -> Section | None:
 
 
 def _part(shown: int, total: int, *, best: bool) -> str:
-    chosen = "failures and the best ones first" if best else "failures first"
+    chosen = "failures and the best rows first" if best else "failures first"
     return f"{shown:,} of {total:,} shown, {chosen}; all are in results.parquet."
 
 

@@ -1,4 +1,4 @@
-// The utilisation chart: slots at work and points finished, over the time in which anything ran.
+// The utilisation chart: slots at work and points finished, over the time in which points ran.
 
 function span(seconds) {
   const units = [[172800, 86400, "days"], [7200, 3600, "hours"], [120, 60, "minutes"], [0, 1, "seconds"]];
