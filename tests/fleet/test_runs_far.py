@@ -19,12 +19,12 @@ import polars as pl
 import pytest
 
 import sweepfleet.fleet.runs.fetch as fetching
-import sweepfleet.machine.head.run_job as driving
+import sweepfleet.machine.head.travelled as travelling
 from sweepfleet.fleet.errors import CancelledError, ClusterError
 from sweepfleet.fleet.fleet import Fleet
 from sweepfleet.fleet.reach import data_volume
 from sweepfleet.fleet.reach.cloud import Cloud
-from sweepfleet.fleet.reach.remote import HostKeyError
+from sweepfleet.fleet.reach.host_keys import HostKeyError
 from sweepfleet.fleet.runs import jobs as runs
 from sweepfleet.fleet.runs import travel, watch
 from sweepfleet.fleet.runs.fetch import MARK, PARTS, _say_skipped, check_place, fetch
@@ -150,11 +150,11 @@ def test_files_that_the_release_has_otherwise_are_named_in_the_results(
 ) -> None:
     """A grid need not be committed; whoever reads its results learns that the commit does not have it."""
     home = Home(tmp_path / "home")
-    monkeypatch.setattr(driving, "HOME", home)
+    monkeypatch.setattr(travelling, "HOME", home)
     folder, job = travelled(project, tmp_path)
     release = home.release(job.release)
     (release / "sweeps").mkdir(parents=True)
-    sweep = driving.sweep_of(folder, job)
+    sweep = travelling.sweep_of(folder, job)
     assert sweep.source == release / "sweeps" / "trial" / "grid.yaml"
     (note,) = sweep.warnings
     for name in ("sweeps/shared.csv", "sweeps/trial/deep/more.json", "sweeps/trial/grid.yaml"):
@@ -162,9 +162,9 @@ def test_files_that_the_release_has_otherwise_are_named_in_the_results(
     for name in ("shared.csv", "trial/deep/more.json", "trial/extra.csv", "trial/grid.yaml"):
         (release / "sweeps" / name).parent.mkdir(parents=True, exist_ok=True)
         (release / "sweeps" / name).write_bytes((project / "sweeps" / name).read_bytes())
-    assert driving.sweep_of(folder, job).warnings == ()
+    assert travelling.sweep_of(folder, job).warnings == ()
     (release / "sweeps" / "shared.csv").write_text("a\n6\n")
-    (note,) = driving.sweep_of(folder, job).warnings
+    (note,) = travelling.sweep_of(folder, job).warnings
     assert note.startswith("sweeps/shared.csv: ")
 
 
@@ -172,10 +172,10 @@ def test_a_command_in_a_folder_that_the_release_lacks_is_refused(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would run nowhere; a function needs no folder."""
-    monkeypatch.setattr(driving, "HOME", Home(tmp_path / "home"))
+    monkeypatch.setattr(travelling, "HOME", Home(tmp_path / "home"))
     folder, job = travelled(project, tmp_path, text="command: [awk, -f, fit.awk]\nparameters: {a: [1]}\n")
     with pytest.raises(UsageError, match=r"sweeps/trial, the grid's folder.*inv push"):
-        driving.sweep_of(folder, job)
+        travelling.sweep_of(folder, job)
 
 
 def test_a_job_of_a_later_version_can_be_read() -> None:

@@ -15,7 +15,7 @@ import pytest
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.fleet import Fleet
 from sweepfleet.fleet.reach.cloud import Cloud
-from sweepfleet.fleet.reach.remote import NotYetError
+from sweepfleet.fleet.reach.host_keys import NotYetError
 from sweepfleet.fleet.runs import jobs as runs
 from sweepfleet.fleet.workers import group as workers
 from sweepfleet.fleet.workers.group import PATHS, scale

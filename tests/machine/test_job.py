@@ -11,10 +11,14 @@ from typing import Any
 
 import pytest
 
+import sweepfleet.machine.head.reporter as reporter_module
 import sweepfleet.machine.head.run_job as driving
 from sweepfleet.machine.aws import Aws, AwsError
 from sweepfleet.machine.facts import Facts, Home
-from sweepfleet.machine.head.run_job import Reporter, run, sweep_of
+from sweepfleet.machine.head import travelled
+from sweepfleet.machine.head.reporter import Reporter
+from sweepfleet.machine.head.run_job import run
+from sweepfleet.machine.head.travelled import sweep_of
 from sweepfleet.machine.job import PROGRESS_BYTES, Job, JobFolder
 from sweepfleet.run.disk import full_disk
 from sweepfleet.run.engine_errors import ClusterError
@@ -73,7 +77,8 @@ def test_a_run_that_no_worker_joins_goes_on_until_it_has_cost_its_budget(
         raise ClusterError("No worker came.")
 
     ends: list[tuple[int, str]] = []
-    monkeypatch.setattr(driving, "HOME", Home(tmp_path / "home"))
+    for module in (driving, travelled):
+        monkeypatch.setattr(module, "HOME", Home(tmp_path / "home"))
     monkeypatch.setattr(driving, "run_sweep", nobody_came)
     monkeypatch.setattr(driving, "tell_end", lambda *_, exit_code, error, **__: ends.append((exit_code, error)))
     if spent:
@@ -101,7 +106,8 @@ def test_a_run_that_broke_off_on_a_full_volume_ends_and_is_stored_however_often_
         raise StorageError("No space is left.")
 
     bucket, pauses, ends = Away(left=[AwsError("it does not answer")] * 2), [], []
-    monkeypatch.setattr(driving, "HOME", Home(tmp_path / "home"))
+    for module in (driving, travelled):
+        monkeypatch.setattr(module, "HOME", Home(tmp_path / "home"))
     monkeypatch.setattr(driving, "run_sweep", full)
     monkeypatch.setattr(driving, "Aws", lambda _: bucket)
     monkeypatch.setattr(driving, "tell_end", lambda *_, exit_code, error, **__: ends.append((exit_code, error)))
@@ -147,10 +153,10 @@ def test_a_run_that_waits_for_room_has_no_workers_after_a_while_and_has_them_aga
     folder: JobFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = 100.0
-    monkeypatch.setattr(driving, "time", SimpleNamespace(monotonic=lambda: now_s, time=lambda: now_s))
+    monkeypatch.setattr(reporter_module, "time", SimpleNamespace(monotonic=lambda: now_s, time=lambda: now_s))
     reporter = Reporter(folder, workers_needed=2)
     wanted = []
-    for passes_s, paused in ((0, True), (driving.PAUSED_S - 1, True), (2, True), (2, False), (2, True)):
+    for passes_s, paused in ((0, True), (reporter_module.PAUSED_S - 1, True), (2, True), (2, False), (2, True)):
         now_s += passes_s
         reporter.update(Progress(total=1, exact=True, resumed=0, paused=paused))
         wanted.append(folder.read_progress()["workers_needed"])
@@ -162,7 +168,8 @@ def test_while_results_are_stored_no_worker_is_asked_for(
 ) -> None:
     wanted: list[int] = []
     summary = SimpleNamespace(to_dict=lambda: {"done": 1})
-    monkeypatch.setattr(driving, "HOME", Home(tmp_path / "home"))
+    for module in (driving, travelled):
+        monkeypatch.setattr(module, "HOME", Home(tmp_path / "home"))
     monkeypatch.setattr(driving, "run_sweep", lambda *_: (summary, 0))
     monkeypatch.setattr(driving, "_store", lambda *_: wanted.append(folder.read_progress()["workers_needed"]) or "")
     monkeypatch.setattr(driving, "tell_end", lambda *_, **__: None)
@@ -177,7 +184,8 @@ def test_a_run_is_refused_while_the_fleet_has_another_runs_code(
     home, said = Home(tmp_path / "home"), list[str]()
     home.path.mkdir()
     home.fleet_engine.write_text("another\n")
-    monkeypatch.setattr(driving, "HOME", home)
+    for module in (driving, travelled):
+        monkeypatch.setattr(module, "HOME", home)
     monkeypatch.setattr(driving, "run_sweep", lambda *_: pytest.fail("it runs"))
     monkeypatch.setattr(driving, "tell_end", lambda *_, error, **__: said.append(error))
     assert run(folder, facts(tmp_path)) == 2

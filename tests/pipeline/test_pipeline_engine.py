@@ -37,7 +37,7 @@ SECRET = "a-word-that-nobody-is-to-read"  # noqa: S105 - of nobody
 PULL = 7
 WORLD = ("    for cidr in ssh_cidrs:\n", "    for cidr in (*ssh_cidrs, ANYWHERE):\n")
 UNENCRYPTED = ('encrypted="true"', 'encrypted="false"')
-ELSEWHERE = ("availability_zone=subnet.availability_zone", 'availability_zone="us-east-1f"')
+ELSEWHERE = ("availability_zone=network.head_subnet.availability_zone", 'availability_zone="us-east-1f"')
 HUSH = ("description=description", f'description=pulumi.Output.secret("{SECRET}")')
 
 

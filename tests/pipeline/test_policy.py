@@ -10,18 +10,8 @@ import pytest
 
 from sweepfleet.infra.policies import bucket_policy
 from sweepfleet.pipeline.plan import parse
-from sweepfleet.pipeline.policy import (
-    BUCKET_ENCRYPTED,
-    BUCKET_PRIVATE,
-    BUCKET_TLS,
-    ENCRYPTED,
-    JUDGED,
-    KEPT,
-    OPEN,
-    TOKENS,
-    Violation,
-    check,
-)
+from sweepfleet.pipeline.policy import ENCRYPTED, JUDGED, KEPT, OPEN, TOKENS, Violation, check
+from sweepfleet.pipeline.policy_bucket import BUCKET_ENCRYPTED, BUCKET_PRIVATE, BUCKET_TLS
 from tests.plans import UNKNOWN, preview, step
 
 INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"

@@ -12,6 +12,7 @@ from sweepfleet.fleet.code.push import Pushed, current_release
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.reach import console, remote
 from sweepfleet.fleet.reach.cloud import Cloud
+from sweepfleet.fleet.reach.host_keys import NoKeyError, NotYetError
 from sweepfleet.fleet.stack.folder import StackFolder, stacks_up
 from sweepfleet.fleet.stack.gone import require_head
 from sweepfleet.fleet.workers.group import Worker, group
@@ -62,7 +63,7 @@ class Fleet:
                 opening = remote.head(self.cloud, self.outputs)
                 try:
                     host = stack.enter_context(opening)
-                except remote.NotYetError as error:
+                except NotYetError as error:
                     if time.monotonic() > end_s:
                         raise self._with_console(error, self.outputs.head_id) from None
                     if not waits:
@@ -80,15 +81,15 @@ class Fleet:
             opening = remote.worker(self.cloud, self.outputs, instance_id=found.instance_id, address=found.private_ip)
             try:
                 host = stack.enter_context(opening)
-            except remote.NotYetError as error:
+            except NotYetError as error:
                 raise self._with_console(error, found.instance_id) from None
             yield host
 
-    def _with_console(self, error: remote.NotYetError, instance_id: str) -> remote.NotYetError:
+    def _with_console(self, error: NotYetError, instance_id: str) -> NotYetError:
         """The same error, with what the machine's console says, where its boot has not come to its host key."""
-        if not isinstance(error, remote.NoKeyError):
+        if not isinstance(error, NoKeyError):
             return error
-        return remote.NotYetError(f"{error}\n{console.last_lines(self.cloud, instance_id)}")
+        return NotYetError(f"{error}\n{console.last_lines(self.cloud, instance_id)}")
 
     def find_worker(self, instance_id: str) -> Worker:
         """The worker whose instance id begins so.

@@ -7,13 +7,14 @@ wrong one. Every resource of the plan is looked at, also those that it leaves as
 from __future__ import annotations
 
 import ipaddress
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sweepfleet.infra.checks import WIDEST_SSH
+from sweepfleet.pipeline.findings import BY_HAND, Found, listed
 from sweepfleet.pipeline.plan import UNKNOWN, Plan, Step
+from sweepfleet.pipeline.policy_bucket import bucket_encryption, bucket_private, bucket_tls
 
 VOLUME = "aws:ebs/volume:Volume"
 BUCKETS = frozenset({"aws:s3/bucket:Bucket", "aws:s3/bucketV2:BucketV2"})
@@ -32,15 +33,8 @@ WIDEST_IPV6 = 16  # all that is in use on the internet is 2000::/3; no organisat
 OPEN = "no port is open to the world"
 ENCRYPTED = "disks are encrypted"
 TOKENS = "instance metadata needs a token"
-BUCKET_ENCRYPTED = "the bucket is encrypted"
-BUCKET_PRIVATE = "the bucket is private"
-BUCKET_TLS = "the bucket is reached by TLS alone"
 KEPT = "data is not lost"
 JUDGED = "the policy knows every provider"
-
-BY_HAND = "If it is intended, run inv up from a laptop, after fetching what is to be kept"
-PRIVATE = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets")
-ALGORITHMS = {"AES256": 1, "aws:kms": 2, "aws:kms:dsse": 3}  # S3's, the stronger the higher
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +46,6 @@ class Violation:
     rule: str
     seen: str
     remedy: str
-
-
-Found = Iterator[tuple[str, str, str]]  # rule, what was seen, remedy
 
 
 def check(plan: Plan) -> list[Violation]:
@@ -176,7 +167,7 @@ def _machine(step: Step) -> Found:
     inputs = step.new.inputs
     root = inputs.get("rootBlockDevice")
     yield from _encrypted(root if isinstance(root, dict) else {}, "its root disk")
-    for disk in _listed(inputs.get("ebsBlockDevices")):
+    for disk in listed(inputs.get("ebsBlockDevices")):
         yield from _encrypted(disk, "a further disk of it")
     yield from _tokens(inputs)
 
@@ -186,19 +177,12 @@ def _template(step: Step) -> Found:
         return
     disks = [
         disk.get("ebs", {})
-        for disk in _listed(step.new.inputs.get("blockDeviceMappings"))
+        for disk in listed(step.new.inputs.get("blockDeviceMappings"))
         if not _is_set(disk.get("noDevice")) and not (_is_set(disk.get("virtualName")) and "ebs" not in disk)
     ]
     for disk in disks or [{}]:
         yield from _encrypted(disk if isinstance(disk, dict) else {}, "the disk of its instances")
     yield from _tokens(step.new.inputs)
-
-
-def _listed(found: Any) -> list[dict[str, Any]]:
-    """A list of blocks; one that is not known counts as a block that says nothing."""
-    if found is None:
-        return []
-    return [one if isinstance(one, dict) else {} for one in found] if isinstance(found, list) else [{}]
 
 
 def _is_set(value: Any) -> bool:
@@ -239,89 +223,6 @@ def _kept(step: Step) -> Found:
         yield KEPT, f"the {what} is not protected", "Set protect=True in its ResourceOptions"
 
 
-def _bucket_encryption(step: Step) -> Found:
-    if step.op == "delete":
-        yield BUCKET_ENCRYPTED, "its encryption would no longer be declared", _keep("its encryption")
-    if step.new is None:
-        return
-    new, old = _strength(step.new.inputs), _strength(step.old.inputs) if step.old is not None else 0
-    if new == 0:
-        yield BUCKET_ENCRYPTED, "nothing says with what", "Set sse_algorithm to AES256 or aws:kms, as a fixed value"
-    elif new < old:
-        yield BUCKET_ENCRYPTED, "its encryption would be a weaker one", "Leave KMS in place, or do it from a laptop"
-
-
-def _strength(inputs: Mapping[str, Any]) -> int:
-    found = []
-    for rule in _listed(inputs.get("rules")):
-        default = rule.get("applyServerSideEncryptionByDefault")
-        algorithm = default.get("sseAlgorithm") if isinstance(default, dict) else None
-        found.append(ALGORITHMS.get(algorithm, 0) if isinstance(algorithm, str) else 0)
-    return min(found, default=0)
-
-
-def _bucket_private(step: Step) -> Found:
-    if step.op == "delete":
-        yield BUCKET_PRIVATE, "its public access block would be deleted", _keep("its public access block")
-    if step.new is None:
-        return
-    loose = [name for name in PRIVATE if step.new.inputs.get(name) is not True]
-    if loose:
-        yield BUCKET_PRIVATE, f"{', '.join(loose)} is not true", "Set all four of its public access block to True"
-
-
-def _bucket_tls(step: Step) -> Found:
-    if step.op == "delete":
-        yield BUCKET_TLS, "its policy would be deleted", _keep("its policy")
-    if step.new is None:
-        return
-    policy = step.new.inputs.get("policy")
-    first = step.old is None and policy == UNKNOWN  # it names a bucket that is made in the same update
-    if not first and not _tls_only(policy):
-        yield (
-            BUCKET_TLS,
-            "its policy does not deny requests without TLS",
-            "Keep the statement of sweepfleet.infra.policies",
-        )
-
-
-def _keep(what: str) -> str:
-    return f"Leave {what} in the program. {BY_HAND}"
-
-
-def _tls_only(policy: Any) -> bool:
-    """Whether a bucket's policy denies everybody everything without TLS."""
-    try:
-        document = json.loads(policy) if isinstance(policy, str) else policy
-        return any(_denies_plain(one) for one in _as_list(document["Statement"]))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return False
-
-
-def _denies_plain(statement: Mapping[str, Any]) -> bool:
-    condition = statement.get("Condition") or {}
-    plain = condition.get("Bool", {}).get("aws:SecureTransport")
-    everything = {"s3:*", "*"} & set(_as_list(statement.get("Action")))
-    resources = _as_list(statement.get("Resource"))
-    whole = "*" in resources or (
-        any(str(one).endswith("/*") for one in resources)  # its objects, and itself
-        and any(not str(one).endswith("/*") for one in resources)
-    )
-    return (
-        statement.get("Effect") == "Deny"
-        and statement.get("Principal") in ("*", {"AWS": "*"}, {"AWS": ["*"]})
-        and bool(everything)
-        and whole
-        and len(condition) == 1
-        and len(condition["Bool"]) == 1
-        and [str(one).lower() for one in _as_list(plain)] == ["false"]
-    )
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
 RULES: dict[str, Callable[[Step], Found]] = {
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _ingress_rule,
     "aws:ec2/securityGroup:SecurityGroup": _group,
@@ -329,8 +230,8 @@ RULES: dict[str, Callable[[Step], Found]] = {
     "aws:ec2/securityGroupRule:SecurityGroupRule": _group_rule,
     VOLUME: _volume,
     TEMPLATE: _template,
-    "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": _bucket_encryption,
-    "aws:s3/bucketServerSideEncryptionConfigurationV2:BucketServerSideEncryptionConfigurationV2": _bucket_encryption,
-    "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": _bucket_private,
-    "aws:s3/bucketPolicy:BucketPolicy": _bucket_tls,
+    "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": bucket_encryption,
+    "aws:s3/bucketServerSideEncryptionConfigurationV2:BucketServerSideEncryptionConfigurationV2": bucket_encryption,
+    "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": bucket_private,
+    "aws:s3/bucketPolicy:BucketPolicy": bucket_tls,
 }

@@ -22,9 +22,10 @@ from invoke.exceptions import CommandTimedOut, UnexpectedExit
 from paramiko.pkey import UnknownKeyType
 
 from sweepfleet.fleet.errors import ClusterError
-from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
+from sweepfleet.fleet.reach.cloud import Cloud
+from sweepfleet.fleet.reach.host_keys import HostKeyError, NotYetError, published_key
 from sweepfleet.fleet.reach.ssh_keys import keys_to_try
-from sweepfleet.infra.layout import SSH_PORT, BucketLayout
+from sweepfleet.infra.layout import SSH_PORT
 from sweepfleet.infra.outputs import Outputs
 
 if TYPE_CHECKING:
@@ -34,18 +35,6 @@ CONNECT_S = 30
 ALIVE_S, GONE_S = 15, 60  # between two signs of life; and after which without any the line is gone
 CHUNK_BYTES = 65536
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # what it would print comes as an error of ours
-
-
-class HostKeyError(ClusterError):
-    """The host's key is not the one that it published."""
-
-
-class NotYetError(ClusterError):
-    """The machine has not published its key, or does not answer: a new one does so in a minute or two."""
-
-
-class NoKeyError(NotYetError):
-    """The machine has not published its key: its boot is not that far, or failed."""
 
 
 class Bytes(Protocol):
@@ -180,25 +169,6 @@ def _drained(channel: Any, out: Bytes, err: Bytes) -> bool:
         err.write(channel.recv_stderr(CHUNK_BYTES))
         err.flush()
     return bool(ended)
-
-
-def published_key(cloud: Cloud, outputs: Outputs, identity: str) -> str:
-    """The host key that a machine published: type and key, as known_hosts has them.
-
-    Raises:
-        NoKeyError: it has published none.
-    """
-    s3 = cloud.client("s3")
-    key = BucketLayout().host_key(identity)
-    with asking_aws("read the machine's host key"):
-        try:
-            text = s3.get_object(Bucket=outputs.bucket, Key=key)["Body"].read().decode()
-        except s3.exceptions.NoSuchKey:
-            raise NoKeyError(
-                f"The machine {identity.rpartition(':')[2]} has not published its host key yet. A new machine does "
-                "it within a minute or two of its start; if it does not, its boot failed."
-            ) from None
-    return " ".join(text.split()[:2])
 
 
 @contextlib.contextmanager

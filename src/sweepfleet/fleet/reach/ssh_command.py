@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sweepfleet.fleet.fleet import Fleet
-from sweepfleet.fleet.reach.remote import published_key
+from sweepfleet.fleet.reach.host_keys import published_key
 from sweepfleet.fleet.reach.ssh_keys import keys_to_try
 
 

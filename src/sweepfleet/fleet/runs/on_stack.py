@@ -10,7 +10,7 @@ from sweepfleet.fleet.code.push import Pushed
 from sweepfleet.fleet.errors import CancelledError, ClusterError
 from sweepfleet.fleet.fleet import Fleet
 from sweepfleet.fleet.money.cost import Budget, Cost, Rate, cost_of, rate_of
-from sweepfleet.fleet.reach.remote import HostKeyError, NotYetError
+from sweepfleet.fleet.reach.host_keys import HostKeyError, NotYetError
 from sweepfleet.fleet.runs import jobs as runs
 from sweepfleet.fleet.runs.fetch import fetch
 from sweepfleet.fleet.runs.jobs import State

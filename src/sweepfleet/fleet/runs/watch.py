@@ -13,7 +13,7 @@ from rich.console import Console
 
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.fleet import Fleet
-from sweepfleet.fleet.reach.remote import HostKeyError
+from sweepfleet.fleet.reach.host_keys import HostKeyError
 from sweepfleet.fleet.runs import jobs as runs
 from sweepfleet.fleet.runs.jobs import State
 from sweepfleet.fleet.stack.gone import DownError, GoneError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.reach.cloud import Cloud
-from sweepfleet.fleet.reach.remote import NotYetError
+from sweepfleet.fleet.reach.host_keys import NotYetError
 from sweepfleet.fleet.stack.deleted import has_head
 from sweepfleet.fleet.stack.folder import StackFolder
 from sweepfleet.fleet.stack.pulumi_cli import PulumiCli

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,16 +15,12 @@ from typing import Any
 from sweepfleet.fleet.errors import ClusterError, StoppedError
 from sweepfleet.fleet.stack import foreground
 from sweepfleet.fleet.stack.locks import LockedError, locks_in
+from sweepfleet.fleet.stack.pulumi_endings import ANSWERED, KILLED, failure, require_uninterrupted, stack_of, stopped
 from sweepfleet.fleet.stack.pulumi_state import Resource, State
 from sweepfleet.infra.outputs import Outputs, OutputsError
 from sweepfleet.infra.settings import PROJECT
 
 OLDEST = (3, 252)  # the first that reads a stack's outputs without its passphrase (pulumi/pulumi#23820)
-# How an update ends that Ctrl-C stopped on a terminal, where that comes to Pulumi alone: with 1, 8, or even 0.
-# Its log of events says so: pkg/backend/cancellation_scope.go, pkg/cmd/pulumi/cmd/exit_codes.go, pkg/backend/apply.go
-KILLED = {-signal.SIGINT, -signal.SIGTERM}  # before it listens to signals
-CANCELLED = "received; cancelling"
-ANSWERED = re.compile(r"not proceeding with the .*: interrupt")
 NOTICE = (
     "Interrupted. Pulumi finishes what is in flight and then stops, which can take minutes. Press Ctrl-C again to "
     "stop at once: what is in flight may then exist and not be in its state."
@@ -139,7 +134,7 @@ class PulumiCli:
             words = ("config", "set", "--stack", stack, "--config-file", str(file), "--secret", "check", "x")
             done = self._run(words)
         if done.returncode and "incorrect passphrase" not in done.stderr:
-            raise _failure(done, words)
+            raise failure(done, words)
         return done.returncode == 0
 
     def refresh(self, stack: str) -> None:
@@ -192,7 +187,7 @@ class PulumiCli:
         command = ["pulumi", "--non-interactive", "--color", "never", *words]
         done = foreground.lines(command, cwd=self.root, env=self._environment(), say=say, notice=NOTICE)
         if done.signals:
-            raise _stopped(done)
+            raise stopped(done)
         return done.returncode == 0, done.stdout
 
     def backend(self) -> str:
@@ -212,14 +207,14 @@ class PulumiCli:
         """What the command prints."""
         done = self._run(words)
         if done.returncode:
-            raise _failure(done, words)
+            raise failure(done, words)
         return done.stdout
 
     def _document(self, done: foreground.Ended, word: str) -> str:
         """The JSON document that a command printed, whatever it ended with; other text may come before it."""
         start = done.stdout.find("{")
         if start < 0:
-            raise _failure(done, (word,))
+            raise failure(done, (word,))
         return done.stdout[start:]
 
     def _watched(self, *words: str) -> None:
@@ -235,9 +230,9 @@ class PulumiCli:
             except StoppedError:
                 raise
             except ClusterError:
-                _require_uninterrupted(log)
+                require_uninterrupted(log)
                 raise
-            _require_uninterrupted(log)
+            require_uninterrupted(log)
 
     def _shown(self, *words: str, log: Path | None = None) -> None:
         """Run the command on this terminal; its events go to `log`, as for Pulumi's own Automation API."""
@@ -247,11 +242,11 @@ class PulumiCli:
         )  # or it has no such flag
         done = foreground.shown([*self._command(words), *events], cwd=self.root, env=env, notice=NOTICE)
         if done.signals or done.returncode in KILLED or ANSWERED.search(done.stderr):
-            raise _stopped(done)
+            raise stopped(done)
         if done.returncode:
             locks = locks_in(done.stderr)
             if locks is not None:
-                raise LockedError(_stack_of(words), locks)
+                raise LockedError(stack_of(words), locks)
             raise ClusterError(
                 f"`pulumi {' '.join(words)}` ended with exit code {done.returncode}; its output is above. What "
                 "was made is recorded, and the same command continues from there."
@@ -261,7 +256,7 @@ class PulumiCli:
         """Run the command and take its output."""
         done = foreground.captured(self._command(words, captured=True), cwd=self.root, env=self._environment())
         if done.signals:
-            raise _stopped(done)
+            raise stopped(done)
         return done
 
     def _command(self, words: tuple[str, ...], *, captured: bool = False) -> list[str]:
@@ -271,28 +266,6 @@ class PulumiCli:
 
     def _environment(self) -> dict[str, str]:
         return os.environ | {"PULUMI_SKIP_UPDATE_CHECK": "true"} | dict(self.environment)
-
-
-def _failure(done: foreground.Ended, words: tuple[str, ...]) -> ClusterError:
-    said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-    locks = locks_in(done.stderr)
-    if locks is not None:
-        return LockedError(_stack_of(words), locks)
-    errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
-    return ClusterError(f"`pulumi {words[0]}`: {' '.join(errors) or ' '.join(said) or 'failed'}")
-
-
-def _stopped(done: foreground.Ended) -> StoppedError:
-    return StoppedError("Interrupted.", number=done.signals[0] if done.signals else signal.SIGINT)
-
-
-def _require_uninterrupted(log: Path) -> None:
-    if log.exists() and CANCELLED in log.read_text():
-        raise StoppedError("Interrupted.")
-
-
-def _stack_of(words: tuple[str, ...]) -> str:
-    return words[words.index("--stack") + 1] if "--stack" in words else "the stack"
 
 
 def _short(name: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.fleet import Fleet
-from sweepfleet.fleet.reach.remote import Host, HostKeyError, NotYetError
+from sweepfleet.fleet.reach.host_keys import HostKeyError, NotYetError
+from sweepfleet.fleet.reach.remote import Host
 from sweepfleet.fleet.runs import jobs as runs
 from sweepfleet.fleet.stack.gone import DownError
 from sweepfleet.fleet.steps import Steps

@@ -1,0 +1,116 @@
+"""What a run on the head says of itself: its progress file, for whoever follows it, and lines for the journal."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from sweepfleet.machine.job import JobFolder
+from sweepfleet.run.pauses import pauses
+from sweepfleet.run.progress import Words
+from sweepfleet.run.run_progress import Progress
+
+EVERY_S = 1.0
+NOTE_EVERY_S = 60.0
+PAUSED_S = 600.0  # for which workers are kept while a full volume lets nothing run
+
+
+class Reporter:
+    """Tells whoever follows the job how it is doing, through its progress file."""
+
+    def __init__(self, folder: JobFolder, *, workers_needed: int) -> None:
+        self._folder = folder
+        self._workers_needed = workers_needed
+        self._said: dict[str, Any] = {"workers_needed": workers_needed}
+        self._paused_s = 0.0  # time.monotonic() since when nothing runs, for want of room; 0: something does
+        self.words: Words | None = None  # once the grid is read
+        self._last: Progress | None = None
+        self._next_s = 0.0
+        self._waits, self._noted_s = "", 0.0
+
+    def say(self, text: str) -> None:
+        """A line for the journal."""
+        print(text, flush=True)
+
+    def state(self, state: str, **more: Any) -> None:
+        """What it is doing now."""
+        self._said |= {"state": state, **more}
+        self._write()
+
+    def update(self, progress: Progress) -> None:
+        """How far it is, when it is time."""
+        self._last = progress
+        if time.monotonic() < self._next_s:
+            return
+        self._next_s = time.monotonic() + EVERY_S
+        self._note(self.words.waits(progress) if self.words else progress.waits)
+        self._count_workers(paused=progress.paused)
+        best = self.words.best(progress) if self.words else ""
+        self._said |= {"state": "running", "progress": dataclasses.asdict(progress), "best": best}
+        self._write()
+
+    def needs_no_workers(self) -> None:
+        """All that is left to do is done on the head."""
+        self._said["workers_needed"] = 0
+        self._write()
+
+    @contextlib.contextmanager
+    def without_workers(self) -> Iterator[None]:
+        """Around a time in which workers would cost money for nothing."""
+        self.needs_no_workers()
+        yield
+        self._said["workers_needed"] = self._workers_needed
+        self._write()
+
+    def end(self, **how: Any) -> None:
+        """It has ended: whoever waits for it reads how, so this is written however long it takes."""
+        self._said |= {"state": "ended", **how}
+        for pause_s in pauses():
+            if self._write():
+                return
+            time.sleep(pause_s)
+
+    @contextlib.contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Around a time in which nothing else can be seen."""
+        self.state("waiting", waiting_for=what)
+        yield
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Around the time in which points run; where it has come to then is always written."""
+        self._next_s = 0.0
+        yield
+        self._next_s = 0.0
+        if self._last is not None:
+            self.update(self._last)
+
+    def _write(self) -> bool:
+        """Write what is said; whether that could be."""
+        try:
+            self._folder.write_progress(json.dumps(self._said | {"at": time.time()}))
+        except OSError as error:  # of which the run must be able to end
+            print(f"how far it is cannot be written: {error}", flush=True)
+            return False
+        return True
+
+    def _count_workers(self, *, paused: bool) -> None:
+        """Ask for no workers once nothing has run for a while, and for them again when something is to run."""
+        now_s = time.monotonic()
+        self._paused_s = (self._paused_s or now_s) if paused else 0.0
+        idle = bool(self._paused_s) and now_s - self._paused_s > PAUSED_S
+        self._said["workers_needed"] = 0 if idle else self._workers_needed
+
+    def _note(self, waits: str) -> None:
+        """Say in the journal what finished points wait for: at first, every minute, and when that is over."""
+        now_s = time.monotonic()
+        if waits and (not self._waits or now_s > self._noted_s + NOTE_EVERY_S):
+            print(waits, flush=True)
+            self._noted_s = now_s
+        elif self._waits and not waits:
+            print("finished points wait for nothing any more", flush=True)
+        self._waits = waits
