@@ -39,6 +39,10 @@ def keep(s3: Any, bucket: str, project: Path) -> None:
 
 def _kept(project: Path) -> Path:
     """Where it is: by what it is made of, how, and on what."""
-    made_of = [(project / file).read_bytes() for file in ("uv.lock", "src/sweepfleet/machine/head/publish.py")]
+    machine = project / "src" / "sweepfleet" / "machine"
+    code = [machine / "head" / "publish.py", *sorted((machine / "environment").iterdir())]
+    made_of = [
+        file.read_bytes() for file in (project / "uv.lock", project / "pyproject.toml", *code) if file.is_file()
+    ]
     digest = hashlib.sha256(b"".join(made_of) + ensure_base().name.encode())
     return CACHE / "environments" / digest.hexdigest()[:16]

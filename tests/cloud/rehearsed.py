@@ -13,7 +13,6 @@ from typing import Any, Self
 
 from sweepfleet.infra.boot_text import UV_VERSION
 from sweepfleet.infra.outputs import Outputs
-from sweepfleet.machine.head.publish import NOT_ON_MACHINES
 from tests.cloud import engine, environments
 from tests.cloud.rehearsal.cloud import REGION, Cloud
 from tests.cloud.rehearsal.inside import Done
@@ -76,6 +75,7 @@ class Laptop:
 
     def _be_in(self, cloud: Cloud, folder: Path) -> None:
         self.cloud = cloud
+        self.command: list[str] = [sys.executable, "-m", "invoke"]
         self.path = folder / "project"
         self.home = folder / "home"
 
@@ -133,7 +133,7 @@ class Laptop:
     def inv(self, *words: str, code: int | None = 0, **env: str) -> Done:
         """An invoke task as typed; AssertionError with all it said when it ends otherwise than with `code`."""
         done = self.cloud.laptop.run(
-            [sys.executable, "-m", "invoke", *words],
+            [*self.command, *words],
             cwd=self.path,
             env=self.env | env,
             check=False,
@@ -145,7 +145,7 @@ class Laptop:
     def start(self, *words: str) -> subprocess.Popen[str]:
         """An invoke task that goes on meanwhile."""
         return self.cloud.laptop.popen(
-            [sys.executable, "-m", "invoke", *words],
+            [*self.command, *words],
             cwd=self.path,
             env=self.env,
             stdin=subprocess.DEVNULL,
@@ -174,7 +174,7 @@ class Laptop:
 
     def _settings(self, other: Mapping[str, Any]) -> dict[str, Any]:
         """The rehearsal's settings, and others."""
-        index = self.cloud.package_index(project_wheels(self.path))
+        index = self.cloud.package_index(project_wheels(engine.REPOSITORY))
         self.cloud.package_index(ensure_wheels(f"uv=={UV_VERSION}"))
         return {
             "sshCidrs": [f"{LAPTOP}/32"],
@@ -235,4 +235,4 @@ class Laptop:
 
 def project_wheels(project: Path) -> Path:
     """What the machines' environment is made of, as wheels."""
-    return ensure_wheels(locked_requirements(project, uv=ensure_uv(UV_VERSION), without=NOT_ON_MACHINES))
+    return ensure_wheels(locked_requirements(project, uv=ensure_uv(UV_VERSION)))

@@ -14,11 +14,14 @@ from sweepfleet.fleet.code.release import NOTE, Release, make_release
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.machine.data_files import LIST, Part, from_json
 from tests.fleet.test_release import git, members, project_files, repository, text_of
+from tests.locks import SETTINGS
 
 
 def project(root: Path, settings: str, **files: str) -> Path:
     """A repository with settings, and with files that Git ignores."""
-    repository(root, **{"pyproject.toml": f"[tool.sweepfleet]\n{settings}\n", ".gitignore": "data/\n*.bin\n"})
+    repository(
+        root, **{"pyproject.toml": f"{SETTINGS}\n[tool.sweepfleet]\n{settings}\n", ".gitignore": "data/\n*.bin\n"}
+    )
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from sweepfleet.fleet.workers import group as workers
 from sweepfleet.fleet.workers import joining
 from sweepfleet.fleet.workers.group import cause
 from sweepfleet.machine import renew
+from sweepfleet.machine.environment.note import NOTE, REQUIREMENTS, Environment
 from sweepfleet.machine.facts import CODE, KEYS, Data, Home
 from sweepfleet.machine.head import publish
 from sweepfleet.machine.job import JobFolder
@@ -91,6 +93,15 @@ def test_a_console_is_read_without_its_colours_and_keys() -> None:
     assert len(readable("line\n" * 100)) == 15
 
 
+def locked(release: Path, requirements: str) -> None:
+    """What a release says of its environment."""
+    files = {NOTE: Environment(source="uv.lock", pinned=True).to_json(), REQUIREMENTS: requirements}
+    files[CODE / "sweepfleet" / "machine" / "environment" / "requirements.txt"] = "dask\n"
+    for name, text in files.items():
+        (release / name).parent.mkdir(parents=True, exist_ok=True)
+        (release / name).write_text(text)
+
+
 def test_a_heads_disk_keeps_what_is_needed_and_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Old releases go, with their environments; what runs, is to run or was pushed lately stays."""
     home, data = Home(tmp_path / "home"), Data(tmp_path / "data")
@@ -101,7 +112,7 @@ def test_a_heads_disk_keeps_what_is_needed_and_the_newest(tmp_path: Path, monkey
     for number in range(9):
         release = home.release(f"{number}" * 64)
         release.mkdir(parents=True)
-        (release / "uv.lock").write_text(f"lock {number // 2}")
+        locked(release, f"lock {number // 2}")
         home.environment(publish.lock_of(release)).mkdir(exist_ok=True)
         os.utime(release, (number, number))
         made.append(release)
@@ -130,13 +141,13 @@ def test_a_heads_disk_keeps_what_is_needed_and_the_newest(tmp_path: Path, monkey
 def test_an_environment_is_of_one_lock_one_python_and_one_kind_of_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "uv.lock").write_text("lock")
+    locked(tmp_path, "lock")
     names = {publish.lock_of(tmp_path)}
     for asked in ("python_version", "machine"):
         with monkeypatch.context() as other:
-            other.setattr(publish.platform, asked, lambda: "another")
+            other.setattr(platform, asked, lambda: "another")
             names.add(publish.lock_of(tmp_path))
-    (tmp_path / "uv.lock").write_text("another lock")
+    locked(tmp_path, "another lock")
     names.add(publish.lock_of(tmp_path))
     assert len(names) == 4
 
@@ -163,7 +174,7 @@ def test_what_is_half_removed_when_the_power_goes_does_not_pass_for_whole(
     monkeypatch.setattr(publish, "HOME", home)
     release = home.release("a" * 64)
     release.mkdir(parents=True)
-    (release / "uv.lock").touch()
+    locked(release, "")
     unused = home.environment("e" * 64)
     unused.mkdir(parents=True)
     (unused / "file").touch()

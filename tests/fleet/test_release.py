@@ -17,6 +17,7 @@ import sweepfleet
 from sweepfleet.fleet.code.release import NOTE, Release, make_release
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.machine.facts import CODE
+from tests.locks import PROJECT
 
 
 def git(root: Path, *words: str) -> str:
@@ -33,7 +34,7 @@ def repository(root: Path, **files: str) -> Path:
     """A repository with these files, and a uv.lock, committed."""
     root.mkdir(parents=True, exist_ok=True)
     git(root, "init", "-q", "-b", "main")
-    for name, text in {"uv.lock": "locked\n", **files}.items():
+    for name, text in {**PROJECT, **files}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     git(root, "add", "-A")
@@ -49,7 +50,7 @@ def members(release: Release) -> dict[str, tarfile.TarInfo]:
 
 def project_files(release: Release) -> set[str]:
     """What is in it of the project, and its note."""
-    return {name for name in members(release) if not name.startswith(f"{CODE}/")}
+    return {name for name in members(release) if not name.startswith((f"{CODE}/", ".sweepfleet/environment/"))}
 
 
 def text_of(release: Release, name: str) -> str:
@@ -64,8 +65,9 @@ def test_it_has_what_git_tracks_and_says_where_it_comes_from(tmp_path: Path) -> 
     root = repository(tmp_path, **{"fit.py": "1\n", "a b/ä\n.txt": "2\n", ".hidden": "3\n"})
     (root / "untracked.txt").write_text("not this")
     release = make_release(root, dirty=False)
-    assert project_files(release) == {"uv.lock", "fit.py", "a b/ä\n.txt", ".hidden", NOTE}
-    assert json.loads(text_of(release, NOTE)) == {"commit": git(root, "rev-parse", "HEAD"), "dirty": False}
+    assert project_files(release) == {*PROJECT, "fit.py", "a b/ä\n.txt", ".hidden", NOTE}
+    note = json.loads(text_of(release, NOTE))
+    assert (note["commit"], note["dirty"]) == (git(root, "rev-parse", "HEAD"), False)
     assert release.sha256 == hashlib.sha256(release.data).hexdigest()
 
 
@@ -78,7 +80,7 @@ def test_it_has_this_package_whole(tmp_path: Path) -> None:
         for path in package.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert set(members(release)) - project_files(release) == expected
+    assert {name for name in members(release) if name.startswith(f"{CODE}/")} == expected
     assert f"{CODE}/sweepfleet/machine/units/sweepfleet-run@.service" in expected
     assert text_of(release, f"{CODE}/sweepfleet/slot/child.py") == (package / "slot" / "child.py").read_text()
 
@@ -144,10 +146,14 @@ def test_they_ship_as_they_are_when_said_and_the_release_says_so(tmp_path: Path)
 
 def test_a_project_in_a_folder_of_a_larger_repository_is_that_folder(tmp_path: Path) -> None:
     """What changes elsewhere in the repository is none of its business."""
-    repository(tmp_path, **{"project/uv.lock": "locked\n", "project/fit.py": "1\n", "other.py": "1\n"})
+    repository(
+        tmp_path,
+        **{f"project/{name}": text for name, text in {**PROJECT, "fit.py": "1\n"}.items()},
+        **{"other.py": "1\n"},
+    )
     (tmp_path / "other.py").write_text("2\n")
     release = make_release(tmp_path / "project", dirty=False)
-    assert project_files(release) == {"uv.lock", "fit.py", NOTE}
+    assert project_files(release) == {*PROJECT, "fit.py", NOTE}
 
 
 def test_a_submodules_files_come_along(tmp_path: Path) -> None:
@@ -166,7 +172,7 @@ def test_without_a_lock_there_is_nothing_to_install_from(tmp_path: Path) -> None
     git(root, "rm", "-q", "uv.lock")
     git(root, "commit", "-q", "-m", "No lock")
     (root / "uv.lock").write_text("not tracked")
-    with pytest.raises(UsageError, match=r"no uv\.lock in Git.*uv lock && git add uv.lock"):
+    with pytest.raises(UsageError, match=r"Git has no uv\.lock.*uv lock && git add uv.lock"):
         make_release(root, dirty=False)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,9 +28,9 @@ from sweepfleet.fleet.stack.gone import DownError
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.load import load
 from sweepfleet.infra.layout import BucketLayout
-from sweepfleet.machine.data_files import identities
 from sweepfleet.tasks import asking, pushing
 from tests.cloud.moto import Moto
+from tests.locks import PROJECT
 
 pytest_plugins = ["tests.cloud.fixtures"]
 HERE = Path(__file__).parents[2]
@@ -36,7 +38,7 @@ REGION, BUCKET = "eu-west-1", "sweepfleet-dev-0123"
 ADA = Pusher(aws="arn:aws:sts::1:assumed-role/Dev/ada", git="Ada <ada@example.org>")
 BOB = Pusher(aws="arn:aws:sts::1:assumed-role/Dev/bob", git="Bob <bob@example.org>")
 FILES = {
-    "uv.lock": "lock",
+    **PROJECT,
     "README.md": "read",
     "grid/engine.py": "",
     "common/__init__.py": "",
@@ -90,8 +92,9 @@ class Project:
     def push(self, *, by: Pusher | None = ADA, dirty: bool = False) -> Pushed:
         """What the head stores of a push."""
         release = make_release(self.root, dirty=dirty)
-        note = {"commit": release.commit, "dirty": release.dirty, "engine": "e", "lock": "l", "pushed": 1e9}
-        note |= {"data": identities(release.parts)} if release.parts else {}
+        with tarfile.open(fileobj=io.BytesIO(release.data)) as archive:
+            note = json.load(archive.extractfile("release.json"))  # type: ignore[arg-type]
+        note |= {"engine": "e", "lock": "l", "pushed": 1e9}
         note["release"] = {"key": f"releases/{release.sha256}.tar.gz", "sha256": release.sha256}
         if by is not None:
             note["pushed_by"] = json.loads(by.to_json())

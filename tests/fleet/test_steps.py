@@ -13,8 +13,7 @@ import pytest
 from rich.console import Console
 
 from sweepfleet.fleet.steps import StepLines, Steps
-from sweepfleet.machine.head import publish
-from sweepfleet.machine.head.publish import PublishError
+from sweepfleet.machine.environment.build import Builder, BuildError
 from tests.support import eventually
 
 
@@ -104,27 +103,26 @@ def test_a_machines_lines_are_steps_and_indented_ones_what_a_step_is_at() -> Non
     ]
 
 
-def uv(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A uv that does as a script says."""
+def builder(folder: Path, script: str) -> tuple[Builder, list[str]]:
+    """One whose uv does as a script says, and what it says itself."""
     program = folder / "uv"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
-    monkeypatch.setattr(publish, "UV", program)
+    said: list[str] = []
+    return Builder(uv=program, cache=folder, work=folder, index="", say=said.append), said
 
 
-def test_uvs_own_lines_are_passed_on_while_it_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_uvs_own_lines_are_passed_on_while_it_runs(tmp_path: Path) -> None:
     """Without the list of all packages, and without what it prints as its result."""
-    uv(tmp_path, 'echo result; echo "Downloading numpy (15.6MiB)" >&2; echo " + numpy==2.0" >&2', monkeypatch)
-    publish._uv("pip", "install", folder=tmp_path)
-    assert capsys.readouterr().out == "  Downloading numpy (15.6MiB)\n"
+    found, said = builder(tmp_path, 'echo result; echo "Downloading numpy (15.6MiB)" >&2; echo " + numpy==2.0" >&2')
+    found._uv("pip", "install")
+    assert said == ["  Downloading numpy (15.6MiB)"]
 
 
-def test_a_build_that_fails_has_uvs_last_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    uv(tmp_path, 'for i in $(seq 20); do echo "line $i" >&2; done; exit 3', monkeypatch)
-    with pytest.raises(PublishError, match=r"uv pip install said:\nline 9\n(.*\n)*line 20$"):
-        publish._uv("pip", "install", folder=tmp_path)
+def test_a_build_that_fails_has_uvs_last_lines(tmp_path: Path) -> None:
+    failing, _ = builder(tmp_path, 'for i in $(seq 20); do echo "line $i" >&2; done; exit 3')
+    with pytest.raises(BuildError, match=r"uv pip install said:\nline 9\n(.*\n)*line 20$"):
+        failing._uv("pip", "install")
 
 
 def test_a_head_that_nobody_listens_to_finishes_its_work(tmp_path: Path) -> None:
@@ -136,10 +134,3 @@ def test_a_head_that_nobody_listens_to_finishes_its_work(tmp_path: Path) -> None
     code += f"from pathlib import Path\nPath({str(done)!r}).touch()\n"
     subprocess.run([sys.executable, "-c", code], stdout=writer, check=True, cwd=Path(__file__).parents[2])
     assert done.exists()
-
-
-def test_packages_are_counted_as_uv_exports_them() -> None:
-    hashes = " \\\n    --hash=sha256:0\n"
-    text = f"# made by uv\nnumpy==2.0 ; python_version > '3'{hashes}rich==14.0{hashes}"
-    assert publish._packages(text) == 2
-    assert publish._host("https://pypi.example.org/simple") == "pypi.example.org"

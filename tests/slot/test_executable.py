@@ -126,7 +126,7 @@ def test_a_static_program_of_the_repository_runs_as_a_release_has_it(tmp_path: P
     (root / "bin").mkdir(parents=True)
     (root / "fit.c").write_text(STATIC)
     subprocess.run(["cc", "-static", "-o", root / "bin" / "fit", root / "fit.c"], check=True)
-    (root / "uv.lock").write_text("")
+    (root / "requirements.txt").write_text("")
     (root / "grid.yaml").write_text("command: [./bin/fit, '{a}']\nparameters: {a: [1, 2]}\nmetric: {name: loss}\n")
     git = ["git", "-C", str(root), "-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "A program"]):

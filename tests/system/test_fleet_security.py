@@ -390,20 +390,15 @@ def breaks(lock: str, how: str) -> str:
     version = one.removeprefix(name).partition('"')[0]
     if how == "wheel missing":
         return lock[:start] + one.replace(version, "99.0.0") + lock[end:]
-    if how == "another hash":
-        parts = one.split('hash = "sha256:')
-        return (
-            lock[:start]
-            + parts[0]
-            + "".join('hash = "sha256:' + "0" * 64 + part[64:] for part in parts[1:])
-            + lock[end:]
-        )
-    return lock + "this is no lock file [\n"
+    parts = one.split('hash = "sha256:')
+    return (
+        lock[:start] + parts[0] + "".join('hash = "sha256:' + "0" * 64 + part[64:] for part in parts[1:]) + lock[end:]
+    )
 
 
 @pytest.mark.parametrize(
     ("how", "reason"),
-    [("wheel missing", "locket==99.0.0"), ("another hash", "ash mismatch"), ("no lock file", "uv.lock")],
+    [("wheel missing", "locket==99.0.0"), ("another hash", "ash mismatch")],
 )
 def test_an_environment_that_cannot_be_built_leaves_the_release_before(
     laptop: Laptop, head: MachineHandle, how: str, reason: str
@@ -432,15 +427,28 @@ def test_an_environment_that_cannot_be_built_leaves_the_release_before(
     assert environments(head) == there
 
 
+def test_a_lock_that_cannot_be_read_is_refused_before_anything_is_sent(laptop: Laptop) -> None:
+    lock = laptop.path / "uv.lock"
+    good, before = lock.read_text(), current(laptop)
+    lock.write_text(good + "this is no lock file [\n")
+    laptop.commit("No lock file")
+    said = laptop.inv("push", code=2).stderr
+    assert "uv.lock" in said
+    assert current(laptop) == before
+    lock.write_text(good)
+    laptop.commit("The lock file that was")
+    laptop.inv("push")
+
+
 def environments(head: MachineHandle) -> list[str]:
     """Environments on the head, whole or not."""
     return sorted(head.run(["ls", "-A", "/opt/sweepfleet/environments"]).stdout.split())
 
 
 def test_a_power_cut_while_the_head_builds_is_made_good_by_the_next_push(laptop: Laptop, head: MachineHandle) -> None:
-    lock = laptop.path / "uv.lock"
+    settings = laptop.path / "pyproject.toml"
     before, there = current(laptop), environments(head)
-    lock.write_text(lock.read_text() + "# a new name for the same environment\n")
+    settings.write_text(settings.read_text().replace('">=3.11"', '">=3.11,<5"'))  # another one, of the same packages
     laptop.commit("Another environment")
     with laptop.start("push") as push:
         until(lambda: set(environments(head)) - set(there), what="the build begins", timeout_s=PATIENCE_S)
@@ -451,7 +459,7 @@ def test_a_power_cut_while_the_head_builds_is_made_good_by_the_next_push(laptop:
     assert current(laptop) == before
     laptop.cloud.client("ec2").start_instances(InstanceIds=[head.instance_id])
     head.wait_running(timeout_s=PATIENCE_S)
-    lock.write_text(lock.read_text() + "# and another\n")
+    settings.write_text(settings.read_text().replace('">=3.11,<5"', '">=3.11,<6"'))
     commit = laptop.commit("An environment of another name than the half-built one")
     laptop.inv("push")
     assert current(laptop) == commit

@@ -233,6 +233,10 @@ class Keys:
         """An environment's archive."""
         return f"environments/{lock}.tar.gz"
 
+    def environment_requirements(self, lock: str) -> str:
+        """What it was resolved to, the first time it was built."""
+        return f"environments/{lock}.requirements.txt"
+
     def environment_hash(self, lock: str) -> str:
         """Its SHA-256."""
         return f"environments/{lock}.sha256"

@@ -62,7 +62,10 @@ def start_worker(facts: Facts, environment: Path) -> None:
         command,
         env=os.environ
         | dask_command.environment(WORKER_TLS, "worker")
-        | {"PYTHONPATH": str(release / CODE), "HOME": str(SCRATCH)},
+        | {"PYTHONPATH": str(release / CODE), "HOME": str(SCRATCH)}
+        | {
+            "PATH": f"{environment}/bin:{os.environ.get('PATH', os.defpath)}"
+        },  # `python` of a command is the project's
         cwd=SCRATCH,
         user=SERVICE_USER,
         group=SERVICE_USER,

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -77,11 +76,9 @@ def provenance(sweep: Sweep, *, root: Path, command_line: str, runs: Path) -> Pr
 
 
 def _version(root: Path) -> str:
-    """The project's own version: as installed, or as its files say where it runs from them, as on a cluster."""
-    try:
-        return importlib.metadata.version("sweepfleet")
-    except importlib.metadata.PackageNotFoundError:
-        return str(tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"])
+    """This package's version: of a release the one that it was made with, whose code it has; else as installed."""
+    stated = read_json(root / "release.json").get("sweepfleet")
+    return str(stated) if stated else importlib.metadata.version("sweepfleet")
 
 
 def _pushed(root: Path) -> tuple[str | None, bool | None]:

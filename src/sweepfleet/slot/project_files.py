@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from sweepfleet.grid.project_root import project_around
+from sweepfleet.slot import own_packages
 from sweepfleet.slot.modules import HOME
 
 OURS = str(HOME) + os.sep
@@ -40,6 +41,7 @@ class Names:
         self._passed_over = tuple(place.rstrip(os.sep) + os.sep for place in places)
         self._real_base = os.path.realpath(self.base)
         self._real_folders: dict[str, str] = {}
+        self._installed = own_packages.names(self.base)
         self._names: dict[str, str | None] = {}  # of modules: each is asked for when it is imported, and once more
 
     def name_of(self, path: str) -> str | None:
@@ -48,7 +50,7 @@ class Names:
         for file, base in ((path, self.base), (self._real(path), self._real_base)):
             if _is_below(file, base):
                 name = os.path.relpath(file, base).replace(os.sep, "/")
-                return name if self._counts(file, name) else None
+                return self._installed.get(name, name) if self._counts(file, name) else None
         return path if _is_below(path, self._root) and self._counts(path, path) else None
 
     def name_of_module(self, path: str) -> str | None:

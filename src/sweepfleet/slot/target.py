@@ -15,7 +15,7 @@ from typing import Any
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.plan import nest
 from sweepfleet.grid.space import Point, Space
-from sweepfleet.slot import piped
+from sweepfleet.slot import own_packages, piped
 from sweepfleet.slot.context import Context
 from sweepfleet.slot.handed import SCRATCH, Placed, environment, placed_point, why_not_started
 from sweepfleet.slot.modules import put_first
@@ -42,6 +42,7 @@ def find(context: Context, space: Space) -> Compute:
     Raises UsageError when the target cannot be imported, is not callable, or does not take the grid's
     parameters. Side effect: puts the grid's folder and the project's root on `sys.path`.
     """
+    own_packages.add(context.root)
     if context.target.run is None:
         return _command(context, space.names)
     function = _import(context.target.run, [context.folder, context.root])

@@ -8,8 +8,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from tests.cloud.rehearsal.base import CACHE, architecture, locked
@@ -51,11 +51,12 @@ def ensure_uv(version: str) -> Path:
     return program
 
 
-def locked_requirements(project: Path, *, uv: Path, without: Sequence[str] = ()) -> str:
-    """A project's locked packages with their hashes, as a requirements file's text; `without` names groups."""
-    groups = [word for name in without for word in ("--no-group", name)]
-    command = ("--quiet", "--directory", str(project), "export", "--frozen", "--all-groups")
-    return run(uv, *command, *groups, "--no-emit-project", "--no-header", "--format", "requirements-txt")
+def locked_requirements(project: Path, *, uv: Path) -> str:
+    """A project's locked packages with their hashes, as a requirements file's text: those that machines have."""
+    settings = tomllib.loads((project / "pyproject.toml").read_text()).get("tool", {}).get("sweepfleet", {})
+    groups = [word for name in settings.get("groups", ()) for word in ("--group", name)]
+    command = ("--quiet", "--directory", str(project), "export", "--frozen", "--no-default-groups")
+    return run(uv, *command, *groups, "--no-emit-local", "--no-header", "--format", "requirements-txt")
 
 
 def _download(requirements: str, folder: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,6 +46,9 @@ class Pushed:
     by: Pusher | None = None  # None: not known
     data: tuple[tuple[str, str], ...] = ()  # entries of `include` with names for their contents
     current: bool = False
+    outside: Mapping[str, str] = field(default_factory=dict)  # what it depends on beside the project; see `carry`
+    package: str = ""  # sweepfleet's own code in it, by its content, and its version
+    sweepfleet: str = ""
 
     @property
     def label(self) -> str:
@@ -65,6 +69,9 @@ class Pushed:
             by=Pusher.of(note),
             data=tuple(sorted(note.get("data", {}).items())),
             current=sha256 == current,
+            outside=note.get("outside", {}),
+            package=note.get("package", ""),
+            sweepfleet=note.get("sweepfleet", ""),
         )
 
 

@@ -11,9 +11,11 @@ import io
 import json
 import os
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sweepfleet.fleet.code.environment.carry import carry, version
 from sweepfleet.fleet.code.git import changed as git_changed
 from sweepfleet.fleet.code.git import git
 from sweepfleet.fleet.code.included import check_size, included
@@ -49,35 +51,37 @@ def label(commit: str, *, dirty: bool) -> str:
 
 
 def make_release(root: Path, *, dirty: bool) -> Release:
-    """Pack the checkout at `root`; reads only.
+    """Pack the checkout at `root`, which stays as it is; builds its packages in a folder for a while.
 
     The same files make the same archive, byte for byte, wherever zlib is the same; where it is not, a push sends the
     code once more.
 
     Args:
-        root: of a Git repository with a uv.lock.
+        root: of a Git repository with a lock file; see docs/environment.md.
         dirty: take tracked files as they are, changed ones too.
 
     Raises:
-        UsageError: files were changed and `dirty` is not set; or this is no repository; or data files cannot be sent.
+        UsageError: files were changed and `dirty` is not set; this is no repository; or its environment cannot be
+            settled, its own packages not be built, or data files not be sent.
         ClusterError: git failed.
     """
     commit = git(root, "rev-parse", "HEAD").strip()
     changed = git_changed(root)
-    if changed and not dirty:
-        more = f", and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
-        raise UsageError(
-            f"Changed and not committed: {', '.join(changed[:SHOWN])}{more}. Commit them, so that results can be "
-            "reproduced from the commit that they name; or push the files as they are: inv push --dirty"
-        )
+    _refuse_changed(changed, dirty=dirty)
     names = tracked(root)
     parts = included(root, names)
     check_size(root, names, parts)
-    if "uv.lock" not in names:
-        raise UsageError(
-            f"{root} has no uv.lock in Git, which says what to install. Create it: uv lock && git add uv.lock"
-        )
-    note = {"commit": commit, "dirty": bool(changed)} | ({"data": identities(parts)} if parts else {})
+    environment = carry(root, names)
+    _refuse_changed(environment.changed, dirty=dirty)
+    changed += environment.changed
+    note = {
+        "commit": commit,
+        "dirty": bool(changed),
+        "outside": environment.outside,
+        "package": package_digest(),
+        "sweepfleet": version(),
+        **({"data": identities(parts)} if parts else {}),
+    }
     packed = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as zipped,
@@ -89,15 +93,34 @@ def make_release(root: Path, *, dirty: bool) -> Release:
             _add_file(archive, file, name)
         if parts:
             _add(archive, LIST.as_posix(), to_json(parts).encode(), mode=0o644)
+        for name, (content, mode) in sorted(environment.files.items()):
+            _add(archive, name, content, mode=mode)
         _add(archive, NOTE, (json.dumps(note, sort_keys=True) + "\n").encode(), mode=0o644)
     data = packed.getvalue()
     return Release(hashlib.sha256(data).hexdigest(), commit, bool(changed), data, parts, root)
+
+
+def _refuse_changed(changed: Sequence[str], *, dirty: bool) -> None:
+    if changed and not dirty:
+        more = f", and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+        raise UsageError(
+            f"Changed and not committed: {', '.join(changed[:SHOWN])}{more}. Commit them, so that results can be "
+            "reproduced from the commit that they name; or push the files as they are: inv push --dirty"
+        )
 
 
 def carried() -> dict[str, Path]:
     """What a release has beside the project's files: this package. All machines run the code of whoever pushes."""
     found = (path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return {f"{CODE.as_posix()}/{path.relative_to(PACKAGE.parent).as_posix()}": path for path in sorted(found)}
+
+
+def package_digest() -> str:
+    """A name for the content of this package, as releases carry it."""
+    digest = hashlib.sha256()
+    for name, file in carried().items():
+        digest.update(f"{name}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def tracked(root: Path) -> list[str]:

@@ -5,30 +5,35 @@ from __future__ import annotations
 import ast
 import hashlib
 import io
+import json
 import os
 import re
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweepfleet.fleet.code.environment.carry import digest_of, version
+from sweepfleet.fleet.code.environment.plan import LOCKS, REQUIREMENTS
 from sweepfleet.fleet.code.git import changed as git_changed
 from sweepfleet.fleet.code.git import git
 from sweepfleet.fleet.code.included import included
 from sweepfleet.fleet.code.push import Pushed, since
-from sweepfleet.fleet.code.release import NOTE, SHOWN, carried, label, tracked
+from sweepfleet.fleet.code.release import NOTE, SHOWN, carried, label, package_digest, tracked
 from sweepfleet.fleet.fleet import Fleet
 from sweepfleet.fleet.reach.bucket import get_bytes
 from sweepfleet.grid.sweep import Sweep
 from sweepfleet.grid.wording import counted
 from sweepfleet.machine.data_files import LIST, Part, from_json, identities
+from sweepfleet.machine.environment.note import FOLDER
 from sweepfleet.machine.facts import CODE, KEYS
 from sweepfleet.run.ownership import target_file
 from sweepfleet.run.project import project_of
 from sweepfleet.slot.code import command_folders, files_named
+from sweepfleet.slot.own_packages import NAMES, SITE
 
 PACKAGE = "sweepfleet itself"
-ENVIRONMENT = ("uv.lock",)  # what is installed for every target
+DERIVED = (f"{FOLDER.as_posix()}/", f"{SITE}/", NAMES)  # in a release, made of files that are compared themselves
 OWN = ("account", "bench", "docs", "infra", "tests", "worker")  # folders of a project that are no target's
 GRID = re.compile(r"^(parameters|grids)\s*:", re.MULTILINE)  # a grid file: a sweep takes its own with it
 TEXTS = (".md", ".rst")
@@ -75,12 +80,16 @@ def difference(fleet: Fleet, sweep: Sweep, release: Pushed) -> Difference | None
     commit, changed = git(root, "rev-parse", "HEAD").strip(), git_changed(root)
     names = tracked(root)
     parts = included(root, names)
-    same_data = tuple(sorted(identities(parts).items())) == release.data
-    if commit == release.commit and not changed and not release.dirty and same_data:
+    other_data = tuple(sorted(identities(parts).items())) != release.data
+    outside = [name for name, content in release.outside.items() if digest_of(root / name) != content]
+    other_package = release.package not in ("", package_digest())
+    if commit == release.commit and not (changed or release.dirty or other_data or outside or other_package):
         return None
     travels = {_placed(path) for path in (sweep.source, *(sweep.folder / name for name in sweep.points_files))}
     data = get_bytes(fleet.cloud, fleet.outputs.bucket, KEYS.release(release.sha256), doing="read the release")
     there, here = archived(data), {name: _content(root / name) for name in names}
+    built = {source for name, source in installed(data).items() if name in there}  # into the project's packages
+    there = {name: content for name, content in there.items() if not name.startswith(DERIVED)}
     there_data, here_data = listed(parts_in(data)), listed(parts)
     there |= there_data
     here |= here_data
@@ -90,13 +99,21 @@ def difference(fleet: Fleet, sweep: Sweep, release: Pushed) -> Difference | None
         for name in sorted(there.keys() | here.keys())
         if there.get(name) != here.get(name) and _placed(root / name) not in travels
     ]
+    different += outside
     if not different:
         return None
+    package = (
+        PACKAGE
+        if release.sweepfleet in ("", version())
+        else (f"{PACKAGE} ({version()} here, {release.sweepfleet} there)")
+    )
     if own := {name for name in different if name.startswith(f"{CODE}/")}:
-        different = [PACKAGE, *(name for name in different if name not in own)]
-    of_target = {PACKAGE, *there_data, *here_data}  # data files are included for targets, which open them by any name
-    of_target |= {name for name in different if name != PACKAGE and belongs(root / name, sweep, root=root)}
-    of_target |= {name for name in ENVIRONMENT if name in different}
+        different = [package, *(name for name in different if name not in own)]
+    of_target = {package, *outside, *(built & set(different))}
+    of_target |= {*there_data, *here_data}  # data files are included for targets, which open them by any name
+    in_project = [name for name in different if name not in (package, *outside)]
+    of_target |= {name for name in in_project if belongs(root / name, sweep, root=root)}
+    of_target |= {name for name in in_project if name in LOCKS or REQUIREMENTS.fullmatch(name)}
     imported = {path.resolve() for path in closure(sweep, root=root)}
     of_target |= {name for name in different if (root / name).resolve() in imported}
     return Difference(
@@ -106,6 +123,14 @@ def difference(fleet: Fleet, sweep: Sweep, release: Pushed) -> Difference | None
         tuple(name for name in different if name in of_target),
         tuple(name for name in different if name not in of_target),
     )
+
+
+def installed(data: bytes) -> Mapping[str, str]:
+    """Files of the project's own packages in a release's archive: their names there and in the project."""
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+        file = archive.extractfile(NAMES) if NAMES in archive.getnames() else None
+        found: Mapping[str, str] = json.load(file) if file is not None else {}
+    return found
 
 
 def archived(data: bytes) -> dict[str, str]:

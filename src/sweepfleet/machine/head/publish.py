@@ -11,35 +11,29 @@ import fcntl
 import hashlib
 import json
 import os
-import platform
-import re
 import shutil
 import subprocess
 import sys
 import time
-from collections import deque
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import urlsplit
 
 from sweepfleet.machine import data_files
 from sweepfleet.machine.aws import Aws, AwsError
 from sweepfleet.machine.bring import BringError, bring_environment, bring_release, environment_sha256
+from sweepfleet.machine.environment.build import RESOLVED, Builder, BuildError
+from sweepfleet.machine.environment.note import identity
 from sweepfleet.machine.facts import CODE, HOME, KEYS, PUSHED_BY, Data, Facts
 from sweepfleet.machine.in_process import door
 from sweepfleet.machine.job import going_on
 
 ENGINE = ("grid", "slot", "run", "machine")  # what scheduler, workers and drivers must have the same of
-NOT_ON_MACHINES = ("operator", "dev", "bench")  # dependency groups
 AWAIT_RELEASE = "sweepfleet-boot@await-release.service"
 UV = Path("/usr/local/bin/uv")
 EXIT_AGAIN = 75  # EX_TEMPFAIL: AWS did not answer, or refused
 GOING = ".going-"  # before the name of what is being removed
 KEPT = 5  # releases on the head's disk; the bucket has all of them
-
-
-class PublishError(Exception):
-    """The release cannot be published; the message says why. Nothing was changed."""
 
 
 def publish(facts: Facts, sha256: str, *, by: str) -> dict[str, Any]:
@@ -63,8 +57,9 @@ def publish(facts: Facts, sha256: str, *, by: str) -> dict[str, Any]:
             _say("fetching the environment from the bucket")
             bring_environment(aws, lock)
         else:
-            build(release, environment, index=facts.package_index)
+            build(release, environment, index=facts.package_index, resolved=resolved_before(aws, lock))
     if not stored:
+        aws.put(environment / RESOLVED, KEYS.environment_requirements(lock))  # a later build makes the same of it
         store_environment(aws, environment, lock)
     archive = HOME.incoming(sha256)
     if archive.exists():  # or left by a push that failed further up
@@ -83,11 +78,20 @@ def publish(facts: Facts, sha256: str, *, by: str) -> dict[str, Any]:
     }
     for key in (KEYS.release_note(sha256), KEYS.current):  # the last one is what everybody looks at
         _put_text(aws, json.dumps(note, indent=2) + "\n", key)
+    if active := kept_by(Data(Path(facts.data)), note["engine"]):
+        _say(f"keeping scheduler and workers as they are until these runs have ended: {', '.join(active)}")
     _say("making the release current")
     subprocess.run(["systemctl", "restart", AWAIT_RELEASE], check=True)
     os.utime(release)
     prune({release}, Data(Path(facts.data)))
     return note
+
+
+def kept_by(data: Data, engine: str) -> list[str]:
+    """The active runs until whose end scheduler and workers keep another engine; empty where nothing is kept."""
+    if not data.jobs.exists() or not HOME.fleet_engine.exists() or HOME.fleet_engine.read_text() == engine:
+        return []
+    return [job.path.name for job in going_on(data.jobs)]
 
 
 def prune(needed: set[Path], data: Data) -> None:
@@ -114,10 +118,8 @@ def _remove_going() -> None:
 
 
 def lock_of(release: Path) -> str:
-    """A name for the environment that a release needs: its lock file, and the machine's Python."""
-    digest = hashlib.sha256((release / "uv.lock").read_bytes())
-    digest.update(f"{platform.python_version()} {platform.machine()} {NOT_ON_MACHINES}".encode())
-    return digest.hexdigest()
+    """A name for the environment that a release needs, on this machine."""
+    return identity(release)
 
 
 def engine_of(release: Path, lock: str) -> str:
@@ -129,37 +131,30 @@ def engine_of(release: Path, lock: str) -> str:
     return digest.hexdigest()
 
 
-def build(release: Path, environment: Path, *, index: str) -> None:
-    """Build a release's locked environment; it appears whole or not at all.
-
-    Every file is held by its hash in uv.lock. The lock's packages are installed from `index`, which may be
-    another than the one they were locked from.
-
-    Raises:
-        PublishError: uv cannot; with its last lines.
-    """
+def build(release: Path, environment: Path, *, index: str, resolved: str = "") -> None:
+    """Build a release's environment; it appears whole or not at all. Arguments, errors: as of `Builder.build`."""
     new = environment.with_name(f".building-{environment.name}")
     new.parent.mkdir(exist_ok=True)
     for left in new.parent.glob(".building-*"):  # by a power cut; one push at a time builds
         shutil.rmtree(left)
-    requirements = HOME.path / ".requirements.txt"
-    groups = [word for name in NOT_ON_MACHINES for word in ("--no-group", name)]
-    export = ["export", "--frozen", "--all-groups", *groups, "--no-emit-project", "--format", "requirements-txt"]
-    python = new / "bin" / "python"
     try:
-        _say("building the environment")
-        _uv(*export, "--output-file", str(requirements), "--quiet", folder=release)
-        _say(f"building the environment: {_packages(requirements.read_text())} packages from {_host(index)}")
-        _uv("venv", "--python", "/usr/bin/python3", "--relocatable", "--quiet", str(new), folder=release)
-        _uv(
-            *("pip", "install", "--python", str(python), "--require-hashes", "--no-deps", "--only-binary", ":all:"),
-            *("--default-index", index, "--compile-bytecode", "-r", str(requirements)),
-            folder=release,
-        )
+        with TemporaryDirectory(dir=HOME.path, prefix=".resolving-") as work:
+            builder = Builder(uv=UV, cache=HOME.path / ".uv", work=Path(work), index=index, say=_say)
+            builder.build(release, new, resolved=resolved)
         os.sync()
         new.rename(environment)
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def resolved_before(aws: Aws, lock: str) -> str:
+    """What an earlier build of an environment has resolved; empty where there was none."""
+    if not aws.exists(KEYS.environment_requirements(lock)):
+        return ""
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "requirements.txt")
+        aws.get(KEYS.environment_requirements(lock), file)
+        return file.read_text()
 
 
 def store_environment(aws: Aws, environment: Path, lock: str) -> None:
@@ -179,38 +174,10 @@ def store_environment(aws: Aws, environment: Path, lock: str) -> None:
         archive.unlink(missing_ok=True)
 
 
-def _uv(*words: str, folder: Path) -> None:
-    environment = os.environ | {
-        "UV_PYTHON_DOWNLOADS": "never",
-        "UV_CACHE_DIR": str(HOME.path / ".uv"),
-        "NO_COLOR": "1",
-    }
-    last: deque[str] = deque(maxlen=12)
-    pipes: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, "errors": "replace"}
-    with subprocess.Popen([str(UV), *words], cwd=folder, env=environment, **pipes) as running:
-        for line in running.stderr or ():
-            last.append(line.rstrip())
-            if not line.startswith(" + "):  # one for each package, all at once
-                _say(f"  {line.strip()}")
-    if running.returncode:
-        said = "\n".join(last).strip()
-        raise PublishError(f"the environment cannot be built: uv {' '.join(words[:2])} said:\n{said}")
-
-
 def _put_text(aws: Aws, text: str, key: str) -> None:
     file = HOME.path / ".note"
     file.write_text(text)
     aws.put(file, key)
-
-
-def _packages(requirements: str) -> int:
-    """How many packages a requirements file names."""
-    return len(re.findall(r"^[A-Za-z0-9][^\s;]*==", requirements, re.MULTILINE))
-
-
-def _host(index: str) -> str:
-    """The host of a package index; the address itself may hold a password."""
-    return urlsplit(index).hostname or "the package index"
 
 
 def _megabytes(file: Path) -> str:
@@ -232,7 +199,7 @@ if __name__ == "__main__":
         fcntl.flock(_lock, fcntl.LOCK_EX)  # two pushes at once: one after the other
         try:
             publish(Facts.read(), _sha256, by=os.environ.get(PUSHED_BY, ""))
-        except (PublishError, BringError) as _error:
+        except (BuildError, BringError) as _error:
             sys.exit(f"error: {_error}")
         except AwsError as _error:
             print(f"error: {_error}", file=sys.stderr)
