@@ -1,4 +1,4 @@
-"""What every block of a sweep can do, whatever its method: points by index, and back."""
+"""The interface of all blocks of a sweep, whatever their method: points by index, and back."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ class Block(ABC):
 
     @abstractmethod
     def find(self, params: Mapping[str, Value]) -> int | None:
-        """The index of these parameters; None when they are no point, or a draw of a continuous law."""
+        """The index of these parameters; None when they are not a point, or a draw of a continuous distribution."""
 
     @abstractmethod
     def kinds(self) -> dict[str, set[Kind]]:
-        """What kinds of value each parameter takes, None left out."""
+        """The kinds of value of each parameter, None aside."""
 
     def values(self, name: str) -> set[str] | None:
-        """The texts of all values of a required parameter; None when they are too many to say."""
+        """The texts of all values of a required parameter; None when there are too many."""
         del name
         return None
 
@@ -157,7 +157,7 @@ class Axis:
 
 
 def _key(value: Value) -> object:
-    """What tells values apart just as their canonical texts do, but quicker."""
+    """A key that distinguishes values as their canonical texts do, but is faster."""
     if type(value) is str:
         return value
     if type(value) is int or type(value) is bool or value is None:
@@ -181,7 +181,7 @@ def kinds_of(values: Iterable[Value]) -> set[Kind]:
 
 
 def common_kind(kinds: set[Kind]) -> Kind:
-    """The one kind of column that holds all of these, with every digit."""
+    """The kind of column that can store all of these without losing a digit."""
     if "wide" in kinds and "float" not in kinds:
         kinds = (kinds - {"wide"}) | {"int"}
     if len(kinds) == 1:

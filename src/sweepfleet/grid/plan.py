@@ -84,7 +84,7 @@ class Plan:
         )
 
     def narrowed(self, conditions: Sequence[str]) -> Plan:
-        """The plan without the points that do not meet all of these; what is left keeps index, id and seed."""
+        """The plan reduced to points that meet all of these conditions; they keep index, id and seed."""
         blocks = (replace(block, where=(*block.where, *conditions)) for block in self.blocks)
         return replace(self, blocks=tuple(blocks))
 

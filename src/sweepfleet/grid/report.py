@@ -1,4 +1,4 @@
-"""Collects the mistakes of a grid file, each with its place."""
+"""Collects the mistakes in a grid file, with their places."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST_PROBLEMS = 100  # that one message tells
 
 
 class Report:
-    """All problems of one sweep, in the order of their lines, none of them twice.
+    """All problems of a sweep, by line, without repeats.
 
     `root` is the file's tree; `typed` the paths that the command line set, with the text that did it.
     """
@@ -24,7 +24,7 @@ class Report:
         self.warnings: list[str] = []
 
     def add(self, path: Path, message: str, remedy: str) -> None:
-        """Note a mistake at a path of the file."""
+        """Add a mistake at a path of the file."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.typed:
                 self.note(Problem(self.typed[path[:length]], message, remedy))
@@ -42,11 +42,11 @@ class Report:
         return any(path[: len(typed)] == typed[: len(path)] for typed in self.typed)
 
     def note(self, problem: Problem) -> None:
-        """Note a mistake that already knows its place."""
+        """Add a problem that already has its place."""
         self._problems[problem] = None
 
     def warn(self, text: str) -> None:
-        """Note what works, but not as its writer may think."""
+        """Add a warning: this works, but perhaps not as intended."""
         if text not in self.warnings:
             self.warnings.append(text)
 

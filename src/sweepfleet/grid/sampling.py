@@ -38,7 +38,7 @@ class RandomDraws:
     """Independent uniform numbers, each a function of seed, stream, dimension name and index."""
 
     def __init__(self, *, seed: int, stream: int, dimensions: Sequence[Sequence[str]]) -> None:
-        """Choose the streams; `stream` tells apart two blocks of one sweep that name the same dimensions."""
+        """Choose the streams; `stream` distinguishes two blocks of a sweep with the same dimensions."""
         self._keys = [key64("random", seed, stream, list(names)) for names in dimensions]
 
     def __call__(self, index: int) -> list[float]:

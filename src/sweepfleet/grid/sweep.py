@@ -40,7 +40,7 @@ class Metric:
 
     @classmethod
     def read(cls, found: Any) -> Metric | None:
-        """The metric that a JSON file holds, as `dataclasses.asdict` gave it; None for anything else."""
+        """The metric in a JSON file, as `dataclasses.asdict` wrote it; None for anything else."""
         match found:
             case {"name": str(name), "goal": "minimize" | "maximize" as goal, "over": [*over]}:
                 return cls(name, goal, tuple(map(str, over)))

@@ -145,7 +145,7 @@ def _where_to(path: Path, name: str, data: Any) -> str:
 
 
 def _field(path: Path) -> str | None:
-    """The field that stands at a path, with its example."""
+    """The field at a path, with its example."""
     for length in range(len(path), 0, -1):
         model, _ = model_at(path[: length - 1])
         if model is None:

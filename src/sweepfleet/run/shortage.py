@@ -38,7 +38,7 @@ class ShortageError(SweepfleetError):
 
 @contextlib.contextmanager
 def shortages_explained() -> Iterator[None]:
-    """Raise ShortageError for what is, in so many ways, want of memory, threads or files."""
+    """Raise ShortageError for errors that mean a lack of memory, threads or files."""
     try:
         yield
     except (MemoryError, OSError, RuntimeError, ImportError, SystemError) as error:
@@ -52,7 +52,7 @@ def shortages_explained() -> Iterator[None]:
 
 
 def check_room(slots: int) -> None:
-    """Raise ShortageError where the limit of this process's address space leaves too little for so many slots."""
+    """Raise ShortageError where this process's address space limit is too low for this number of slots."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return
@@ -69,7 +69,7 @@ def check_room(slots: int) -> None:
 
 
 def stalled(bundles: int) -> ShortageError:
-    """What to say when work is out and nobody is at it."""
+    """The error for bundles in flight that no slot runs."""
     return ShortageError(
         f"Work was sent ({counted(bundles, 'bundle')}) and no slot is running it: dask has lost it, "
         f"which happens when this process has too little memory or too few threads.{_limits()} {REMEDY}"

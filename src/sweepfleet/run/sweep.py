@@ -51,7 +51,7 @@ WORKERS_PATIENCE_S = 1800  # for the first worker of a cluster: spot capacity ma
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a command asks for, beside the grid."""
+    """A command's options, apart from the grid."""
 
     runs: Path  # the folder of all runs
     root: Path  # the project's root: targets may be imported from it
@@ -188,7 +188,7 @@ def _provenance(sweep: Sweep, request: Request) -> Provenance:
 
 
 def _meanwhile(look: Callable[[], Provenance]) -> Future[Provenance]:
-    """What a call returns, which is made in a thread of its own; nobody waits for it who does not ask."""
+    """The result of a call in a thread of its own, which is only waited for when it is asked for."""
     found: Future[Provenance] = Future()
 
     def run() -> None:

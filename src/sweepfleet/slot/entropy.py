@@ -1,4 +1,4 @@
-"""Randomness and names that a target takes up while it is imported: processes of their own draw theirs.
+"""Random state and unique names that a target takes at import, which separate processes would each draw.
 
 Nobody is watched: what there is after the import is looked at, and the code that the project's modules run when they
 are imported. What each copy can be given of its own is renewed in it (`random`, generators of numpy and torch without
@@ -57,7 +57,7 @@ def renew() -> None:
 
 
 class _Seed:
-    """Stands for `random.seed` during an import, and remembers whether the last seed was one.
+    """Replaces `random.seed` during an import, and remembers whether the last seed was given.
 
     An object and no function: a function that is kept in a class becomes a method. Where it is kept, it works on.
     """
@@ -92,7 +92,7 @@ class EntropyLook:
         random.seed = self._stand_in
 
     def end(self) -> list[str]:
-        """What was taken up that copies would share and that `renew` cannot renew, a line each for people."""
+        """What forks would share and `renew` cannot renew, one line each."""
         if random.seed is self._stand_in:  # else the target has put something of its own there
             random.seed = self._seed
         _renewals.clear()
@@ -138,7 +138,7 @@ def _code_of(file: str) -> CodeType | None:
 
 
 def _own_things(used: dict[str, str]) -> Iterator[str]:
-    """What the project does when it is imported that gives each process something else."""
+    """What the project does at import that differs from process to process."""
     yield from (f"{place} {_OWN[name]}" for name, place in used.items() if name in _OWN)
     if not _SEEDED.isdisjoint(used) and (clocks := _CLOCKS & used.keys()):
         yield f"{used[min(clocks)]} reads the clock, and a random generator is seeded, perhaps with it"
@@ -187,7 +187,7 @@ def _nested(code: CodeType) -> Iterator[CodeType]:
 
 
 def _drawn(before: Any, now: Any) -> bool:
-    """Whether a state of `random` came of another one by drawing numbers alone, as far as that is followed."""
+    """Whether a state of `random` follows from another one by draws only, within a limit."""
     generator = random.Random()  # noqa: S311 - a copy of the one that is looked at
     generator.setstate(before)
     key = now[1][:-1]

@@ -1,4 +1,4 @@
-"""A slot's runner: computes bundles in a child process, and outlives whatever a point does to it."""
+"""A slot's runner: computes bundles in a child process, and survives whatever a point does to that."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class Job:
         return self.limit_s or BUNDLE_LIMIT_S
 
     def line(self, spans: Sequence[Span]) -> str:
-        """What a child is told to compute these of its points."""
+        """The line that tells a child to compute these of its points."""
         return json.dumps({"spans": spans, "shuffle": self.shuffle, "limit_s": self.within_s})
 
 
 class _Going(NamedTuple):
-    """A job that a child has been told, or is told next."""
+    """A job that a child has, or gets next."""
 
     budget: Budget
     begin_s: float

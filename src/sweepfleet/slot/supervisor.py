@@ -26,7 +26,7 @@ _LOOK_S = 0.002
 
 
 def supervise(life_fd: int, *fds: int) -> None:
-    """Go on in a forked process, the child; this one stays above it and never returns.
+    """Return in a forked child; this process supervises it and never returns.
 
     Args:
         life_fd: a socket. The owner asks for the end by a byte, or by its own end, however that came about; it is

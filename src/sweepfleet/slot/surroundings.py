@@ -187,7 +187,7 @@ class _File:
 
 
 class _Noting:
-    """Stands for a function of a module, and says when it is called.
+    """Replaces a function of a module, and notes when it is called.
 
     An object and no function: a built-in function that is kept in a class does not become a method, either.
     """

@@ -103,7 +103,7 @@ def _callables(module: Any) -> str:
 
 
 def _check(run: str, function: Callable[..., Any], *, names: Sequence[str]) -> tuple[str, ...]:
-    """Which of `GIVEN` the function wants. Raises UsageError when it does not take the grid's parameters."""
+    """The names of `GIVEN` that the function takes. Raises UsageError when it does not take the grid's parameters."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some C functions do not tell

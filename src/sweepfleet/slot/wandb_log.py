@@ -67,7 +67,7 @@ def read(path: Path) -> RunLog:
 
 
 def _records(file: BinaryIO) -> Iterator[bytes]:
-    """The whole records of a log, in order; one that is still being written is left out."""
+    """The complete records of a log, in order; one that is still being written is skipped."""
     parts: list[bytes] = []
     position = file.tell()
     while True:
