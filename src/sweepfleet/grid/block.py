@@ -11,7 +11,7 @@ from sweepfleet.grid.laws import Law
 from sweepfleet.grid.plan import Dimension, Value
 from sweepfleet.grid.rules import Params, Rules
 
-# "wide" is a whole number that is no float, among the kinds of a name's values; a column's kind it is not.
+# "wide", among the kinds of a name's values, is a whole number that is not exactly a float; no column has this kind.
 Kind = Literal["int", "float", "bool", "str", "json", "wide"]
 Keep = Callable[[Params], bool]  # whether a block's point is one of the sweep's, too
 
@@ -144,7 +144,7 @@ class Axis:
         """The kinds of each name's values."""
         if self._numbers is not None:
             low, high = self._numbers
-            wide: set[Kind] = {"wide"} if max(-low, high) > _MAX_FLOAT_INT else set()  # some between are no floats
+            wide: set[Kind] = {"wide"} if max(-low, high) > _MAX_FLOAT_INT else set()  # some are not exactly floats
             return {self.names[0]: kinds_of(self._numbers) | wide}
         return {name: kinds_of(row[column] for row in self._rows) for column, name in enumerate(self.names)}
 

@@ -16,7 +16,7 @@ _PLAIN = re.compile(r"[^,\r\n]*")
 _CLOSED_EARLY = re.compile(r'[ \t]*"(?:[^"]|"")*+"')
 
 
-Cell = tuple[str, bool]  # its text, and whether it stood in quotes
+Cell = tuple[str, bool]  # its text, and whether it was quoted
 
 
 class CsvError(Exception):

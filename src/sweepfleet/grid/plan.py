@@ -54,7 +54,7 @@ class Block:
     dimensions: tuple[Dimension, ...] = ()  # the last varies fastest, as in itertools.product
     samples: int = 0  # random and sobol: how many draws
     where: tuple[str, ...] = ()  # every expression must be true
-    exclude: tuple[dict[str, Value], ...] = ()  # a point that has all these values is left out
+    exclude: tuple[dict[str, Value], ...] = ()  # a point that has all these values is excluded
     extend: tuple[dict[str, Value], ...] = ()  # `include` entries that add keys to matching points
     rows: tuple[dict[str, Value], ...] = ()  # method "list": the points themselves, in order
 

@@ -7,7 +7,7 @@ from ruamel.yaml.nodes import Node
 from sweepfleet.grid.errors import Problem
 from sweepfleet.grid.yamlfile import Path, find, key_text, line_of
 
-MOST_PROBLEMS = 100  # that one message tells
+MOST_PROBLEMS = 100  # in one message
 
 
 class Report:
@@ -19,7 +19,7 @@ class Report:
     def __init__(self, root: Node | None, typed: dict[Path, str] | None = None) -> None:
         self._root = root
         self.typed = typed if typed is not None else {}
-        self.renamed: dict[Path, Path] = {}  # mended key to the key as written
+        self.renamed: dict[Path, Path] = {}  # corrected key to the key as written
         self._problems: dict[Problem, None] = {}
         self.warnings: list[str] = []
 

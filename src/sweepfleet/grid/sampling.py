@@ -21,7 +21,7 @@ _GAMMA = 0x9E3779B97F4A7C15  # SplitMix64's step
 _MASK64 = (1 << 64) - 1
 _CELL = 2.0**-52  # a draw is the middle of one of 2**52 cells: never 0, never 1
 _SOBOL_BITS = 32  # with more, scipy 1.17 cannot fast_forward (its Cython code takes 32-bit words only)
-SOBOL_LIMIT = 1 << _SOBOL_BITS  # so many points does a sequence have
+SOBOL_LIMIT = 1 << _SOBOL_BITS  # the number of points of a sequence
 _CHUNK = 1024  # a power of two, as Sobol points like
 _CHUNKS_KEPT = 8
 

@@ -20,7 +20,7 @@ FIRST_S, FIRST_POINTS = 0.025, 16
 LEAST_S = 0.015  # that a bundle of several points takes, also the last ones: handing one out takes half a millisecond
 GROWTH = 32  # a bundle may be this many times longer than one that came back: the first estimates are rough
 SHARE = 1.5  # a bundle is at most one slot's share of what is left, divided by this: the last ones end together
-MAX_POINTS = records.MAX_POINTS // 4  # keeps what the driver holds at once small, and costs quick points 1 %
+MAX_POINTS = records.MAX_POINTS // 4  # keeps the driver's memory small, and costs quick points 1 %
 MAX_SPANS = 1024  # a bundle full of holes stays a few KB
 PAGE = 10_000  # ended points looked up at once
 
@@ -109,7 +109,7 @@ class Sizer:
         if self.fixed is not None:
             return min(self.fixed, MAX_POINTS)
         if self._point_s is None:
-            # They may be long: then what one bundle does not come to has to be enough for nobody to wait for it.
+            # They may be long: then the rest of a bundle must be small enough that no slot waits for it.
             return (
                 1 if remaining is None else min(FIRST_POINTS, math.ceil(remaining / (2 * self.slots * self.window)))
             )
@@ -152,7 +152,7 @@ class Pending:
         """The positions of a bundle's points in this order."""
         if shuffle == self.shuffle:
             return spans
-        indexes = (index for start, stop in spans for index in range(start, stop))  # points that go one by one
+        indexes = (index for start, stop in spans for index in range(start, stop))  # points that run one by one
         return [(place, place + 1) for place in map(self._permutation.inverse, indexes)]
 
     def claim(self, spans: Sequence[Span], shuffle: int | None) -> bool:

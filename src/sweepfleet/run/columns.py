@@ -34,7 +34,7 @@ class Seen:
     """The kinds of value that a name has had."""
 
     kinds: set[str] = field(default_factory=set)  # bool, int, big (past 64 bits), float, str
-    inexact: bool = False  # whether some whole number is no float
+    inexact: bool = False  # whether some whole number is not exactly a float
 
     def add(self, value: Any) -> None:
         """Take note of a plain value."""

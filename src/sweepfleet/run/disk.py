@@ -42,7 +42,7 @@ class Disk:
     mount: str
     device: str
     total: int  # bytes
-    free: int  # bytes, for whoever runs this
+    free: int  # bytes, for the user of this process
     data_volume: bool  # the cluster's
 
     @classmethod

@@ -26,7 +26,7 @@ from sweepfleet.slot.records import RECORD, TEXT_SCHEMA, Packet, Segment, Status
 WINDOW = 2  # bundles in flight for each slot: one runs, the other waits where it will end
 TICK_S = 0.2
 MAX_RETRYING = 1000  # points waiting for another try, before new ones wait for them
-SPLIT_AFTER = 3  # losses after which a bundle's points go on one by one
+SPLIT_AFTER = 3  # losses after which a bundle's points run one by one
 GRACE_S = 3.0  # for what is in flight when the user stops the sweep
 
 JUDGED_S = 60.0  # after which the first points' time is known, when they are long
@@ -48,7 +48,7 @@ class Driver:
     git_commit: str | None
     env_hash: str | None
     show: Callable[[Progress], None]
-    stopped: Callable[[], Stop | None]  # why somebody else wants it to stop
+    stopped: Callable[[], Stop | None]  # why a limit outside the driver stops it
     longest_s: float | None = None  # that what is left may take at the first points' time; None: any time
     left: Unfinished = field(default_factory=Unfinished)  # by a driver that died
     printed: Callable[[list[Packet]], None] = lambda _: None  # keeps what points printed; called before they count

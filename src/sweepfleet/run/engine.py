@@ -31,7 +31,7 @@ from sweepfleet.slot.source import Start
 IDLE_S = 20.0  # for a bundle to come to an idle runner, which takes dask a millisecond
 SLOTS_KNOWN_S = 2.0  # how long a count of the cluster's slots is believed
 LOOK_S = 0.2  # between two looks whether workers have come back
-MOST_OUT = 32  # bundles of which workers are told that they are not committed; see `Held.committed`
+MOST_OUT = 32  # uncommitted bundles that workers are told about; see `Held.committed`
 
 
 class Engine:
@@ -77,7 +77,7 @@ class Engine:
         # Of an engine that is not in this process: other runs may be there.
         self.sharing = Sharing(client, context.digest, cpus=context.cpus) if slots is None else None
         self._held = FoundBundles(client, context.digest)
-        self._pinned: dict[int, str] = {}  # by bundle that a worker holds: that worker's address
+        self._pinned: dict[int, str] = {}  # by bundle that a worker has already: that worker's address
         self._idle = idle
         self._idle_s = 0.0  # for how long bundles have been out and no runner has worked
         with asking():

@@ -20,7 +20,7 @@ from sweepfleet.slot.context import Context
 from sweepfleet.slot.pool import dismiss, prepare
 
 CONFIG = {
-    # A machine that goes away is no fault of the task that ran there, however often: the driver counts, not dask.
+    # A lost machine is never its task's fault, however often: the driver counts losses, not dask.
     "distributed.scheduler.allowed-failures": 1_000_000,
     # In this process there is nothing to profile and no memory to guard: points run in children of their own.
     "distributed.worker.profile.enabled": False,
@@ -40,7 +40,7 @@ CONFIG_HERE = CONFIG | {
     "distributed.scheduler.active-memory-manager.start": False,
     "distributed.scheduler.work-stealing": False,
 }
-# dask opens an HTTP port whatever it is told; without this, on every interface.
+# dask always opens an HTTP port; without this, on every interface.
 LOOPBACK = "127.0.0.1:0"
 
 
@@ -143,7 +143,7 @@ def remote_engine(
                 with contextlib.closing(engine):
                     yield engine
             except ClusterError:
-                raise  # the runners go on, and a driver that comes in this one's place takes over what they hold
+                raise  # the runners continue, and the next driver takes over what they have
             except BaseException:
                 _retire(client, context)
                 raise

@@ -30,7 +30,7 @@ Process = subprocess.Popen[bytes]
 class FilesError(SweepfleetError):
     """The results are in the ledger, but the files could not be made from it."""
 
-    at_once = True  # it may have been for want of memory
+    at_once = True  # perhaps it ran out of memory
 
 
 class FilesWriter:

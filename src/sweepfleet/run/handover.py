@@ -35,7 +35,7 @@ class Mark:
     """The ledger's note of drivers that did not end normally."""
 
     ledger: Ledger
-    engines: tuple[str, ...] = ()  # whose bundles workers may hold
+    engines: tuple[str, ...] = ()  # whose bundles workers may still have
     slots: int = 0  # that they had last
     request: str | None = None  # of the command that they worked for; see `run.ledger.REDO_REQUEST`
     begun: list[Span] = field(

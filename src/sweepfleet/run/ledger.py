@@ -41,7 +41,7 @@ INSERT = f"""
         metrics = excluded.metrics, error_type = excluded.error_type, error = excluded.error
     WHERE points.status = {int(Status.FAILED)}
 """  # noqa: S608 - constants
-# Before a point's new row comes in, when it was finished and is to be computed again: nothing of the old one stays.
+# Run before the new row of a finished point that is computed again: nothing of the old row stays.
 MAKE_ROOM = f"""
     DELETE FROM points WHERE point_index = ? AND status = {int(Status.DONE)} AND id IN (SELECT id FROM redo)
 """  # noqa: S608 - constants

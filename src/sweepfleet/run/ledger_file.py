@@ -32,7 +32,7 @@ SOURCES = """
         UNIQUE (worker, git_commit, env_hash, code)
     )
 """
-# What version 2 added: the code of each row, the points that are to be computed again, and several rows a point.
+# What version 2 added: the code of each row, the points to compute again, and several rows a point.
 ADDED = """
     CREATE TABLE codes (code TEXT PRIMARY KEY, files TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE redo (id TEXT PRIMARY KEY) WITHOUT ROWID;

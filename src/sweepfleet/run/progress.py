@@ -136,7 +136,7 @@ class Lines:
         if not self._closed:
             try:
                 print(text, flush=True)
-            except BrokenPipeError:  # `| head`: the sweep goes on, and nobody reads of it
+            except BrokenPipeError:  # `| head`: the sweep continues without a reader
                 self._closed = True
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

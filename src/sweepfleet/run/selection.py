@@ -23,7 +23,7 @@ class Selection:
     def __init__(self, sweep: Sweep) -> None:
         self.conditions = sweep.chosen
         self.whole = Space(sweep.plan)
-        # Conditions leave points out and renumber none: what is left stands where it stood.
+        # Conditions exclude points and renumber none: the others keep their indexes.
         self.space = Space(sweep.plan.narrowed(sweep.chosen)) if sweep.chosen else self.whole
 
     def check(self) -> None:

@@ -132,7 +132,7 @@ class Sharing:
 
     def last(self) -> Held | None:
         """The same, asked for now; None when no worker answers in a moment."""
-        with self._lock:  # an answer that comes now is no answer to this
+        with self._lock:  # an answer that arrives now belongs to an earlier question
             self._asked.clear()
         self._wake.set()
         self._asked.wait(ASK_LAST_S)

@@ -12,7 +12,7 @@ from sweepfleet.grid.errors import SweepfleetError
 from sweepfleet.grid.wording import counted
 
 _SHORT = (errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
-# What libraries and Python itself say where no number tells.
+# Messages of libraries and of Python, where there is no errno.
 _SAID = (
     *("can't start new thread", "cannot allocate memory", "failed to map segment", "out of memory"),
     "error return without exception set",  # a SystemError of C code that forgot to say it
@@ -57,7 +57,7 @@ def check_room(slots: int) -> None:
     if limit == resource.RLIM_INFINITY:
         return
     taken = 0
-    with contextlib.suppress(OSError, ValueError):  # only Linux tells
+    with contextlib.suppress(OSError, ValueError):  # only on Linux
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     needed = taken + DRIVER_BYTES + slots * SLOT_BYTES
     if limit < needed:

@@ -169,7 +169,7 @@ def run_bundle(
         machine.keep(pool.context, packet, Slot(leave_slot, wait, pool.ended))
         return packet
 
-    if near:  # which dies with this process, and leaves nobody to hold anything for
+    if near:  # which dies with this process: there is no driver to keep bundles for
         near.hand(number, compute())
         return b""
     pool.held.committed(engine, out)

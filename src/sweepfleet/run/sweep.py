@@ -194,7 +194,7 @@ def _meanwhile(look: Callable[[], Provenance]) -> Future[Provenance]:
     def run() -> None:
         try:
             found.set_result(look())
-        except BaseException as error:  # noqa: BLE001 - whoever asks is told
+        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
             found.set_exception(error)
 
     threading.Thread(target=run, daemon=True, name="provenance").start()
@@ -281,7 +281,7 @@ def _drive(
     observer: Observer,
     recorder: Recorder,
 ) -> tuple[Stop | None, Progress]:
-    from sweepfleet.run.driver import Driver  # which brings numpy: the children have been told their target before
+    from sweepfleet.run.driver import Driver  # which imports numpy: the children already know their target
     from sweepfleet.run.unfinished import Unfinished
 
     with contextlib.closing(Ledger(folder.ledger)) as ledger, _interruptible() as interrupted:
@@ -292,7 +292,7 @@ def _drive(
         _note(folder, sweep, ran, root=request.root)
         mark = Mark.read(ledger)
         if request.address is None or (request.redo and ledger.meta(REDO_REQUEST) != request.redo_request):
-            mark = Mark(ledger)  # what others hold was computed before it was asked for
+            mark = Mark(ledger)  # what workers still have was computed before this request
         ledger.redo(_asked_again(sweep, chosen, ledger, request), request=request.redo_request)
         shuffle = SHUFFLE_KEY if sweep.execution.order == "shuffled" else None
         progress = _begun(folder, chosen, ledger)

@@ -95,7 +95,7 @@ def main(arguments: list[str]) -> None:
     """Serve jobs, or fork children that do, until the owner closes the pipe."""
     jobs_fd, replies_fd, life_fd, shared_fd, forks_fd = fds = list(map(int, arguments))
     for fd in fds:
-        os.set_inheritable(fd, False)  # what a point starts must not hold the protocol's pipes open
+        os.set_inheritable(fd, False)  # what a point starts must not keep the protocol's pipes open
     supervise(life_fd, jobs_fd, replies_fd, shared_fd, forks_fd)
     link = Link(jobs_fd, replies_fd, shared_fd)
     order = next(link.orders(), None)
@@ -257,7 +257,7 @@ def _run(
             output.mark(number, failed=failed)
         if writer.full or now_s > end_s or (code is not None and code.changed()):
             break
-    if not marked:  # what a short point has printed past our streams would be nobody's
+    if not marked:  # a short point's output past our streams would belong to no point
         output.mark(number, failed=failed)
     writer.idle()
 

@@ -33,7 +33,7 @@ def keep() -> None:
         sys.dont_write_bytecode = False  # invoke has set it, for the sake of its users' tasks files
     if sys.pycache_prefix is not None or _kept_beside():
         return
-    with contextlib.suppress(OSError, RuntimeError):  # then each process compiles anew, as Python would have it
+    with contextlib.suppress(OSError, RuntimeError):  # then each process compiles again, as Python does
         folder = _folder()
         if folder is not None:
             sys.pycache_prefix = str(folder)

@@ -83,7 +83,7 @@ class Log:
         self.token = b""
         self.fd, self.write_fd = os.pipe()
         os.set_blocking(self.fd, False)
-        with contextlib.suppress(AttributeError, OSError):  # not everywhere, and not for everybody
+        with contextlib.suppress(AttributeError, OSError):  # not on all systems, and not for all users
             fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._lock = threading.Lock()
         self._current = Ends(0)  # since the last mark
@@ -120,7 +120,7 @@ class Log:
         """Read all that is in the pipe now; returns the number of bytes."""
         count = 0
         with self._lock:
-            while not self._closed and count <= 4 * PIPE_BYTES:  # somebody may write for ever
+            while not self._closed and count <= 4 * PIPE_BYTES:  # a process may write forever
                 try:
                     data = os.read(self.fd, PIPE_BYTES)
                 except BlockingIOError:

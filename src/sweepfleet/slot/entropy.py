@@ -35,7 +35,7 @@ _OWN = {
 _CLOCKS = {"time", "time_ns", "now", "utcnow", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns"}
 _SEEDS = {"seed", "manual_seed", "set_seed", "seed_everything"}
 _SEEDED = _SEEDS | {"default_rng", "RandomState", "SeedSequence", "Random"}
-# What draws numbers, also as the name of a module: whoever uses none of these names has drawn none.
+# Names of what draws numbers, also as a module: code that uses none of these has drawn none.
 _DRAWS = {
     *("random", "randint", "randrange", "choice", "choices", "sample", "shuffle", "uniform", "gauss", "getrandbits"),
     *("rand", "randn", "normal", "permutation", "integers", "standard_normal", "randperm", "triangular", "poisson"),
@@ -43,7 +43,7 @@ _DRAWS = {
 }
 _SYSTEMS_BITS = 64  # a seed of more bits than this came from the system: numpy draws 128
 _TORCHS_LEAST = 1 << 32  # torch's own seed from the system has 53 bits or more
-_TWIST = 624  # numbers of 32 bits after which a Mersenne Twister makes its state anew
+_TWIST = 624  # numbers of 32 bits after which a Mersenne Twister renews its state
 _MOST_TWISTS = 2000  # that are followed: a million numbers drawn, some 0.1 s to follow
 _GLOBAL: random.Random = random._inst  # noqa: SLF001 - whose methods the module's functions are
 

@@ -27,7 +27,7 @@ __all__ = ["ImportWatch", "fork", "renew"]
 
 SETTLES_S = 0.05  # for the kernel to take a thread that has ended off its list
 FORKS_S = 5.0  # for a trial copy to end
-# Threads of libraries that lock what the thread works at for a fork, and go on without it in a copy:
+# Threads of libraries that lock the thread's data around a fork, and work without it in the child:
 # jemalloc (pyarrow's and so pandas') has pthread_atfork(3) handlers, background_thread_postfork_child among them.
 _KNOW_FORKS = {"jemalloc_bg_thd"}
 _NAMELESS = "nameless"
@@ -131,7 +131,7 @@ def _open_files() -> dict[int, str]:
     found = {}
     for number in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208
         with contextlib.suppress(OSError):  # the list's own
-            found[number] = os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115 - most are no paths
+            found[number] = os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115 - most are not paths
     return found
 
 

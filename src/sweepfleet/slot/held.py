@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from sweepfleet.slot.runner import Span
 
-MOST_BYTES = 128 << 20  # of packets that nobody has committed; the oldest ones are dropped beyond it, and run again
+MOST_BYTES = 128 << 20  # of uncommitted packets; beyond it, the oldest ones are dropped, and run again
 
 Name = tuple[str, int]  # a driver's engine, and the bundle's number there
 

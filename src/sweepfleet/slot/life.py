@@ -24,7 +24,7 @@ class Life:
         self.process: subprocess.Popen[bytes] | None = None  # to wait for in the end, where it is our own child
         self._lock = threading.Lock()
         self._code: int | None = None  # the exit code
-        self._lost = False  # whether nobody has told how it ended
+        self._lost = False  # whether its exit code is unknown
         self._failure: OSError | None = None  # why it never began
         self._poll = select.poll()
         self._poll.register(supervisor, select.POLLIN)

@@ -24,7 +24,7 @@ MARK = struct.Struct(f"<{TOKEN_BYTES}sIB")  # token, the point's place among the
 QUIET_S = 0.005  # after which a mark is written though no stream of ours was: what was not may be C code or a program
 HIGH_FD = 200  # where a point that closes files it does not know, and opens its own, hardly ever comes to
 PLAIN_BYTES = 256  # less is not worth compressing: most points print a line or nothing
-_PACKED = struct.Struct("<BQII")  # whether the text is compressed; bytes left out, of the head, of the text
+_PACKED = struct.Struct("<BQII")  # whether the text is compressed; bytes dropped, of the head, of the text
 _IOLBF = 1  # C's line buffering, as glibc, musl and macOS number it
 
 
@@ -33,7 +33,7 @@ class Printed(NamedTuple):
 
     head: bytes
     tail: bytes = b""
-    dropped: int = 0  # bytes that were left out between the two; with neither of them, it was not kept at all
+    dropped: int = 0  # bytes dropped between the two; without both of them, nothing was kept
 
     @property
     def kept(self) -> bool:
@@ -229,7 +229,7 @@ def _stream(output: Output, fd: int, name: str) -> _Text:
 def _high_copy_of(fd: int) -> int:
     try:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH_FD)
-    except OSError:  # so many files are not allowed here
+    except OSError:  # the limit of open files is reached
         return os.dup(fd)
 
 

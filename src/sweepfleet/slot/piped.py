@@ -101,7 +101,7 @@ def _follow(process: subprocess.Popen[bytes], tails: dict[int, _Tail], to: IO[by
                     to.flush()
         if time.monotonic() > look_s:
             if ended:
-                return  # somebody goes on printing in the background
+                return  # a background process is still printing
             ended = process.poll() is not None
             look_s = time.monotonic() + LOOK_S
 

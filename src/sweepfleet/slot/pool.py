@@ -17,8 +17,8 @@ from sweepfleet.slot.process import Child
 from sweepfleet.slot.runner import Job, Runner, Span
 from sweepfleet.slot.source import Source, Start
 
-# A driver that died is back within seconds, a head that lost its power within minutes. What nobody has asked for by
-# then costs nobody's patience any more, only the memory and the cores of the next sweep.
+# A driver that died is back within seconds, a head that lost its power within minutes. After
+# that, an unused pool only takes memory and cores from the next sweep.
 KEEP_S = 900.0
 
 
@@ -77,7 +77,7 @@ class Pool:
         except BaseException as error:  # noqa: BLE001 - told by `ready` and `run`
             self._failure = error
         if self._failure is not None:
-            for runner in self._runners:  # whoever waits for one is told
+            for runner in self._runners:  # so that waiting callers see the error
                 self._give(runner)
         self._begun.set()
 
@@ -157,7 +157,7 @@ class Pool:
 
 
 _pools: dict[str, Pool] = {}
-_timers: dict[str, threading.Timer] = {}  # of pools that nobody asks for at present, by digest
+_timers: dict[str, threading.Timer] = {}  # of pools without a driver, by digest
 _changing = threading.Lock()
 _early: list[Child] = []
 

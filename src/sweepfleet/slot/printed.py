@@ -41,7 +41,7 @@ class _Piece(NamedTuple):
     end: int
     place: Place
     value: Any
-    problem: str  # why it is no JSON, where it looks like it
+    problem: str  # why it is not JSON, where it looks like it
 
 
 def clean(text: str) -> str:
@@ -250,7 +250,7 @@ def _truncation(text: str, start: int) -> str:
     problem = f"it is not closed: {_cut(text[start : start + _GLANCE])}"
     if text[start] == "{" and not text[text.rfind("\n", 0, start) + 1 : start].strip():
         return problem  # on a line of its own
-    for stop in (start + _GLANCE, len(text)):  # most are no JSON, which shows soon
+    for stop in (start + _GLANCE, len(text)):  # most are not JSON, which shows soon
         piece = text[start:stop].rstrip()
         try:
             json.loads(piece)

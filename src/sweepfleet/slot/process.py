@@ -84,7 +84,7 @@ class Child:
         self._serves = False
         self._scratch: str | None = None
         self._meter: Meter | None = None
-        self._forks: socket.socket | None = None  # through which a template is sent what a child is to hold
+        self._forks: socket.socket | None = None  # sends a template the descriptors of its next child
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             self._log = Log()
             ours.callback(self._log.close)

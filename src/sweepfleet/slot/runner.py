@@ -114,7 +114,7 @@ class Runner:
         """The present child, asked for now if there is none. Raises UsageError where the target is refused."""
         if (child := self._child) is not None:
             return child
-        with self._asking:  # and not `_busy`, which a bundle holds
+        with self._asking:  # and not `_busy`, which a bundle has locked
             return self._child or self._start()
 
     def ready(self) -> None:
@@ -195,7 +195,7 @@ class Runner:
             if self._ready:
                 self._begin(child, next_job() if over else None)
             elif not self._closed:
-                with contextlib.suppress(UsageError, RunnerClosedError):  # `ready` meets it again, and tells
+                with contextlib.suppress(UsageError, RunnerClosedError):  # `ready` raises it again
                     self._restart()
         packet.wall_s = time.perf_counter() - going.begin_s
         return packet

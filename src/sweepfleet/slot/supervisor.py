@@ -58,7 +58,7 @@ def supervise(life_fd: int, *fds: int) -> None:
     except BaseException:  # noqa: BLE001 - where points print, there is room for it
         traceback.print_exc()
     finally:
-        os._exit(0)  # of what the child is to go on with, nothing is this process's
+        os._exit(0)  # all that is buffered belongs to the child, which continues with it
 
 
 def _wakes() -> int:

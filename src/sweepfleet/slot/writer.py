@@ -124,7 +124,7 @@ class Writer:
         schema, pack = known
         try:
             return schema, pack(*items)
-        except Exception:  # noqa: BLE001 - an int past 64 bits, text that no JSON can carry: the slow way tells
+        except Exception:  # noqa: BLE001 - an int past 64 bits, text that JSON cannot represent: the slow way says which
             return TEXT_SCHEMA, _as_json(value)
 
     def _learn(self, key: tuple[Any, ...], value: dict[Any, Any]) -> tuple[int, Callable[..., bytes]]:

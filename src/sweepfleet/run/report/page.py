@@ -66,7 +66,7 @@ def _page(
     done, failed = int(counts.get("done", 0)), int(counts.get("failed", 0))
     # A command that found everything done has used no slots; the rows still say how many there were.
     slots = summary.get("slots") or query(results.frame.select(pl.col("worker").n_unique())).item() or None
-    busy, clock = utilisation(results, slots=slots) or (None, None)  # first: it holds the most, and gives it back
+    busy, clock = utilisation(results, slots=slots) or (None, None)  # first: it needs the most memory, and frees it
     known = profile(results)
     compared = configurations(results, metric, space=space)
     shares = None
