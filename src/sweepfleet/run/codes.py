@@ -82,8 +82,8 @@ def codes_note(ledger: Reading) -> str | None:
     )
     return (
         f"The rows come from different code: {', '.join(parts)}"
-        f"{f'; they differ in {shown}' if files else ''}. Each row has its own in the column `code`. To compute "
-        "the older ones again with today's code: --redo stale"
+        f"{f'; they differ in {shown}' if files else ''}. The column `code` has each row's. To compute "
+        "the older rows again with today's code: --redo stale"
     )
 
 

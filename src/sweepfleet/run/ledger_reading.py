@@ -65,6 +65,12 @@ class Reading:
                 "fix its permissions), then run the same command again: it resumes."
             ) from error
 
+    def _each(self, query: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query, read as they are asked for."""
+        with self._storing():
+            for row in self._db.execute(query, values):  # noqa: UP028 - `yield from` would close the cursor in the end,
+                yield row  # also that of a closed ledger, when a reader such as `| head` has left
+
     def _read(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._storing():
             return self._db.execute(query, values).fetchall()
@@ -238,12 +244,11 @@ class Reading:
         """The ids of the finished points that returned several rows, in the plan's order, each with its rows."""
         if not self._has_tables():
             return
-        with self._storing():
-            yield from self._db.execute(
-                "SELECT points.id, rows FROM points JOIN tables ON tables.id = points.id "
-                "WHERE status = ? ORDER BY point_index",
-                (int(Status.DONE),),
-            )
+        yield from self._each(
+            "SELECT points.id, rows FROM points JOIN tables ON tables.id = points.id "
+            "WHERE status = ? ORDER BY point_index",
+            (int(Status.DONE),),
+        )
 
     def _has_tables(self) -> bool:
         return self._version >= TABLES_SINCE and bool(self._read("SELECT 1 FROM tables LIMIT 1"))
@@ -295,19 +300,16 @@ class Reading:
 
     def failures(self) -> Iterator[tuple[str, str | None, str | None]]:
         """Every failed point's id, and its error's type and text, in the grid's order."""
-        with self._storing():
-            yield from self._db.execute(
-                "SELECT id, error_type, error FROM points WHERE status = ? ORDER BY point_index",
-                (int(Status.FAILED),),
-            )
+        yield from self._each(
+            "SELECT id, error_type, error FROM points WHERE status = ? ORDER BY point_index", (int(Status.FAILED),)
+        )
 
     def lookup(
         self, condition: str, values: Sequence[Any], *, limit: int = -1
     ) -> Iterator[tuple[int, str, int, float, str | None, str | None]]:
         """Index, id, status, start, error type and error of the rows that meet an SQL condition."""
-        with self._storing():
-            yield from self._db.execute(
-                f"SELECT point_index, id, status, started, error_type, error FROM points WHERE {condition} "  # noqa: S608
-                "ORDER BY point_index LIMIT ?",
-                (*values, limit),
-            )
+        yield from self._each(
+            f"SELECT point_index, id, status, started, error_type, error FROM points WHERE {condition} "  # noqa: S608
+            "ORDER BY point_index LIMIT ?",
+            (*values, limit),
+        )
