@@ -1,1 +1,50 @@
-"""Parameter sweeps on this machine's cores, or on a cluster in your own AWS account."""
+"""Parameter sweeps on this machine's cores, or on a cluster in your own AWS account.
+
+>>> import sweepfleet as sf
+>>> def fit(alpha):
+...     return {"loss": (alpha - 2) ** 2}
+>>> run = sf.sweep(fit, {"alpha": sf.linspace(0, 4, 5)}, metric="loss")  # doctest: +SKIP
+>>> run.best()["params"]  # doctest: +SKIP
+{'alpha': 2.0}
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sweepfleet.api.grids import Metric as Metric
+    from sweepfleet.api.grids import distribution as distribution
+    from sweepfleet.api.grids import linspace as linspace
+    from sweepfleet.api.grids import logspace as logspace
+    from sweepfleet.api.run import Run as Run
+    from sweepfleet.api.run import open as open  # noqa: A004 - sweepfleet.open reads well
+    from sweepfleet.api.sweeps import sweep as sweep
+    from sweepfleet.grid.errors import SweepfleetError as SweepfleetError
+    from sweepfleet.grid.errors import UsageError as UsageError
+
+_HOMES = {
+    "sweep": "api.sweeps",
+    "open": "api.run",
+    "Run": "api.run",
+    "Metric": "api.grids",
+    "linspace": "api.grids",
+    "logspace": "api.grids",
+    "distribution": "api.grids",
+    "SweepfleetError": "grid.errors",
+    "UsageError": "grid.errors",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: the package itself imports nothing, and so costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sweepfleet' has no attribute {name!r}")
+    return getattr(import_module(f"sweepfleet.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(_HOMES)

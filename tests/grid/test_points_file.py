@@ -241,7 +241,7 @@ def test_a_grid_names_files_with_types(tmp_path, points):
     sweep = loads(f"run: a:b\npoints: {points}", source=tmp_path / "grid.yaml")
     found = [(point.params["id"], point.params["x"]) for point in Space(sweep.plan).points(0, 9)]
     assert found == [*[("007", 3)] * ("more" in points), ("007", 1), ("010", 2)]
-    assert sweep.points_files == (("more.csv", "ids.csv") if "more" in points else ("ids.csv",))
+    assert sweep.files == (("more.csv", "ids.csv") if "more" in points else ("ids.csv",))
     again = loads(f"run: a:b\npoints: {points}", source=tmp_path / "grid.yaml", overrides=["replicates=2"])
     assert loads(again.text, source=tmp_path / "grid.yaml").plan == again.plan
 

@@ -1,4 +1,4 @@
-"""Loads grid files: text becomes a checked sweep, or one error with all mistakes."""
+"""The way in: a grid file's text becomes a checked sweep, or one error with all of its mistakes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAX_INDEXES = 2**63 - 1  # an index is a signed 64-bit number in the ledger
 
 
 def load(path: Path, *, overrides: Sequence[str] = (), where: Sequence[str] = (), name: str | None = None) -> Sweep:
-    """The checked sweep of a grid file, with `--set` and `--name` applied.
+    """The checked sweep of a grid file, with `--set` overrides and another name applied.
 
     `where` chooses what a command computes of its points, and leaves the grid as it is.
 
@@ -62,7 +62,7 @@ def loads(
     where: Sequence[str] = (),
     name: str | None = None,
 ) -> Sweep:
-    """`load` from a text; `source` is the file that it came from. Raises GridError."""
+    """As `load`, from a text; `source` is the file that it stands for. Raises GridError."""
     source = Path(os.path.abspath(source))  # noqa: PTH100  (a link to a grid file keeps its own folder)
     try:
         document = read(text, overrides=overrides)
@@ -94,7 +94,7 @@ def _check_chosen(conditions: Sequence[str], builder: Builder, report: Report) -
 def _sweep(
     spec: GridFile, builder: Builder, *, document: Document, source: Path, name: str | None, report: Report
 ) -> Sweep:
-    """The sweep without its text; valid only when the report is empty."""
+    """The sweep without its text; to be used only when the report stays empty."""
     note_unused(spec, report)
     command = command_of(spec, report)
     _check_target(spec, source, builder.broken, report)
@@ -143,7 +143,7 @@ def _sweep(
             start=execution.start,
         ),
         metric=_metric(spec),
-        points_files=tuple(points.file for points in spec.points),
+        files=(*(points.file for points in spec.points), *([spec.pickle] if spec.pickle else [])),
         warnings=tuple(report.warnings),
     )
 
@@ -173,7 +173,7 @@ def _check_over(spec: GridFile, names: Sequence[str], plan: Plan, report: Report
 
 def _target(spec: GridFile, command: tuple[str, ...], *, wandb: bool) -> Target:
     keys = tuple(path for path in paths(spec.parameters) if any("." in key for key in path)) if wandb else ()
-    return Target(run=spec.run, command=command, wandb=wandb, program=spec.program, keys=keys)
+    return Target(run=spec.run, command=command, wandb=wandb, program=spec.program, keys=keys, pickle=spec.pickle)
 
 
 def _check_target(spec: GridFile, source: Path, broken: set[tuple[str | int, ...]], report: Report) -> None:
@@ -183,6 +183,10 @@ def _check_target(spec: GridFile, source: Path, broken: set[tuple[str | int, ...
     if not given and not broken & {("run",), ("command",), ("program",)}:
         remedy = "Write run: module:function, or command: [a, list, of, words]."
         report.add((), "The file does not say what to run.", remedy)
+    if spec.pickle is not None:
+        if not spec.run:
+            report.add(("pickle",), "`run` has to say what the function is called.", "Write run: module:function.")
+        return
     if spec.run is not None and not is_target(spec.run, source.parent):
         report.add(("run",), f"{show(spec.run)} is not module:function.", remedy_for(spec.run, source.parent))
 
@@ -230,13 +234,13 @@ def _stem(source: Path) -> str:
 
 
 def _plain(text: str) -> str:
-    """The text as a folder's name; empty when no character of it can be used."""
+    """The nearest name of a folder; empty when nothing of the text can be in one."""
     letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()  # a for ä
     return re.sub(r"[^A-Za-z0-9._-]+", "-", letters).strip("-").lstrip("._-")[:100]
 
 
 def _capped(plan: Plan, cap: int | None, report: Report) -> Plan:
-    """The plan's first `cap` points, W&B's run_cap; replicates do not count."""
+    """The plan's first `cap` points, as W&B's run_cap means it; replicates are not counted."""
     if cap is None:
         return plan
     space = Space(Plan(plan.target, plan.seed, 1, plan.blocks))

@@ -1,4 +1,4 @@
-"""Finds the project of a folder."""
+"""Which project a folder is in."""
 
 from __future__ import annotations
 

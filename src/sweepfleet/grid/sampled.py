@@ -16,7 +16,7 @@ from sweepfleet.grid.product import Product
 from sweepfleet.grid.rules import Params, Rules
 from sweepfleet.grid.sampling import SOBOL_LIMIT, Draws, RandomDraws, SobolDraws, Weights
 
-MOST_REPEATING = 1_000_000  # draws of a block whose draws may repeat: reading one needs all before it
+MOST_REPEATING = 1_000_000  # draws of a block whose draws may repeat: whoever reads one goes through all before it
 _LEAST, _MOST = 2.0**-53, 1 - 2.0**-53  # between these are all numbers that `Draws` gives
 _MOST_STEPS = 1 << 50  # of a quantised law, that floats tell apart
 

@@ -21,7 +21,7 @@ _GAMMA = 0x9E3779B97F4A7C15  # SplitMix64's step
 _MASK64 = (1 << 64) - 1
 _CELL = 2.0**-52  # a draw is the middle of one of 2**52 cells: never 0, never 1
 _SOBOL_BITS = 32  # with more, scipy 1.17 cannot fast_forward (its Cython code takes 32-bit words only)
-SOBOL_LIMIT = 1 << _SOBOL_BITS  # the number of points of a sequence
+SOBOL_LIMIT = 1 << _SOBOL_BITS  # so many points does a sequence have
 _CHUNK = 1024  # a power of two, as Sobol points like
 _CHUNKS_KEPT = 8
 
@@ -38,7 +38,7 @@ class RandomDraws:
     """Independent uniform numbers, each a function of seed, stream, dimension name and index."""
 
     def __init__(self, *, seed: int, stream: int, dimensions: Sequence[Sequence[str]]) -> None:
-        """Choose the streams; `stream` distinguishes two blocks of a sweep with the same dimensions."""
+        """Choose the streams; `stream` tells apart two blocks of one sweep that name the same dimensions."""
         self._keys = [key64("random", seed, stream, list(names)) for names in dimensions]
 
     def __call__(self, index: int) -> list[float]:

@@ -118,7 +118,7 @@ class Space:
                 yield Point(first + replicate, digest.hex(), seed_of(digest, key), replicate, own)
 
     def spans(self, start: int, stop: int) -> Iterator[_Run]:
-        """The longest ranges of indexes within [start, stop) that are points, in order, computed lazily."""
+        """The longest runs of indexes that hold points within [start, stop), in order, found when asked for."""
         start, stop = max(0, start), min(self.size, stop)
         if start >= stop:
             return
@@ -194,7 +194,7 @@ class Space:
         return Count(self.size, round(total) * self.plan.replicates, exact)
 
     def params_columns(self, start: int, stop: int) -> tuple[list[int], dict[str, list[Value]]]:
-        """The indexes in [start, stop) that are points, and their values by name, None where absent.
+        """The indexes in [start, stop) that hold points, and for every name their values, None where absent.
 
         Lists and maps are shared with the plan: they are for reading.
         """
@@ -225,7 +225,7 @@ class Space:
         return start // self.plan.replicates, (stop - 1) // self.plan.replicates + 1
 
     def _parts(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        """For each block with indexes in [start, stop): its number and the indexes within it."""
+        """For each block that holds some of [start, stop): its number and its own indexes."""
         number = max(0, bisect.bisect_right(self._starts, start) - 1)
         while number < len(self._blocks) and self._starts[number] < stop:
             offset = self._starts[number]

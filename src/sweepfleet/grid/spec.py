@@ -25,7 +25,7 @@ class _Strict(BaseModel):
 
 
 class _Optional(_Strict):
-    """A map in which a key with an empty value counts as absent."""
+    """A map whose keys count as absent when nothing stands after them."""
 
     @model_validator(mode="before")
     @classmethod
@@ -180,7 +180,7 @@ Method = Annotated[Literal["grid", "random", "sobol", "one_at_a_time", "list"], 
 
 
 class BlockSpec(_Optional):
-    """Parameters, how to combine them, and what to exclude or add."""
+    """Parameters, how to combine them, and what to leave out or add."""
 
     method: Method | None = Field(None, description="How the parameters are combined.", examples=["random"])
     parameters: Parameters = Field(
@@ -218,6 +218,11 @@ class GridFile(BlockSpec):
     name: str | None = Field(None, description="The run's folder is runs/<name>.", examples=["ridge-vs-lasso"])
     description: str | None = Field(None, description="For readers.", examples=["Which penalty fits best?"])
     run: str | None = Field(None, description="module:function to call.", examples=["examples.diabetes.fit:fit"])
+    pickle: str | None = Field(
+        None,
+        description="The function itself, as sweepfleet.sweep writes it; run is then its name.",
+        examples=["runs/ridge/function.pickle"],
+    )
     command: Annotated[
         list[Annotated[str, BeforeValidator(fields.word)]] | None,
         BeforeValidator(fields.words, json_schema_input_type=list[str | int | float]),

@@ -18,6 +18,7 @@ class Target:
     wandb: bool = False  # the command of one of W&B's sweep files: its script may use `wandb`
     program: str | None = None  # W&B's: the word of the command that names the script
     keys: tuple[tuple[str, ...], ...] = ()  # W&B's: the paths of parameters whose keys have dots in them
+    pickle: str | None = None  # a file with the function, relative to the grid's folder; `run` is then only its name
 
     @property
     def label(self) -> str:
@@ -40,7 +41,7 @@ class Metric:
 
     @classmethod
     def read(cls, found: Any) -> Metric | None:
-        """The metric in a JSON file, as `dataclasses.asdict` wrote it; None for anything else."""
+        """The metric that a JSON file holds, as `dataclasses.asdict` gave it; None for anything else."""
         match found:
             case {"name": str(name), "goal": "minimize" | "maximize" as goal, "over": [*over]}:
                 return cls(name, goal, tuple(map(str, over)))
@@ -83,7 +84,7 @@ class Sweep:
     plan: Plan
     execution: Execution = field(default_factory=Execution)
     metric: Metric | None = None
-    points_files: tuple[str, ...] = ()  # as the grid file names them, relative to its folder
+    files: tuple[str, ...] = ()  # of points, and of its function: as the grid file names them, relative to its folder
     warnings: tuple[str, ...] = ()
     chosen: tuple[str, ...] = ()  # conditions of the command line: what it computes of the plan's points
 

@@ -84,7 +84,7 @@ def validate(data: Any, report: Report) -> tuple[GridFile, set[Path]]:
     broken: set[Path] = set()
     if isinstance(data.get("points"), str | dict):
         data["points"] = [data["points"]]
-    while len(report.problems) < MOST_PROBLEMS:  # each round corrects at least one mistake
+    while len(report.problems) < MOST_PROBLEMS:  # each round mends at least one mistake
         try:
             return GridFile.model_validate(data), broken
         except ValidationError as error:
@@ -145,7 +145,7 @@ def _where_to(path: Path, name: str, data: Any) -> str:
 
 
 def _field(path: Path) -> str | None:
-    """The field at a path, with its example."""
+    """The field that stands at a path, with its example."""
     for length in range(len(path), 0, -1):
         model, _ = model_at(path[: length - 1])
         if model is None:
@@ -195,7 +195,7 @@ def _mend(kind: str, path: Path, data: Any, report: Report, broken: set[Path]) -
         parent.pop(name, None)
         parent.pop(str(name).replace("_", "-"), None)
         if name == "method":
-            parent["method"] = "random"  # which takes every form, so that no parameter is refused for being in a grid
+            parent["method"] = "random"  # which takes every form: no parameter is told that a grid cannot have it
         broken.add(path)
 
 

@@ -72,7 +72,7 @@ LAWS = {
 
 
 def is_sweep_file(data: Mapping[str, Value]) -> bool:
-    """Whether this is a W&B file: it has a key, a method or a macro of W&B's, and no `run`."""
+    """Whether this is one of W&B's files: a key, a method or a macro of its own stands in it, and no `run`."""
     if data.get("run") is not None:
         return False
     words = data.get("command")

@@ -32,7 +32,7 @@ _TAGS = "tag:yaml.org,2002:"
 
 
 class YamlError(Exception):
-    """A text that cannot be read; has the problems."""
+    """A text that cannot be read at all; carries the problems."""
 
     def __init__(self, *problems: Problem) -> None:
         self.problems = problems

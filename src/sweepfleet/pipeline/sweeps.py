@@ -42,7 +42,7 @@ def changed(root: Path, base: str) -> list[Path]:
 
 def digest(sweep: Sweep) -> str:
     """A name for exactly this sweep, the same in every checkout: its name, grid and points files; not its code."""
-    files = [[name, _sha256(sweep.folder / name)] for name in sorted(sweep.points_files)]
+    files = [[name, _sha256(sweep.folder / name)] for name in sorted(sweep.files)]
     return hashlib.sha256(json.dumps([sweep.name, sweep.text, files]).encode()).hexdigest()
 
 

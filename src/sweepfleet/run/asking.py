@@ -1,4 +1,4 @@
-"""Calls to a dask cluster whose connection may break."""
+"""What is asked of a dask cluster that may go away meanwhile."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GONE = (OSError, ClosedClientError, concurrent.futures.CancelledError, asyncio.C
 
 @contextlib.contextmanager
 def asking() -> Iterator[None]:
-    """Context for calls to the cluster. Raises ClusterError when the connection breaks."""
+    """Around whatever is asked of the cluster. Raises ClusterError when it goes away meanwhile."""
     try:
         yield
     except NoReleaseError as error:  # S3 may be away: the driver asks again

@@ -1,4 +1,4 @@
-"""The interface of an engine."""
+"""What the driver needs of an engine."""
 
 from __future__ import annotations
 

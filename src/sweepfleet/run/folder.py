@@ -1,4 +1,4 @@
-"""A run's folder: its paths, its lock, and atomic writes."""
+"""A run's folder: every path in it, who may write to it, and files that appear whole."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class RunFolder:
 
     @property
     def csv(self) -> Path:
-        """One row a point, as CSV."""
+        """One row a point, for everybody."""
         return self.path / "results.csv"
 
     @property
@@ -79,7 +79,7 @@ class RunFolder:
         return self.path / ".files.json"
 
     def comparison(self, others: Sequence[str]) -> Path:
-        """The page that compares this run with others."""
+        """This run beside others, by their names, as a page."""
         name = "-".join(others)
         if len(name) > NAME_CHARS:
             name = f"{name[:NAME_CHARS]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
@@ -166,19 +166,19 @@ class RunFolder:
         return check
 
     def _sign(self, number: int) -> None:
-        """Write this process's id into the lock file."""
+        """Say in the lock file whose it is."""
         with storing(self.path):
             os.ftruncate(number, 0)
             os.write(number, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
 
     def _leave(self) -> None:
-        """Remove a folder in which nothing was recorded."""
+        """Take a folder away in which nothing was recorded."""
         with contextlib.suppress(OSError):
             self.lock_file.unlink(missing_ok=True)
             self.path.rmdir()
 
     def running(self) -> dict[str, Any] | None:
-        """The process that writes here now, as {"pid", "host"}; None when there is none. Only reads."""
+        """Who writes here now, as {"pid", "host"}; None when nobody does. Reads only."""
         try:
             with self.lock_file.open() as file:
                 try:
@@ -203,7 +203,7 @@ class RunFolder:
 
 
 def _flock(number: int) -> bool:
-    """Take the lock, unless a process is writing; `running` also takes it, for an instant."""
+    """Take the lock, unless somebody writes: `running` holds it too, for an instant."""
     for pause_s in (0.02, 0.1, 0.0):
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -215,7 +215,7 @@ def _flock(number: int) -> bool:
 
 
 def _stands_at(number: int, path: Path) -> bool:
-    """Whether the open file is still the one at `path`: a lock on a removed file excludes nobody."""
+    """Whether the open file is the one at `path`: a lock on a file that was removed keeps nobody out."""
     try:
         return os.path.samestat(os.fstat(number), path.stat())
     except OSError:
@@ -224,15 +224,15 @@ def _stands_at(number: int, path: Path) -> bool:
 
 @contextlib.contextmanager
 def storing(path: Path) -> Iterator[None]:
-    """Context for writes below `path`: system errors become a StorageError that says what to do."""
+    """Around writing below `path`: what the system refuses becomes a StorageError that says what to do."""
     try:
         yield
     except OSError as error:
         raise storage_error(path, error) from error
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file atomically.
+def write_whole(path: Path, text: str | bytes) -> None:
+    """Write a file so that it is there whole or not at all.
 
     Raises:
         StorageError: it cannot be written; what was there is as it was.
@@ -240,7 +240,7 @@ def write_whole(path: Path, text: str) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     with storing(path):
         try:
-            aside.write_text(text, encoding="utf-8")
+            aside.write_bytes(text.encode() if isinstance(text, str) else text)
             aside.replace(path)
         finally:
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Growing pauses between retries, up to a limit."""
+"""Pauses between tries of what may work later: longer and longer ones, up to a limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The provenance of a run's rows: the code's commit, the environment, the machine, the command."""
+"""Where a run's rows come from: the code's commit, the environment, the machine, the command."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Provenance:
 
 
 def provenance(sweep: Sweep, *, root: Path, command_line: str, runs: Path) -> Provenance:
-    """Collect the provenance; reads files and asks git.
+    """Look it up; reads files and asks git, and changes nothing.
 
     Args:
         sweep: the repository in which its target lies is the code's.
@@ -56,10 +56,10 @@ def provenance(sweep: Sweep, *, root: Path, command_line: str, runs: Path) -> Pr
     """
     commit, dirty = _pushed(root)
     file = target_file(sweep, home=root)
-    if file is None and sweep.target.run is None:
+    if file is None and (sweep.target.run is None or sweep.target.pickle is not None):
         file = sweep.source
     if commit is None and file is not None:
-        data = [sweep.source, *(sweep.folder / name for name in sweep.points_files), runs]
+        data = [sweep.source, *(sweep.folder / name for name in sweep.files), runs]
         commit, dirty = _git(file.parent, ignored=data)
     return Provenance(
         command_line=command_line,

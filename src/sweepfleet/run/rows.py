@@ -141,7 +141,7 @@ class Rows:
 
 
 def column(schema: Schema, metric: str, payloads: bytes) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-    """A metric of concatenated payloads; None where the schema does not have it."""
+    """A metric of payloads that stand end to end; None where the schema does not have it."""
     if metric not in schema.names:
         return None
     place = schema.names.index(metric)

@@ -56,7 +56,7 @@ def _has_ledger(folder: RunFolder) -> bool:
     try:
         return folder.ledger.exists()
     except OSError:
-        return False  # another user's folder
+        return False  # somebody else's folder
 
 
 def _look(folder: RunFolder) -> Listed:

@@ -23,7 +23,7 @@ class Selection:
     def __init__(self, sweep: Sweep) -> None:
         self.conditions = sweep.chosen
         self.whole = Space(sweep.plan)
-        # Conditions exclude points and renumber none: the others keep their indexes.
+        # Conditions leave points out and renumber none: what is left stands where it stood.
         self.space = Space(sweep.plan.narrowed(sweep.chosen)) if sweep.chosen else self.whole
 
     def check(self) -> None:
@@ -37,7 +37,7 @@ class Selection:
                 raise UsageError(remedy)
 
     def rows(self, ledger: Reading) -> Iterator[tuple[int, int, int, bool]]:
-        """Its ended points: index, status, source, and whether each must be computed again."""
+        """Of each of its points that has ended: index, status, source, and whether it is to be computed again."""
         for rows in ledger.ended():
             if not self.conditions:
                 yield from rows
@@ -55,7 +55,7 @@ class Selection:
                     yield row
 
     def counts(self, ledger: Reading) -> tuple[Counts, Counts]:
-        """How many of its points have ended, and how many of these must be computed again."""
+        """How many of its points have ended, and how many of these are to be computed again."""
         if not self.conditions:
             return ledger.counts(), ledger.redo_left()
         found = {Status.DONE: [0, 0], Status.FAILED: [0, 0]}
@@ -66,7 +66,7 @@ class Selection:
         return Counts(done[0], failed[0]), Counts(done[1], failed[1])
 
     def redone(self, ledger: Reading, what: str, names: Names) -> Iterator[int]:
-        """The indexes of its ended points that `--redo WHAT` selects."""
+        """The indexes of its ended points that `--redo WHAT` means."""
         stale = stale_sources(ledger, names) if what == "stale" else set()
         for index, status, source, _ in self.rows(ledger):
             if what == "stale":

@@ -1,4 +1,4 @@
-"""Several runs on one cluster: each worker counts the thread time of each run's bundles; drivers ask for it."""
+"""Several runs on one cluster: each worker counts for how long bundles of which run hold its threads, drivers ask."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Holds:
 
     @contextlib.contextmanager
     def by(self, run: str) -> Iterator[None]:
-        """Context in which a bundle of a run has a thread."""
+        """Around the time in which a bundle of a run holds a thread."""
         with self._lock:
             self._numbers += 1
             number = self._numbers
@@ -44,7 +44,7 @@ class Holds:
             self._here.number = outer
 
     def let_go(self) -> None:
-        """The calling thread's bundle has released it; a second call does nothing."""
+        """The bundle of the calling thread holds its thread no more; a second time it does nothing."""
         with self._lock:
             if (found := self._begun.pop(self._here.number, None)) is not None:
                 run, begun_s = found
@@ -110,7 +110,7 @@ class Sums:
 
 
 class Sharing:
-    """Asks a cluster's workers now and then, in a thread of its own: one that does not answer blocks nobody."""
+    """Asks the workers of a cluster now and then, beside the driver: one that does not answer holds up nobody."""
 
     def __init__(self, client: Client, run: str, *, cpus: int) -> None:
         """`begin` starts it."""
@@ -125,14 +125,14 @@ class Sharing:
         threading.Thread(target=self._ask_on, name="sharing", daemon=True).start()
 
     def news(self) -> Held | None:
-        """The thread time since the run began, when it is newly known."""
+        """What has been held since the run began, when it is known anew."""
         with self._lock:
             found, self._news = self._news, None
             return found
 
     def last(self) -> Held | None:
         """The same, asked for now; None when no worker answers in a moment."""
-        with self._lock:  # an answer that arrives now belongs to an earlier question
+        with self._lock:  # an answer that comes now is no answer to this
             self._asked.clear()
         self._wake.set()
         self._asked.wait(ASK_LAST_S)

@@ -12,7 +12,7 @@ from sweepfleet.grid.errors import SweepfleetError
 from sweepfleet.grid.wording import counted
 
 _SHORT = (errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
-# Messages of libraries and of Python, where there is no errno.
+# What libraries and Python itself say where no number tells.
 _SAID = (
     *("can't start new thread", "cannot allocate memory", "failed to map segment", "out of memory"),
     "error return without exception set",  # a SystemError of C code that forgot to say it
@@ -38,7 +38,7 @@ class ShortageError(SweepfleetError):
 
 @contextlib.contextmanager
 def shortages_explained() -> Iterator[None]:
-    """Raise ShortageError for errors that mean a lack of memory, threads or files."""
+    """Raise ShortageError for what is, in so many ways, want of memory, threads or files."""
     try:
         yield
     except (MemoryError, OSError, RuntimeError, ImportError, SystemError) as error:
@@ -52,12 +52,12 @@ def shortages_explained() -> Iterator[None]:
 
 
 def check_room(slots: int) -> None:
-    """Raise ShortageError where this process's address space limit is too low for this number of slots."""
+    """Raise ShortageError where the limit of this process's address space leaves too little for so many slots."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return
     taken = 0
-    with contextlib.suppress(OSError, ValueError):  # only on Linux
+    with contextlib.suppress(OSError, ValueError):  # only Linux tells
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     needed = taken + DRIVER_BYTES + slots * SLOT_BYTES
     if limit < needed:
@@ -69,7 +69,7 @@ def check_room(slots: int) -> None:
 
 
 def stalled(bundles: int) -> ShortageError:
-    """The error for bundles in flight that no slot runs."""
+    """What to say when work is out and nobody is at it."""
     return ShortageError(
         f"Work was sent ({counted(bundles, 'bundle')}) and no slot is running it: dask has lost it, "
         f"which happens when this process has too little memory or too few threads.{_limits()} {REMEDY}"

@@ -27,7 +27,7 @@ class SlotTime:
         self._lost = 0.0  # of what was offered, what others held
 
     def see(self, now_s: float, *, slots: int, of: int) -> None:
-        """Note how many slots the run may use from now on, and how many there are."""
+        """From now on the run may use so many slots, of so many that there are."""
         if self._since_s is None or (slots, of) != (self._slots, self._all):
             self._offered, self._existed = self._sums(now_s)
             self._since_s, self._slots, self._all = now_s, slots, of

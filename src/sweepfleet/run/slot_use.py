@@ -10,7 +10,7 @@ from sweepfleet.run.slot_time import SlotTime
 
 
 class SlotUse:
-    """Tracks a run's slots; other runs' use of them is asked for in a thread of its own."""
+    """Follows one run's slots; what other runs held of them is asked beside the driver."""
 
     def __init__(self, engine: EnginePort) -> None:
         """`begin` starts it."""
@@ -29,7 +29,7 @@ class SlotUse:
             self._engine.sharing.begin()
 
     def change(self, *, slots: int) -> None:
-        """Note how many slots the run may use from now on."""
+        """From now on the run may use so many."""
         self._see(time.time(), slots)
 
     def add_up(self, progress: Progress, *, last: bool = False) -> None:

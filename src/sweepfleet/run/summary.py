@@ -21,7 +21,7 @@ from sweepfleet.run.ledger import Ledger
 from sweepfleet.run.run_progress import Progress, Stop
 from sweepfleet.run.text import duration_each, years
 
-MAX_FAILURE_KINDS = 20  # shown separately
+MAX_FAILURE_KINDS = 20  # told apart
 # What a summary says of its command, while all else is of the run.
 ACCOUNT = (
     *("computed", "resumed", "retried", "infra_losses", "wall_s", "busy_s", "slots", "efficiency", "points_per_s"),

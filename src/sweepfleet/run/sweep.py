@@ -51,7 +51,7 @@ WORKERS_PATIENCE_S = 1800  # for the first worker of a cluster: spot capacity ma
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A command's options, apart from the grid."""
+    """What a command asks for, beside the grid."""
 
     runs: Path  # the folder of all runs
     root: Path  # the project's root: targets may be imported from it
@@ -188,13 +188,13 @@ def _provenance(sweep: Sweep, request: Request) -> Provenance:
 
 
 def _meanwhile(look: Callable[[], Provenance]) -> Future[Provenance]:
-    """The result of a call in a thread of its own, which is only waited for when it is asked for."""
+    """What a call returns, which is made in a thread of its own; nobody waits for it who does not ask."""
     found: Future[Provenance] = Future()
 
     def run() -> None:
         try:
             found.set_result(look())
-        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+        except BaseException as error:  # noqa: BLE001 - whoever asks is told
             found.set_exception(error)
 
     threading.Thread(target=run, daemon=True, name="provenance").start()
@@ -281,7 +281,7 @@ def _drive(
     observer: Observer,
     recorder: Recorder,
 ) -> tuple[Stop | None, Progress]:
-    from sweepfleet.run.driver import Driver  # which imports numpy: the children already know their target
+    from sweepfleet.run.driver import Driver  # which brings numpy: the children have been told their target before
     from sweepfleet.run.unfinished import Unfinished
 
     with contextlib.closing(Ledger(folder.ledger)) as ledger, _interruptible() as interrupted:
@@ -292,7 +292,7 @@ def _drive(
         _note(folder, sweep, ran, root=request.root)
         mark = Mark.read(ledger)
         if request.address is None or (request.redo and ledger.meta(REDO_REQUEST) != request.redo_request):
-            mark = Mark(ledger)  # what workers still have was computed before this request
+            mark = Mark(ledger)  # what others hold was computed before it was asked for
         ledger.redo(_asked_again(sweep, chosen, ledger, request), request=request.redo_request)
         shuffle = SHUFFLE_KEY if sweep.execution.order == "shuffled" else None
         progress = _begun(folder, chosen, ledger)

@@ -15,7 +15,7 @@ from sweepfleet.grid.errors import printable
 
 CUT = "…"
 YEAR_S = 365.25 * 86400
-LEAST_USD = 0.0001  # smaller amounts are shown alike
+LEAST_USD = 0.0001  # smaller amounts are not told apart
 
 
 def value_text(value: Any, *, digits: int | None = None) -> str:

@@ -1,4 +1,4 @@
-"""Points that a dead driver had begun, while it is unknown whether a worker still has them."""
+"""What a driver that died left: points that had begun, and of which nobody knows yet whether a worker has them."""
 
 from __future__ import annotations
 

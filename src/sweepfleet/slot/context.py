@@ -1,4 +1,4 @@
-"""All that a runner child needs to compute any point of a sweep."""
+"""What a runner child must know to compute any point of one sweep."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sweepfleet.grid.sweep import Target
 
 @dataclass(frozen=True)
 class Context:
-    """A sweep as the machines see it: the plan, the target, and the limits of each point."""
+    """One sweep as the machines see it: the plan, the target, and the limits that hold for every point."""
 
     plan_json: str
     target: Target
@@ -46,6 +46,7 @@ class Context:
                 wandb=target["wandb"],
                 program=target["program"],
                 keys=tuple(map(tuple, target["keys"])),
+                pickle=target["pickle"],
             ),
             **raw,
         )
@@ -57,5 +58,5 @@ class Context:
 
     @cached_property
     def digest(self) -> str:
-        """A hash of this context, which bundles carry instead of the context itself."""
+        """A name for exactly this context: bundles carry it instead of what it stands for."""
         return hashlib.blake2b(self.to_json().encode(), digest_size=8).hexdigest()

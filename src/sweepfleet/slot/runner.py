@@ -1,4 +1,4 @@
-"""A slot's runner: computes bundles in a child process, and survives whatever a point does to that."""
+"""A slot's runner: computes bundles in a child process, and outlives whatever a point does to it."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class Job:
         return self.limit_s or BUNDLE_LIMIT_S
 
     def line(self, spans: Sequence[Span]) -> str:
-        """The line that tells a child to compute these of its points."""
+        """What a child is told to compute these of its points."""
         return json.dumps({"spans": spans, "shuffle": self.shuffle, "limit_s": self.within_s})
 
 
 class _Going(NamedTuple):
-    """A job that a child has, or gets next."""
+    """A job that a child has been told, or is told next."""
 
     budget: Budget
     begin_s: float
@@ -114,7 +114,7 @@ class Runner:
         """The present child, asked for now if there is none. Raises UsageError where the target is refused."""
         if (child := self._child) is not None:
             return child
-        with self._asking:  # and not `_busy`, which a bundle has locked
+        with self._asking:  # and not `_busy`, which a bundle holds
             return self._child or self._start()
 
     def ready(self) -> None:
@@ -195,7 +195,7 @@ class Runner:
             if self._ready:
                 self._begin(child, next_job() if over else None)
             elif not self._closed:
-                with contextlib.suppress(UsageError, RunnerClosedError):  # `ready` raises it again
+                with contextlib.suppress(UsageError, RunnerClosedError):  # `ready` meets it again, and tells
                     self._restart()
         packet.wall_s = time.perf_counter() - going.begin_s
         return packet

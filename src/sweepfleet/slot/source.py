@@ -27,7 +27,7 @@ CRASHES = (
 
 
 class RunnerClosedError(Exception):
-    """The runner was closed while it ran a bundle, which is dropped."""
+    """The runner was closed while it ran a bundle: the bundle is lost, and nobody wants it."""
 
 
 class Start(NamedTuple):
@@ -75,7 +75,7 @@ class Source:
         return Start("fork" if self._leads else "spawn", self._against or ())
 
     def child(self, *, cores: Sequence[int] = ()) -> Child:
-        """Start another child, which will be ready soon.
+        """One more child, which is told to serve and will be ready soon.
 
         Raises:
             UsageError: the target is refused, or ends the process that imports it.
@@ -190,7 +190,7 @@ def imported(
 
 
 def from_outside(code: int | None) -> bool:
-    """Whether a process with this exit code was killed from outside."""
+    """Whether a process that ended so was killed by somebody else."""
     return code is not None and code < 0 and -code not in CRASHES
 
 

@@ -26,7 +26,7 @@ _LOOK_S = 0.002
 
 
 def supervise(life_fd: int, *fds: int) -> None:
-    """Return in a forked child; this process supervises it and never returns.
+    """Go on in a forked process, the child; this one stays above it and never returns.
 
     Args:
         life_fd: a socket. The owner asks for the end by a byte, or by its own end, however that came about; it is
@@ -58,7 +58,7 @@ def supervise(life_fd: int, *fds: int) -> None:
     except BaseException:  # noqa: BLE001 - where points print, there is room for it
         traceback.print_exc()
     finally:
-        os._exit(0)  # all that is buffered belongs to the child, which continues with it
+        os._exit(0)  # of what the child is to go on with, nothing is this process's
 
 
 def _wakes() -> int:

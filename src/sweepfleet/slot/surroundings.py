@@ -142,7 +142,7 @@ class Surroundings:
     def _restore_signals(self) -> None:
         if (now := _handlers()) != self._handlers:
             for number, before, found in zip(_SIGNALS, self._handlers, now, strict=True):
-                if before is not found and before is not None:  # None: set by C code, and cannot be read
+                if before is not found and before is not None:  # None: C's, of which there is nothing to be had
                     signal.signal(number, before)
             self._restore_faults()
         _signal.pthread_sigmask(_signal.SIG_SETMASK, self._mask)
@@ -187,7 +187,7 @@ class _File:
 
 
 class _Noting:
-    """Replaces a function of a module, and notes when it is called.
+    """Stands for a function of a module, and says when it is called.
 
     An object and no function: a built-in function that is kept in a class does not become a method, either.
     """

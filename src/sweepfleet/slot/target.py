@@ -15,7 +15,7 @@ from typing import Any
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.plan import nest
 from sweepfleet.grid.space import Point, Space
-from sweepfleet.slot import own_packages, piped
+from sweepfleet.slot import by_value, own_packages, piped
 from sweepfleet.slot.context import Context
 from sweepfleet.slot.handed import SCRATCH, Placed, environment, placed_point, why_not_started
 from sweepfleet.slot.modules import put_first
@@ -45,7 +45,12 @@ def find(context: Context, space: Space) -> Compute:
     own_packages.add(context.root)
     if context.target.run is None:
         return _command(context, space.names)
-    function = _import(context.target.run, [context.folder, context.root])
+    folders = [context.folder, context.root]
+    if context.target.pickle is None:
+        function = _import(context.target.run, folders)
+    else:
+        put_first(folders)
+        function = by_value.load(Path(context.folder, context.target.pickle), run=context.target.run)
     wants = _check(context.target.run, function, names=space.names)
     return _call(function, wants, dotted=any("." in name for name in space.names), context=context)
 
@@ -103,7 +108,7 @@ def _callables(module: Any) -> str:
 
 
 def _check(run: str, function: Callable[..., Any], *, names: Sequence[str]) -> tuple[str, ...]:
-    """The names of `GIVEN` that the function takes. Raises UsageError when it does not take the grid's parameters."""
+    """Which of `GIVEN` the function wants. Raises UsageError when it does not take the grid's parameters."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some C functions do not tell

@@ -32,7 +32,7 @@ class BadResultError(Exception):
 
 
 def as_map(value: Any, *, metric: str) -> dict[Any, Any]:
-    """A returned value as a flat dict of metrics; a single number becomes one metric.
+    """A returned value as a dict, one level deep: a single number is the metric it stands for.
 
     Raises:
         BadResultError: it is neither a map nor a number.

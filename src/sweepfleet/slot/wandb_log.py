@@ -67,7 +67,7 @@ def read(path: Path) -> RunLog:
 
 
 def _records(file: BinaryIO) -> Iterator[bytes]:
-    """The complete records of a log, in order; one that is still being written is skipped."""
+    """The whole records of a log, in order; one that is still being written is left out."""
     parts: list[bytes] = []
     position = file.tell()
     while True:

@@ -44,7 +44,7 @@ class Handover:
         self._begin_s = time.time()
 
     def result(self, printed: Callable[[], Any]) -> Any:
-        """The metrics that the script logged and printed; only the printed ones when it logged nothing.
+        """What the script logged, and beside it what it printed; what it printed alone when it logged nothing.
 
         Raises WandbRunError when a run has no end, ended as failed or cannot be read; and whatever `printed` raises,
         when nothing was logged.
@@ -63,7 +63,7 @@ class Handover:
         return metrics
 
     def _logs(self) -> Iterator[Path]:
-        """The logs of this point's runs: all in its own folder; other folders also have those of other points."""
+        """The logs of this point's runs: all in its own folder; others' stand in the folders elsewhere, too."""
         if self._folder is not None:
             yield from _logs_in(self._folder)
         sweep_id = self.env.get("WANDB_SWEEP_ID")

@@ -44,7 +44,7 @@ _OURS = (os.path.join(_PACKAGE, ""), _ASYNCIO)  # noqa: PTH118
 
 
 class Writer:
-    """Writes finished points into shared memory; `announce` first sends each new schema to the owner."""
+    """Writes finished points into shared memory; `announce` tells the owner of each new schema first."""
 
     def __init__(self, memory: mmap.mmap, *, metric: str, announce: Callable[[int, Schema], None]) -> None:
         self._memory = memory
@@ -124,7 +124,7 @@ class Writer:
         schema, pack = known
         try:
             return schema, pack(*items)
-        except Exception:  # noqa: BLE001 - an int past 64 bits, text that JSON cannot represent: the slow way says which
+        except Exception:  # noqa: BLE001 - an int past 64 bits, text that no JSON can carry: the slow way tells
             return TEXT_SCHEMA, _as_json(value)
 
     def _learn(self, key: tuple[Any, ...], value: dict[Any, Any]) -> tuple[int, Callable[..., bytes]]:
@@ -149,7 +149,7 @@ class Writer:
 
 
 def metrics_of(value: Any, *, metric: str) -> dict[str, Any]:
-    """The metrics of a target's result, as JSON values. Raises BadResultError."""
+    """The metrics that a target's result stands for, as JSON can say them. Raises BadResultError."""
     value, rows = split(value)
     data = _as_json(as_map(value, metric=metric))
     if rows is not None:

@@ -85,7 +85,7 @@ def difference(fleet: Fleet, sweep: Sweep, release: Pushed) -> Difference | None
     other_package = release.package not in ("", package_digest())
     if commit == release.commit and not (changed or release.dirty or other_data or outside or other_package):
         return None
-    travels = {_placed(path) for path in (sweep.source, *(sweep.folder / name for name in sweep.points_files))}
+    travels = {_placed(path) for path in (sweep.source, *(sweep.folder / name for name in sweep.files))}
     data = get_bytes(fleet.cloud, fleet.outputs.bucket, KEYS.release(release.sha256), doing="read the release")
     there, here = archived(data), {name: _content(root / name) for name in names}
     built = {source for name, source in installed(data).items() if name in there}  # into the project's packages

@@ -32,10 +32,15 @@ def points_files(sweep: Sweep, *, root: Path) -> dict[str, Path]:
     """The sweep's points files, each by its path in the project.
 
     Raises:
-        UsageError: one of them would not be found on the cluster.
+        UsageError: one of them would not be found on the cluster, or the sweep's function is in a file of its own.
     """
+    if sweep.target.pickle is not None:
+        raise UsageError(
+            f"pickle: {sweep.target.pickle}: a cluster imports functions, and cannot use one that was sent by value. "
+            "Put it into a module of the project and name it in `run`, or run the sweep here: --local"
+        )
     found = {}
-    for name in sweep.points_files:
+    for name in sweep.files:
         place = None if Path(name).is_absolute() else _place(Path(os.path.normpath(sweep.folder / name)), root)
         if place is None:
             why = "is an absolute path" if Path(name).is_absolute() else f"is outside the project {root}"

@@ -1,4 +1,4 @@
-"""The rows of a run as a lazy scan: never more than a few columns in memory."""
+"""The rows of a run as a lazy scan: nothing here holds more than a few columns of them at a time."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def _parameters(found: Found) -> list[Section]:
 
 
 def _not_drawn(found: Found) -> str:
-    """A note of parameters and metrics that no chart shows."""
+    """What no chart can show, so that nobody looks for it in vain."""
     shown = {axis.name for axis in found.axes} | set(found.known.fixed)
     names = [name for name in found.results.params if name not in shown]
     words = ""

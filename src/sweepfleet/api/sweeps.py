@@ -1,0 +1,175 @@
+"""`sweepfleet.sweep`: a sweep said in Python."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sweepfleet.api.driver import Order
+from sweepfleet.api.driving import Driver
+from sweepfleet.api.functions import Function, function_of
+from sweepfleet.api.grids import Metric, Values, keys_of
+from sweepfleet.api.run import Run, runs_folder
+from sweepfleet.api.screen import screen_for
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.load import load, loads
+from sweepfleet.grid.sweep import Sweep
+from sweepfleet.grid.written import to_yaml
+from sweepfleet.run.project import project_of
+from sweepfleet.run.selection import check_redo
+from sweepfleet.slot import inside
+
+PICKLE = "function.pickle"
+
+
+def sweep(
+    target: Callable[..., Any] | str | Path,
+    parameters: Mapping[str, Values] | None = None,
+    *,
+    name: str | None = None,
+    metric: Metric | Mapping[str, Any] | str | None = None,
+    where: str | Sequence[str] = (),
+    replicates: int | None = None,
+    seed: int | None = None,
+    execution: Mapping[str, Any] | None = None,
+    redo: str = "",
+    workers: int | None = None,
+    runs: str | Path | None = None,
+    by_value: Sequence[ModuleType] = (),
+    wait: bool = True,
+    **grid: Any,
+) -> Run:
+    """Run a function for every point of a grid on this machine's cores; finished points are skipped.
+
+    The run is the one that `inv sweep` makes of the same grid: ids, seeds, ledger, tables and report. It is driven by
+    a process of its own.
+
+    Args:
+        target: the function, which takes the parameters by name and returns a number or a dict of metrics. It may be
+            of a module, a script or a notebook; a lambda, a closure, a method, a `functools.partial`. Or the path of
+            a grid file, whose points are run.
+        parameters: lists of values, or `linspace`, `logspace` and the other forms of grid.yaml, by name.
+        name: the run: its folder is `runs/<name>`. By default the function's name.
+        metric: what decides which point is best.
+        where: conditions that every point meets; of a grid file, those that are computed now.
+        replicates: computes every point this often, each with its own seed.
+        seed: every point's own seed is derived from it.
+        execution: timeout, retries, resources and the other keys of `execution` in grid.yaml.
+        redo: computes ended points again: `done`, `failed`, `stale` or `all`.
+        workers: points at once; by default one a core.
+        runs: the folder of all runs; by default `runs/` in the project.
+        by_value: modules that are sent along with the function, since other processes cannot import them.
+        wait: show the progress until it has ended. False: return when the first points run; it goes on by itself,
+            also when this process ends.
+        **grid: the other keys of grid.yaml: method, samples, zip, when, exclude, include, grids, points.
+
+    Returns:
+        the run. Failed points do not raise: `run.failures()`.
+
+    Raises:
+        UsageError: nothing was run; says every problem.
+        SweepfleetError: the run could not go on; what is finished is kept.
+    """
+    if inside.a_point:
+        raise UsageError("A point cannot start a sweep. Start it from the script or notebook that starts this one.")
+    check_redo(redo)
+    conditions = (where,) if isinstance(where, str) else tuple(where)
+    if isinstance(target, str | Path):
+        given = {"parameters": parameters, "metric": metric, "replicates": replicates, "seed": seed, **grid}
+        given |= {"execution": execution, "by_value": by_value or None}
+        if odd := [key for key, value in given.items() if value is not None]:
+            raise UsageError(f"{target} says itself what its sweep is. Write these into it: {', '.join(odd)}.")
+        checked = load(Path(target), where=conditions, name=name)
+        chosen = conditions
+        root = project_of(checked)
+        place = runs_folder(runs, root=root)
+    else:
+        function = function_of(target, by_value=by_value)
+        more: dict[str, Any] = {
+            "replicates": replicates,
+            "seed": seed,
+            "execution": execution,
+            "metric": metric,
+            **grid,
+        }
+        more["where"] = list(conditions) or None
+        checked, place = _checked(function, parameters, name=name, runs=runs, more=more)
+        chosen = ()
+        root = project_of(checked)
+        _write(function, place / checked.name)
+    order = Order(
+        text=checked.text,
+        source=str(checked.source),
+        where=chosen,
+        name=checked.name,
+        runs=str(place),
+        root=str(root),
+        command_line=f"sweepfleet.sweep in {sys.argv[0] or 'python'}",
+        workers=workers,
+        redo=redo,
+        stops_with_its_owner=wait,
+    )
+    screen = screen_for(checked)
+    run = Run(place / checked.name, driver=(driver := Driver(order)), screen=screen)
+    try:
+        if wait:
+            return run.wait()
+        driver.follow(screen, until=lambda event: event.get("begins") == "running")
+    except UsageError:
+        _tidy(run.folder)
+        raise
+    return run
+
+
+def _checked(
+    function: Function, parameters: Any, *, name: str | None, runs: str | Path | None, more: dict[str, Any]
+) -> tuple[Sweep, Path]:
+    """The checked sweep, and the folder of all runs. Raises GridError with every problem."""
+    called = name if name is not None else _plain(function.run.partition(":")[2])
+    source = function.folder / f"{called}.yaml"
+    place = runs_folder(runs, root=_project(source))
+    pickle = os.path.relpath(place / called / PICKLE, function.folder) if function.data is not None else None
+    try:
+        text = to_yaml(keys_of(function.run, parameters=parameters, pickle=pickle, name=called, **more))
+    except TypeError as error:
+        allowed = "A value is text, a number, True, False, None, or a list of them."
+        raise UsageError(f"{error}. {allowed}") from None
+    return loads(text, source=source), place
+
+
+def _project(source: Path) -> Path:
+    from sweepfleet.grid.project_root import project_around
+
+    return project_around(source.parent) or source.parent
+
+
+def _plain(name: str) -> str:
+    """A function's name as a folder's."""
+    return name.replace("<lambda>", "lambda").replace("<locals>.", "").strip("<>_.") or "sweep"
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what was written for a run that was refused before it had a ledger."""
+    from sweepfleet.run.folder import RunFolder
+
+    if RunFolder(folder).ledger.exists():
+        return
+    with contextlib.suppress(OSError):
+        (folder / PICKLE).unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def _write(function: Function, folder: Path) -> None:
+    """Write the function's file, unless a run of it is active. Raises UsageError then."""
+    from sweepfleet.run.folder import RunFolder
+
+    if function.data is None:
+        return
+    if RunFolder(folder).running() is not None:
+        raise UsageError(f"{folder.name} is running. Wait for it, or give this sweep another name.")
+    function.write(folder / PICKLE)

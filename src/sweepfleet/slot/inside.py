@@ -1,0 +1,3 @@
+"""Whether this process computes a sweep's points."""
+
+a_point = False
