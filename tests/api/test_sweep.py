@@ -135,8 +135,8 @@ def test_every_problem_is_told_and_nothing_runs(project: Project) -> None:
     said = python(
         project, FIT + SWEEP.replace('"fold": range(2)', '"other": [1]').replace(', over="fold"', ""), exit_code=1
     )
-    assert "it does not take other, which the grid gives" in said
-    assert "it needs fold, which the grid does not give" in said
+    assert "it does not take other, which the grid has" in said
+    assert "it needs fold, which the grid does not have" in said
     said = python(project, FIT + SWEEP.replace("[3, 1, 2]", "[object()]"), exit_code=1)
     assert "parameters.a[0]: a object cannot be a parameter's value" in said
     assert not (project.runs / "small").exists()
