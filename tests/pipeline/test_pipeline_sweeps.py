@@ -441,10 +441,10 @@ def test_a_max_cost_needs_to_know_what_a_point_takes(project: Path, offer: Offer
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("run: fit:fit\nparameters: {a: {vals: [1]}}", "parameters.a.vals: `vals` is no key here"),
+        ("run: fit:fit\nparameters: {a: {vals: [1]}}", "parameters.a.vals: `vals` is not a key here"),
         ("", "The file is empty"),
         (grid("fit:other"), "run: fit:other: fit has no 'other'"),
-        (grid(parameters={"b": [1]}), "does not take b, which the grid gives"),
+        (grid(parameters={"b": [1]}), "does not take b, which the grid has"),
         (grid(where="a > 10"), "The grid has no points"),
         (grid(points="../../rows.csv"), "points: ../../rows.csv is outside the project"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import shutil
 import sqlite3
 from pathlib import Path
@@ -18,7 +19,7 @@ from sweepfleet.run.bundles import Bundle, Ended, Found, Lost, Pending, Storing
 from sweepfleet.run.driver import Driver
 from sweepfleet.run.folder import RunFolder
 from sweepfleet.run.ledger import Ledger
-from sweepfleet.run.output_text import readable
+from sweepfleet.run.output_text import readable, shown
 from sweepfleet.run.outputs import Attempt, Outputs, Recorder, forget
 from sweepfleet.run.report.printed import printed
 from sweepfleet.run.run_progress import Progress
@@ -343,6 +344,17 @@ def test_a_damaged_file_is_told_and_the_sweep_is_whole(tmp_path: Path) -> None:
     assert "Note: What 1 attempt printed could not be kept; the results are complete." in said
     assert "is damaged" in project.inv("output", "--point", "0", code=2).stderr
     shutil.rmtree(project.runs / "lost")
+
+
+def test_failed_points_may_be_read_in_part(tmp_path: Path) -> None:
+    """What is left of the reading ends after the ledger is closed, and in silence: `inv output --failed | head`."""
+    project = Project(tmp_path).write(GRID, "def fit(x):\n    raise ValueError(x)\n")
+    project.sweep(code=1)
+    pieces = shown(RunFolder(project.runs / "lost"), failed=True)
+    assert next(pieces).startswith("==> point 0 ")
+    pieces.close()
+    del pieces
+    gc.collect()  # an error in it would be a warning, and fail the test
 
 
 def test_whoever_reads_only_the_beginning_is_not_told_of_a_broken_pipe(tmp_path: Path) -> None:

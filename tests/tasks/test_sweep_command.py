@@ -438,7 +438,7 @@ def test_more_points_than_can_be_numbered_are_refused(project: Project) -> None:
     values = f"[{', '.join(map(str, range(1000)))}]"
     parameters = "".join(f"  p{number}: {values}\n" for number in range(9))
     project.write(f"run: fit:fit\nparameters:\n{parameters}", "def fit(**p):\n    return 1\n")
-    assert "can be numbered" in project.sweep(code=2).stderr
+    assert "the limit is" in project.sweep(code=2).stderr
 
 
 def test_best_is_the_best_number_where_another_point_said_a_word(project: Project) -> None:

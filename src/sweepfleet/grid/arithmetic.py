@@ -1,4 +1,4 @@
-"""What a condition may compute with: operators and functions that refuse what would cost time or memory."""
+"""The operators and functions of conditions; they refuse what would cost too much time or memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _number(value: Any) -> Any:
 
 
 def _items(values: tuple[Any, ...]) -> Iterator[Any]:
-    """What min and max compare: their arguments, or the one list that they were given."""
+    """The values that min and max compare: the arguments, or the items of a single list."""
     if len(values) == 1:
         if not isinstance(values[0], list | tuple):
             raise TypeError("min and max need a list or several numbers")

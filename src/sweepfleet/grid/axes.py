@@ -33,12 +33,12 @@ class Axis:
     zipped: bool = False
 
     def under(self, condition: str) -> Axis:
-        """The same axis, existing only where a condition holds."""
+        """The same axis, which exists only where a condition is true."""
         made = replace(self.dimension, when=condition) if self.dimension is not None else None
         return replace(self, dimension=made)
 
     def takes(self, entry: dict[str, Value]) -> bool | None:
-        """Whether one of its rows has all the entry's values; None when that cannot be said."""
+        """Whether one of its rows has all values of the entry; None when that is unknown."""
         if self.dimension is None:
             return None
         law = self.dimension.distribution
@@ -65,7 +65,7 @@ class Axis:
 
 
 def loose(value: Value) -> object:
-    """A key that is the same for values that a reader takes for equal: 1 and 1.0, but not 1 and true."""
+    """A key that is equal for values that a reader takes as equal: 1 and 1.0, but not 1 and true."""
     if isinstance(value, bool) or value is None:
         return ("is", value)
     if isinstance(value, list):
@@ -78,7 +78,7 @@ def loose(value: Value) -> object:
 def axes_of(
     spec: BlockSpec, *, prefix: Path, method: Method, callable_target: bool, broken: set[Path], report: Report
 ) -> list[Axis]:
-    """The axes that a block writes itself, parameters first; every mistake goes into the report."""
+    """The axes that a block defines itself, parameters first. Mistakes go into the report."""
     axes: list[Axis] = []
     for name, path, parameter in _flat(spec.parameters, (*prefix, "parameters"), "", report):
         made = None
@@ -93,7 +93,7 @@ def axes_of(
 
 
 def check_name(name: str, path: Path, *, callable_target: bool, report: Report) -> bool:
-    """Whether a parameter may be called so."""
+    """Whether a parameter can have this name."""
     first = name.split(".", maxsplit=1)[0]
     if callable_target and first in _RESERVED:
         report.add(path, f"A parameter cannot be called {first}.", f"With `run`, {_RESERVED[first]}.")
@@ -183,7 +183,7 @@ def _check_twice(axes: list[Axis], report: Report) -> None:
 
 
 def merged(shared: list[Axis], own: list[Axis], report: Report) -> list[Axis]:
-    """The top level's axes with a block's own, which win where they have the same parameters."""
+    """The axes of the top level and of a block; the block's win where both define a parameter."""
     mine = {name for axis in own for name in axis.names}
     labels = {axis.label for axis in own if axis.zipped}
     kept: list[Axis] = []

@@ -1,4 +1,4 @@
-"""What every block of a sweep can do, whatever its method: points by index, and back."""
+"""The interface of all blocks of a sweep, whatever their method: points by index, and back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sweepfleet.grid.laws import Law
 from sweepfleet.grid.plan import Dimension, Value
 from sweepfleet.grid.rules import Params, Rules
 
-# "wide" is a whole number that is no float, among the kinds of a name's values; a column's kind it is not.
+# "wide", among the kinds of a name's values, is a whole number that is not exactly a float; no column has this kind.
 Kind = Literal["int", "float", "bool", "str", "json", "wide"]
 Keep = Callable[[Params], bool]  # whether a block's point is one of the sweep's, too
 
@@ -55,14 +55,14 @@ class Block(ABC):
 
     @abstractmethod
     def find(self, params: Mapping[str, Value]) -> int | None:
-        """The index of these parameters; None when they are no point, or a draw of a continuous law."""
+        """The index of these parameters; None when they are not a point, or a draw of a continuous distribution."""
 
     @abstractmethod
     def kinds(self) -> dict[str, set[Kind]]:
-        """What kinds of value each parameter takes, None left out."""
+        """The kinds of value of each parameter, None aside."""
 
     def values(self, name: str) -> set[str] | None:
-        """The texts of all values of a required parameter; None when they are too many to say."""
+        """The texts of all values of a required parameter; None when there are too many."""
         del name
         return None
 
@@ -144,7 +144,7 @@ class Axis:
         """The kinds of each name's values."""
         if self._numbers is not None:
             low, high = self._numbers
-            wide: set[Kind] = {"wide"} if max(-low, high) > _MAX_FLOAT_INT else set()  # some between are no floats
+            wide: set[Kind] = {"wide"} if max(-low, high) > _MAX_FLOAT_INT else set()  # some are not exactly floats
             return {self.names[0]: kinds_of(self._numbers) | wide}
         return {name: kinds_of(row[column] for row in self._rows) for column, name in enumerate(self.names)}
 
@@ -157,7 +157,7 @@ class Axis:
 
 
 def _key(value: Value) -> object:
-    """What tells values apart just as their canonical texts do, but quicker."""
+    """A key that distinguishes values as their canonical texts do, but is faster."""
     if type(value) is str:
         return value
     if type(value) is int or type(value) is bool or value is None:
@@ -181,7 +181,7 @@ def kinds_of(values: Iterable[Value]) -> set[Kind]:
 
 
 def common_kind(kinds: set[Kind]) -> Kind:
-    """The one kind of column that holds all of these, with every digit."""
+    """The kind of column that can store all of these without losing a digit."""
     if "wide" in kinds and "float" not in kinds:
         kinds = (kinds - {"wide"}) | {"int"}
     if len(kinds) == 1:

@@ -25,7 +25,7 @@ _MAX_SOBOL = 21_201  # dimensions that scipy's direction numbers reach
 
 @dataclass
 class _Part:
-    """One block on its way: what is written for it, and what was made of that."""
+    """A block being built: what the file has for it, and what was made of it."""
 
     spec: BlockSpec
     prefix: Path
@@ -60,7 +60,7 @@ class Builder:
         self.names = tuple(self._paths)  # every parameter of every point
 
     def blocks(self) -> tuple[Block, ...]:
-        """The blocks, in order. Whatever is wrong is in the report, and the blocks are then not to be used."""
+        """The blocks, in order. Mistakes go into the report; with any, the blocks must not be used."""
         self._check_nesting()
         where = self._where(self.spec.where, ())
         self._check_excludes()
@@ -156,7 +156,7 @@ class Builder:
         return min(caps)
 
     def _check_repeating(self, part: _Part, dimensions: Sequence[Dimension], samples: int) -> None:
-        """Refuse more draws than can be told from their repeats."""
+        """Refuse more draws than can be checked for repeats."""
         if samples <= MOST_REPEATING or self.report.problems or not may_repeat(part.method, dimensions):
             return
         path: Path = ("samples",) if self.spec.samples is not None else ("run_cap",)
@@ -248,7 +248,7 @@ class Builder:
     # Names and conditions
 
     def _collect_names(self) -> dict[str, Path]:
-        """Every parameter of any point, with the place that it is first given at."""
+        """Every parameter of any point, with the path where it is first defined."""
         paths: dict[str, Path] = {}
         for part in self._parts:
             for axis in part.axes:
@@ -329,7 +329,7 @@ class Builder:
 
 
 def _meant(key: str, axis: Axis) -> bool:
-    """Whether a key of `when` means an axis: by its name, or as what its nested parameter is inside."""
+    """Whether a key of `when` names an axis: by its own name, or by a group that its nested parameter is in."""
     return key == axis.label or axis.label.startswith(f"{key}.")
 
 

@@ -22,7 +22,7 @@ _POINT_WORDS = ("id", "seed", "replicate", "artifact_dir", "project_dir")
 
 
 class PointLike(Protocol):
-    """What a command may ask of a point."""
+    """The attributes of a point that a command uses."""
 
     @property
     def params(self) -> Mapping[str, Value]:
@@ -89,7 +89,7 @@ def placeholders(word: str, names: Sequence[str] = ()) -> Iterator[str]:
 
 
 def near_misses(word: str, names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """What stands in braces, is no placeholder and looks like the name of a parameter with signs; and that name."""
+    """Text in braces that is not a placeholder but looks like a parameter's name with signs; and that name."""
     signed = _signed(names)
     for found in _ANY.finditer(word) if signed else ():
         if found[1] not in signed and not _PLAIN.fullmatch(found[1]):
@@ -114,7 +114,7 @@ def _signed(names: Iterable[str]) -> list[str]:
 
 
 def is_known(name: str, names: Sequence[str]) -> bool:
-    """Whether a placeholder has a meaning: a parameter, what holds nested ones, or a word of every point."""
+    """Whether a placeholder is known: a parameter, a group of nested ones, or a variable of every point."""
     return name in names or name in _POINT_WORDS or any(other.startswith(f"{name}.") for other in names)
 
 

@@ -1,4 +1,4 @@
-"""The cells of a CSV file, each with whether it stood in quotes: Python's csv module tells that from 3.12 on only.
+"""The cells of a CSV file, and whether each was quoted, which Python's csv module says from 3.12 on only.
 
 The dialect is RFC 4180's: commas, double quotes, a quote within quotes doubled, line ends within quotes kept. A quote
 within an unquoted cell is text, as for Python's csv module; spaces around a quoted cell are none of it.
@@ -16,11 +16,11 @@ _PLAIN = re.compile(r"[^,\r\n]*")
 _CLOSED_EARLY = re.compile(r'[ \t]*"(?:[^"]|"")*+"')
 
 
-Cell = tuple[str, bool]  # its text, and whether it stood in quotes
+Cell = tuple[str, bool]  # its text, and whether it was quoted
 
 
 class CsvError(Exception):
-    """A file that is not CSV; carries the line and what is wrong there."""
+    """A file that is not CSV; has the line and what is wrong there."""
 
     def __init__(self, line: int, message: str) -> None:
         self.line = line
@@ -65,7 +65,7 @@ def rows(lines: Iterable[str]) -> Iterator[tuple[int, list[Cell]]]:
 
 
 def _more(record: str, position: int, number: int, numbered: Iterator[tuple[int, str]]) -> str:
-    """The further lines of a cell whose quote is open, up to one that has a quote in it."""
+    """The next lines of a cell whose quote is open, up to one with a quote in it."""
     if _CLOSED_EARLY.match(record, position):
         raise CsvError(number, "there is text after a closing quote")
     added: list[str] = []

@@ -18,7 +18,7 @@ from sweepfleet.grid.yamlfile import Path, Reading, YamlError, compose
 
 @dataclass
 class Document:
-    """What was read; `problems` are what is wrong with it so far."""
+    """A document that was read; `problems` are its mistakes so far."""
 
     root: Node
     data: dict[str, Value]
@@ -38,7 +38,7 @@ class Document:
 
 
 def read(text: str, *, overrides: Sequence[str] = ()) -> Document:
-    """The document of a text. Raises YamlError when it cannot be read, or is no map."""
+    """The document of a text. Raises YamlError when it cannot be read, or is not a map."""
     plain = _read(text, wandb=False)
     wandb = is_sweep_file(plain.data)
     document = _changed(_read(text, wandb=True) if wandb else plain, overrides)

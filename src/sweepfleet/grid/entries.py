@@ -1,4 +1,4 @@
-"""Entries of `exclude`, `include` and points files: maps of parameters, read as the rest of the file means them."""
+"""Entries of `exclude`, `include` and points files: maps of parameters, interpreted with the rest of the file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def prefixes_of(names: Iterable[str]) -> frozenset[str]:
 
 
 def opened(entry: Row, prefixes: Collection[str]) -> Row:
-    """An entry with its maps opened where nested parameters are meant: {net: {depth: 2}} is {net.depth: 2}."""
+    """An entry with its maps flattened where they are nested parameters: {net: {depth: 2}} is {net.depth: 2}."""
 
     def items(values: Row, prefix: str) -> Iterator[tuple[str, Value]]:
         for key, value in values.items():
@@ -32,7 +32,7 @@ def opened(entry: Row, prefixes: Collection[str]) -> Row:
 
 
 def meeting(rows: Sequence[Row], conditions: Sequence[Expression]) -> list[Row]:
-    """The rows that meet every condition about parameters that they have."""
+    """The rows that meet all conditions whose parameters they have."""
     return [row for row in rows if all(not ask.names <= row.keys() or ask(row) for ask in conditions)]
 
 

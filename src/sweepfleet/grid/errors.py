@@ -1,4 +1,4 @@
-"""The errors a user can cause or meet; each knows its exit code, and only the front door acts on it."""
+"""The errors that users can cause or see. Each has its exit code; only the commands act on it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 
 def printable(text: str) -> str:
-    """Text that a terminal shows and does not obey: control characters are spelled out."""
+    """Text that is safe for a terminal: control characters are escaped."""
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 class SweepfleetError(Exception):
-    """Something a user can act on; the message says what was seen, what it means and what to type next."""
+    """An error that a user can act on; its message says what was seen, what it means and what to type next."""
 
     exit_code = 1
     at_once = False  # whether threads that could not all start may keep the process from ending by itself
@@ -26,7 +26,7 @@ class UsageError(SweepfleetError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in a grid file: where it stands, what was seen, and what to write instead."""
+    """A mistake in a grid file: its place, what was seen, and what to write instead."""
 
     key: str  # dotted path of keys, "parameters.alpha.min"; "" for the file as a whole
     message: str  # what was seen and what is allowed, one sentence
@@ -40,7 +40,7 @@ class Problem:
 
 
 class GridError(UsageError):
-    """A grid file cannot be run as written; carries every problem found, not only the first."""
+    """A grid file that cannot be run as written; has all problems, not only the first."""
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         self.source = source

@@ -34,7 +34,7 @@ _COMPARISONS = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.In, ast
 
 
 class ExpressionError(UsageError):
-    """A condition that cannot be used; carries what was seen and what to write instead."""
+    """A condition that cannot be used; has what was seen and what to write instead."""
 
     def __init__(self, message: str, remedy: str) -> None:
         self.message = message
@@ -43,7 +43,7 @@ class ExpressionError(UsageError):
 
 
 class Expression:
-    """One condition, ready to be asked of any point.
+    """A compiled condition, which can be evaluated for any point.
 
     `names` are the parameters that it uses. Calling it with a point's parameters never raises.
     """
@@ -62,7 +62,7 @@ class Expression:
             _prove(self._run, text)
 
     def __call__(self, params: Mapping[str, Value]) -> bool:
-        """Whether the condition holds for these parameters; false when it cannot be computed."""
+        """Whether the condition is true for these parameters; false when it cannot be computed."""
         try:
             return bool(self._run(params.get))
         except _NOT_COMPUTABLE:
@@ -73,7 +73,7 @@ class Expression:
 
 
 def _parse(text: str, names: Collection[str]) -> tuple[ast.expr, dict[str, str]]:
-    """The tree of a text that is short and shallow enough to be walked without care.
+    """The syntax tree of a text that is short and shallow enough to be walked safely.
 
     And the name that each identifier stands for which took the place of backticks.
     """

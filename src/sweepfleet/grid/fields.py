@@ -83,17 +83,17 @@ def usd(value: Any) -> Any:
 
 
 def one_or_more(value: Any) -> Any:
-    """A list, also of one text alone."""
+    """A list; a single text becomes a list of one."""
     return [value] if isinstance(value, str) else value
 
 
 def files(value: Any) -> Any:
-    """A list of files, also of one alone."""
+    """A list of files; a single one becomes a list of one."""
     return value if isinstance(value, list) else [value]
 
 
 def file(value: Any) -> Any:
-    """A file's name, or a map of what is known of the file."""
+    """A file's name, or a map with its name and types."""
     if isinstance(value, str):
         return {"file": value}
     if not isinstance(value, dict):
@@ -139,7 +139,7 @@ def bundle(value: Any) -> Any:
 
 
 def method(value: Any) -> Any:
-    """What W&B's bayes should be instead."""
+    """A method; W&B's bayes is refused, with what to use instead."""
     if value == "bayes":
         raise PydanticCustomError(
             "not_allowed",
@@ -154,7 +154,7 @@ def method(value: Any) -> Any:
 
 
 def parameter(value: Any) -> Any:
-    """A bare list is its values; anything else that is no map is one value."""
+    """A list is the values; anything else that is not a map is one value."""
     if value is None:
         raise PydanticCustomError(
             "not_allowed",

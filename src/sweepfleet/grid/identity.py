@@ -1,4 +1,4 @@
-"""What a point is called and which seed it gets: functions of its content, never of its place in a grid."""
+"""A point's id and seed: functions of its content, never of its position in a grid."""
 
 from __future__ import annotations
 
@@ -71,5 +71,5 @@ def point_seed(seed: int, point_id: str) -> int:
 
 
 def digest_seed(digest: bytes, key: int) -> int:
-    """As `point_seed`, from the id's bytes and the sweep's `seed_key`: for whoever has them at hand."""
+    """`point_seed` from the id's bytes and the sweep's `seed_key`, for callers that have these."""
     return mix64(int.from_bytes(digest, "big") ^ key) >> (64 - SEED_BITS)

@@ -1,4 +1,4 @@
-"""The tree that a product is walked as: neighbouring dimensions in levels, each with the rules decided there."""
+"""The tree along which a product is walked: adjacent dimensions form levels, each with the rules decided there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KEPT_ROWS = 4096  # a level's texts and matches are kept when there are at most
 
 @dataclass(slots=True)
 class Absence:
-    """A dimension whose condition asks about later ones: absent, it is stood for by its first row alone."""
+    """A dimension whose condition depends on later ones: when absent, only its first row is kept."""
 
     when: When
     stride: int
@@ -107,7 +107,7 @@ class Level:
 
 
 def remove_absent(absences: Sequence[Absence], begin: int, params: Params, alive: int) -> tuple[int, bool]:
-    """Take out what is absent; the entries that still match, and whether this branch stands for the point."""
+    """Remove absent parameters; returns the entries that still match, and whether this branch is the point's."""
     for absence in absences:
         if not absence.when.condition(params):
             if begin // absence.stride % absence.size:

@@ -1,4 +1,4 @@
-"""Methods "list" and "one_at_a_time": blocks whose points are as many as what is written."""
+"""Methods "list" and "one_at_a_time": one point for each row or variation that is written."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Listed(Block):
         return self._rules.keep_all and len(self._found) == self.size
 
     def at(self, index: int) -> Params | None:
-        """The point of one row; None when it comes again or is left out."""
+        """The point of a row; None when it is a repeat or is excluded."""
         return self._rules.apply(dict(self._rows[index])) if index in self._indexes else None
 
     def find(self, params: Mapping[str, Value]) -> int | None:

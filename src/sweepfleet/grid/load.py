@@ -1,4 +1,4 @@
-"""The way in: a grid file's text becomes a checked sweep, or one error with all of its mistakes."""
+"""Loads grid files: text becomes a checked sweep, or one error with all mistakes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAX_INDEXES = 2**63 - 1  # an index is a signed 64-bit number in the ledger
 
 
 def load(path: Path, *, overrides: Sequence[str] = (), where: Sequence[str] = (), name: str | None = None) -> Sweep:
-    """The checked sweep of a grid file, with `--set` overrides and another name applied.
+    """The checked sweep of a grid file, with `--set` and `--name` applied.
 
     `where` chooses what a command computes of its points, and leaves the grid as it is.
 
@@ -62,7 +62,7 @@ def loads(
     where: Sequence[str] = (),
     name: str | None = None,
 ) -> Sweep:
-    """As `load`, from a text; `source` is the file that it stands for. Raises GridError."""
+    """`load` from a text; `source` is the file that it came from. Raises GridError."""
     source = Path(os.path.abspath(source))  # noqa: PTH100  (a link to a grid file keeps its own folder)
     try:
         document = read(text, overrides=overrides)
@@ -94,7 +94,7 @@ def _check_chosen(conditions: Sequence[str], builder: Builder, report: Report) -
 def _sweep(
     spec: GridFile, builder: Builder, *, document: Document, source: Path, name: str | None, report: Report
 ) -> Sweep:
-    """The sweep without its text; to be used only when the report stays empty."""
+    """The sweep without its text; valid only when the report is empty."""
     note_unused(spec, report)
     command = command_of(spec, report)
     _check_target(spec, source, builder.broken, report)
@@ -234,13 +234,13 @@ def _stem(source: Path) -> str:
 
 
 def _plain(text: str) -> str:
-    """The nearest name of a folder; empty when nothing of the text can be in one."""
+    """The text as a folder's name; empty when no character of it can be used."""
     letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()  # a for ä
     return re.sub(r"[^A-Za-z0-9._-]+", "-", letters).strip("-").lstrip("._-")[:100]
 
 
 def _capped(plan: Plan, cap: int | None, report: Report) -> Plan:
-    """The plan's first `cap` points, as W&B's run_cap means it; replicates are not counted."""
+    """The plan's first `cap` points, W&B's run_cap; replicates do not count."""
     if cap is None:
         return plan
     space = Space(Plan(plan.target, plan.seed, 1, plan.blocks))

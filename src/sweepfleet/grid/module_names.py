@@ -1,4 +1,4 @@
-"""How a Python target is named: module:function, and what somebody means who writes a path instead."""
+"""Names of Python targets: module:function, and suggestions where a path was written instead."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def _bases(folder: Path) -> list[Path]:
 
 
 def _upwards(folder: Path) -> Iterator[Path]:
-    """The folders from the grid file's to its project's root; the first alone where there is no such root."""
+    """The folders from the grid file's up to its project's root; only the first where there is no project."""
     root = project_around(folder) or folder
     yield from (place for place in (folder, *folder.parents) if place.is_relative_to(root))
 
 
 def _function(file: Path, asked: str) -> str:
-    """The function that is meant: the one that was named, or else the likeliest of the file."""
+    """The function to suggest: the one that was named, or else the most likely one of the file."""
     if _is_dotted(asked):
         return asked
     try:

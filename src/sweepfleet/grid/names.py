@@ -1,4 +1,4 @@
-"""Names of parameters and metrics: which a parameter may have, and how any name is written in a condition.
+"""Names of parameters and metrics: which ones are allowed, and how they are written in conditions.
 
 A name with signs (`learning-rate`, `val/loss`, `+trainer.lr`, `numbers[0]`) stands in backticks in a condition, as
 in pandas and MLflow. Without them its signs are operators, so such a name is refused rather than computed with.
@@ -22,7 +22,7 @@ _OPERAND_ENDS = re.compile(r"(?:(?P<word>[^\W\d]\w*)|[\w)\]\"])\s*\Z")
 
 
 class BacktickError(ValueError):
-    """A condition whose backticks are missing or not in pairs; carries what was seen and what to write."""
+    """A condition with missing or unpaired backticks; has what was seen and what to write."""
 
     def __init__(self, message: str, remedy: str) -> None:
         self.message = message
@@ -42,7 +42,7 @@ def quoted(name: str) -> str:
 
 
 def without_backticks(text: str, names: Collection[str]) -> tuple[str, dict[str, str]]:
-    """`text` with an identifier in place of each name in backticks, and the name that each stands for.
+    """`text` with each name in backticks replaced by an identifier, and the name of each identifier.
 
     Raises BacktickError for a backtick that is not closed, and for one of `names` that stands in the text with its
     signs and without backticks: it would be read as a subtraction, a division or a list's element.
@@ -74,7 +74,7 @@ def without_backticks(text: str, names: Collection[str]) -> tuple[str, dict[str,
 
 
 def _bare(text: str, names: Collection[str]) -> Iterator[str]:
-    """The names with signs that stand in a text, the longest first."""
+    """The names with signs in a text, longest first."""
     signed = [name for name in names if name in text and not all(part.isidentifier() for part in name.split("."))]
     for name in sorted(signed, key=len, reverse=True):
         for found in re.finditer(rf"(?<!\w){re.escape(name)}(?!\.?\w)", text):

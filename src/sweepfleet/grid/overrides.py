@@ -30,7 +30,7 @@ def apply(
     overrides: Sequence[str],
     scalars: Scalars = CORE,
 ) -> tuple[Node, dict[Path, str], list[Problem]]:
-    """The changed tree, each changed path with what was typed for it, and what cannot be done."""
+    """The changed tree, what was typed for each changed path, and the problems."""
     tree: Node = root if root is not None else _map()
     typed: dict[Path, str] = {}
     problems: list[Problem] = []

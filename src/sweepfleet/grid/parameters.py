@@ -1,4 +1,4 @@
-"""Turns what a grid file says of one parameter into a dimension: explicit values, or a law to draw from.
+"""Turns a parameter of a grid file into a dimension: explicit values, or a distribution to draw from.
 
 Values are computed so that they are the same on every machine: a point's id depends on their last bit.
 """
@@ -24,7 +24,7 @@ _LAW_KEYS = ("min", "max", "mu", "sigma", "q", "a", "b")
 
 
 class ParameterError(Exception):
-    """A parameter that cannot be used; says why, what to write, and which of its keys is at fault."""
+    """A parameter that cannot be used: why, what to write, and which key is wrong."""
 
     def __init__(self, message: str, remedy: str, key: str | None = None) -> None:
         self.message = message
@@ -71,7 +71,7 @@ def explicit(spec: ParameterSpec) -> list[Value]:
 
 
 def _form(spec: ParameterSpec) -> str:
-    """Which one way of giving values a parameter uses."""
+    """The form in which a parameter has its values."""
     given = spec.model_fields_set
     forms = [form for form in _FORMS if form in given]
     law_keys = [key for key in _LAW_KEYS if key in given]
@@ -184,7 +184,7 @@ def _distribution(law: Law, spec: ParameterSpec) -> Distribution:
 
 
 def _float(key: str, number: float | None) -> float | None:
-    """The number as it is, so long as a float can hold it."""
+    """The number itself, if it fits in a float."""
     try:
         float(number or 0)
     except OverflowError:
@@ -283,5 +283,5 @@ def _arange(spec: ParameterSpec) -> list[Value]:
 
 
 def _bounds(spec: ParameterSpec) -> tuple[float, float]:
-    """Min and max, where the law has made sure that there are both."""
+    """Min and max, which the distribution has been checked to have."""
     return (spec.min or 0, spec.max or 0)

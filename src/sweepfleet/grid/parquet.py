@@ -1,4 +1,4 @@
-"""The rows of a Parquet file, which polars reads: the one place in this room that knows it."""
+"""Reads the rows of a Parquet file with polars, which no other module of grid/ imports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class ParquetError(Exception):
 
 
 def rows(path: Path, *, most: int) -> Iterator[dict[str, Any]]:
-    """At most so many rows, with Python's values. Raises ParquetError, and OSError when there is no such file."""
+    """The first rows, as Python values. Raises ParquetError, and OSError when the file does not exist."""
     import polars as pl  # half a second, and few sweeps need it
 
     if not path.is_file():

@@ -54,7 +54,7 @@ class Block:
     dimensions: tuple[Dimension, ...] = ()  # the last varies fastest, as in itertools.product
     samples: int = 0  # random and sobol: how many draws
     where: tuple[str, ...] = ()  # every expression must be true
-    exclude: tuple[dict[str, Value], ...] = ()  # a point that has all these values is left out
+    exclude: tuple[dict[str, Value], ...] = ()  # a point that has all these values is excluded
     extend: tuple[dict[str, Value], ...] = ()  # `include` entries that add keys to matching points
     rows: tuple[dict[str, Value], ...] = ()  # method "list": the points themselves, in order
 
@@ -84,7 +84,7 @@ class Plan:
         )
 
     def narrowed(self, conditions: Sequence[str]) -> Plan:
-        """The plan without the points that do not meet all of these; what is left keeps index, id and seed."""
+        """The plan reduced to points that meet all of these conditions; they keep index, id and seed."""
         blocks = (replace(block, where=(*block.where, *conditions)) for block in self.blocks)
         return replace(self, blocks=tuple(blocks))
 

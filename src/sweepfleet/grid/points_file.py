@@ -23,7 +23,7 @@ _ALLOWED: dict[ColumnType, str] = {"number": "a number", "integer": "a whole num
 
 
 class PointsError(Exception):
-    """A points file that cannot be used; says the file, the row and what to do."""
+    """A points file that cannot be used: the file, the row, and what to do."""
 
     def __init__(self, message: str, remedy: str) -> None:
         self.message = message
@@ -187,7 +187,7 @@ def _parquet(path: Path) -> Iterator[Row]:
 
 
 def _plain(value: Any, path: Path, number: int) -> Value:
-    """A Parquet value as YAML could say it: dates as ISO text, lists and structs as they are."""
+    """A Parquet value as a YAML value: dates become ISO text, lists and structs stay."""
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, list):

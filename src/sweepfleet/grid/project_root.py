@@ -1,4 +1,4 @@
-"""Which project a folder is in."""
+"""Finds the project of a folder."""
 
 from __future__ import annotations
 

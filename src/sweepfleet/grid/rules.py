@@ -1,4 +1,4 @@
-"""What thins and completes the points of a block: `when`, `exclude`, `include`'s added keys, and `where`.
+"""The rules of a block's points: `when`, `exclude`, the keys that `include` adds, and `where`.
 
 They act in this order. `when` decides which parameters a point has; `exclude` leaves out the points that
 have all of an entry's values; an extending entry adds its new keys to the points that have its other values
@@ -19,7 +19,7 @@ Params = dict[str, Value]
 
 @dataclass(frozen=True, slots=True)
 class When:
-    """A dimension that exists only where its condition holds."""
+    """A dimension that exists only where its condition is true."""
 
     position: int  # the dimension's, in its block
     names: tuple[str, ...]
@@ -79,7 +79,7 @@ class Rules:
 
     @staticmethod
     def additions(extensions: Sequence[Extension]) -> Params:
-        """All that these entries add; the later wins."""
+        """The keys that these entries add; later entries win."""
         added: Params = {}
         for extension in extensions:
             added |= extension.add
@@ -92,7 +92,7 @@ def matches(entry: Mapping[str, Value], params: Mapping[str, Value]) -> bool:
 
 
 def same(a: Value, b: Value) -> bool:
-    """Equality as a reader of YAML means it: 1 is 1.0 but not true, and NaN is itself."""
+    """Equality as readers of YAML expect it: 1 equals 1.0 but not true, and NaN equals NaN."""
     if isinstance(a, bool) or isinstance(b, bool):
         return a is b
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
@@ -103,7 +103,7 @@ def same(a: Value, b: Value) -> bool:
 
 
 def _in_order(dimensions: Sequence[Dimension], known: Collection[str]) -> tuple[When, ...]:
-    """The conditional dimensions, each after those that its condition asks about."""
+    """The conditional dimensions, each after those that its condition uses."""
     whens: dict[int, When] = {}
     giver: dict[str, int] = {}
     for position, dimension in enumerate(dimensions):

@@ -16,7 +16,7 @@ from sweepfleet.grid.product import Product
 from sweepfleet.grid.rules import Params, Rules
 from sweepfleet.grid.sampling import SOBOL_LIMIT, Draws, RandomDraws, SobolDraws, Weights
 
-MOST_REPEATING = 1_000_000  # draws of a block whose draws may repeat: whoever reads one goes through all before it
+MOST_REPEATING = 1_000_000  # draws of a block whose draws may repeat: reading one needs all before it
 _LEAST, _MOST = 2.0**-53, 1 - 2.0**-53  # between these are all numbers that `Draws` gives
 _MOST_STEPS = 1 << 50  # of a quantised law, that floats tell apart
 
@@ -97,7 +97,7 @@ class Shuffled(Block):
 
 
 class Drawn(Block):
-    """Independent or low-discrepancy draws, each dimension by its own law; a repeated draw exists only once.
+    """Independent or low-discrepancy draws, each dimension from its own distribution; repeats exist only once.
 
     Draws that include a continuous law do not repeat. For the others, which draws are the first of their kind is
     worked out in order, as far as is asked for and until every combination has come up: all later draws repeat one.
@@ -213,7 +213,7 @@ class Drawn(Block):
         return bool(is_first[index])
 
     def _is_new(self, picks: Sequence[Any]) -> bool:
-        """Whether the next draw is a new point; it then counts as seen."""
+        """Whether the next draw is a new point, which is then marked as seen."""
         if self._numbered:
             number = 0
             for choice, pick in zip(self._choices, picks, strict=True):

@@ -1,4 +1,4 @@
-"""Where draws come from: for every index, one number between 0 and 1 a dimension, as a function of the index.
+"""The streams of draws: for each index and dimension a number between 0 and 1, a function of the index.
 
 Random numbers are SplitMix64's, read at position i of a stream that the sweep's seed and the dimension's name
 choose: another dimension, or more samples, change none of them. Sobol points are scipy's, scrambled.
@@ -21,7 +21,7 @@ _GAMMA = 0x9E3779B97F4A7C15  # SplitMix64's step
 _MASK64 = (1 << 64) - 1
 _CELL = 2.0**-52  # a draw is the middle of one of 2**52 cells: never 0, never 1
 _SOBOL_BITS = 32  # with more, scipy 1.17 cannot fast_forward (its Cython code takes 32-bit words only)
-SOBOL_LIMIT = 1 << _SOBOL_BITS  # so many points does a sequence have
+SOBOL_LIMIT = 1 << _SOBOL_BITS  # the number of points of a sequence
 _CHUNK = 1024  # a power of two, as Sobol points like
 _CHUNKS_KEPT = 8
 
@@ -38,7 +38,7 @@ class RandomDraws:
     """Independent uniform numbers, each a function of seed, stream, dimension name and index."""
 
     def __init__(self, *, seed: int, stream: int, dimensions: Sequence[Sequence[str]]) -> None:
-        """Choose the streams; `stream` tells apart two blocks of one sweep that name the same dimensions."""
+        """Choose the streams; `stream` distinguishes two blocks of a sweep with the same dimensions."""
         self._keys = [key64("random", seed, stream, list(names)) for names in dimensions]
 
     def __call__(self, index: int) -> list[float]:
@@ -51,7 +51,7 @@ class SobolDraws:
     """A scrambled Sobol sequence, read at any index; a far jump costs time in its length."""
 
     def __init__(self, *, seed: int, stream: int, dimensions: int) -> None:
-        """Remember what to build: scipy is imported at the first draw."""
+        """Keep the parameters: scipy is imported at the first draw."""
         self._key = key64("sobol", seed, stream)
         self._dimensions = dimensions
         self._engine: Sobol | None = None
@@ -85,12 +85,12 @@ class SobolDraws:
 
 
 class Weights:
-    """Chooses one of several rows by a number in (0, 1), each as often as its probability says."""
+    """Chooses one of several rows by a number in (0, 1), each with its probability."""
 
     __slots__ = ("_last", "_upto", "probabilities")
 
     def __init__(self, probabilities: Sequence[float]) -> None:
-        """Sum the probabilities up; they need not sum to exactly 1."""
+        """Sum the probabilities, which need not be exactly 1."""
         total = sum(probabilities)
         self.probabilities = [probability / total for probability in probabilities]
         self._upto = list(itertools.accumulate(self.probabilities))

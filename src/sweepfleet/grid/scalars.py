@@ -53,7 +53,7 @@ class Scalars:
         return "float" if self.float_form.fullmatch(text) else "str"
 
     def typed(self, tag: str, text: str) -> Value:
-        """The value of `text` read as `tag`. Raises ValueError or KeyError when it is none."""
+        """The value of `text` read as `tag`. Raises ValueError or KeyError when it cannot be."""
         match tag:
             case "str":
                 return text

@@ -1,4 +1,4 @@
-"""The JSON Schema of grid files, for editors; `python -m sweepfleet.grid.schema` writes it anew."""
+"""The JSON Schema of grid files, for editors; `python -m sweepfleet.grid.schema` writes it again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The points of a plan, by index: computed when asked for, never held.
+"""The points of a plan, by index: computed on request, never stored.
 
 Indexes run through the blocks in order, through each block in its own order, and fastest through the replicates.
 An index may hold no point: rules leave it out, or an earlier block has the same parameters. Whatever else a plan
@@ -118,7 +118,7 @@ class Space:
                 yield Point(first + replicate, digest.hex(), seed_of(digest, key), replicate, own)
 
     def spans(self, start: int, stop: int) -> Iterator[_Run]:
-        """The longest runs of indexes that hold points within [start, stop), in order, found when asked for."""
+        """The longest ranges of indexes within [start, stop) that are points, in order, computed lazily."""
         start, stop = max(0, start), min(self.size, stop)
         if start >= stop:
             return
@@ -157,7 +157,7 @@ class Space:
         return tuple(found)
 
     def place(self, index: int) -> int:
-        """Where in its block an index is, replicates aside: what a draw keeps when other blocks grow or come in."""
+        """The position of an index in its block, replicates aside, which does not change when other blocks do."""
         raw = index // self.plan.replicates
         return raw - self._starts[bisect.bisect_right(self._starts, raw) - 1]
 
@@ -194,7 +194,7 @@ class Space:
         return Count(self.size, round(total) * self.plan.replicates, exact)
 
     def params_columns(self, start: int, stop: int) -> tuple[list[int], dict[str, list[Value]]]:
-        """The indexes in [start, stop) that hold points, and for every name their values, None where absent.
+        """The indexes in [start, stop) that are points, and their values by name, None where absent.
 
         Lists and maps are shared with the plan: they are for reading.
         """
@@ -225,7 +225,7 @@ class Space:
         return start // self.plan.replicates, (stop - 1) // self.plan.replicates + 1
 
     def _parts(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        """For each block that holds some of [start, stop): its number and its own indexes."""
+        """For each block with indexes in [start, stop): its number and the indexes within it."""
         number = max(0, bisect.bisect_right(self._starts, start) - 1)
         while number < len(self._blocks) and self._starts[number] < stop:
             offset = self._starts[number]
@@ -287,7 +287,7 @@ def _known_names(plan: Plan) -> tuple[str, ...]:
 
 
 def _disjoint(a: Block, b: Block) -> bool:
-    """Whether two blocks can be told to share no point without looking at points."""
+    """Whether two blocks certainly share no point, decided without looking at points."""
     if not (a.required <= set(b.names) and b.required <= set(a.names)):
         return True
     for name in a.required & b.required:
@@ -312,7 +312,7 @@ def _joined(runs: Iterable[_Run]) -> Iterator[_Run]:
 
 
 def _own_copies(params: Params, names: Iterable[str]) -> None:
-    """Give a point lists and maps of its own, so that what one point does to them no other sees."""
+    """Copy a point's lists and maps, so that changes by one point do not reach another."""
     for name in names:
         if name in params:
             params[name] = _copied(params[name])

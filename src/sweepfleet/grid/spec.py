@@ -1,4 +1,4 @@
-"""What a grid file may say, as pydantic models: every key, its type, its description, an example of it.
+"""The pydantic models of a grid file: every key with its type, description and an example.
 
 The models check shapes only; what the values mean together is checked where they are turned into a plan. The
 JSON Schema for editors is made from the same models.
@@ -25,7 +25,7 @@ class _Strict(BaseModel):
 
 
 class _Optional(_Strict):
-    """A map whose keys count as absent when nothing stands after them."""
+    """A map in which a key with an empty value counts as absent."""
 
     @model_validator(mode="before")
     @classmethod
@@ -180,7 +180,7 @@ Method = Annotated[Literal["grid", "random", "sobol", "one_at_a_time", "list"], 
 
 
 class BlockSpec(_Optional):
-    """Parameters, how to combine them, and what to leave out or add."""
+    """Parameters, how to combine them, and what to exclude or add."""
 
     method: Method | None = Field(None, description="How the parameters are combined.", examples=["random"])
     parameters: Parameters = Field(

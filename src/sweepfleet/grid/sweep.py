@@ -1,4 +1,4 @@
-"""A checked sweep: what the other rooms receive from a grid file, as plain frozen data."""
+"""A checked sweep, as plain frozen data: what grid/ passes to the other rooms."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Target:
 
     @property
     def label(self) -> str:
-        """How to name the target to a person."""
+        """The target as text."""
         return self.run if self.run is not None else " ".join(self.command)
 
 
@@ -41,7 +41,7 @@ class Metric:
 
     @classmethod
     def read(cls, found: Any) -> Metric | None:
-        """The metric that a JSON file holds, as `dataclasses.asdict` gave it; None for anything else."""
+        """The metric in a JSON file, as `dataclasses.asdict` wrote it; None for anything else."""
         match found:
             case {"name": str(name), "goal": "minimize" | "maximize" as goal, "over": [*over]}:
                 return cls(name, goal, tuple(map(str, over)))

@@ -1,4 +1,4 @@
-"""Checks what a grid file says against its models, and words every mistake for its reader.
+"""Checks a grid file against its models, and turns each mistake into a message.
 
 A mistake is mended on the spot (an almost right key is renamed, a wrong value taken out) and the rest is checked
 again: so all mistakes of a file come out at once, and none of them twice.
@@ -77,14 +77,14 @@ _HOMES = {
 
 
 def validate(data: Any, report: Report) -> tuple[GridFile, set[Path]]:
-    """The checked file without its mistakes, and the paths of parameters and entries that had one.
+    """The checked file without its mistakes, and the paths of parameters and entries with mistakes.
 
     Uses `data` up. Every mistake is in the report.
     """
     broken: set[Path] = set()
     if isinstance(data.get("points"), str | dict):
         data["points"] = [data["points"]]
-    while len(report.problems) < MOST_PROBLEMS:  # each round mends at least one mistake
+    while len(report.problems) < MOST_PROBLEMS:  # each round corrects at least one mistake
         try:
             return GridFile.model_validate(data), broken
         except ValidationError as error:
@@ -145,7 +145,7 @@ def _where_to(path: Path, name: str, data: Any) -> str:
 
 
 def _field(path: Path) -> str | None:
-    """The field that stands at a path, with its example."""
+    """The field at a path, with its example."""
     for length in range(len(path), 0, -1):
         model, _ = model_at(path[: length - 1])
         if model is None:
@@ -169,7 +169,7 @@ def _flow(value: Any) -> str:
 
 
 def _mend(kind: str, path: Path, data: Any, report: Report, broken: set[Path]) -> None:
-    """Change `data` so that the same mistake is not met again, and as little else as can be."""
+    """Change `data` as little as possible so that the same mistake does not occur again."""
     parent, name = _find(data, path[:-1]), path[-1] if path else ""
     model, parameter = model_at(path[:-1])
     if kind == "extra_forbidden" and model is not None:
@@ -195,7 +195,7 @@ def _mend(kind: str, path: Path, data: Any, report: Report, broken: set[Path]) -
         parent.pop(name, None)
         parent.pop(str(name).replace("_", "-"), None)
         if name == "method":
-            parent["method"] = "random"  # which takes every form: no parameter is told that a grid cannot have it
+            parent["method"] = "random"  # which takes every form, so that no parameter is refused for being in a grid
         broken.add(path)
 
 

@@ -1,4 +1,4 @@
-"""What W&B's sweep files mean: their distributions, their command macros, and their keys that we do not use.
+"""W&B's sweep files: their distributions, their command macros, and the keys that are ignored.
 
 Meanings are those of W&B's `sweeps` package (config/schema.json, grid_search.py) and of its agent's
 `create_sweep_command_args`.
@@ -72,7 +72,7 @@ LAWS = {
 
 
 def is_sweep_file(data: Mapping[str, Value]) -> bool:
-    """Whether this is one of W&B's files: a key, a method or a macro of its own stands in it, and no `run`."""
+    """Whether this is a W&B file: it has a key, a method or a macro of W&B's, and no `run`."""
     if data.get("run") is not None:
         return False
     words = data.get("command")
@@ -81,7 +81,7 @@ def is_sweep_file(data: Mapping[str, Value]) -> bool:
 
 
 def numbers_in_laws(data: Mapping[str, Value], odd: dict[Path, tuple[str, Value]]) -> None:
-    """Make a number of `min: 1e-5`, which PyYAML reads as text: there it can mean nothing else.
+    """Turn `min: 1e-5`, which PyYAML reads as text, into a number: a bound can be nothing else.
 
     Side effect: changes `data`, and takes the word out of `odd`.
     """
@@ -111,7 +111,7 @@ def _specs(parameters: Value, path: Path) -> Iterator[tuple[Path, dict[str, Valu
 
 
 def note_words(odd: Mapping[Path, tuple[str, Value]], report: Report) -> None:
-    """Say which words have another value than in other grid files."""
+    """Warn of words that have another value than in other grid files."""
     words = dict(odd.values())
     if words:
         read = ", ".join(f"`{word}` is {_as_read(word, value)}" for word, value in list(words.items())[:_MOST_WORDS])
@@ -131,7 +131,7 @@ def _as_read(word: str, value: Value) -> str:
 
 
 def note_unused(spec: GridFile, report: Report) -> None:
-    """Warn of what W&B would do and this project does not; its project and entity pass in silence."""
+    """Warn of what W&B would do and sweepfleet does not; project and entity are ignored silently."""
     if spec.early_terminate is not None:
         report.warn("early_terminate is not supported yet: every point runs to its end.")
     if spec.metric is not None and spec.metric.target is not None:

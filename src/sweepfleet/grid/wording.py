@@ -1,4 +1,4 @@
-"""The words that messages are made of."""
+"""Helpers for the words of messages."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def show(value: Value) -> str:
 
 
 def close(word: str, known: Iterable[str]) -> str | None:
-    """The known name that looks most like a word; None when none does."""
+    """The known name that is most similar to a word; None when none is."""
     found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return found[0] if found else None
 
 
 def nearest(word: str, known: Collection[str], *, what: str) -> str:
-    """What to write instead of an unknown name: the nearest, or all there are."""
+    """What to write instead of an unknown name: the nearest one, or all."""
     found = close(word, known)
     if found is not None:
         return f"Did you mean `{found}`?"

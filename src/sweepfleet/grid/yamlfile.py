@@ -1,4 +1,4 @@
-"""YAML text as plain values, with the line of every key; whatever the text, problems rather than crashes.
+"""Reads YAML text as plain values, with the line of every key; any text gives problems, never a crash.
 
 Unquoted words are read by one of the schemas of `grid.scalars`. Tags other than the core ones, duplicate keys, keys
 that are no text and hostile sizes are refused.
@@ -32,7 +32,7 @@ _TAGS = "tag:yaml.org,2002:"
 
 
 class YamlError(Exception):
-    """A text that cannot be read at all; carries the problems."""
+    """A text that cannot be read; has the problems."""
 
     def __init__(self, *problems: Problem) -> None:
         self.problems = problems
@@ -147,7 +147,7 @@ class Reading:
     _count: int = 0
 
     def value(self, node: Node, path: Path = ()) -> Value:
-        """The plain value of a node. Raises YamlError when it grows without end."""
+        """The plain value of a node. Raises YamlError when it expands without limit."""
         self._count += 1
         if self._count > MAX_VALUES:
             raise YamlError(_too_large(f"expands to more than {MAX_VALUES:,} values"))

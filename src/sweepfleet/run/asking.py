@@ -1,4 +1,4 @@
-"""What is asked of a dask cluster that may go away meanwhile."""
+"""Calls to a dask cluster whose connection may break."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GONE = (OSError, ClosedClientError, concurrent.futures.CancelledError, asyncio.C
 
 @contextlib.contextmanager
 def asking() -> Iterator[None]:
-    """Around whatever is asked of the cluster. Raises ClusterError when it goes away meanwhile."""
+    """Context for calls to the cluster. Raises ClusterError when the connection breaks."""
     try:
         yield
     except NoReleaseError as error:  # S3 may be away: the driver asks again

@@ -1,4 +1,4 @@
-"""Points that have not ended for good: their failed attempts, their losses, and when each is tried again."""
+"""Points without a final result: their failed attempts, their losses, and when each is tried again."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Attempts:
     _jitter: random.Random = field(default_factory=random.Random)
 
     def lose(self, index: int, times: int = 1) -> int:
-        """A point was lost so many times more; how often in all."""
+        """Add losses of a point; returns how many it has in all."""
         losses = self.lost[index] = self.lost.get(index, 0) + times
         return losses
 
     def judge(self, rows: Rows) -> tuple[list[tuple[Failure, bool]], set[int]]:
-        """The failures among these rows, each with whether it is tried again, and the places of those that are."""
+        """The failures among these rows, whether each is tried again, and the positions of those that are."""
         again: set[int] = set()
         failures = []
         for place, failure in rows.failures():
@@ -44,7 +44,7 @@ class Attempts:
         return failures, again
 
     def recorded(self, batches: Sequence[Batch]) -> None:
-        """Schedule what is tried again, and drop what is remembered of points that have ended."""
+        """Schedule points to be tried again, and forget points that have ended."""
         if not (self.failed or self.lost or any(again for *_, again in batches)):
             return
         now_s = time.monotonic()

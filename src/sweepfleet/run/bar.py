@@ -1,4 +1,4 @@
-"""How far a sweep is, on a terminal: a bar that is redrawn in place."""
+"""A sweep's progress on a terminal: a bar that is redrawn in place."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Bar:
         self._last: Progress | None = None
 
     def say(self, text: str) -> None:
-        """One line to a person, above the bar."""
+        """Print a line above the bar."""
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def update(self, progress: Progress) -> None:
@@ -40,7 +40,7 @@ class Bar:
             self._live.update(self._draw(progress), refresh=True)
 
     def waiting(self, what: str) -> contextlib.AbstractContextManager[object]:
-        """A spinner that goes away."""
+        """Show a spinner, and remove it at the end."""
         return self._console.status(what)
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What is left to run, cut into bundles: index ranges, never parameters, and never all of them at once."""
+"""The points left to run, in bundles: index ranges, never parameters, and never all of them at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIRST_S, FIRST_POINTS = 0.025, 16
 LEAST_S = 0.015  # that a bundle of several points takes, also the last ones: handing one out takes half a millisecond
 GROWTH = 32  # a bundle may be this many times longer than one that came back: the first estimates are rough
 SHARE = 1.5  # a bundle is at most one slot's share of what is left, divided by this: the last ones end together
-MAX_POINTS = records.MAX_POINTS // 4  # keeps what the driver holds at once small, and costs quick points 1 %
+MAX_POINTS = records.MAX_POINTS // 4  # keeps the driver's memory small, and costs quick points 1 %
 MAX_SPANS = 1024  # a bundle full of holes stays a few KB
 PAGE = 10_000  # ended points looked up at once
 
@@ -29,7 +29,7 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A bundle of a driver that died, active or finished on a worker that lives."""
+    """A bundle of a driver that died, active or finished on a living worker."""
 
     name: tuple[str, int]  # the dead driver's engine, and the bundle's number there
     spans: tuple[Span, ...]
@@ -63,7 +63,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A bundle had to start again, for the `times`-th time, since its machine went away; dask has restarted it."""
+    """A bundle lost its machine, for the `times`-th time; dask has restarted it."""
 
     bundle: Bundle
     times: int
@@ -71,7 +71,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Storing:
-    """Bundles whose points have ended, while their files wait for the bucket: their rows are not known yet."""
+    """Bundles whose points have ended and whose files are not in the bucket yet; their rows are still unknown."""
 
     points: int = 0
     apart: int = 0  # bundles among them that have left their slots
@@ -109,7 +109,7 @@ class Sizer:
         if self.fixed is not None:
             return min(self.fixed, MAX_POINTS)
         if self._point_s is None:
-            # They may be long: then what one bundle does not come to has to be enough for nobody to wait for it.
+            # They may be long: then the rest of a bundle must be small enough that no slot waits for it.
             return (
                 1 if remaining is None else min(FIRST_POINTS, math.ceil(remaining / (2 * self.slots * self.window)))
             )
@@ -121,7 +121,7 @@ class Sizer:
 
 
 class Pending:
-    """The points that have not ended, or are to be computed again, in the order to run in; in constant memory."""
+    """The points that have not ended or must be computed again, in running order, in constant memory."""
 
     def __init__(self, space: Space, ledger: Ledger, *, shuffle: int | None) -> None:
         """Start at the beginning.
@@ -145,18 +145,18 @@ class Pending:
         return self._permutation(position)
 
     def give_back(self, spans: Sequence[Span]) -> None:
-        """Points that were taken and not run: they come next."""
+        """Return points that were taken and not run; they come next."""
         self._ahead += reversed(spans)
 
     def places(self, spans: Sequence[Span], shuffle: int | None) -> Sequence[Span]:
-        """Where a bundle's points stand in this order."""
+        """The positions of a bundle's points in this order."""
         if shuffle == self.shuffle:
             return spans
-        indexes = (index for start, stop in spans for index in range(start, stop))  # points that go one by one
+        indexes = (index for start, stop in spans for index in range(start, stop))  # points that run one by one
         return [(place, place + 1) for place in map(self._permutation.inverse, indexes)]
 
     def claim(self, spans: Sequence[Span], shuffle: int | None) -> bool:
-        """Take out a bundle's points, unless one of them has ended, is no point, or was taken; whether it did."""
+        """Take a bundle's points, unless one has ended, is not a point, or was taken; returns whether it did."""
         if shuffle not in (None, self.shuffle):
             return False
         spans = self.places(spans, shuffle)
@@ -171,7 +171,7 @@ class Pending:
         return True
 
     def _is_pending(self, start: int, stop: int) -> bool:
-        """Whether there are points at all these places, of which none has ended."""
+        """Whether all these positions are points that have not ended."""
         if not 0 <= start < stop <= self._space.size:
             return False
         if self.shuffle is None:
@@ -181,13 +181,13 @@ class Pending:
         return all(self._space.exists(index) and not self._ledger.has_ended(index) for index in indexes)
 
     def _is_free(self, start: int, stop: int) -> bool:
-        """Whether none of these places has been taken or claimed; of some that may be free it says no."""
+        """Whether none of these positions was taken or claimed; may be False for free ones."""
         if start >= self._read:
             return not any(low < stop and start < high for low, high in self._claimed)
         return any(low <= start and stop <= high for low, high in self._ahead)
 
     def take(self, count: int) -> tuple[Span, ...]:
-        """The next `count` points at the most; empty when there are none left."""
+        """The next points, up to `count`; empty when none are left."""
         taken: list[Span] = []
         while count > 0 and len(taken) < MAX_SPANS:
             if not self._ahead:
@@ -235,7 +235,7 @@ class Pending:
 
 
 def _without(span: Span, holes: Sequence[Span]) -> Iterator[Span]:
-    """What is left of a span without these, which are in order."""
+    """A span without these indexes, which are sorted."""
     start, stop = span
     for low, high in holes:
         if high <= start or stop <= low:
@@ -249,7 +249,7 @@ def _without(span: Span, holes: Sequence[Span]) -> Iterator[Span]:
 
 @dataclass
 class Retries:
-    """Points to be tried again, each when its time has come."""
+    """Points to try again, each when it is due."""
 
     _due: list[tuple[float, int]] = field(default_factory=list)
 
@@ -258,11 +258,11 @@ class Retries:
         heapq.heappush(self._due, (due_s, index))
 
     def take(self, now_s: float) -> int | None:
-        """An index whose time has come."""
+        """An index that is due."""
         return heapq.heappop(self._due)[1] if self._due and self._due[0][0] <= now_s else None
 
     def next_due_s(self) -> float | None:
-        """When the next one is due; None when there is none."""
+        """When the next one is due; None when there are none."""
         return self._due[0][0] if self._due else None
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Why points failed: each failure as one line, and equal causes counted together.
+"""Why points failed: each failure as a line, grouped by cause.
 
 Pure text work, for the terminal, the report and the driver alike: two failures have one cause when they have the same
 `cause`, however their numbers differ.
@@ -78,7 +78,7 @@ def failure_groups(failures: Iterable[tuple[str, str | None, str | None]]) -> li
 
 
 def cause(error_type: str | None, error: str | None) -> str:
-    """What failures of one kind have in common: the type and the error's own line, with every number as `#`."""
+    """The key of a cause: the error's type and its line, with every number as `#`."""
     line = failure_line(error_type, error)
     return _NUMBERS.sub(NUMBER, _VARYING.sub(lambda found: found["kept"] or NUMBER, line))
 

@@ -1,4 +1,4 @@
-"""Which rows the same code has computed. Pure, but for the note, which asks the ledger.
+"""Which rows were computed by the same code. Pure, except for the note, which reads the ledger.
 
 A code is the digests of the files that a child had imported, by name. Children import different parts of a project,
 and one may import more as it goes: so two codes that agree on every file that both have are the same code.
@@ -38,13 +38,13 @@ def merged(codes: Mapping[str, Files]) -> list[tuple[dict[str, str], set[str]]]:
 
 
 def label(files: Files) -> str:
-    """How a code is called in tables: 12 hex digits."""
+    """A code's name in tables: 12 hex digits."""
     text = json.dumps(dict(sorted(files.items())), separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=LABEL_DIGITS // 2).hexdigest()
 
 
 def labels(codes: Mapping[str, Files]) -> dict[str | None, str]:
-    """What each of these codes is called in tables."""
+    """The names of these codes in tables."""
     return {name: label(union) for union, names in merged(codes) for name in names}
 
 
@@ -55,7 +55,7 @@ def differing(unions: Sequence[Files]) -> list[str]:
 
 
 def codes_note(ledger: Reading) -> str | None:
-    """What a person has to know when the rows come from several codes; None when they come from one."""
+    """The note for rows that come from several codes; None when they come from one."""
     rows = ledger.rows_by_code()
     unknown, _ = rows.pop(None, (0, 0.0))
     known = ledger.codes()
@@ -82,8 +82,8 @@ def codes_note(ledger: Reading) -> str | None:
     )
     return (
         f"The rows come from different code: {', '.join(parts)}"
-        f"{f'; they differ in {shown}' if files else ''}. Each row has its own in the column `code`. To compute "
-        "the older ones again with today's code: --redo stale"
+        f"{f'; they differ in {shown}' if files else ''}. The column `code` has each row's. To compute "
+        "the older rows again with today's code: --redo stale"
     )
 
 

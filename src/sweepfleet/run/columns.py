@@ -1,4 +1,4 @@
-"""Columns of tables: the one kind that holds all values of a name, and values in that kind.
+"""Columns of tables: the kind that fits all values of a name, and values in that kind.
 
 Whole numbers keep all their digits: a column of them is Int64 where all fit; beside floats it is Float64 only where
 each is exactly a float; else it is text. Which text columns hold numbers stands in the Parquet file's metadata.
@@ -31,10 +31,10 @@ _INT64 = 1 << 63
 
 @dataclass(slots=True)
 class Seen:
-    """What kinds of value a name has had."""
+    """The kinds of value that a name has had."""
 
     kinds: set[str] = field(default_factory=set)  # bool, int, big (past 64 bits), float, str
-    inexact: bool = False  # whether some whole number is no float
+    inexact: bool = False  # whether some whole number is not exactly a float
 
     def add(self, value: Any) -> None:
         """Take note of a plain value."""
@@ -49,18 +49,18 @@ class Seen:
             self.kinds.add("float" if isinstance(value, float) else "str")
 
     def add_ints(self, values: np.ndarray[Any, np.dtype[np.int64]]) -> None:
-        """Take note of whether these are all exactly floats."""
+        """Note whether all of these are exactly floats."""
         large = values[(values > _EXACT) | (values < -_EXACT)]
         self.inexact = self.inexact or not all(map(_is_float, large.tolist()))
 
     @property
     def asks_for_ints(self) -> bool:
-        """Whether the kind depends on the whole numbers themselves."""
+        """Whether the kind depends on the values of its whole numbers."""
         return {"int", "float"} <= self.kinds and "str" not in self.kinds and not self.inexact
 
     @property
     def kind(self) -> ColumnKind:
-        """The kind of column that holds all of it."""
+        """The kind of column that fits all of it."""
         kinds = self.kinds
         if "str" in kinds:
             return "str"
@@ -105,12 +105,12 @@ def _text(value: Any, kind: str) -> str | None:
 
 
 def metadata(*, json_columns: Iterable[str], number_columns: Iterable[str]) -> dict[str, str]:
-    """What a Parquet file says of its text columns: those that are JSON, and those in which numbers are numbers."""
+    """A Parquet file's metadata of its text columns: which are JSON, and which contain numbers."""
     return {METADATA: json.dumps({"json": sorted(json_columns), "numbers": sorted(number_columns)})}
 
 
 def readers(path: Path) -> Mapping[str, Any]:
-    """For each text column of a table that holds more than text: the function from a cell to its value."""
+    """For each text column of a table with other values than text: the function from a cell to its value."""
     try:
         said = json.loads(pl.read_parquet_metadata(path).get(METADATA, "{}"))
     except (OSError, ValueError, pl.exceptions.PolarsError):
@@ -123,7 +123,7 @@ def _value(cell: str | None) -> Any:
 
 
 def number(cell: str | None) -> Any:
-    """A cell that is a number or a truth value as that, and any other as it is."""
+    """A cell as a number or boolean if it is one, else as it is."""
     if cell is None:
         return None
     try:

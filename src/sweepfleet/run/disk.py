@@ -1,4 +1,4 @@
-"""What to say when a run's folder cannot be written, and above all when its disk or data volume is full."""
+"""Errors for a run's folder that cannot be written, above all when its disk or data volume is full."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ DATA_VOLUME = "SWEEPFLEET_DATA"  # where the head has it; no such variable elsew
 
 
 class StorageError(SweepfleetError):
-    """A run's folder cannot be written: the disk is full, or the file is not to be had."""
+    """A run's folder cannot be written: the disk is full, or the system refuses."""
 
 
 class FullDiskError(StorageError):
-    """The disk is full: what is to be written can wait until there is room."""
+    """The disk is full; writing can wait until there is room."""
 
     def __init__(self, message: str, disk: Disk) -> None:
         super().__init__(message)
@@ -42,7 +42,7 @@ class Disk:
     mount: str
     device: str
     total: int  # bytes
-    free: int  # bytes, for whoever runs this
+    free: int  # bytes, for the user of this process
     data_volume: bool  # the cluster's
 
     @classmethod
@@ -63,13 +63,13 @@ class Disk:
 
     @property
     def name(self) -> str:
-        """Which it is, with its use."""
+        """Its name, with its use."""
         what = "the data volume" if self.data_volume else f"the disk {self.device}".rstrip()
         return f"{what} ({self.mount}, {_size(self.total - self.free)} of {_size(self.total)} used)"
 
     @property
     def fix(self) -> str:
-        """How there will be room."""
+        """How to make room."""
         if self.data_volume:
             twice_gb = -(-2 * self.total // (10 << 30)) * 10
             return f"grow it: pulumi config set dataVolumeGb {twice_gb} && inv up"
@@ -77,7 +77,7 @@ class Disk:
 
 
 def full_disk(path: Path) -> FullDiskError:
-    """What to say of the full disk that `path` is on."""
+    """The error for the full disk that `path` is on."""
     disk = Disk.of(path)
     return FullDiskError(
         f"{path} cannot be written: {disk.name} is full. Committed results are safe. To resume, {disk.fix}",
@@ -86,7 +86,7 @@ def full_disk(path: Path) -> FullDiskError:
 
 
 def storage_error(path: Path, error: BaseException | str) -> StorageError:
-    """What to say when something below `path` cannot be written."""
+    """The error for a path below `path` that cannot be written."""
     if is_full(path, error):
         return full_disk(path)
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error
@@ -97,7 +97,7 @@ def storage_error(path: Path, error: BaseException | str) -> StorageError:
 
 
 def is_full(path: Path, error: BaseException | str) -> bool:
-    """Whether that is what an error means that was met in writing below `path`."""
+    """Whether an error in writing below `path` means that the disk is full."""
     import sqlite3
 
     if isinstance(error, OSError):
@@ -111,7 +111,7 @@ def is_full(path: Path, error: BaseException | str) -> bool:
 
 
 def _refuses(path: Path) -> bool:
-    """Whether the system says that there is no room below `path`: of quotas, statvfs knows nothing."""
+    """Whether the system refuses to write below `path` for lack of room; statvfs does not show quotas."""
     folder = path if path.is_dir() else path.parent
     probe = folder / f".room.{os.getpid()}"
     try:

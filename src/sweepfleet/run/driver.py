@@ -1,4 +1,4 @@
-"""The driver: keeps every slot busy, decides what a failure means, and writes to the ledger before it tells."""
+"""The driver: keeps all slots busy, handles failures, and commits to the ledger before it shows progress."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sweepfleet.slot.records import RECORD, TEXT_SCHEMA, Packet, Segment, Status
 WINDOW = 2  # bundles in flight for each slot: one runs, the other waits where it will end
 TICK_S = 0.2
 MAX_RETRYING = 1000  # points waiting for another try, before new ones wait for them
-SPLIT_AFTER = 3  # losses after which a bundle's points go on one by one
+SPLIT_AFTER = 3  # losses after which a bundle's points run one by one
 GRACE_S = 3.0  # for what is in flight when the user stops the sweep
 
 JUDGED_S = 60.0  # after which the first points' time is known, when they are long
@@ -48,7 +48,7 @@ class Driver:
     git_commit: str | None
     env_hash: str | None
     show: Callable[[Progress], None]
-    stopped: Callable[[], Stop | None]  # why somebody else wants it to stop
+    stopped: Callable[[], Stop | None]  # why a limit outside the driver stops it
     longest_s: float | None = None  # that what is left may take at the first points' time; None: any time
     left: Unfinished = field(default_factory=Unfinished)  # by a driver that died
     printed: Callable[[list[Packet]], None] = lambda _: None  # keeps what points printed; called before they count
@@ -60,7 +60,7 @@ class Driver:
     _exhausted: bool = False
 
     def run(self) -> Stop | None:
-        """Run until nothing is left, or the user or a limit stops it; why, when it stopped early."""
+        """Run until nothing is left or the user or a limit stops it; returns why it stopped early."""
         self._attempts = Attempts(self.execution.retries)
         self._live = LiveMetric(self.space, self.metric, self.ledger, self.progress) if self.metric else None
         self._slot_use = SlotUse(self.engine)
@@ -95,7 +95,7 @@ class Driver:
         return stop
 
     def _note_silence(self) -> None:
-        """When no result has come for a while, note what runs."""
+        """After a while without a result, note what is running."""
         progress = self.progress
         heard_s = progress.last_result_s or progress.first_submit_s
         quiet = heard_s is not None and time.time() - heard_s >= QUIET_S
@@ -111,7 +111,7 @@ class Driver:
         self.progress.waits_since = min((since for _, since in found), default=None)
 
     def _ended(self, *, look: bool = False) -> bool:
-        """Whether nothing is left; `look` asks for more points than were asked for yet."""
+        """Whether nothing is left; `look` reads further points."""
         if look and not self._exhausted:
             more = self.pending.take(1)
             self.pending.give_back(more)
@@ -123,7 +123,7 @@ class Driver:
         return min(slots, self.execution.max_parallel or slots)
 
     def _window(self) -> int:
-        """How many bundles may be out; with a limit on points at once, one that waits in line would be too many."""
+        """How many bundles may be in flight; with `max_parallel`, none may wait in the queue."""
         slots = self._allowed_slots()
         window = slots if slots < self.engine.slots else slots * WINDOW
         return window + self.engine.storing.apart
@@ -156,7 +156,7 @@ class Driver:
         return "too long" if self._too_long() else None
 
     def _too_long(self) -> bool:
-        """Whether what is left takes longer than `longest_s`, asked once, when the first points' time is known."""
+        """Whether the rest takes longer than `longest_s`; checked once, when the first points' time is known."""
         progress = self.progress
         few = progress.computed < progress.slots * (1 if progress.wall_s > JUDGED_S else JUDGED_POINTS)
         if self.longest_s is None or self._judged or few:
@@ -165,7 +165,7 @@ class Driver:
         return progress.left_s > self.longest_s
 
     def _land(self) -> None:
-        """Give what is in flight a moment to end; points that take longer are left for the next time."""
+        """Give bundles in flight a moment to end; longer points are left for the next command."""
         self.progress.stopping = True
         end_s = time.monotonic() + GRACE_S
         while self.engine.flying and time.monotonic() < end_s:
@@ -197,7 +197,7 @@ class Driver:
         self.engine.submit(bundle)
 
     def _begin_again(self, bundle: Bundle) -> None:
-        """Count the points of a bundle that a driver before had begun: lost, unless a worker still has them."""
+        """Count the points of a bundle that an earlier driver had begun: lost, unless a worker still has them."""
         begun = self.left.take(self.pending.places(bundle.spans, bundle.shuffle))
         for place in () if bundle.found else (place for start, stop in begun for place in range(start, stop)):
             self.progress.losses += 1
@@ -222,7 +222,7 @@ class Driver:
         return self._bundle(spans, self.pending.shuffle, limit_s=limit_s)
 
     def _remaining(self) -> int | None:
-        """Points that nobody has been given yet; None while their total is an estimate."""
+        """The number of points not sent yet; None while their total is an estimate."""
         if not self.progress.exact:
             return None
         return max(1, self.progress.total - self.progress.done - self.progress.failed - self._flying)
@@ -257,7 +257,7 @@ class Driver:
             self._commit(packets)
 
     def _landed(self, bundle: Bundle, packet: Packet) -> None:
-        """Take a bundle from the air; what it had no time for is sent again."""
+        """Take a bundle that came back; points that it had no time for are sent again."""
         self._flying -= bundle.points
         ended = packet.attempts
         self._sizer.saw(points=ended, wall_s=packet.wall_s)
@@ -270,7 +270,7 @@ class Driver:
                 self._attempts.lose(index, times)
 
     def _lost(self, event: Lost) -> Iterator[Packet]:
-        """A machine went away: a bundle goes on by itself, but not for ever."""
+        """A machine was lost: dask restarts its bundle, but not without limit."""
         bundle = event.bundle
         if event.times < min(SPLIT_AFTER, self.execution.infra_retries + 1):
             self._restarts[bundle.number] = event.times
@@ -313,7 +313,7 @@ class Driver:
         self._write()
 
     def _write(self, *, at_once: bool = False) -> None:
-        """Record what has ended, then show it."""
+        """Commit what has ended, then show it."""
         for one in self._writing.write(at_once=at_once):
             self._count(one.news)
             if self._live is not None:
@@ -321,7 +321,7 @@ class Driver:
             self._attempts.recorded(one.batches)
 
     def _judge(self, rows: Rows, news: Progress) -> set[int]:
-        """Which rows are to be tried again; counts the others."""
+        """The rows to try again; counts the others."""
         failures, again = self._attempts.judge(rows)
         self._one_cause.saw(failures)
         if len(rows) > len(failures):

@@ -1,4 +1,4 @@
-"""When a sweep stops by itself: nothing returns its metric, or all its points fail for one reason."""
+"""Stops a sweep early when no point returns its metric, or all points fail with one cause."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_CAUSES = 1000
 
 
 class MissingMetric:
-    """Finds out that nothing returns the metric."""
+    """Detects that no point returns the metric."""
 
     def __init__(self, name: str, *, seen: bool) -> None:
         """Start with no result; `seen` when an earlier command's rows have the metric."""
@@ -28,7 +28,7 @@ class MissingMetric:
         self._returned: dict[str, None] = {}
 
     def saw(self, names: Iterable[str], *, points: int, spent_s: float) -> None:
-        """Take finished points that return these names, and what they took in all."""
+        """Add finished points that return these names, and the time that they took."""
         names = list(names)
         self.seen = self.seen or self.name in names
         self._points += points
@@ -36,7 +36,7 @@ class MissingMetric:
         self._returned |= dict.fromkeys(names)
 
     def reason(self, *, ended: bool = False) -> str | None:
-        """Why the sweep is to stop, and what to do about it; None while it is not.
+        """Why the sweep must stop and how to fix it; None while it need not.
 
         Args:
             ended: no point is left that could return the metric.
@@ -69,7 +69,7 @@ class MissingMetric:
 
 
 class OneCause:
-    """Finds out that all points fail, and all for one reason."""
+    """Detects that all points fail with the same cause."""
 
     def __init__(self, *, enabled: bool) -> None:
         """Start with no result; not `enabled`, it never stops anything."""
@@ -80,12 +80,12 @@ class OneCause:
         self.worst: str | None = None  # the cause of most failures, once there are too many
 
     def succeeded(self) -> None:
-        """A point has finished: from now on failures are single points' own."""
+        """A point has finished: from now on failures do not stop the sweep."""
         self._enabled = False
         self.worst = None
 
     def saw(self, failures: Iterable[tuple[Failure, bool]]) -> None:
-        """Take failed attempts, each with whether the point is tried again."""
+        """Add failed attempts, each with whether the point is tried again."""
         if not self._enabled:
             return
         for failure, again in failures:
@@ -104,11 +104,11 @@ class OneCause:
 
     @property
     def holds(self) -> bool:
-        """Whether no further points are to be started: those that failed have retries left, which may succeed."""
+        """Whether to start no further points: those that failed have retries left, which may succeed."""
         return self.worst is not None
 
     def reason(self) -> tuple[int, str] | None:
-        """A point's index, and why the sweep is to stop; None while it is not."""
+        """A point's index and why the sweep must stop; None while it need not."""
         if self.worst is None or self.worst not in self._spent:
             return None
         index, line = self._examples[self.worst]

@@ -31,7 +31,7 @@ from sweepfleet.slot.source import Start
 IDLE_S = 20.0  # for a bundle to come to an idle runner, which takes dask a millisecond
 SLOTS_KNOWN_S = 2.0  # how long a count of the cluster's slots is believed
 LOOK_S = 0.2  # between two looks whether workers have come back
-MOST_OUT = 32  # bundles of which workers are told that they are not committed; see `Held.committed`
+MOST_OUT = 32  # uncommitted bundles that workers are told about; see `Held.committed`
 
 
 class Engine:
@@ -77,7 +77,7 @@ class Engine:
         # Of an engine that is not in this process: other runs may be there.
         self.sharing = Sharing(client, context.digest, cpus=context.cpus) if slots is None else None
         self._held = FoundBundles(client, context.digest)
-        self._pinned: dict[int, str] = {}  # by bundle that a worker holds: that worker's address
+        self._pinned: dict[int, str] = {}  # by bundle that a worker has already: that worker's address
         self._idle = idle
         self._idle_s = 0.0  # for how long bundles have been out and no runner has worked
         with asking():
@@ -111,7 +111,7 @@ class Engine:
         return slots
 
     def take_over(self, engines: Collection[str], *, slots: int, patience_s: float) -> None:
-        """Find the bundles that workers hold for drivers that died; see `found`.
+        """Find the bundles that workers keep for drivers that died; see `found`.
 
         Args:
             engines: the names of their engines.
@@ -134,7 +134,7 @@ class Engine:
 
     @property
     def flying(self) -> int:
-        """How many bundles are out."""
+        """The number of bundles in flight."""
         return len(self._flying)
 
     @property
@@ -162,7 +162,7 @@ class Engine:
 
     @contextlib.contextmanager
     def in_this_process(self) -> Iterator[None]:
-        """Within it, workers in this process tell the engine of bundles that begin, and hand it what came of them."""
+        """Context in which workers of this process report bundles and return results directly to the engine."""
         here[self.name] = Here(self._started, self._handed)
         try:
             yield
@@ -170,7 +170,7 @@ class Engine:
             del here[self.name]
 
     def submit(self, bundle: Bundle) -> None:
-        """Send a bundle out, or take one that was found over from the worker that holds it.
+        """Send a bundle, or take over one that was found on a worker.
 
         All that `wait` has returned before is committed. Raises ClusterError when the scheduler is gone.
         """
@@ -200,7 +200,7 @@ class Engine:
         self._outcomes.follow(number, future)
 
     def wait(self, timeout_s: float) -> list[Ended | Lost]:
-        """What happened: at least one event, unless `timeout_s` goes by without.
+        """The next events: at least one, unless `timeout_s` passes without any.
 
         Raises:
             ClusterError: the scheduler is gone, and the bundles in flight with it.
@@ -279,14 +279,14 @@ class Engine:
             self.sharing.close()
 
     def cancel(self, bundle: Bundle) -> None:
-        """Forget a bundle; what comes of it is dropped."""
+        """Cancel a bundle; its result is dropped."""
         self._forget(bundle.number)
         self._flying.pop(bundle.number, None)
         self._outcomes.drop(bundle.number)
 
 
 def _together(starts: Sequence[Start]) -> Start:
-    """How the slots of all workers were started."""
+    """How all workers' slots were started."""
     ways = {start.how for start in starts}
     against = dict.fromkeys(reason for start in starts for reason in start.against)
     return Start(ways.pop() if len(ways) == 1 else "fork and spawn", tuple(against))

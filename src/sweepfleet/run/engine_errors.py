@@ -1,4 +1,4 @@
-"""What can go wrong with an engine; apart from it, so that nobody loads dask for a name."""
+"""The errors of engines, in a module that does not import dask."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ class ClusterError(SweepfleetError):
 
 
 class BrokenSweepError(SweepfleetError):
-    """A worker cannot go on; what was committed is kept."""
+    """A worker cannot continue; committed results are kept."""

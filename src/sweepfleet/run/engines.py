@@ -20,7 +20,7 @@ from sweepfleet.slot.context import Context
 from sweepfleet.slot.pool import dismiss, prepare
 
 CONFIG = {
-    # A machine that goes away is no fault of the task that ran there, however often: the driver counts, not dask.
+    # A lost machine is never its task's fault, however often: the driver counts losses, not dask.
     "distributed.scheduler.allowed-failures": 1_000_000,
     # In this process there is nothing to profile and no memory to guard: points run in children of their own.
     "distributed.worker.profile.enabled": False,
@@ -40,7 +40,7 @@ CONFIG_HERE = CONFIG | {
     "distributed.scheduler.active-memory-manager.start": False,
     "distributed.scheduler.work-stealing": False,
 }
-# dask opens an HTTP port whatever it is told; without this, on every interface.
+# dask always opens an HTTP port; without this, on every interface.
 LOOPBACK = "127.0.0.1:0"
 
 
@@ -84,7 +84,7 @@ def local_engine(context: Context, *, slots: int) -> Iterator[Engine]:
 
 
 def _warm_up(client: Client) -> None:
-    """Have dask do once what it does with every bundle: the first time takes it ten times as long."""
+    """Have dask do once what it does for every bundle: the first time is ten times slower."""
     done = threading.Event()
     future = client.submit(int, key="warm-up", pure=False)
     future.add_done_callback(lambda _: done.set())
@@ -92,7 +92,7 @@ def _warm_up(client: Client) -> None:
 
 
 def _calm(cluster: LocalCluster, client: Client) -> None:
-    """Stop what dask does now and then, and what it waits for before it sends, in its loop's thread.
+    """Stop dask's periodic callbacks and its delay before sending, in its loop's thread.
 
     In one process nobody has to be told that the other is alive, and what dask measures of itself nobody reads. It
     would wake every 10 ms, on the cores that points run on. And messages that share a packet's way through a network
@@ -108,7 +108,7 @@ def _calm(cluster: LocalCluster, client: Client) -> None:
 
 
 def _started(threads: int) -> ThreadPoolExecutor:
-    """Threads for a worker's tasks, all started. Raises RuntimeError when one cannot be: dask would wait for it."""
+    """Started threads for a worker's tasks. Raises RuntimeError when one cannot start, for which dask would wait."""
     executor = ThreadPoolExecutor(threads)
     begun = threading.Barrier(threads)
     try:
@@ -124,7 +124,7 @@ def _started(threads: int) -> ThreadPoolExecutor:
 def remote_engine(
     context: Context, *, address: str, machine: MachinePort = OWN_MACHINE, patience_s: float = 0
 ) -> Iterator[Engine]:
-    """An engine on a scheduler that runs already; waits so long for the first worker.
+    """An engine on a running scheduler; waits for the first worker.
 
     `machine` is what the workers are on: by default they have the project, as this one does.
 
@@ -143,7 +143,7 @@ def remote_engine(
                 with contextlib.closing(engine):
                     yield engine
             except ClusterError:
-                raise  # the runners go on, and a driver that comes in this one's place takes over what they hold
+                raise  # the runners continue, and the next driver takes over what they have
             except BaseException:
                 _retire(client, context)
                 raise
@@ -162,6 +162,6 @@ def _retire(client: Client, context: Context) -> None:
 
 
 def _quiet() -> None:
-    """Leave the terminal to the progress: what matters of dask's messages, the engine says itself."""
+    """Silence dask's own messages: the engine reports what matters."""
     for name in ("distributed", "tornado", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

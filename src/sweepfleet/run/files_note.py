@@ -1,4 +1,4 @@
-"""Of what a run's files were made, noted beside them: so that they are not made again when nothing has changed."""
+"""A note of what a run's files were made from, so that they are not written again when nothing has changed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Inputs(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FilesNote:
-    """What the files of a run's folder were made of, and how they were then."""
+    """What the files of a run's folder were made from, and their state then."""
 
     code: str
     inputs: Inputs
@@ -61,7 +61,7 @@ class FilesNote:
             write_whole(folder.files_note, json.dumps(asdict(self)) + "\n")
 
     def holds(self, folder: RunFolder) -> bool:
-        """Whether the files are as they were made, and what they were made of is as it was."""
+        """Whether the files and the databases have not changed since."""
         return self.inputs == inputs(folder) and self.files == marks(*files(folder))
 
     def account(self, summary: Summary, manifest: dict[str, Any]) -> tuple[Summary, dict[str, Any]]:
@@ -90,7 +90,7 @@ def _mark(path: Path) -> Mark:
 
 
 def inputs(folder: RunFolder) -> Inputs | None:
-    """How the databases are now that files are made of; None while something waits in the log beside one.
+    """The current state of the databases; None while one has uncommitted pages in its log.
 
     While a ledger is open for reading, SQLite changes nothing in it but that log.
     """
@@ -102,7 +102,7 @@ def inputs(folder: RunFolder) -> Inputs | None:
 
 @functools.cache
 def own_code() -> str:
-    """A name for the code that makes files out of rows: ours, and the libraries' versions."""
+    """A hash of the code that makes files from rows: ours, and the libraries' versions."""
     import importlib.metadata
 
     digest = hashlib.blake2b(" ".join(map(importlib.metadata.version, LIBRARIES)).encode(), digest_size=8)

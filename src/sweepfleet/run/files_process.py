@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def _facts_later() -> str:
-    """The facts, when they come; until then this process gets ready. Does not return when none come."""
+    """The facts, when they arrive; meanwhile this process prepares. Does not return when none arrive."""
     threading.Thread(target=_prepare_aside, daemon=True).start()
     come, _, _ = select.select([sys.stdin], [], [], KEEP_S)
     facts = sys.stdin.read() if come else ""
@@ -45,7 +45,7 @@ def _facts_later() -> str:
 
 
 def _prepare_aside() -> None:
-    """Get ready in a thread that runs when no other thread of this machine wants the core."""
+    """Prepare in a thread that runs only on idle cores."""
     try:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # of this thread, not of the process
         _prepare()

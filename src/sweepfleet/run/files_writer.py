@@ -1,4 +1,4 @@
-"""The process that makes a run's files, as the driver sees it: started before points run, asked when they have ended.
+"""The driver's side of the process that makes a run's files: started before points run, used when they have ended.
 
 They are made in a process of their own, so that the driver stays small, and so that whatever goes wrong there costs
 no result: everything can be made again. A short sweep would wait for what that process imports, so it is started
@@ -30,11 +30,11 @@ Process = subprocess.Popen[bytes]
 class FilesError(SweepfleetError):
     """The results are in the ledger, but the files could not be made from it."""
 
-    at_once = True  # it may have been for want of memory
+    at_once = True  # perhaps it ran out of memory
 
 
 class FilesWriter:
-    """Makes a run's files in a process apart. Leave its `with`, and no such process is left."""
+    """Makes a run's files in a separate process, which ends with the `with` block."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder

@@ -1,4 +1,4 @@
-"""A run's folder: every path in it, who may write to it, and files that appear whole."""
+"""A run's folder: its paths, its lock, and atomic writes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class RunFolder:
 
     @property
     def csv(self) -> Path:
-        """One row a point, for everybody."""
+        """One row a point, as CSV."""
         return self.path / "results.csv"
 
     @property
@@ -79,7 +79,7 @@ class RunFolder:
         return self.path / ".files.json"
 
     def comparison(self, others: Sequence[str]) -> Path:
-        """This run beside others, by their names, as a page."""
+        """The page that compares this run with others."""
         name = "-".join(others)
         if len(name) > NAME_CHARS:
             name = f"{name[:NAME_CHARS]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
@@ -166,19 +166,19 @@ class RunFolder:
         return check
 
     def _sign(self, number: int) -> None:
-        """Say in the lock file whose it is."""
+        """Write this process's id into the lock file."""
         with storing(self.path):
             os.ftruncate(number, 0)
             os.write(number, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
 
     def _leave(self) -> None:
-        """Take a folder away in which nothing was recorded."""
+        """Remove a folder in which nothing was recorded."""
         with contextlib.suppress(OSError):
             self.lock_file.unlink(missing_ok=True)
             self.path.rmdir()
 
     def running(self) -> dict[str, Any] | None:
-        """Who writes here now, as {"pid", "host"}; None when nobody does. Reads only."""
+        """The process that writes here now, as {"pid", "host"}; None when there is none. Only reads."""
         try:
             with self.lock_file.open() as file:
                 try:
@@ -203,7 +203,7 @@ class RunFolder:
 
 
 def _flock(number: int) -> bool:
-    """Take the lock, unless somebody writes: `running` holds it too, for an instant."""
+    """Take the lock, unless a process is writing; `running` also takes it, for an instant."""
     for pause_s in (0.02, 0.1, 0.0):
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -215,7 +215,7 @@ def _flock(number: int) -> bool:
 
 
 def _stands_at(number: int, path: Path) -> bool:
-    """Whether the open file is the one at `path`: a lock on a file that was removed keeps nobody out."""
+    """Whether the open file is still the one at `path`: a lock on a removed file excludes nobody."""
     try:
         return os.path.samestat(os.fstat(number), path.stat())
     except OSError:
@@ -224,7 +224,7 @@ def _stands_at(number: int, path: Path) -> bool:
 
 @contextlib.contextmanager
 def storing(path: Path) -> Iterator[None]:
-    """Around writing below `path`: what the system refuses becomes a StorageError that says what to do."""
+    """Context for writes below `path`: system errors become a StorageError that says what to do."""
     try:
         yield
     except OSError as error:
@@ -232,7 +232,7 @@ def storing(path: Path) -> Iterator[None]:
 
 
 def write_whole(path: Path, text: str | bytes) -> None:
-    """Write a file so that it is there whole or not at all.
+    """Write a file atomically.
 
     Raises:
         StorageError: it cannot be written; what was there is as it was.

@@ -1,4 +1,4 @@
-"""Rows of a run, or a whole run, removed for good: what would go is said first, and then it goes."""
+"""Removes rows of a run, or a whole run: first says what, then removes it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sweepfleet.run.runs import refresh
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What is to go."""
+    """What will be removed."""
 
     folder: RunFolder
     ids: tuple[str, ...] | None  # of the points whose rows go; None: the whole folder
@@ -39,7 +39,7 @@ class Removal:
 
 
 def to_remove(folder: RunFolder, *, where: str | None) -> Removal:
-    """What would go of a run: the rows for which a condition holds, as `inv results` shows them; or all.
+    """What would be removed of a run: the rows that meet a condition of `inv results`, or all.
 
     Raises:
         UsageError: the run is being written, is a link, or the condition cannot be read or holds for no row.
@@ -74,7 +74,7 @@ def to_remove(folder: RunFolder, *, where: str | None) -> Removal:
 
 
 def remove(removal: Removal) -> None:
-    """Remove it. Tables and report are made anew from what is left.
+    """Remove it. Tables and report are written again from the rest.
 
     Raises:
         UsageError: another process writes there.
@@ -108,5 +108,5 @@ def size_of(folder: Path) -> int:
 
 
 def megabytes(size: int) -> str:
-    """A size as a person reads it."""
+    """A size as text."""
     return f"{size / 1e6:,.1f} MB" if size >= 50_000 else f"{size / 1e3:,.1f} kB"

@@ -1,4 +1,4 @@
-"""The bundles that workers hold for drivers that died, as their successor's engine finds them."""
+"""Finds the bundles that workers keep for drivers that died."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sweepfleet.run.slots import HELD_TOPIC, HeldBundle, held
 
 
 class FoundBundles:
-    """Those of one sweep; each is found once."""
+    """The found bundles of one sweep; each is returned once."""
 
     def __init__(self, client: Client, digest: str) -> None:
         """`listen` and `ask` find them."""
@@ -25,22 +25,22 @@ class FoundBundles:
         self._known: set[tuple[str, int]] = set()  # the names of those that were found
 
     def of(self, engines: Collection[str]) -> None:
-        """From now on those of drivers that died are taken; by the names of their engines."""
+        """Start to collect bundles of dead drivers, by the names of their engines."""
         self._dead = frozenset(engines)
 
     def listen(self) -> None:
-        """Hear of what workers hold that come from now on."""
+        """Listen for bundles of workers that join from now on."""
         self._client.subscribe_topic(HELD_TOPIC, lambda event: self._received(event[1]))
 
     def ask(self) -> None:
-        """Ask the workers that are there. Raises ClusterError when the scheduler is gone."""
+        """Ask the present workers. Raises ClusterError when the scheduler is gone."""
         with asking():
             answers: dict[str, list[HeldBundle]] = self._client.run(held, self._digest, sorted(self._dead))
         for address, bundles in answers.items():
             self._find(address, bundles)
 
     def new(self) -> list[Found]:
-        """Those that were found since the last call."""
+        """The bundles found since the last call."""
         found = []
         with contextlib.suppress(queue.Empty):
             while True:
@@ -48,7 +48,7 @@ class FoundBundles:
         return found
 
     def _received(self, message: dict[str, Any]) -> None:
-        """A worker that has just come says what it holds."""
+        """Handle a new worker's list of bundles."""
         if message["digest"] == self._digest:
             self._find(message["address"], message["bundles"])
 

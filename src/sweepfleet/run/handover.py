@@ -1,4 +1,4 @@
-"""From a driver that died to the one that comes in its place: whose bundles workers may hold, and how many slots.
+"""Handover between drivers of a run: the dead drivers' engines and number of slots, noted in the ledger.
 
 The mark of it stands in the ledger while a driver on a cluster works. One that comes to its end takes it away.
 """
@@ -32,10 +32,10 @@ EVERY_S = 1.0
 
 @dataclass(slots=True)
 class Mark:
-    """What the ledger says of drivers that have not come to their end."""
+    """The ledger's note of drivers that did not end normally."""
 
     ledger: Ledger
-    engines: tuple[str, ...] = ()  # whose bundles workers may hold
+    engines: tuple[str, ...] = ()  # whose bundles workers may still have
     slots: int = 0  # that they had last
     request: str | None = None  # of the command that they worked for; see `run.ledger.REDO_REQUEST`
     begun: list[Span] = field(
@@ -55,7 +55,7 @@ class Mark:
 
     @contextlib.contextmanager
     def of(self, engine: Engine, *, request: str | None) -> Iterator[None]:
-        """Within it a driver works; the mark stays only if that dies, or its cluster does."""
+        """Context in which a driver works; the mark stays only if the driver or its cluster dies."""
         self.engines = (*self.engines, engine.name)[-MOST:]
         self.request = request
         self._write(engine.slots, self.begun)
@@ -69,7 +69,7 @@ class Mark:
             raise
 
     def note(self, engine: Engine, driver: Driver) -> None:
-        """Write down which bundles have a slot now, when it is time."""
+        """Note which bundles have a slot now, when it is due."""
         if time.monotonic() < self._next_s:
             return
         pending = driver.pending
@@ -87,13 +87,13 @@ class Mark:
         self._next_s = time.monotonic() + EVERY_S
 
     def taken_by(self, engine: Engine, observer: Observer) -> None:
-        """Have an engine find what workers hold for the drivers that died. Raises ClusterError when it is gone."""
+        """Have an engine find the bundles of the dead drivers. Raises ClusterError when it is gone."""
         if self.engines:
             with observer.waiting(f"the workers of the driver before: {counted(self.slots, 'slot')}"):
                 engine.take_over(self.engines, slots=self.slots, patience_s=PATIENCE_S)
 
     def clear(self) -> None:
-        """The driver has come to its end.
+        """The driver has ended normally.
 
         On a full disk the note stays: the next driver asks the workers, and none holds anything for this one.
         """

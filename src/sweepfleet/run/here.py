@@ -1,4 +1,4 @@
-"""What this machine offers a sweep."""
+"""The slots of this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sweepfleet.grid.sweep import Sweep
 
 
 def slots_here(sweep: Sweep, *, workers: int | None) -> int:
-    """How many points this machine runs at once: its cores and memory, shared out as the grid says."""
+    """How many points this machine runs at once, by its cores and memory and the grid's `resources`."""
     if workers is not None and workers < 1:
         raise UsageError(f"--workers {workers}: at least 1.")
     execution = sweep.execution

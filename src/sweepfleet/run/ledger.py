@@ -41,7 +41,7 @@ INSERT = f"""
         metrics = excluded.metrics, error_type = excluded.error_type, error = excluded.error
     WHERE points.status = {int(Status.FAILED)}
 """  # noqa: S608 - constants
-# Before a point's new row comes in, when it was finished and is to be computed again: nothing of the old one stays.
+# Run before the new row of a finished point that is computed again: nothing of the old row stays.
 MAKE_ROOM = f"""
     DELETE FROM points WHERE point_index = ? AND status = {int(Status.DONE)} AND id IN (SELECT id FROM redo)
 """  # noqa: S608 - constants
@@ -121,7 +121,7 @@ class Ledger(Reading):
                 raise
 
     def copy_to(self, path: Path) -> None:
-        """Make `path` a ledger of what is in this one now; whoever writes to this one is not held up."""
+        """Copy the current content to `path`; does not block a writer."""
         with self._storing(), contextlib.closing(sqlite3.connect(path)) as copy:
             self._db.backup(copy)
 
@@ -143,7 +143,7 @@ class Ledger(Reading):
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def set_meta(self, key: str, value: str) -> None:
-        """Note something of the whole run."""
+        """Store a value for the whole run."""
         with self._transaction():
             self._set(key, value)
 
@@ -203,7 +203,7 @@ class Ledger(Reading):
                 self._keep_tables(rows)
 
     def _keep_tables(self, rows: Rows) -> None:
-        """Keep what points returned of several rows, where these attempts are the points' rows now."""
+        """Store the row tables of points whose current rows are these attempts."""
         tables = rows.tables()
         if not tables and not self._has_tables():
             return
@@ -253,7 +253,7 @@ class Ledger(Reading):
             )
 
     def _code(self, files: Mapping[str, str]) -> str | None:
-        """The name of these files' contents, under which they are kept."""
+        """The hash of these files, under which they are stored."""
         if not files:
             return None
         text = json.dumps(dict(sorted(files.items())), separators=(",", ":"))

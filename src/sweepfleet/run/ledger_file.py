@@ -1,4 +1,4 @@
-"""The ledger as a file: its tables and version, and how a damaged or foreign one is told before it is opened."""
+"""The ledger file: its tables and version, and checks for damaged or foreign files before it is opened."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SOURCES = """
         UNIQUE (worker, git_commit, env_hash, code)
     )
 """
-# What version 2 added: the code of each row, the points that are to be computed again, and several rows a point.
+# What version 2 added: the code of each row, the points to compute again, and several rows a point.
 ADDED = """
     CREATE TABLE codes (code TEXT PRIMARY KEY, files TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE redo (id TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -75,7 +75,7 @@ def _execute(db: sqlite3.Connection, statements: str) -> None:
 
 
 def examine(path: Path) -> None:
-    """Refuse what is not a whole ledger of ours, without changing a byte of it. Raises UsageError."""
+    """Refuse a file that is not a complete ledger, without changing it. Raises UsageError."""
     try:
         with path.open("rb") as file:
             header = file.read(100)
@@ -107,7 +107,7 @@ def check_version(path: Path, version: int) -> None:
 
 
 def _whole_with_its_log(path: Path) -> bool:
-    """Whether the pages that the file lacks are in its write-ahead log: so it is after a kill during a checkpoint."""
+    """Whether the write-ahead log has the pages that the file lacks, as after a kill during a checkpoint."""
     wal = path.with_name(path.name + "-wal")
     if not wal.exists() or wal.stat().st_size == 0:
         return False

@@ -1,4 +1,4 @@
-"""When the plan changes: each row goes to its point's new index, found by the point's id."""
+"""Moves rows when the plan changes: each goes to its point's new index, found by the point's id."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def move(db: sqlite3.Connection, old: Space, new: Space) -> None:
 
 
 def _bring_back_draws(db: sqlite3.Connection, new: Space) -> None:
-    """Move rows of draws that only a look at every draw can place from `former` to `moved`."""
+    """Move rows of draws whose index needs a scan of all draws from `former` to `moved`."""
     blocks = new.drawn()
     if (
         not db.execute("SELECT count(*) FROM former").fetchone()[0]
@@ -61,7 +61,7 @@ def _bring_back_draws(db: sqlite3.Connection, new: Space) -> None:
 
 
 def home(space: Space, near: Iterable[int], id_: str, params: Mapping[str, Any], replicate: int) -> int | None:
-    """The index of a point with this id: the first of `near` that holds it, or where its parameters are found.
+    """The index of a point with this id: the first of `near` that has it, or where its parameters are found.
 
     `near` is the old index, which holds where a grid grew at its end, and the old places of draws.
     """

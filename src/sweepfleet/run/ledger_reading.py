@@ -1,4 +1,4 @@
-"""What a ledger knows: every question that is asked of its rows, none of which changes a byte."""
+"""The queries of a ledger's rows; they change nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Source:
 
 
 class Reading:
-    """The questions. Whoever opens the database sets `path`, `_db` and `_version`."""
+    """The queries. The subclass that opens the database sets `path`, `_db` and `_version`."""
 
     path: Path
     _db: sqlite3.Connection
@@ -64,6 +64,12 @@ class Reading:
                 f"{self.path} cannot be written: {error}. Committed results are safe. Make room on the disk (or "
                 "fix its permissions), then run the same command again: it resumes."
             ) from error
+
+    def _each(self, query: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query, read as they are asked for."""
+        with self._storing():
+            for row in self._db.execute(query, values):  # noqa: UP028 - `yield from` would close the cursor in the end,
+                yield row  # also that of a closed ledger, when a reader such as `| head` has left
 
     def _read(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._storing():
@@ -107,11 +113,11 @@ class Reading:
         return Counts(by_status.get(Status.DONE, 0), by_status.get(Status.FAILED, 0))
 
     def _redoes(self) -> bool:
-        """Whether any point is to be computed again."""
+        """Whether any point must be computed again."""
         return self._version >= REDO_SINCE and bool(self._read("SELECT 1 FROM redo LIMIT 1"))
 
     def meta(self, key: str) -> str | None:
-        """What was noted of the whole run under this name."""
+        """A value stored for the whole run."""
         found = self._read("SELECT value FROM meta WHERE key = ?", (key,))
         return str(found[0][0]) if found else None
 
@@ -133,7 +139,7 @@ class Reading:
         return None if found is None else float(found)
 
     def ended(self, *, chunk: int = 1 << 16) -> Iterator[list[tuple[int, int, int, bool]]]:
-        """Every ended point, ascending: index, status, source, and whether it is to be computed again."""
+        """All ended points, ascending: index, status, source, and whether it must be computed again."""
         asked = "EXISTS (SELECT 1 FROM redo WHERE redo.id = points.id)" if self._redoes() else "0"
         start = -1
         while True:
@@ -149,7 +155,7 @@ class Reading:
             start = rows[-1][0]
 
     def ended_from(self, start: int, *, limit: int) -> list[int]:
-        """Indexes of ended points that stay as they are, from `start` on, ascending, `limit` at the most."""
+        """Indexes of ended points that are not computed again, from `start` on, ascending, up to `limit`."""
         which = "AND id NOT IN (SELECT id FROM redo)" if self._redoes() else ""
         rows = self._read(
             f"SELECT point_index FROM points WHERE point_index >= ? {which} ORDER BY point_index LIMIT ?",  # noqa: S608
@@ -160,7 +166,7 @@ class Reading:
         return indexes
 
     def has_ended(self, index: int) -> bool:
-        """Whether the point at `index` has ended, and is to stay as it is."""
+        """Whether the point at `index` has ended and is not computed again."""
         asked = "EXISTS (SELECT 1 FROM redo WHERE redo.id = points.id)" if self._redoes() else "0"
         found = self._read(f"SELECT {asked} FROM points WHERE point_index = ?", (index,))  # noqa: S608
         return bool(found) and not found[0][0]
@@ -201,7 +207,7 @@ class Reading:
         return {row[0]: Source(*row[1:]) for row in rows}
 
     def codes(self) -> dict[str, dict[str, str]]:
-        """What each code consists of: by its name, the digests of its files."""
+        """The files of each code, with their digests."""
         if self._version < CODE_SINCE:
             return {}
         return {code: json.loads(files) for code, files in self._read("SELECT code, files FROM codes")}
@@ -227,7 +233,7 @@ class Reading:
         return int(found[0][0])
 
     def text_metrics(self) -> Iterator[bytes]:
-        """The metrics that are kept as JSON."""
+        """The metrics that are stored as JSON."""
         with self._storing():
             for (metrics,) in self._db.execute(
                 "SELECT metrics FROM points WHERE schema IS NULL AND metrics IS NOT NULL"
@@ -238,12 +244,11 @@ class Reading:
         """The ids of the finished points that returned several rows, in the plan's order, each with its rows."""
         if not self._has_tables():
             return
-        with self._storing():
-            yield from self._db.execute(
-                "SELECT points.id, rows FROM points JOIN tables ON tables.id = points.id "
-                "WHERE status = ? ORDER BY point_index",
-                (int(Status.DONE),),
-            )
+        yield from self._each(
+            "SELECT points.id, rows FROM points JOIN tables ON tables.id = points.id "
+            "WHERE status = ? ORDER BY point_index",
+            (int(Status.DONE),),
+        )
 
     def _has_tables(self) -> bool:
         return self._version >= TABLES_SINCE and bool(self._read("SELECT 1 FROM tables LIMIT 1"))
@@ -295,19 +300,16 @@ class Reading:
 
     def failures(self) -> Iterator[tuple[str, str | None, str | None]]:
         """Every failed point's id, and its error's type and text, in the grid's order."""
-        with self._storing():
-            yield from self._db.execute(
-                "SELECT id, error_type, error FROM points WHERE status = ? ORDER BY point_index",
-                (int(Status.FAILED),),
-            )
+        yield from self._each(
+            "SELECT id, error_type, error FROM points WHERE status = ? ORDER BY point_index", (int(Status.FAILED),)
+        )
 
     def lookup(
         self, condition: str, values: Sequence[Any], *, limit: int = -1
     ) -> Iterator[tuple[int, str, int, float, str | None, str | None]]:
-        """Index, id, status, start, error's type and error of the rows for which a condition in SQL holds."""
-        with self._storing():
-            yield from self._db.execute(
-                f"SELECT point_index, id, status, started, error_type, error FROM points WHERE {condition} "  # noqa: S608
-                "ORDER BY point_index LIMIT ?",
-                (*values, limit),
-            )
+        """Index, id, status, start, error type and error of the rows that meet an SQL condition."""
+        yield from self._each(
+            f"SELECT point_index, id, status, started, error_type, error FROM points WHERE {condition} "  # noqa: S608
+            "ORDER BY point_index LIMIT ?",
+            (*values, limit),
+        )

@@ -1,4 +1,4 @@
-"""The best configuration so far, while a sweep runs: the notion of `run.ranking`, a packet at a time.
+"""The best configuration so far while a sweep runs, as `run.ranking` defines it, a packet at a time.
 
 A configuration counts once all its points have ended with a finite number. What is held of the others is a sum and a
 count each, and of no more than `MOST_OPEN` of them.
@@ -73,7 +73,7 @@ class Searched:
         self._known: dict[str, tuple[int, int]] = {}
 
     def of(self, indexes: Numbers) -> tuple[Numbers, Numbers]:
-        """By looking for the same parameters with every value of those that are averaged over."""
+        """By looking up the parameters with each value of the averaged ones."""
         raw, place = np.unique(indexes // self._replicates, return_inverse=True)
         found = np.array([self._look(index) for index in raw.tolist()], np.int64) * self._replicates
         return found[place, 0], found[place, 1]
@@ -90,7 +90,7 @@ class Searched:
 
 
 def configurations(space: Space, over: tuple[str, ...]) -> Configurations | None:
-    """How to tell the configurations of a plan apart. Raises LookupError where that cannot be done in passing."""
+    """The lookup of a plan's configurations. Raises LookupError where it would be too slow."""
     replicates = space.plan.replicates
     if not over:
         return Stepped(replicates, ()) if replicates > 1 else None
@@ -125,7 +125,7 @@ def _choices(plan: Plan, over: tuple[str, ...]) -> Iterator[dict[str, Value]]:
 
 
 class LiveBest:
-    """Follows results as they come."""
+    """Tracks results as they arrive."""
 
     def __init__(self, space: Space, metric: Metric) -> None:
         self.best: Best | None = None
@@ -140,7 +140,7 @@ class LiveBest:
             self._followed = False
 
     def add(self, indexes: Numbers, values: Numbers) -> None:
-        """Take points that have ended, each once.
+        """Add points that have ended, each once.
 
         Args:
             indexes: of the points.

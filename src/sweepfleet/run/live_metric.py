@@ -1,4 +1,4 @@
-"""The metric while a sweep runs: the best configuration so far, and whether any point returns the metric at all."""
+"""The metric while a sweep runs: the best configuration so far, and whether any point returns the metric."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ MOST_BEFORE = 200_000  # rows of earlier commands that are read for the best so 
 
 
 class LiveMetric:
-    """Follows one metric in what has been recorded."""
+    """Tracks one metric in recorded results."""
 
     def __init__(self, space: Space, metric: Metric, ledger: Ledger, progress: Progress) -> None:
-        """Know which metrics the ledger has."""
+        """Read which metrics the ledger has."""
         self._name, self._ledger, self._progress = metric.name, ledger, progress
         self._live = LiveBest(space, metric)
         self._missing = MissingMetric(metric.name, seen=metric.name in ledger.metric_names())
 
     def look_back(self) -> None:
-        """Take what earlier commands have computed into the best so far, where it can be read in a moment."""
+        """Include the results of earlier commands in the best so far, where reading them is fast."""
         before = sum(self._ledger.counts())
         if not before:
             return
@@ -39,7 +39,7 @@ class LiveMetric:
         self._show()
 
     def follow(self, batches: Sequence[Batch]) -> None:
-        """Look for the metric in what has been recorded now."""
+        """Look for the metric in newly recorded results."""
         for rows, _, _, again in batches:
             indexes, values = rows.table["index"].astype(np.int64), rows.measured(self._name)
             if again:
@@ -51,7 +51,7 @@ class LiveMetric:
         self._show()
 
     def is_missing(self, *, ended: bool = False) -> bool:
-        """Whether nothing returns it, as far as that can be told; `ended` when no point is left. Says why."""
+        """Whether no point can be expected to return it, and then says why; `ended`: no point is left."""
         missing = self._missing.reason(ended=ended)
         if missing is not None:
             self._progress.why = missing

@@ -1,4 +1,4 @@
-"""What a run needs of the machine that its points are computed on, when that is not the one that it was started on.
+"""The interface of the machine that computes a run's points, where it is not the one that started the run.
 
 `OwnMachine` is this one: the project is here already, and what points write stays where they wrote it. A cluster's
 worker is `machine.worker.cluster_machine`. The driver sends it to the workers with the sweep (`run.slots.Slots`).
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class NoReleaseError(Exception):
-    """The code of a sweep does not come to a worker; the message says why."""
+    """A worker cannot get the code of a sweep; the message says why."""
 
 
 class ArtifactsLeftError(Exception):
@@ -25,7 +25,7 @@ class ArtifactsLeftError(Exception):
 
 
 class Waits(NamedTuple):
-    """What a bundle tells whose files are not stored yet."""
+    """The state of a bundle whose files are not stored yet."""
 
     points: int
     apart: bool  # whether it has left its slot
@@ -65,10 +65,10 @@ class OwnMachine:
     artifacts_url: str | None = None
 
     async def bring(self, root: Path) -> None:
-        """It is here."""
+        """Nothing to do: the project is here."""
 
     def keep(self, context: Context, packet: bytes, slot: Slot) -> None:
-        """It is where it is to be."""
+        """Nothing to do: the files are where they belong."""
 
 
 OWN_MACHINE = OwnMachine()

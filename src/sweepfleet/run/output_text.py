@@ -1,4 +1,4 @@
-"""What points printed, as a person reads it: whose it is, and the text without what drives a terminal."""
+"""What points printed, for people: each point's title, and its text without escape sequences."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Ended(NamedTuple):
 
 
 def readable(text: str) -> str:
-    """Text as a terminal would show it in the end: without colours, and with the last state of each progress bar."""
+    """Text as a terminal would finally show it: without colours, and with the last state of each progress bar."""
     text = without_escapes(text)
     if "\r" in text:
         text = "\n".join(_overwritten(line) for line in text.split("\n"))
@@ -44,7 +44,7 @@ def readable(text: str) -> str:
 
 
 def _overwritten(line: str) -> str:
-    """The last of what was written into one line, one over the other."""
+    """The final content of a line that was overwritten."""
     return next((part for part in reversed(line.split("\r")) if part), "")
 
 
@@ -101,7 +101,7 @@ def failed_points(ledger: Ledger) -> Iterator[Ended]:
 
 
 def ledger_rows(ledger: Ledger, beginning: str) -> list[Ended]:
-    """The ended points whose id begins so; of more than a few, the first ones."""
+    """The first few ended points whose id starts with a text."""
     rows = ledger.lookup("id >= ? AND id < ?", (beginning, beginning + "g"), limit=SHOWN + 1)
     return [_ended(row) for row in rows]
 
@@ -112,7 +112,7 @@ def _ended(row: tuple[int, str, int, float, str | None, str | None]) -> Ended:
 
 
 def find(ledger: Ledger, space: Space, text: str) -> Ended:
-    """The point that is meant by an index, an id or the beginning of one.
+    """The point with an index, an id or the beginning of an id.
 
     Raises:
         UsageError: there is none, it has not ended, or there are several.
@@ -137,7 +137,7 @@ def find(ledger: Ledger, space: Space, text: str) -> Ended:
 
 
 def _parts(outputs: Outputs | None, point: Ended) -> Iterator[tuple[str, Printed]]:
-    """A point's attempts that are kept, each with what to call it: the one that its row is of comes last."""
+    """A point's stored attempts with their titles; the one of its row comes last."""
     before = [] if outputs is None else [one for one in outputs.of(point.id) if one[1] and one[0] < point.started]
     for _, _, printed in before[-1:]:
         yield " · an earlier attempt, which failed", printed

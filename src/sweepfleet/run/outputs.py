@@ -173,7 +173,7 @@ class Outputs:
             self._remove(list(ids), all_of_them=True)
 
     def copy_to(self, path: Path) -> None:
-        """Make `path` a file of what is in this one now; whoever writes to this one is not held up."""
+        """Copy the current content to `path`; does not block a writer."""
         with self._storing(), contextlib.closing(sqlite3.connect(path)) as copy:
             self._db.backup(copy)
 
@@ -204,7 +204,7 @@ class Outputs:
 
 
 class Recorder:
-    """Writes what points print while a sweep runs; where it cannot, the sweep goes on, and `note` says so."""
+    """Stores what points print while a sweep runs; on errors the sweep continues, and `notes` says so."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""Whose rows a run's folder has: those of one target of one project, and never another's.
+"""The owner of a run's folder: one target of one project.
 
 A target is its own file: where a function's module is, or the file that a command's words name. A project is known
 by what survives a clone elsewhere: the name in its pyproject.toml, or the first commit of its Git repository.
@@ -102,14 +102,14 @@ def _module_files(module: Path) -> Iterator[Path]:
 
 
 def _instead(sweep: Sweep) -> Path:
-    """What stands for a target that has no file of its own."""
+    """The owner of a target without a file of its own."""
     if sweep.target.run is None:
         return sweep.source
     return sweep.folder.joinpath(*sweep.target.run.partition(":")[0].split("."))
 
 
 def _project_name(folder: Path) -> str | None:
-    """What a project is called wherever it is; None when it has nothing to be known by."""
+    """A project's name, the same wherever it is; None when it has none."""
     try:
         found: Any = tomllib.loads((folder / "pyproject.toml").read_text())
     except (OSError, ValueError):
@@ -139,7 +139,7 @@ def _first_commit(folder: Path) -> str | None:
 
 
 def check_owner(folder: RunFolder, ledger: Ledger, sweep: Sweep, *, root: Path) -> Owner:
-    """Whose rows this sweep's are, for the ledger's note. Raises UsageError when the folder has another target's."""
+    """This sweep's owner, for the ledger. Raises UsageError when the folder has rows of another target."""
     ours = owner_of(sweep, root=root)
     noted = ledger.meta(META)
     if noted is not None:
@@ -175,7 +175,7 @@ def _refusal(folder: RunFolder, theirs: str, ours: Owner) -> UsageError:
 
 
 def free_name(folder: RunFolder) -> str:
-    """A name like this run's that no run beside it has."""
+    """A name like this run's that no other run has."""
     number = 2
     while folder.path.with_name(f"{folder.name}-{number}").exists():
         number += 1

@@ -1,4 +1,4 @@
-"""Pauses between tries of what may work later: longer and longer ones, up to a limit."""
+"""Growing pauses between retries, up to a limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep would do, without doing it; and one point done in this process, for the person who debugs it."""
+"""Shows what a sweep would do; and runs one point in this process, for debugging."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SEARCHED = 100_000  # indexes, replicates aside
 
 
 class PointFailedError(SweepfleetError):
-    """A point that was tried here failed; the text is the user's traceback."""
+    """A test point failed; the text is the user's traceback."""
 
 
 def preview(
@@ -106,7 +106,7 @@ def preview(
 
 
 def too_large(sweep: Sweep, *, runs: Path, root: Path, slots: Callable[[], int], redo: str = "") -> str | None:
-    """Why this sweep may be larger than was meant: very many points, or years of them; None when it is not.
+    """Why this sweep may be larger than intended: very many points, or years of them; None when it is not.
 
     Args:
         sweep: the grid.
@@ -145,7 +145,7 @@ def searched(space: Space, start: int = 0) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a run has of the points that a command chooses."""
+    """The finished points among those that a command chooses."""
 
     ended: int = 0  # that stay as they are
     again: int = 0  # that have ended and that --redo computes again

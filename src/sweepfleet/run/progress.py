@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs: a bar on a terminal, plain lines elsewhere, nothing for a script."""
+"""Progress output: a bar on a terminal, plain lines elsewhere, nothing for --json."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ AS_A_TERMINAL = frozenset({"FORCE_COLOR", "TTY_COMPATIBLE"})  # by which rich ta
 
 
 class Observer(Protocol):
-    """Is told how the sweep is doing."""
+    """Receives a sweep's progress."""
 
     def say(self, text: str) -> None:
         """One line to a person."""
 
     def update(self, progress: Progress) -> None:
-        """Something happened, or some time went by."""
+        """Show the current progress."""
 
     def waiting(self, what: str) -> contextlib.AbstractContextManager[object]:
-        """Around a time in which nothing else can be seen."""
+        """Context for a step without other output."""
         ...
 
     def running(self) -> contextlib.AbstractContextManager[None]:
-        """Around the time in which points run."""
+        """Context in which points run."""
         ...
 
 
 class Silent:
-    """Shows nothing on standard output; what is said goes to standard error."""
+    """Shows nothing on standard output; messages go to standard error."""
 
     def say(self, text: str) -> None:
         """One line to a person."""
@@ -136,7 +136,7 @@ class Lines:
         if not self._closed:
             try:
                 print(text, flush=True)
-            except BrokenPipeError:  # `| head`: the sweep goes on, and nobody reads of it
+            except BrokenPipeError:  # `| head`: the sweep continues without a reader
                 self._closed = True
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -165,7 +165,7 @@ class Lines:
 
 
 def observer(space: Space, metric: Metric | None, *, quiet: bool) -> Observer:
-    """What suits where standard output goes."""
+    """The observer for standard output."""
     if quiet:
         return Silent()
     words = Words(space, metric)

@@ -1,4 +1,4 @@
-"""Where a run's rows come from: the code's commit, the environment, the machine, the command."""
+"""The provenance of a run's rows: the code's commit, the environment, the machine, the command."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Provenance:
 
 
 def provenance(sweep: Sweep, *, root: Path, command_line: str, runs: Path) -> Provenance:
-    """Look it up; reads files and asks git, and changes nothing.
+    """Collect the provenance; reads files and asks git.
 
     Args:
         sweep: the repository in which its target lies is the code's.

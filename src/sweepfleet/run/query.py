@@ -1,4 +1,4 @@
-"""Questions to a finished table: which rows, and which of them are best."""
+"""Queries of a finished table: which rows, and which of them are best."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _is_number(table: pl.LazyFrame, name: str) -> bool:
 
 
 def _holding(table: pl.LazyFrame, where: str, columns: list[str], read: Mapping[str, Any]) -> pl.Series:
-    """For every row, whether the condition holds."""
+    """For every row, whether the condition is true."""
     names = _names(columns)
     try:
         holds = Expression(where, names)
@@ -96,7 +96,7 @@ def _read(row: dict[str, Any], readers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def json_rows(path: Path, rows: pl.DataFrame) -> Iterator[dict[str, Any]]:
-    """Rows of a results file for JSON: metrics that the file holds as text to keep their digits are numbers."""
+    """Rows of a results file for JSON; metrics that are text only to keep their digits become numbers."""
     more = {name: read for name, read in readers(path).items() if read is number and name in rows.columns}
     return (_read(row, more) for row in rows.iter_rows(named=True))
 

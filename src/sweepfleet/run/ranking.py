@@ -1,4 +1,4 @@
-"""Which configuration is best: the one notion of it, for the summary, `inv results --best`, the bar and the report.
+"""Ranks configurations, for the summary, `inv results --best`, the bar and the report.
 
 A configuration is what a point is called by without `metric.over` and without its replicate. The mean of the metric
 over its points decides. One of which a point failed, is NaN or infinite, or has not run yet, ranks after every

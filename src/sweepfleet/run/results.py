@@ -67,7 +67,7 @@ def write_results(folder: RunFolder, ledger: Ledger, space: Space) -> None:
 
 
 def _clear(folder: RunFolder) -> None:
-    """Remove what killed processes left: half-written tables that nobody will finish."""
+    """Remove half-written tables that killed processes left."""
     import psutil
 
     for path in folder.path.glob(f"{ASIDE}*"):

@@ -1,4 +1,4 @@
-"""A packet as columns: what the driver counts and the ledger writes, without a Python loop a point."""
+"""A packet as columns, for the driver and the ledger, without a Python loop over points."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Rows:
         return found
 
     def tables(self) -> dict[int, bytes]:
-        """By its place, the several rows that a point returned, compressed."""
+        """The row tables of points, compressed, by position."""
         offsets, lengths = self.table["offset"], self.table["length"]
         return {
             place: unpacked(self.heap[int(offsets[place]) : int(offsets[place]) + int(lengths[place])])[1]
@@ -141,7 +141,7 @@ class Rows:
 
 
 def column(schema: Schema, metric: str, payloads: bytes) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-    """A metric of payloads that stand end to end; None where the schema does not have it."""
+    """A metric of concatenated payloads; None where the schema does not have it."""
     if metric not in schema.names:
         return None
     place = schema.names.index(metric)

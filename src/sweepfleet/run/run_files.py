@@ -120,7 +120,7 @@ def _text(summary: Summary) -> str:
 
 @contextlib.contextmanager
 def _storing_tables(folder: RunFolder) -> Iterator[None]:
-    """Around what polars writes: of a full disk it says ComputeError, where the system says OSError."""
+    """Context for polars' writes: on a full disk it raises ComputeError, not OSError."""
     import polars as pl
 
     try:

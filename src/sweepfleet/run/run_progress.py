@@ -1,4 +1,4 @@
-"""How far a sweep is, and why it stopped: what its driver counts, and what bars, logs and summaries show."""
+"""A sweep's progress and why it stopped: counted by the driver, shown by bars, logs and summaries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EFFICIENCY_AFTER_S = 1.0
 
 @dataclass
 class Progress:
-    """How far the sweep is; only what the ledger has is counted."""
+    """A sweep's progress; only committed points count."""
 
     total: int  # the plan's points, or an estimate
     exact: bool
@@ -62,12 +62,12 @@ class Progress:
 
     @property
     def left_s(self) -> float:
-        """How long they take on these slots, if they are like the ones of this command."""
+        """The time for them on these slots, if they are like those of this command."""
         return self.left * self.mean_s / max(1, self.slots)
 
     @property
     def mean_slots(self) -> float:
-        """How many slots it had, on average; whole where it always had as many."""
+        """The average number of slots; a whole number where it was constant."""
         if self.slot_s is None or self.wall_s <= 0:
             return self.slots
         mean = round(self.slot_s / self.wall_s, 2)

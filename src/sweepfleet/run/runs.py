@@ -56,7 +56,7 @@ def _has_ledger(folder: RunFolder) -> bool:
     try:
         return folder.ledger.exists()
     except OSError:
-        return False  # somebody else's folder
+        return False  # another user's folder
 
 
 def _look(folder: RunFolder) -> Listed:

@@ -11,7 +11,7 @@ from sweepfleet.run.run_progress import EFFICIENCY_AFTER_S
 from sweepfleet.run.summary import Summary
 from sweepfleet.run.text import cut, duration, number, params_text
 
-KINDS = 5  # of failures that are told apart
+KINDS = 5  # of failures shown separately
 STATES = {
     "done": "Done",
     "failed": "Done, but some points failed",

@@ -23,7 +23,7 @@ class Selection:
     def __init__(self, sweep: Sweep) -> None:
         self.conditions = sweep.chosen
         self.whole = Space(sweep.plan)
-        # Conditions leave points out and renumber none: what is left stands where it stood.
+        # Conditions exclude points and renumber none: the others keep their indexes.
         self.space = Space(sweep.plan.narrowed(sweep.chosen)) if sweep.chosen else self.whole
 
     def check(self) -> None:
@@ -37,7 +37,7 @@ class Selection:
                 raise UsageError(remedy)
 
     def rows(self, ledger: Reading) -> Iterator[tuple[int, int, int, bool]]:
-        """Of each of its points that has ended: index, status, source, and whether it is to be computed again."""
+        """Its ended points: index, status, source, and whether each must be computed again."""
         for rows in ledger.ended():
             if not self.conditions:
                 yield from rows
@@ -55,7 +55,7 @@ class Selection:
                     yield row
 
     def counts(self, ledger: Reading) -> tuple[Counts, Counts]:
-        """How many of its points have ended, and how many of these are to be computed again."""
+        """How many of its points have ended, and how many of these must be computed again."""
         if not self.conditions:
             return ledger.counts(), ledger.redo_left()
         found = {Status.DONE: [0, 0], Status.FAILED: [0, 0]}
@@ -66,7 +66,7 @@ class Selection:
         return Counts(done[0], failed[0]), Counts(done[1], failed[1])
 
     def redone(self, ledger: Reading, what: str, names: Names) -> Iterator[int]:
-        """The indexes of its ended points that `--redo WHAT` means."""
+        """The indexes of its ended points that `--redo WHAT` selects."""
         stale = stale_sources(ledger, names) if what == "stale" else set()
         for index, status, source, _ in self.rows(ledger):
             if what == "stale":
@@ -77,13 +77,13 @@ class Selection:
 
 
 def check_redo(what: str) -> None:
-    """Raise UsageError for what cannot be asked of `--redo`."""
+    """Raise UsageError for an invalid value of `--redo`."""
     if what and what not in REDO:
         raise UsageError(f"--redo {what!r} cannot be used. Use {', '.join(REDO[:-1])} or {REDO[-1]}.")
 
 
 def stale_sources(ledger: Reading, names: Names) -> set[int]:
-    """The sources whose files are not what they were, or not there any more; and those whose code is not known."""
+    """The sources whose files have changed or are gone, and those whose code is unknown."""
     today: dict[str, str | None] = {}
 
     def is_stale(files: dict[str, str]) -> bool:

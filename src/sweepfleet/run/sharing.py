@@ -1,4 +1,4 @@
-"""Several runs on one cluster: each worker counts for how long bundles of which run hold its threads, drivers ask."""
+"""Several runs on one cluster: each worker counts the thread time of each run's bundles; drivers ask for it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Holds:
 
     @contextlib.contextmanager
     def by(self, run: str) -> Iterator[None]:
-        """Around the time in which a bundle of a run holds a thread."""
+        """Context in which a bundle of a run has a thread."""
         with self._lock:
             self._numbers += 1
             number = self._numbers
@@ -44,14 +44,14 @@ class Holds:
             self._here.number = outer
 
     def let_go(self) -> None:
-        """The bundle of the calling thread holds its thread no more; a second time it does nothing."""
+        """The calling thread's bundle has released it; a second call does nothing."""
         with self._lock:
             if (found := self._begun.pop(self._here.number, None)) is not None:
                 run, begun_s = found
                 self._ended[run] = self._ended.get(run, 0.0) + self._clock() - begun_s
 
     def seconds(self) -> dict[str, float]:
-        """By run, until now."""
+        """The counts by run, until now."""
         with self._lock:
             now_s = self._clock()
             found = dict(self._ended)
@@ -64,7 +64,7 @@ _holds = Holds()
 
 
 def holds_a_slot(task: Callable[..., T]) -> Callable[..., T]:
-    """The task, which counts its time for the run that its first argument names."""
+    """The task, wrapped to count its time for the run of its first argument."""
 
     @functools.wraps(task)
     def counts(run: str, *more: Any, **named: Any) -> T:
@@ -75,17 +75,17 @@ def holds_a_slot(task: Callable[..., T]) -> Callable[..., T]:
 
 
 def let_go() -> None:
-    """The bundle of the calling thread leaves its slot to others, while it waits for something."""
+    """The calling thread's bundle frees its slot while it waits."""
     _holds.let_go()
 
 
 def seconds_held() -> dict[str, float]:
-    """What this worker has counted."""
+    """This worker's counts."""
     return _holds.seconds()
 
 
 class Sums:
-    """What all workers have counted since a run began; workers come, go, and begin again at zero."""
+    """The counts of all workers since a run began; workers join, leave, and restart at zero."""
 
     def __init__(self, run: str, *, cpus: int) -> None:
         self._run, self._cpus = run, cpus
@@ -94,7 +94,7 @@ class Sums:
         self._begun = False
 
     def add(self, workers: Mapping[str, Mapping[str, float]]) -> Held:
-        """Take in the answers, by worker; the first ones are where this run begins."""
+        """Add answers, by worker; the first ones are the start of this run."""
         for worker, now in workers.items():
             before = self._seen.get(worker, {} if self._begun else now)
             for run, seconds in now.items():
@@ -110,7 +110,7 @@ class Sums:
 
 
 class Sharing:
-    """Asks the workers of a cluster now and then, beside the driver: one that does not answer holds up nobody."""
+    """Asks a cluster's workers now and then, in a thread of its own: one that does not answer blocks nobody."""
 
     def __init__(self, client: Client, run: str, *, cpus: int) -> None:
         """`begin` starts it."""
@@ -121,18 +121,18 @@ class Sharing:
         self._wake, self._asked, self._closed = threading.Event(), threading.Event(), False
 
     def begin(self) -> None:
-        """Ask for the first time, which is where the run begins."""
+        """Ask for the first time: the start of the run."""
         threading.Thread(target=self._ask_on, name="sharing", daemon=True).start()
 
     def news(self) -> Held | None:
-        """What has been held since the run began, when it is known anew."""
+        """The thread time since the run began, when it is newly known."""
         with self._lock:
             found, self._news = self._news, None
             return found
 
     def last(self) -> Held | None:
-        """The same, asked for now; None when no worker answers in a moment."""
-        with self._lock:  # an answer that comes now is no answer to this
+        """The same, asked for now; None when no worker answers soon."""
+        with self._lock:  # an answer that arrives now belongs to an earlier question
             self._asked.clear()
         self._wake.set()
         self._asked.wait(ASK_LAST_S)

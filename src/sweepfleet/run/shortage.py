@@ -1,4 +1,4 @@
-"""Too little memory, or too few threads and files, to start or to end a run with: said in one line, and no wait."""
+"""Detects too little memory, or too few threads or files, to run a sweep, and says so in one line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sweepfleet.grid.errors import SweepfleetError
 from sweepfleet.grid.wording import counted
 
 _SHORT = (errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE)
-# What libraries and Python itself say where no number tells.
+# Messages of libraries and of Python, where there is no errno.
 _SAID = (
     *("can't start new thread", "cannot allocate memory", "failed to map segment", "out of memory"),
     "error return without exception set",  # a SystemError of C code that forgot to say it
@@ -38,7 +38,7 @@ class ShortageError(SweepfleetError):
 
 @contextlib.contextmanager
 def shortages_explained() -> Iterator[None]:
-    """Raise ShortageError for what is, in so many ways, want of memory, threads or files."""
+    """Raise ShortageError for errors that mean a lack of memory, threads or files."""
     try:
         yield
     except (MemoryError, OSError, RuntimeError, ImportError, SystemError) as error:
@@ -52,12 +52,12 @@ def shortages_explained() -> Iterator[None]:
 
 
 def check_room(slots: int) -> None:
-    """Raise ShortageError where the limit of this process's address space leaves too little for so many slots."""
+    """Raise ShortageError where this process's address space limit is too low for this number of slots."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return
     taken = 0
-    with contextlib.suppress(OSError, ValueError):  # only Linux tells
+    with contextlib.suppress(OSError, ValueError):  # only on Linux
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     needed = taken + DRIVER_BYTES + slots * SLOT_BYTES
     if limit < needed:
@@ -69,7 +69,7 @@ def check_room(slots: int) -> None:
 
 
 def stalled(bundles: int) -> ShortageError:
-    """What to say when work is out and nobody is at it."""
+    """The error for bundles in flight that no slot runs."""
     return ShortageError(
         f"Work was sent ({counted(bundles, 'bundle')}) and no slot is running it: dask has lost it, "
         f"which happens when this process has too little memory or too few threads.{_limits()} {REMEDY}"
@@ -92,7 +92,7 @@ def _is_shortage(error: BaseException) -> bool:
 
 
 def _limits() -> str:
-    """The limits of this process that there are, as a shell shows and sets them."""
+    """The limits of this process, as a shell shows and sets them."""
     found = []
     for name, limit, unit in (("-v", resource.RLIMIT_AS, 1024), ("-n", resource.RLIMIT_NOFILE, 1)):
         soft, _ = resource.getrlimit(limit)

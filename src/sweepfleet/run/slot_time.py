@@ -1,4 +1,4 @@
-"""The slot time that a run had: that of all slots it may use, without what bundles of other runs held of it; pure."""
+"""A run's slot time: that of all slots it may use, minus other runs' use of them. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Held(NamedTuple):
-    """For how long bundles have held slots, in slot-seconds since a run began, added up over all workers."""
+    """The time that bundles had slots, in slot-seconds since a run began, over all workers."""
 
     mine_s: float = 0.0
     others_s: float = 0.0  # by bundles of other runs
@@ -27,13 +27,13 @@ class SlotTime:
         self._lost = 0.0  # of what was offered, what others held
 
     def see(self, now_s: float, *, slots: int, of: int) -> None:
-        """From now on the run may use so many slots, of so many that there are."""
+        """Note how many slots the run may use from now on, and how many there are."""
         if self._since_s is None or (slots, of) != (self._slots, self._all):
             self._offered, self._existed = self._sums(now_s)
             self._since_s, self._slots, self._all = now_s, slots, of
 
     def settle(self, now_s: float, held: Held) -> None:
-        """Take in what was held until now."""
+        """Add the slot time used until now."""
         offered, existed = self._sums(now_s)
         mine_s, others_s = held.mine_s - self._held.mine_s, held.others_s - self._held.others_s
         could_s, were_s = offered - self._settled[0], existed - self._settled[1]
@@ -42,7 +42,7 @@ class SlotTime:
         self._settled, self._held = (offered, existed), held
 
     def had(self, now_s: float) -> float:
-        """The slot-seconds that the run had until now, as far as is known what others held."""
+        """The run's slot-seconds until now, as far as other runs' use is known."""
         return max(0.0, self._sums(now_s)[0] - self._lost)
 
     def _sums(self, now_s: float) -> tuple[float, float]:

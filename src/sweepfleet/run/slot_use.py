@@ -10,7 +10,7 @@ from sweepfleet.run.slot_time import SlotTime
 
 
 class SlotUse:
-    """Follows one run's slots; what other runs held of them is asked beside the driver."""
+    """Tracks a run's slots; other runs' use of them is asked for in a thread of its own."""
 
     def __init__(self, engine: EnginePort) -> None:
         """`begin` starts it."""
@@ -29,11 +29,11 @@ class SlotUse:
             self._engine.sharing.begin()
 
     def change(self, *, slots: int) -> None:
-        """From now on the run may use so many."""
+        """Note how many slots the run may use from now on."""
         self._see(time.time(), slots)
 
     def add_up(self, progress: Progress, *, last: bool = False) -> None:
-        """Write the slot time into the progress; `last` asks what other runs held until now."""
+        """Write the slot time into the progress; `last` asks for other runs' use until now."""
         sharing = self._engine.sharing
         if progress.last_result_s is None:
             return

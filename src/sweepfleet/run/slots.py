@@ -27,7 +27,7 @@ HeldBundle = tuple[Name, tuple[Span, ...], int | None]  # its name, spans and sh
 
 
 class Here(NamedTuple):
-    """An engine in this process: what it is told and handed takes no way through dask then."""
+    """An engine in this process, which gets reports and results directly, not through dask."""
 
     tell: Callable[[Started], None]
     hand: Callable[[int, bytes], None]  # a bundle's number, and what came of it
@@ -40,7 +40,7 @@ _machines: dict[str, MachinePort] = {}  # this one, as each sweep that it has ru
 
 
 class NoSlotsError(Exception):
-    """This worker has no runners for the sweep: its scheduler is another one than the one that was told to."""
+    """This worker has no runners for the sweep: they were prepared through another scheduler."""
 
 
 def plugin_name(context: Context) -> str:
@@ -56,7 +56,7 @@ class Slots(WorkerPlugin):  # type: ignore[misc]
         self.name = plugin_name(context)
 
     async def setup(self, worker: Worker) -> None:
-        """Start the runners, which import the target meanwhile; or go on with those that a driver before had.
+        """Start the runners, which import the target meanwhile; or reuse those of an earlier driver.
 
         The worker answers its scheduler while its release is on its way. One that joins just then is not a worker
         before it has it, and gives up after its `death_timeout`.
@@ -73,23 +73,23 @@ class Slots(WorkerPlugin):  # type: ignore[misc]
             )
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002 - dask's signature
-        """Leave the runners to whoever comes next: the scheduler is lost, or the driver is another one now."""
+        """Leave the runners to the next driver: the scheduler is lost, or the driver is another one now."""
         leave(self._context)
 
 
 def end_runners(context: Context) -> None:
-    """End a sweep's runners on this worker: it is over."""
+    """End the runners of a finished sweep on this worker."""
     dismiss(context)
     _machines.pop(context.digest, None)
 
 
 def held(digest: str, engines: list[str]) -> list[HeldBundle]:
-    """The bundles that this worker holds for these engines."""
+    """The bundles that this worker keeps for these engines."""
     return pool_of(digest).held.of(engines)
 
 
 def slots_of(context: Context, *, threads: int) -> int:
-    """How many points a worker with so many threads runs at once: cores and memory, shared out as the grid says."""
+    """How many points a worker with these threads runs at once, by cores, memory and the grid's `resources`."""
     slots = threads // context.cpus
     if context.memory_bytes:
         slots = min(slots, psutil.virtual_memory().total // context.memory_bytes)
@@ -124,7 +124,7 @@ def run_bundle(
     before: Name | None = None,
     out: Sequence[int] = (),
 ) -> bytes:
-    """Compute a bundle on a free runner of this worker, or wait for one that it holds; see `Runner.run`.
+    """Compute a bundle on a free runner of this worker, or wait for one that is there already; see `Runner.run`.
 
     Args:
         digest: of the context.
@@ -169,7 +169,7 @@ def run_bundle(
         machine.keep(pool.context, packet, Slot(leave_slot, wait, pool.ended))
         return packet
 
-    if near:  # which dies with this process, and leaves nobody to hold anything for
+    if near:  # which dies with this process: there is no driver to keep bundles for
         near.hand(number, compute())
         return b""
     pool.held.committed(engine, out)

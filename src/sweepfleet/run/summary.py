@@ -21,7 +21,7 @@ from sweepfleet.run.ledger import Ledger
 from sweepfleet.run.run_progress import Progress, Stop
 from sweepfleet.run.text import duration_each, years
 
-MAX_FAILURE_KINDS = 20  # told apart
+MAX_FAILURE_KINDS = 20  # shown separately
 # What a summary says of its command, while all else is of the run.
 ACCOUNT = (
     *("computed", "resumed", "retried", "infra_losses", "wall_s", "busy_s", "slots", "efficiency", "points_per_s"),
@@ -63,7 +63,7 @@ class Summary:
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> Summary | None:
-        """The summary that `to_dict` gave; None when it is none, or of another version."""
+        """The summary that `to_dict` gave; None for anything else, or another version."""
         if set(found) != {each.name for each in fields(cls)} or "mean" not in (found["best"] or ["mean"]):
             return None
         return cls(**found)
@@ -79,7 +79,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the command knows of itself that the ledger does not."""
+    """The facts of a command that are not in the ledger."""
 
     metric: Metric | None
     chosen: tuple[str, ...] = ()  # conditions: the command computes what meets them
@@ -105,7 +105,7 @@ class Facts:
 
 
 def summarize(name: str, space: Space, ledger: Ledger, facts: Facts, *, best: dict[str, Any] | None) -> Summary:
-    """Add it up: what the ledger has, and what this command did.
+    """The summary of the ledger and this command.
 
     Args:
         name: the run's.

@@ -1,4 +1,4 @@
-"""One command's worth of sweep: from a checked grid to the files of a run's folder."""
+"""Runs one sweep command: from a checked grid to the files of a run's folder."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ WORKERS_PATIENCE_S = 1800  # for the first worker of a cluster: spot capacity ma
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a command asks for, beside the grid."""
+    """A command's options, apart from the grid."""
 
     runs: Path  # the folder of all runs
     root: Path  # the project's root: targets may be imported from it
@@ -188,13 +188,13 @@ def _provenance(sweep: Sweep, request: Request) -> Provenance:
 
 
 def _meanwhile(look: Callable[[], Provenance]) -> Future[Provenance]:
-    """What a call returns, which is made in a thread of its own; nobody waits for it who does not ask."""
+    """The result of a call in a thread of its own, which is only waited for when it is asked for."""
     found: Future[Provenance] = Future()
 
     def run() -> None:
         try:
             found.set_result(look())
-        except BaseException as error:  # noqa: BLE001 - whoever asks is told
+        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
             found.set_exception(error)
 
     threading.Thread(target=run, daemon=True, name="provenance").start()
@@ -212,7 +212,7 @@ def _anything_left(folder: RunFolder, sweep: Sweep, chosen: Selection, request: 
 
 
 def _asked_again(sweep: Sweep, chosen: Selection, ledger: Ledger, request: Request) -> Iterator[int]:
-    """The ended points that this command asks for, unless its driver has asked for them before."""
+    """The indexes of ended points to compute again; none where an earlier driver of this command has marked them."""
     if not request.redo or (request.redo_request and ledger.meta(REDO_REQUEST) == request.redo_request):
         return iter(())
     return chosen.redone(ledger, request.redo, names_of(sweep, home=request.root))
@@ -224,7 +224,7 @@ def _nothing_left(chosen: Selection, request: Request) -> str:
 
 
 def _begun(folder: RunFolder, chosen: Selection, ledger: Ledger | None = None) -> Progress:
-    """How far the command's points are before it runs any."""
+    """The progress before the command runs anything."""
     if ledger is None:
         with contextlib.closing(Ledger(folder.ledger, readonly=True)) as opened:
             return _begun(folder, chosen, opened)
@@ -241,7 +241,7 @@ def _begun(folder: RunFolder, chosen: Selection, ledger: Ledger | None = None) -
 
 
 def _note(folder: RunFolder, sweep: Sweep, ran: Provenance, *, root: Path) -> None:
-    """Write down what the command runs and with what."""
+    """Write the manifest and the grid."""
     write_whole(folder.grid, sweep.text)
     write_whole(folder.manifest, json.dumps(manifest(folder, sweep, ran, root=root), indent=2) + "\n")
 
@@ -281,7 +281,7 @@ def _drive(
     observer: Observer,
     recorder: Recorder,
 ) -> tuple[Stop | None, Progress]:
-    from sweepfleet.run.driver import Driver  # which brings numpy: the children have been told their target before
+    from sweepfleet.run.driver import Driver  # which imports numpy: the children already know their target
     from sweepfleet.run.unfinished import Unfinished
 
     with contextlib.closing(Ledger(folder.ledger)) as ledger, _interruptible() as interrupted:
@@ -292,7 +292,7 @@ def _drive(
         _note(folder, sweep, ran, root=request.root)
         mark = Mark.read(ledger)
         if request.address is None or (request.redo and ledger.meta(REDO_REQUEST) != request.redo_request):
-            mark = Mark(ledger)  # what others hold was computed before it was asked for
+            mark = Mark(ledger)  # what workers still have was computed before this request
         ledger.redo(_asked_again(sweep, chosen, ledger, request), request=request.redo_request)
         shuffle = SHUFFLE_KEY if sweep.execution.order == "shuffled" else None
         progress = _begun(folder, chosen, ledger)

@@ -85,7 +85,7 @@ def _natural(name: str, column: Sequence[str]) -> int:
 
 
 def fit(natural: Mapping[str, int], cells: Mapping[str, Sequence[str]], *, width: int | None) -> dict[str, int]:
-    """The columns that have room, and how wide each may be.
+    """The columns that fit, and their widths.
 
     Wide columns are cut first. Then columns go: the duration, parameters that are the same in every row, and the
     last parameters and metrics, in turn.
@@ -120,7 +120,7 @@ def _total(widths: Mapping[str, int]) -> int:
 
 
 def _widened(widths: dict[str, int], natural: Mapping[str, int], *, spare: int) -> dict[str, int]:
-    """Give what room is left to the columns that were cut, the message last of all: it takes the rest."""
+    """Give the remaining width to columns that were cut; the message comes last and takes the rest."""
     for name in sorted(widths, key=lambda name: (name == MESSAGE, natural[name] - widths[name])):
         more = min(spare, natural[name] - widths[name])
         widths[name] += more
@@ -129,7 +129,7 @@ def _widened(widths: dict[str, int], natural: Mapping[str, int], *, spare: int) 
 
 
 def _dispensable(cells: Mapping[str, Sequence[str]]) -> list[str]:
-    """Columns in the order in which they may go; two stay at least."""
+    """Columns in the order in which they are dropped; at least two stay."""
     params = [name for name in cells if name.startswith("param.")]
     metrics = [name for name in cells if name.startswith("metric.")]
     order = [name for name in ("duration_s", "replicate") if name in cells]
@@ -159,7 +159,7 @@ def runs_table(runs: Sequence[Listed], *, folder: str) -> Iterator[str]:
 
 
 def _lines(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> Iterator[str]:
-    """A table as lines, as wide as it is; the columns at the places `right` end at their right edge.
+    """A table as lines, uncut; the columns at the positions `right` are right-aligned.
 
     The header is bold where standard output is a terminal.
     """

@@ -1,4 +1,4 @@
-"""Values as a person reads them: the same words in every line, table and page."""
+"""Values as text: the same in every line, table and page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sweepfleet.grid.errors import printable
 
 CUT = "…"
 YEAR_S = 365.25 * 86400
-LEAST_USD = 0.0001  # smaller amounts are not told apart
+LEAST_USD = 0.0001  # smaller amounts are shown alike
 
 
 def value_text(value: Any, *, digits: int | None = None) -> str:

@@ -1,4 +1,4 @@
-"""What a driver that died left: points that had begun, and of which nobody knows yet whether a worker has them."""
+"""Points that a dead driver had begun, while it is unknown whether a worker still has them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sweepfleet.run.bundles import Span
 
 @dataclass
 class Unfinished:
-    """The places of such points, until they are found on a worker or begin again."""
+    """The positions of such points, until they are found on a worker or begin again."""
 
     spans: list[Span] = field(default_factory=list)
 
@@ -21,7 +21,7 @@ class Unfinished:
         return bool(self.spans)
 
     def take(self, places: Sequence[Span]) -> list[Span]:
-        """Take out what begins now, or was found; what was among these places."""
+        """Remove positions that begin now or were found; returns those that were here."""
         taken = []
         for start, stop in places:
             for low, high in [each for each in self.spans if each[0] < stop and start < each[1]]:

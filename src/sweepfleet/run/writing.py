@@ -1,4 +1,4 @@
-"""What has ended, on its way into the ledger: at once, or when a full disk has room again."""
+"""Writes ended points to the ledger: at once, or when a full disk has room again."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class Writing:
         return bool(self._left)
 
     def add(self, one: Unwritten) -> None:
-        """Have this written with the next `write`."""
+        """Add this to the next `write`."""
         self._left.append(one)
 
     def write(self, *, at_once: bool = False) -> Iterator[Unwritten]:
-        """Record what there is; what was recorded. While the disk is full, only now and then unless `at_once`.
+        """Record what was added, and return it. While the disk is full, tries only now and then, unless `at_once`.
 
         Raises:
             StorageError: the ledger cannot be written, and not for want of room.

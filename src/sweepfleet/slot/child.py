@@ -55,7 +55,7 @@ MOST_AHEAD = 64  # points that are made before their turn
 
 
 class Link:
-    """The child's ends of what it shares with its owner."""
+    """The child's ends of the pipes and memory that it shares with its owner."""
 
     def __init__(self, jobs_fd: int, replies_fd: int, shared_fd: int) -> None:
         self.fds = (jobs_fd, replies_fd)
@@ -66,16 +66,16 @@ class Link:
         PIDS.pack_into(self.memory, PIDS_AT, os.getppid(), os.getpid())
 
     def orders(self) -> Iterator[dict[str, Any]]:
-        """What the owner sends, until it closes the pipe."""
+        """The owner's messages, until it closes the pipe."""
         return map(json.loads, self.jobs)
 
     def reply(self, **message: Any) -> None:
-        """Say something to the owner."""
+        """Send a reply to the owner."""
         self._replies.write(json.dumps(message) + "\n")
         self._replies.flush()
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         self.memory.close()
         self.jobs.close()
         self._replies.close()
@@ -83,7 +83,7 @@ class Link:
 
 @dataclass
 class Work:
-    """The target, imported, and what belongs to it."""
+    """The imported target, and what belongs to it."""
 
     context: Context
     space: Space
@@ -96,7 +96,7 @@ def main(arguments: list[str]) -> None:
     """Serve jobs, or fork children that do, until the owner closes the pipe."""
     jobs_fd, replies_fd, life_fd, shared_fd, forks_fd = fds = list(map(int, arguments))
     for fd in fds:
-        os.set_inheritable(fd, False)  # what a point starts must not hold the protocol's pipes open
+        os.set_inheritable(fd, False)  # what a point starts must not keep the protocol's pipes open
     supervise(life_fd, jobs_fd, replies_fd, shared_fd, forks_fd)
     link = Link(jobs_fd, replies_fd, shared_fd)
     order = next(link.orders(), None)
@@ -123,7 +123,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _import(context: Context, link: Link, *, look: bool) -> tuple[Work | None, list[str]]:
-    """The target, unless it is refused; and what speaks against a fork of the process that has imported it."""
+    """The target, unless it is refused; and the reasons not to fork the process that has imported it."""
     output = Output()
     # A crash writes its traceback where points print; so does a timeout, which the owner announces with SIGUSR1.
     faulthandler.enable(output.fd)
@@ -259,7 +259,7 @@ def _run(
             output.mark(number, failed=failed)
         if writer.full or now_s > end_s or (code is not None and code.changed()):
             break
-    if not marked:  # what a short point has printed past our streams would be nobody's
+    if not marked:  # a short point's output past our streams would belong to no point
         output.mark(number, failed=failed)
     writer.idle()
 
@@ -273,7 +273,7 @@ def _ahead(points: Iterator[Point]) -> Iterator[Point]:
 
 
 def _become_a_copy(writer: Writer, *protocol_fds: int) -> None:
-    """In a process that a point forked: let go of the protocol, so that the owner sees when this child ends."""
+    """In a process that a point forked: close the protocol, so that the owner sees when this child ends."""
     writer.forked = True
     null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for fd in protocol_fds:
@@ -283,7 +283,7 @@ def _become_a_copy(writer: Writer, *protocol_fds: int) -> None:
 
 
 def _end_copy(error: BaseException | None) -> None:
-    """End a copy of this process that came back from the point: the rest is not its work."""
+    """End a forked copy of this process that returned from the point: it must not continue."""
     code = error.code if isinstance(error, SystemExit) else None if error is None else 1
     os._exit(code & 0xFF if isinstance(code, int) else int(code is not None))
 

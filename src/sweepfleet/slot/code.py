@@ -73,14 +73,14 @@ class Code:
         self._reported: dict[str, str] | None = None
 
     def look(self) -> None:
-        """Find out what has come in or changed. Called before and after a job, so it has to be quick."""
+        """Find new or changed files. Called before and after a job, so it must be fast."""
 
     def changed(self) -> bool:
-        """Whether the next point would be computed by other code than the one before."""
+        """Whether other code would compute the next point than the last one."""
         return False
 
     def news(self) -> dict[str, str] | None:
-        """The files, when they are not what they were at the last call."""
+        """The files, if they have changed since the last call."""
         self.look()
         if self._files == self._reported:
             return None
@@ -92,9 +92,9 @@ class Imported(Code):
     """The modules that this process imports, from now on."""
 
     def __init__(self, names: Names, *, pickle: Path | None = None) -> None:
-        """Watch imports. Side effect: Python's loader of source files tells of each, until the process ends.
+        """Watch imports. Side effect: Python's source loader reports each import, until the process ends.
 
-        `pickle` is a file with the function, which is no module.
+        `pickle` is a file with the function, which is not a module.
         """
         super().__init__(names)
         if pickle is not None and (found := digest_of(pickle)) is not None:
@@ -126,7 +126,7 @@ class Imported(Code):
         return code  # type: ignore[no-any-return]
 
     def look(self) -> None:
-        """Add what came in by another way: compiled modules, and those of other loaders."""
+        """Add modules that were imported in other ways: compiled ones, and those of other loaders."""
         if len(sys.modules) == self._count:
             return
         self._count = len(sys.modules)
@@ -171,7 +171,7 @@ class Named(Code):
         self._stats: list[_Stat | None] = []
 
     def look(self) -> None:
-        """Read what is not as it was."""
+        """Read changed files again."""
         stats = [_stat(path) for _, path in self._paths]
         if stats == self._stats:
             return
@@ -229,7 +229,7 @@ def _is_file(path: Path) -> bool:
 
 
 def code_of(context: Context) -> Code:
-    """Begins to watch what computes the points of a sweep in this process. Call it before the target is imported."""
+    """Starts to watch the code that computes points in this process. Call it before the target is imported."""
     names = Names(folder=context.folder, root=context.root)
     if context.target.run is not None:
         pickle = context.target.pickle

@@ -1,4 +1,4 @@
-"""Where this process keeps the compiled code of what it imports, when Python keeps none beside the sources.
+"""Keeps the compiled code of what this process imports, where Python keeps none beside the sources.
 
 Python compiles a module when it first imports it, and keeps the result in `__pycache__` beside it. Where it may not
 (`PYTHONDONTWRITEBYTECODE`, `-B`) or cannot (sources of another user, a read-only image), and nobody has compiled the
@@ -33,7 +33,7 @@ def keep() -> None:
         sys.dont_write_bytecode = False  # invoke has set it, for the sake of its users' tasks files
     if sys.pycache_prefix is not None or _kept_beside():
         return
-    with contextlib.suppress(OSError, RuntimeError):  # then each process compiles anew, as Python would have it
+    with contextlib.suppress(OSError, RuntimeError):  # then each process compiles again, as Python does
         folder = _folder()
         if folder is not None:
             sys.pycache_prefix = str(folder)
@@ -41,7 +41,7 @@ def keep() -> None:
 
 
 def where() -> str:
-    """Where this process keeps compiled code, for people."""
+    """Where this process keeps compiled code, as text."""
     if sys.pycache_prefix is not None:
         return sys.pycache_prefix
     return "beside the sources" if _kept_beside() else "not kept"
@@ -58,7 +58,7 @@ def _kept_beside() -> bool:
 
 
 def _is_switched_off() -> bool:
-    """Whether the user has told Python to write no compiled files, by variable or flag."""
+    """Whether the user has told Python not to write compiled files, by variable or flag."""
     return bool(sys.flags.dont_write_bytecode)
 
 
@@ -103,7 +103,7 @@ def _folder() -> Path | None:
 
 
 def _environment() -> str:
-    """What tells this environment from another, also from one of the same place on a machine with the same home."""
+    """A key of this environment, which differs even from one at the same path on a machine with the same home."""
     installed = [name for entry in sys.path if os.path.isdir(entry) for name in os.listdir(entry)]  # noqa: PTH112, PTH208
     return "\n".join([sys.prefix, *sorted(name for name in installed if name.endswith(".dist-info"))])
 
@@ -118,13 +118,13 @@ def _make(folder: Path) -> bool:
 
 
 def _is_own(found: os.stat_result, *, private: bool = False) -> bool:
-    """Whether it is a folder of this user's in which nobody else can write; `private`: nor read."""
+    """Whether a folder is this user's and nobody else can write to it; `private`: nor read it."""
     others = 0o077 if private else 0o022
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & others
 
 
 def _is_safe(found: os.stat_result) -> bool:
-    """Whether nobody but this user and the system can put another folder in the place of one in it."""
+    """Whether only this user and the system can replace a folder in it."""
     writable = found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX
     return found.st_uid in (0, os.geteuid()) and not writable
 

@@ -1,4 +1,4 @@
-"""What a runner child must know to compute any point of one sweep."""
+"""All that a runner child needs to compute any point of a sweep."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sweepfleet.grid.sweep import Target
 
 @dataclass(frozen=True)
 class Context:
-    """One sweep as the machines see it: the plan, the target, and the limits that hold for every point."""
+    """A sweep as the machines see it: the plan, the target, and the limits of each point."""
 
     plan_json: str
     target: Target
@@ -58,5 +58,5 @@ class Context:
 
     @cached_property
     def digest(self) -> str:
-        """A name for exactly this context: bundles carry it instead of what it stands for."""
+        """A hash of this context, which bundles carry instead of the context itself."""
         return hashlib.blake2b(self.to_json().encode(), digest_size=8).hexdigest()

@@ -1,4 +1,4 @@
-"""The cores of a slot: what numerical libraries are told, and, where the system has it, where its processes may run.
+"""The cores of a slot: thread counts for numerical libraries and, where the system has it, CPU affinity.
 
 Affinity is what most programs ask for when they are to use "all" cores (joblib, OpenMP, Go, Rust, `nproc`). A core
 that a slot has is leased, machine-wide: two sweeps side by side would else sit on the same ones while others are
@@ -33,7 +33,7 @@ THREAD_VARIABLES = (
 
 
 def environment(cpus: int) -> dict[str, str]:
-    """The variables for a point with so many cores."""
+    """The environment variables for a point with this number of cores."""
     return dict.fromkeys(THREAD_VARIABLES, str(cpus))
 
 
@@ -41,7 +41,7 @@ class Cores:
     """The cores of a pool's slots."""
 
     def __init__(self, *, slots: int, cpus: int) -> None:
-        """Lease `cpus` cores for each slot, all different; where there are not enough for all, none are leased."""
+        """Lease `cpus` different cores for each slot; none where there are too few for all."""
         self._leases: list[socket.socket] = []
         self.of: list[tuple[int, ...]] = [()] * slots  # by slot; without any, a slot is tied to none
         if sys.platform != "linux":

@@ -1,4 +1,4 @@
-"""The owner's side of what points print: reads a child's pipe, and keeps of each point as much as it may.
+"""The owner's side of what points print: reads a child's pipe and keeps up to the limit of each point.
 
 A child whose pipe is full waits until it is read, so neither memory nor disk holds more than is kept. One thread
 reads the pipes of all children of this process: a few times a second, and without a pause while one of them
@@ -33,7 +33,7 @@ class Budget:
     failed: int = 64_000_000
 
     def grants(self, size: int, *, failed: bool) -> bool:
-        """Whether so much fits still; if so, it is taken off."""
+        """Whether this many bytes still fit; if so, they are deducted."""
         left = self.failed if failed else self.done
         if size > left:
             return False
@@ -83,7 +83,7 @@ class Log:
         self.token = b""
         self.fd, self.write_fd = os.pipe()
         os.set_blocking(self.fd, False)
-        with contextlib.suppress(AttributeError, OSError):  # not everywhere, and not for everybody
+        with contextlib.suppress(AttributeError, OSError):  # not on all systems, and not for all users
             fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._lock = threading.Lock()
         self._current = Ends(0)  # since the last mark
@@ -117,10 +117,10 @@ class Log:
             self._budget = budget
 
     def read(self) -> int:
-        """Take in all that the pipe holds now; returns how many bytes."""
+        """Read all that is in the pipe now; returns the number of bytes."""
         count = 0
         with self._lock:
-            while not self._closed and count <= 4 * PIPE_BYTES:  # somebody may write for ever
+            while not self._closed and count <= 4 * PIPE_BYTES:  # a process may write forever
                 try:
                     data = os.read(self.fd, PIPE_BYTES)
                 except BlockingIOError:
@@ -201,14 +201,14 @@ class Log:
             return {number: packed for number, packed in self._done.items() if number < count}
 
     def tail(self, *, since: int | None = None) -> str:
-        """The last lines since the last mark, or since `size` was so much."""
+        """The last lines since the last mark, or since `size` had this value."""
         self.read()
         with self._lock:
             count = min(TAIL_BYTES, self.size - (self._marked if since is None else since))
             return self._recent[-count:].decode(errors="replace") if count > 0 else ""
 
     def close_write(self) -> None:
-        """Once the child has its end of the pipe: let go of it, so that the pipe ends with the child."""
+        """Close our copy of the child's end of the pipe, so that the pipe ends with the child."""
         os.close(self.write_fd)
 
     def close(self) -> None:
@@ -229,7 +229,7 @@ class _Drain:
         self._wake: tuple[int, int] | None = None  # a pipe that ends a wait; None: no thread runs
 
     def add(self, log: Log) -> None:
-        """Read it from now on."""
+        """Start reading it."""
         with self._lock:
             self._logs[log.fd] = log
             if self._wake is None:
@@ -239,7 +239,7 @@ class _Drain:
                 os.write(self._wake[1], b".")
 
     def remove(self, log: Log) -> None:
-        """Read it no more."""
+        """Stop reading it."""
         with self._lock:
             if self._logs.get(log.fd) is log:
                 del self._logs[log.fd]
@@ -265,7 +265,7 @@ class _Drain:
                 time.sleep(pause_s)
 
     def _open(self, *wake: int) -> dict[int, Log]:
-        """The pipes that can still be written to; without any, the thread's own is closed, and it ends."""
+        """The pipes that can still be written to; when there are none, the thread ends."""
         with self._lock:
             for fd in [fd for fd, log in self._logs.items() if log.ended]:
                 del self._logs[fd]

@@ -1,4 +1,4 @@
-"""Randomness and names that a target takes up while it is imported: processes of their own draw theirs.
+"""Random state and unique names that a target takes at import, which separate processes would each draw.
 
 Nobody is watched: what there is after the import is looked at, and the code that the project's modules run when they
 are imported. What each copy can be given of its own is renewed in it (`random`, generators of numpy and torch without
@@ -35,7 +35,7 @@ _OWN = {
 _CLOCKS = {"time", "time_ns", "now", "utcnow", "perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns"}
 _SEEDS = {"seed", "manual_seed", "set_seed", "seed_everything"}
 _SEEDED = _SEEDS | {"default_rng", "RandomState", "SeedSequence", "Random"}
-# What draws numbers, also as the name of a module: whoever uses none of these names has drawn none.
+# Names of what draws numbers, also as a module: code that uses none of these has drawn none.
 _DRAWS = {
     *("random", "randint", "randrange", "choice", "choices", "sample", "shuffle", "uniform", "gauss", "getrandbits"),
     *("rand", "randn", "normal", "permutation", "integers", "standard_normal", "randperm", "triangular", "poisson"),
@@ -43,7 +43,7 @@ _DRAWS = {
 }
 _SYSTEMS_BITS = 64  # a seed of more bits than this came from the system: numpy draws 128
 _TORCHS_LEAST = 1 << 32  # torch's own seed from the system has 53 bits or more
-_TWIST = 624  # numbers of 32 bits after which a Mersenne Twister makes its state anew
+_TWIST = 624  # numbers of 32 bits after which a Mersenne Twister renews its state
 _MOST_TWISTS = 2000  # that are followed: a million numbers drawn, some 0.1 s to follow
 _GLOBAL: random.Random = random._inst  # noqa: SLF001 - whose methods the module's functions are
 
@@ -57,7 +57,7 @@ def renew() -> None:
 
 
 class _Seed:
-    """Stands for `random.seed` during an import, and remembers whether the last seed was one.
+    """Replaces `random.seed` during an import, and remembers whether the last seed was given.
 
     An object and no function: a function that is kept in a class becomes a method. Where it is kept, it works on.
     """
@@ -92,7 +92,7 @@ class EntropyLook:
         random.seed = self._stand_in
 
     def end(self) -> list[str]:
-        """What was taken up that copies would share and that `renew` cannot renew, a line each for people."""
+        """What forks would share and `renew` cannot renew, one line each."""
         if random.seed is self._stand_in:  # else the target has put something of its own there
             random.seed = self._seed
         _renewals.clear()
@@ -138,7 +138,7 @@ def _code_of(file: str) -> CodeType | None:
 
 
 def _own_things(used: dict[str, str]) -> Iterator[str]:
-    """What the project does when it is imported that gives each process something else."""
+    """What the project does at import that differs from process to process."""
     yield from (f"{place} {_OWN[name]}" for name, place in used.items() if name in _OWN)
     if not _SEEDED.isdisjoint(used) and (clocks := _CLOCKS & used.keys()):
         yield f"{used[min(clocks)]} reads the clock, and a random generator is seeded, perhaps with it"
@@ -187,7 +187,7 @@ def _nested(code: CodeType) -> Iterator[CodeType]:
 
 
 def _drawn(before: Any, now: Any) -> bool:
-    """Whether a state of `random` came of another one by drawing numbers alone, as far as that is followed."""
+    """Whether a state of `random` follows from another one by draws only, within a limit."""
     generator = random.Random()  # noqa: S311 - a copy of the one that is looked at
     generator.setstate(before)
     key = now[1][:-1]

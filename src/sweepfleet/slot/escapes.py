@@ -1,4 +1,4 @@
-"""Text without what drives a terminal: for whoever reads a result in it, and for whoever shows it later. Pure."""
+"""Removes terminal escape sequences, for reading results in a text and for showing it. Pure."""
 
 from __future__ import annotations
 

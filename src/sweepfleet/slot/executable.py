@@ -1,4 +1,4 @@
-"""Whether the system can start a file: which machine a program is built for, and what it needs to begin."""
+"""Whether the system can start a file: the machine that a program is built for, and its loader or interpreter."""
 
 from __future__ import annotations
 

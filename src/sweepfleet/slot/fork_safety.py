@@ -1,4 +1,4 @@
-"""Whether a process can be copied once it has imported a target: looked at, not assumed.
+"""Checks whether a process can be forked after it has imported a target.
 
 A copy made by fork(2) has one thread, whatever the process had, and shares with all other copies what lies in the
 kernel: open files, sockets, devices, shared memory. A GPU that was opened before cannot be used in it. So it takes
@@ -27,7 +27,7 @@ __all__ = ["ImportWatch", "fork", "renew"]
 
 SETTLES_S = 0.05  # for the kernel to take a thread that has ended off its list
 FORKS_S = 5.0  # for a trial copy to end
-# Threads of libraries that lock what the thread works at for a fork, and go on without it in a copy:
+# Threads of libraries that lock the thread's data around a fork, and work without it in the child:
 # jemalloc (pyarrow's and so pandas') has pthread_atfork(3) handlers, background_thread_postfork_child among them.
 _KNOW_FORKS = {"jemalloc_bg_thd"}
 _NAMELESS = "nameless"
@@ -41,7 +41,7 @@ _SHARED_AND_WRITTEN = re.compile(rb"\S+ .w.s ")
 
 
 class ImportWatch:
-    """Notes, while a target is imported, what speaks against a fork of this process afterwards."""
+    """Notes, while a target is imported, why this process should not be forked afterwards."""
 
     def __init__(self, names: Names | None = None) -> None:
         """Begin to watch. Side effect: see `EntropyLook`; `findings` undoes it.
@@ -57,7 +57,7 @@ class ImportWatch:
         self._entropy = EntropyLook(names or Names(folder=os.curdir, root=os.curdir))
 
     def findings(self) -> list[str]:
-        """End the watch; what speaks against a fork, a line each for people. Empty: it is safe.
+        """End the watch; the reasons not to fork, one line each. Empty: it is safe.
 
         Side effect: a trial copy is made, at which some libraries end their threads.
         """
@@ -96,7 +96,7 @@ def _threads() -> Iterator[str]:
 
 
 def _other_threads() -> dict[int, str]:
-    """The names of those that stand against a fork, Python's name for its own."""
+    """The names of threads that prevent a fork, Python's name for its own."""
     pythons = {thread.native_id: thread.name for thread in threading.enumerate()}
     others = [int(number) for number in os.listdir("/proc/self/task") if int(number) != os.getpid()]  # noqa: PTH208
     names = {number: pythons.get(number) or _text(f"/proc/self/task/{number}/comm") for number in others}
@@ -106,7 +106,7 @@ def _other_threads() -> dict[int, str]:
 
 
 def _try_fork() -> str | None:
-    """Make a copy that ends at once: libraries that know about forks (OpenBLAS) end their threads before it."""
+    """Fork a child that ends at once: libraries with fork handlers (OpenBLAS) end their threads before it."""
     try:
         pid = fork()
     except OSError as error:
@@ -131,7 +131,7 @@ def _open_files() -> dict[int, str]:
     found = {}
     for number in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208
         with contextlib.suppress(OSError):  # the list's own
-            found[number] = os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115 - most are no paths
+            found[number] = os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115 - most are not paths
     return found
 
 
@@ -160,7 +160,7 @@ def _files(before: dict[int, str], maps: bytes) -> Iterator[str]:
 
 
 def _is_only_mapped(name: str, descriptors: int, maps: bytes) -> bool:
-    """Whether a file is open for its mappings' sake alone, and for reading, as `np.load(mmap_mode="r")` has it."""
+    """Whether a file is open only because it is mapped for reading, as `np.load(mmap_mode="r")` does."""
     lines = [line for line in maps.split(b"\n") if line.endswith(b" " + os.fsencode(name))]
     return len(lines) >= descriptors and not any(_SHARED_AND_WRITTEN.match(line) for line in lines)
 
@@ -175,7 +175,7 @@ def _maps() -> bytes:
 
 
 def _shared_memory(maps: bytes) -> dict[str, str]:
-    """Names of memory that a copy would share and a process of its own would not, and of devices, by their inodes."""
+    """Names of memory that a fork would share and a separate process would not, and of devices, by inode."""
     found = {}
     for line in maps.split(b"\n"):
         if line.find(b"s ", 20, 40) < 0:
@@ -229,7 +229,7 @@ def _short(path: str) -> str:
 
 
 def _some(names: Iterable[str]) -> str:
-    """The first of these, each once, and how many more."""
+    """The first few of these, without repeats, and the number of others."""
     unique = list(dict.fromkeys(name[:80] for name in names))
     more = len(unique) - _NAMES
     return ", ".join(unique[:_NAMES]) + (f" and {more} more" if more > 0 else "")

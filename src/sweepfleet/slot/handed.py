@@ -1,4 +1,4 @@
-"""What a command is told of its point: variables, placeholders, and a file for parameters of any size."""
+"""What a command gets of its point: environment variables, placeholders, and a file for parameters of any size."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def placed_point(point: Point, context: Context, artifacts: Path) -> Placed:
 
 @contextlib.contextmanager
 def environment(point: Placed, keys: Iterable[tuple[str, ...]] = ()) -> Iterator[dict[str, str]]:
-    """This process's environment and what a command is told besides; its file is gone afterwards.
+    """This process's environment and a command's own variables; removes the parameters' file afterwards.
 
     `keys` are as in `grid.plan.nest`.
     """
@@ -66,7 +66,7 @@ def environment(point: Placed, keys: Iterable[tuple[str, ...]] = ()) -> Iterator
 
 
 def why_not_started(error: OSError | ValueError, program: str, point: Placed) -> str:
-    """Why a command could not be started, in words; the parameter that is to blame is named."""
+    """Why a command could not be started, with the parameter that caused it."""
     sizes = {
         name: len(value if isinstance(value, str) else json.dumps(value)) for name, value in point.params.items()
     }

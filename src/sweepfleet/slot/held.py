@@ -1,4 +1,4 @@
-"""The bundles that a worker holds for its driver: each from its beginning until the driver has committed it.
+"""The bundles that a worker keeps for its driver, from their start until the driver has committed them.
 
 Driver and scheduler may die meanwhile. The worker computes on, and whoever comes in the driver's place takes over
 what is active or finished here instead of having it computed again.
@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 
 from sweepfleet.slot.runner import Span
 
-MOST_BYTES = 128 << 20  # of packets that nobody has committed; the oldest ones are dropped beyond it, and run again
+MOST_BYTES = 128 << 20  # of uncommitted packets; beyond it, the oldest ones are dropped, and run again
 
 Name = tuple[str, int]  # a driver's engine, and the bundle's number there
 
 
 @dataclass(eq=False, slots=True)
 class Bundle:
-    """One of them."""
+    """A bundle that a worker keeps."""
 
     name: Name
     spans: tuple[Span, ...]
@@ -29,10 +29,10 @@ class Bundle:
 
 
 class Held:
-    """What one pool holds; thread-safe."""
+    """The bundles of one pool; thread-safe."""
 
     def __init__(self, *, most_bytes: int = MOST_BYTES) -> None:
-        """Hold nothing yet."""
+        """Start without bundles."""
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
         self._bundles: dict[Name, Bundle] = {}  # the oldest first
@@ -40,7 +40,7 @@ class Held:
     def join(
         self, name: Name, spans: Sequence[Span], shuffle: int | None, *, before: Name | None = None
     ) -> tuple[Bundle, bool]:
-        """The bundle of this name, held from now on if it was not; and whether it was.
+        """The bundle of this name, added if it is new; and whether it was there.
 
         Args:
             name: that the present driver has for it.
@@ -59,7 +59,7 @@ class Held:
             return found, False
 
     def finish(self, bundle: Bundle, packet: bytes) -> None:
-        """A bundle has ended well."""
+        """A bundle has finished."""
         bundle.packet.set_result(packet)
         with self._lock:
             finished = [each for each in self._bundles.values() if each.packet.done()]
@@ -71,14 +71,14 @@ class Held:
                 del self._bundles[each.name]
 
     def fail(self, bundle: Bundle, error: BaseException) -> None:
-        """A bundle cannot be computed here; whoever asks for it again has it computed anew."""
+        """A bundle failed here; when it is asked for again, it is computed again."""
         with self._lock:
             if self._bundles.get(bundle.name) is bundle:
                 del self._bundles[bundle.name]
         bundle.packet.set_exception(error)
 
     def committed(self, engine: str, out: Sequence[int]) -> None:
-        """Drop what a driver needs no more.
+        """Drop what a driver no longer needs.
 
         Args:
             engine: the driver's.

@@ -1,4 +1,4 @@
-"""How a child process ends: asked for, and told by its supervisor (`slot.supervisor`) through a socket."""
+"""Ends a child process, and gets its exit code from its supervisor (`slot.supervisor`) through a socket."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Life:
     """The owner's end of the socket; thread-safe."""
 
     def __init__(self, supervisor: socket.socket) -> None:
-        """Nothing has begun yet, and nothing ended; `supervisor` is the way to the one that will tell."""
+        """Start with no job; `supervisor` is the socket of the supervisor."""
         self._supervisor = supervisor
         self.process: subprocess.Popen[bytes] | None = None  # to wait for in the end, where it is our own child
         self._lock = threading.Lock()
         self._code: int | None = None  # the exit code
-        self._lost = False  # whether nobody has told how it ended
+        self._lost = False  # whether its exit code is unknown
         self._failure: OSError | None = None  # why it never began
         self._poll = select.poll()
         self._poll.register(supervisor, select.POLLIN)
@@ -60,7 +60,7 @@ class Life:
         return self._code
 
     def ended(self, timeout_s: float | None) -> int | None:
-        """Its exit code, which its supervisor tells once nothing of it is left; None when it goes on so long."""
+        """Its exit code, which its supervisor sends when all its processes are gone; None after the time limit."""
         with self._lock:
             if self._code is None and self._poll.poll(None if timeout_s is None else timeout_s * 1000):
                 said = b""
@@ -86,7 +86,7 @@ class Life:
 
 
 def oom_kills() -> int:
-    """How many processes the kernel has killed for memory since it booted; 0 where it does not tell."""
+    """The number of processes that the kernel has killed for memory since boot; 0 where it is unknown."""
     with contextlib.suppress(OSError), open("/proc/vmstat") as lines:  # noqa: PTH123 - a kernel file
         for line in lines:
             if line.startswith("oom_kill "):

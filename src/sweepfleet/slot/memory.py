@@ -1,4 +1,4 @@
-"""How much memory a point uses: its child's, and that of every process below it.
+"""Measures the memory of a point: its child's and that of all processes below it.
 
 What a process that multiprocessing forks shares with its parent is there once, but is resident in both. So the sum
 of what is resident is only an upper bound. Where that is above the limit, the kernel's proportional share (PSS: each
@@ -24,13 +24,13 @@ class Usage(NamedTuple):
     processes: int
 
     def __str__(self) -> str:
-        """As a failure says it."""
+        """The text for an error message."""
         where = f" in {self.processes} processes" if self.processes > 1 else ""
         return f"{self.used / 1e6:,.0f} MB{where}"
 
 
 class Meter:
-    """Measures all that is below one process, that process aside, as often as it can at little cost."""
+    """Measures all processes below one, itself excluded, as often as is cheap."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -38,7 +38,7 @@ class Meter:
         self._last = Usage(0, 0)
 
     def usage(self, limit_bytes: int) -> Usage:
-        """What they use now, or did when it was last measured; exact where it is above the limit."""
+        """The usage now, or at the last measurement; exact where it is above the limit."""
         begin_s = time.monotonic()
         if begin_s >= self._next_s:
             self._last = usage(below(self._pid), limit_bytes)
@@ -106,7 +106,7 @@ def _resident(pid: int) -> int:
 
 
 def _proportional(pid: int) -> int | None:
-    """Its proportional share; None where nobody tells: an older kernel, another system, another user's process."""
+    """Its proportional set size; None where unknown: an older kernel, another system, another user's process."""
     with contextlib.suppress(OSError):
         for line in _read(f"/proc/{pid}/smaps_rollup").splitlines():
             if line.startswith("Pss:"):

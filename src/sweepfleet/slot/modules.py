@@ -1,4 +1,4 @@
-"""What is on the way of a target's imports: where they are looked for, and what they do not find."""
+"""The import path of a target: where modules are looked for, and which ones it does not see."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OTHERS = ("__main__", "tasks")  # the second is what invoke has loaded of a proj
 
 @contextlib.contextmanager
 def aside() -> Iterator[None]:
-    """Within it a target does not find the command's own modules; after it they are back."""
+    """Hide the command's own modules from a target, within this context."""
     before = {name: sys.modules[name] for name in OTHERS if name in sys.modules}
     sys.modules.pop("tasks", None)
     put_aside()
@@ -33,6 +33,6 @@ def put_aside() -> None:
 
 
 def put_first(folders: Sequence[str]) -> None:
-    """Have modules looked for in these folders, in this order, before everywhere else."""
+    """Put these folders, in this order, at the front of the module path."""
     first = list(dict.fromkeys(folders))
     sys.path[:] = [*first, *(entry for entry in sys.path if entry not in first)]

@@ -1,4 +1,4 @@
-"""What points print: its packed form, and the child's side, which tells its owner where one point's text ends.
+"""What points print: its packed form, and the child's side, which marks where each point's text ends.
 
 Standard output and error of a runner child are one pipe, so text stands in the order in which it was printed. The
 child ends each point that printed with a mark in that same pipe; the owner (`slot.drain`) reads both. A mark
@@ -24,16 +24,16 @@ MARK = struct.Struct(f"<{TOKEN_BYTES}sIB")  # token, the point's place among the
 QUIET_S = 0.005  # after which a mark is written though no stream of ours was: what was not may be C code or a program
 HIGH_FD = 200  # where a point that closes files it does not know, and opens its own, hardly ever comes to
 PLAIN_BYTES = 256  # less is not worth compressing: most points print a line or nothing
-_PACKED = struct.Struct("<BQII")  # whether the text is compressed; bytes left out, of the head, of the text
+_PACKED = struct.Struct("<BQII")  # whether the text is compressed; bytes dropped, of the head, of the text
 _IOLBF = 1  # C's line buffering, as glibc, musl and macOS number it
 
 
 class Printed(NamedTuple):
-    """What one attempt at a point printed: all of it, or its beginning and its end."""
+    """The output of one attempt at a point: all of it, or its beginning and end."""
 
     head: bytes
     tail: bytes = b""
-    dropped: int = 0  # bytes that were left out between the two; with neither of them, it was not kept at all
+    dropped: int = 0  # bytes dropped between the two; without both of them, nothing was kept
 
     @property
     def kept(self) -> bool:
@@ -47,7 +47,7 @@ class Printed(NamedTuple):
 
     @property
     def text(self) -> str:
-        """As text; bytes that are no UTF-8 are spelled out, and what was left out is said."""
+        """The text; bytes that are not UTF-8 are escaped, and dropped parts are marked."""
         if not self.kept:
             return f"({self.dropped:,} bytes were printed; they were not kept)" if self.dropped else ""
         if not self.dropped:
@@ -117,7 +117,7 @@ class Output:
         self._flush_libc: Callable[[], Any] = _nothing
 
     def prepare(self) -> None:
-        """Have C's standard output come in time, too."""
+        """Make C's standard output line-buffered, too."""
         with contextlib.suppress(Exception):  # a Python without ctypes, a C library that is unlike others
             import ctypes
 
@@ -128,7 +128,7 @@ class Output:
             self._flush_libc = lambda: flush(stdout)
 
     def begin(self, token: bytes) -> None:
-        """What is printed from now on is points'.
+        """From now on, output belongs to points.
 
         Args:
             token: the beginning of marks; without one, none is written: nobody keeps what points print.
@@ -145,7 +145,7 @@ class Output:
         os.dup2(fd, self.fd, inheritable=False)
 
     def flush(self) -> None:
-        """Write what Python's streams, if one of them was written to, and C's hold still."""
+        """Flush C's streams, and Python's if one was written to."""
         if self.printed:
             for stream in self._streams:
                 with contextlib.suppress(OSError, ValueError):  # closed by the point
@@ -153,7 +153,7 @@ class Output:
         self._flush_libc()
 
     def mark(self, number: int, *, failed: bool) -> None:
-        """Say that all that was printed before belongs to the point that ended now.
+        """Mark the end of a point's output.
 
         Args:
             number: the point's place among the job's records.
@@ -229,7 +229,7 @@ def _stream(output: Output, fd: int, name: str) -> _Text:
 def _high_copy_of(fd: int) -> int:
     try:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH_FD)
-    except OSError:  # so many files are not allowed here
+    except OSError:  # the limit of open files is reached
         return os.dup(fd)
 
 

@@ -1,4 +1,4 @@
-"""A program with both of its streams read while it runs: passed on at once, and of each the last bytes kept."""
+"""Runs a program and reads both of its streams: output is passed on at once, and the last bytes of each are kept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOOK_S = 0.05  # how often to look whether a program has ended whose pipes are h
 
 
 class Ended(NamedTuple):
-    """How a program ended, and its last words."""
+    """A program's exit code and the end of its output."""
 
     code: int  # negative: the signal that ended it
     stdout: bytes
@@ -101,7 +101,7 @@ def _follow(process: subprocess.Popen[bytes], tails: dict[int, _Tail], to: IO[by
                     to.flush()
         if time.monotonic() > look_s:
             if ended:
-                return  # somebody goes on printing in the background
+                return  # a background process is still printing
             ended = process.poll() is not None
             look_s = time.monotonic() + LOOK_S
 

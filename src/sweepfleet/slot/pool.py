@@ -1,4 +1,4 @@
-"""The runners of one worker process: as many as it has slots, shared by the threads that serve them."""
+"""The runners of a worker process, one for each slot, shared by its threads."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sweepfleet.slot.process import Child
 from sweepfleet.slot.runner import Job, Runner, Span
 from sweepfleet.slot.source import Source, Start
 
-# A driver that died is back within seconds, a head that lost its power within minutes. What nobody has asked for by
-# then costs nobody's patience any more, only the memory and the cores of the next sweep.
+# A driver that died is back within seconds, a head that lost its power within minutes. After
+# that, an unused pool only takes memory and cores from the next sweep.
 KEEP_S = 900.0
 
 
 class _Waiting:
-    """A bundle that has no runner yet."""
+    """A bundle that waits for a runner."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -77,7 +77,7 @@ class Pool:
         except BaseException as error:  # noqa: BLE001 - told by `ready` and `run`
             self._failure = error
         if self._failure is not None:
-            for runner in self._runners:  # whoever waits for one is told
+            for runner in self._runners:  # so that waiting callers see the error
                 self._give(runner)
         self._begun.set()
 
@@ -128,7 +128,7 @@ class Pool:
                 self._give(runner)
 
     def _give(self, runner: Runner) -> None:
-        """A runner is free: the bundle that has waited longest has it."""
+        """Give a free runner to the bundle that has waited longest."""
         with self._lock:
             if self._line:
                 self._line.popleft().runner.put(runner)
@@ -157,7 +157,7 @@ class Pool:
 
 
 _pools: dict[str, Pool] = {}
-_timers: dict[str, threading.Timer] = {}  # of pools that nobody asks for at present, by digest
+_timers: dict[str, threading.Timer] = {}  # of pools without a driver, by digest
 _changing = threading.Lock()
 _early: list[Child] = []
 
@@ -170,7 +170,7 @@ def start_early() -> None:
 
 
 def _end_early() -> None:
-    """End what no pool has asked for."""
+    """End a process that no pool has asked for."""
     while _early:
         _early.pop().close()
 
@@ -200,7 +200,7 @@ def pools() -> int:
 
 
 def leave(context: Context) -> None:
-    """Nobody asks for this pool now: it computes on, and is dismissed unless `prepare` comes in time."""
+    """Release this pool: it continues to compute, and is dismissed unless `prepare` is called in time."""
     with _changing:
         _stop_timer(context.digest)
         if context.digest in _pools:

@@ -31,7 +31,7 @@ Place = Literal["alone", "after", "within"]  # on lines of its own, after other 
 
 
 class NoResultError(Exception):
-    """What was printed has no result, or more than one reading."""
+    """The output has no result, or more than one possible reading."""
 
 
 class _Piece(NamedTuple):
@@ -41,7 +41,7 @@ class _Piece(NamedTuple):
     end: int
     place: Place
     value: Any
-    problem: str  # why it is no JSON, where it looks like it
+    problem: str  # why it is not JSON, where it looks like it
 
 
 def clean(text: str) -> str:
@@ -131,7 +131,7 @@ def result(text: str, *, cut: bool = False, optional: bool = False) -> Any:
 
 
 def _labelled(text: str, found: list[_Piece], number: Any) -> Any:
-    """The only object that stands in a line of other text."""
+    """The only object in a line with other text."""
     only = found[0]
     if len(found) > 1:
         raise NoResultError(
@@ -171,7 +171,7 @@ def _nothing(text: str, pieces: list[_Piece], number: Any, *, cut: bool) -> str:
 
 
 def _pieces(text: str, *, cut: bool) -> tuple[list[_Piece], int]:
-    """The outermost objects and lists in their order, and the place before which nothing is to be believed."""
+    """The outermost objects and lists, in order, and the position before which nothing is reliable."""
     closing, open_ended, stray = _brackets(text)
     floor = 0
     if cut:  # what began before may end here; its first line is half a line
@@ -201,7 +201,7 @@ def _pieces(text: str, *, cut: bool) -> tuple[list[_Piece], int]:
 
 
 def _brackets(text: str) -> tuple[dict[int, int], list[int], int]:
-    """Where each bracket's partner ends, which have none, and where the last one that nothing opened ends.
+    """Where each bracket's partner ends, which ones have none, and where the last unopened one ends.
 
     Strings are passed over; none goes over a line's end, so an odd quote in a line of text spoils that line alone.
     """
@@ -250,7 +250,7 @@ def _truncation(text: str, start: int) -> str:
     problem = f"it is not closed: {_cut(text[start : start + _GLANCE])}"
     if text[start] == "{" and not text[text.rfind("\n", 0, start) + 1 : start].strip():
         return problem  # on a line of its own
-    for stop in (start + _GLANCE, len(text)):  # most are no JSON, which shows soon
+    for stop in (start + _GLANCE, len(text)):  # most are not JSON, which shows soon
         piece = text[start:stop].rstrip()
         try:
             json.loads(piece)

@@ -1,4 +1,4 @@
-"""One child process: started, spoken to, watched and killed; what its death means is the runner's to say."""
+"""A child process: starts it, talks to it, watches and kills it. The runner decides what its end means."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _OUR_FRAME = re.compile(rf'  File "(<frozen runpy>|{_HERE}/\w+\.py)", line \d+ i
 
 
 class Running(NamedTuple):
-    """The child's header: the point that runs now, and what is complete."""
+    """The child's header: the point that runs now, and the number of finished ones."""
 
     since_s: float  # time.monotonic() when it began
     point_index: int  # sweepfleet.slot.records.IDLE when no point runs
@@ -84,7 +84,7 @@ class Child:
         self._serves = False
         self._scratch: str | None = None
         self._meter: Meter | None = None
-        self._forks: socket.socket | None = None  # through which a template is sent what a child is to hold
+        self._forks: socket.socket | None = None  # sends a template the descriptors of its next child
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             self._log = Log()
             ours.callback(self._log.close)
@@ -120,7 +120,7 @@ class Child:
         self._poll.register(self._replies_fd, select.POLLIN)
 
     def order(self, context: Context, *, cores: Sequence[int] = (), look: bool = False) -> None:
-        """Have a new process import a target; it does while the caller goes on.
+        """Have a new process import a target; returns at once.
 
         Args:
             context: of the sweep.
@@ -130,7 +130,7 @@ class Child:
         self._tell(context=context.to_json(), cores=list(cores), look=look)
 
     def serve(self, context: Context, *, cores: Sequence[int] = ()) -> None:
-        """Have it be a child that computes points; once it can, it replies that it is ready."""
+        """Make it a child that computes points; it replies when it is ready."""
         if not self._serves:
             self._tell_to_serve(context, cores)
         self._memory.close()
@@ -147,11 +147,11 @@ class Child:
         self._tell(template=False, token=self._log.token.hex(), scratch=self._scratch, cores=list(cores))
 
     def lead(self) -> None:
-        """Have it be a template, and compute nothing."""
+        """Make it a template, which is forked and computes nothing."""
         self._tell(template=True)
 
     def fork(self, fds: list[int]) -> None:
-        """Have a template fork a child that holds these. Raises BrokenPipeError when it has ended."""
+        """Have the template fork a child with these descriptors. Raises BrokenPipeError when it has ended."""
         if self._forks is None:
             raise BrokenPipeError
         socket.send_fds(self._forks, [b"f"], fds)
@@ -172,7 +172,7 @@ class Child:
         return pids[0], pids[1]
 
     def start(self, job: str, budget: Budget | None = None) -> None:
-        """Give an idle child its next job; what came of the one before is forgotten.
+        """Give an idle child its next job; the results of the last one are dropped.
 
         Args:
             job: as JSON.
@@ -189,7 +189,7 @@ class Child:
         HEADER.pack_into(self._memory, 0, 0.0, IDLE, bytes(8), 0, 0, 0)
 
     def send(self, line: str) -> None:
-        """Send one line; a child that is gone is found out by the next `reply`."""
+        """Send one line; if the child is gone, the next `reply` says so."""
         data = memoryview(line.encode() + b"\n")
         with contextlib.suppress(BrokenPipeError):
             while data:
@@ -213,14 +213,14 @@ class Child:
         return message
 
     def running(self) -> Running:
-        """What the child is at, and how much it has finished; read again until it is not being written."""
+        """The child's current point and how much it has finished; rereads until the value is stable."""
         read = HEADER.unpack_from(self._memory)
         while (again := HEADER.unpack_from(self._memory)) != read:
             read = again
         return Running._make(read)
 
     def collect(self, at: Running) -> Segment:
-        """Copy out all that was complete at that time."""
+        """Copy all records that were complete at that time."""
         end = HEADER_BYTES + at.complete * RECORD.size
         return Segment(
             records=self._memory[HEADER_BYTES:end],
@@ -241,7 +241,7 @@ class Child:
         return self._meter.usage(limit_bytes)
 
     def tell_where(self) -> str:
-        """Have a hanging child write the stack of each of its threads, and return that."""
+        """Have a hanging child print the stacks of its threads, and return them."""
         self._log.read()
         before = self._log.size
         with contextlib.suppress(ProcessLookupError):
@@ -261,12 +261,12 @@ class Child:
         return self.life.kill()
 
     def drain(self) -> None:
-        """Read what a dead child had still to say: it may have announced a schema."""
+        """Read the last messages of a dead child: it may have announced a schema."""
         while "died" not in (self.reply(0) or {"died": True}):
             pass
 
     def close(self) -> None:
-        """Kill the child and give back what it held. A second time it does nothing."""
+        """Kill the child and free its resources. A second call does nothing."""
         self.kill()
         self._memory.close()
         self._remove_scratch()
@@ -282,7 +282,7 @@ class Child:
             self._shared_fd = -1
 
     def log_tail(self, *, since: int | None = None) -> str:
-        """The last lines that the child printed, and whose point has not ended."""
+        """The last lines that the child printed for a point that has not ended."""
         text = self._log.tail(since=since)
         return "\n".join(line for line in text.splitlines() if not _OUR_FRAME.match(line)).strip()
 

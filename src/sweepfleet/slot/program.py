@@ -1,4 +1,4 @@
-"""A command's program: where it starts, and whether it can be started, found out before any point runs."""
+"""A command's program: its working folder, and whether it can be started, checked before any point runs."""
 
 from __future__ import annotations
 

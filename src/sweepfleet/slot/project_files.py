@@ -1,4 +1,4 @@
-"""Which files are a project's, and what they are called."""
+"""The names of a project's files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ NOT_THE_PROJECTS = frozenset({"site-packages", "dist-packages", ".venv", "venv",
 
 
 class Names:
-    """What source files are called: relative to the project, and so the same in every copy of it."""
+    """Names of source files, relative to the project and so the same in every copy of it."""
 
     def __init__(self, *, folder: str, root: str) -> None:
-        """Settle what is the project.
+        """Decide what the project is.
 
         Args:
             folder: the grid file's.
@@ -45,7 +45,7 @@ class Names:
         self._names: dict[str, str | None] = {}  # of modules: each is asked for when it is imported, and once more
 
     def name_of(self, path: str) -> str | None:
-        """A file's name; None when it is none of the project's."""
+        """A file's name; None when it is not the project's."""
         path = os.path.abspath(path)  # noqa: PTH100
         for file, base in ((path, self.base), (self._real(path), self._real_base)):
             if _is_below(file, base):
@@ -54,7 +54,7 @@ class Names:
         return path if _is_below(path, self._root) and self._counts(path, path) else None
 
     def name_of_module(self, path: str) -> str | None:
-        """The name of a file that was imported, wherever it is; None when it is installed, or made for the moment."""
+        """The name of an imported file, wherever it is; None when it is installed, or temporary."""
         if path not in self._names:
             self._names[path] = self._name_of_module(path)
         return self._names[path]

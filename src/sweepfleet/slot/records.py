@@ -1,4 +1,4 @@
-"""The packed form of finished points: written by the runner child, read by whoever keeps the results.
+"""The packed form of finished points: written by the runner child, read by the driver.
 
 A child writes into memory that it shares with its owner, so that what it finished survives its death at any
 instant. The memory holds a header, an array of fixed-size records, and a heap of payloads:
@@ -72,13 +72,13 @@ class Schema:
         return struct.Struct("<" + "".join(f"{kind}7x" if kind == "?" else kind for kind in self.kinds))
 
     def unpack(self, payload: bytes) -> dict[str, Any]:
-        """The metrics that a payload holds."""
+        """The metrics in a payload."""
         return dict(zip(self.names, self.packer.unpack(payload), strict=True))
 
 
 @dataclass(slots=True)
 class Segment:
-    """What one child finished of one bundle."""
+    """The part of a bundle that one child finished."""
 
     records: bytes
     heap: bytes
@@ -86,7 +86,7 @@ class Segment:
     code: dict[str, str] = field(default_factory=dict)  # the source files that computed them: file -> digest
 
     def rows(self) -> Iterator[Record]:
-        """Its records, in the order they ended."""
+        """Its records, in the order in which they ended."""
         return map(Record._make, RECORD.iter_unpack(self.records))
 
     def record(self, number: int) -> Record:
@@ -100,7 +100,7 @@ class Segment:
 
 @dataclass(slots=True)
 class Packet:
-    """All that came of one bundle."""
+    """All results of a bundle."""
 
     worker: str  # the slot that ran it
     wall_s: float = 0.0  # that the slot spent on it
@@ -112,7 +112,7 @@ class Packet:
 
     @property
     def attempts(self) -> int:
-        """How many points it tells of."""
+        """The number of attempts in it."""
         return sum(len(segment.records) for segment in self.segments) // RECORD.size
 
     def to_bytes(self) -> bytes:
@@ -169,7 +169,7 @@ def error_payload(error_type: str, error: str) -> bytes:
 
 
 def printable(text: str) -> str:
-    """Text that every table and file can hold: surrogates without a partner are spelled out.
+    """Text that every table and file can store: unpaired surrogates are escaped.
 
     They come with file names that are no UTF-8; JSON can carry them, SQLite, Parquet and CSV cannot.
     """

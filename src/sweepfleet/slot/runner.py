@@ -1,4 +1,4 @@
-"""A slot's runner: computes bundles in a child process, and outlives whatever a point does to it."""
+"""A slot's runner: computes bundles in a child process, and survives whatever a point does to that."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class Job:
         return self.limit_s or BUNDLE_LIMIT_S
 
     def line(self, spans: Sequence[Span]) -> str:
-        """What a child is told to compute these of its points."""
+        """The line that tells a child to compute these of its points."""
         return json.dumps({"spans": spans, "shuffle": self.shuffle, "limit_s": self.within_s})
 
 
 class _Going(NamedTuple):
-    """A job that a child has been told, or is told next."""
+    """A job that a child has, or gets next."""
 
     budget: Budget
     begin_s: float
@@ -111,10 +111,10 @@ class Runner:
 
     @property
     def child(self) -> Child:
-        """The present child, asked for now if there is none. Raises UsageError where the target is refused."""
+        """The current child, started now if there is none. Raises UsageError where the target is refused."""
         if (child := self._child) is not None:
             return child
-        with self._asking:  # and not `_busy`, which a bundle holds
+        with self._asking:  # and not `_busy`, which a bundle has locked
             return self._child or self._start()
 
     def ready(self) -> None:
@@ -195,13 +195,13 @@ class Runner:
             if self._ready:
                 self._begin(child, next_job() if over else None)
             elif not self._closed:
-                with contextlib.suppress(UsageError, RunnerClosedError):  # `ready` meets it again, and tells
+                with contextlib.suppress(UsageError, RunnerClosedError):  # `ready` raises it again
                     self._restart()
         packet.wall_s = time.perf_counter() - going.begin_s
         return packet
 
     def _begin(self, child: Child, job: Job | None) -> None:
-        """Have an idle child begin a job, for the `compute` that comes next."""
+        """Have an idle child begin the job of the next `compute`."""
         if job is not None:
             going = _Going.now()
             child.start(job.line(job.spans), going.budget)
@@ -249,7 +249,7 @@ class Runner:
                 return _cause(child, code), None if culprit.point_index == IDLE else culprit
 
     def _patience_s(self, child: Child) -> float | None:
-        """How long a running child may be left alone."""
+        """How long to wait before a running child is checked again."""
         if self.context.memory_bytes is not None:
             return MEMORY_POLL_S
         limit_s = self.context.timeout_s
@@ -278,7 +278,7 @@ class Runner:
 
 
 def _cause(child: Child, code: int | None) -> Cause | None:
-    """What a child's exit code says of the point that ran; None when it was killed from outside."""
+    """The failure that a child's exit code means for the point that ran; None when it was killed from outside."""
     if code is None:
         return Cause("ProcessExit", f"It closed files of the process that runs it.\n{child.log_tail()}".rstrip())
     if from_outside(code):
@@ -292,7 +292,7 @@ def _cause(child: Child, code: int | None) -> Cause | None:
 
 
 def _append_failure(segment: Segment, culprit: Running, cause: Cause) -> None:
-    """Add the culprit's record to what the child left."""
+    """Add the culprit's record to the child's records."""
     payload = error_payload(cause.error_type, cause.error)
     duration_s = time.monotonic() - culprit.since_s
     segment.records += RECORD.pack(

@@ -27,11 +27,11 @@ CRASHES = (
 
 
 class RunnerClosedError(Exception):
-    """The runner was closed while it ran a bundle: the bundle is lost, and nobody wants it."""
+    """The runner was closed while it ran a bundle, which is dropped."""
 
 
 class Start(NamedTuple):
-    """How children are started, and what spoke against forks."""
+    """How children are started, and the reasons against forks."""
 
     how: str  # "fork" or "spawn"
     against: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ class Source:
         return Start("fork" if self._leads else "spawn", self._against or ())
 
     def child(self, *, cores: Sequence[int] = ()) -> Child:
-        """One more child, which is told to serve and will be ready soon.
+        """Start another child, which will be ready soon.
 
         Raises:
             UsageError: the target is refused, or ends the process that imports it.
@@ -93,7 +93,7 @@ class Source:
         return child
 
     def _next(self, cores: Sequence[int]) -> Child | None:
-        """A fork of the template, or the first process where it is none; then None: each has to be a new one."""
+        """A fork of the template, or the first process where there is no template; then None: start new ones."""
         if self._closed:
             raise RunnerClosedError
         if self._looks and self._against is None:
@@ -150,7 +150,7 @@ class Source:
 def imported(
     child: Child, again: Callable[[], Child], context: Context, *, closed: Callable[[], bool], word: str = "imported"
 ) -> tuple[Child, dict[str, Any]]:
-    """Wait until a child says `word`, having imported the target.
+    """Wait for a child's reply `word`, after its import of the target.
 
     Args:
         child: that imports it.
@@ -190,12 +190,12 @@ def imported(
 
 
 def from_outside(code: int | None) -> bool:
-    """Whether a process that ended so was killed by somebody else."""
+    """Whether a process with this exit code was killed from outside."""
     return code is not None and code < 0 and -code not in CRASHES
 
 
 def how(code: int | None) -> str:
-    """How a process ended, as a sentence's end."""
+    """How a process ended, as the end of a sentence."""
     if code is None:
         return "closed the files of the process that runs it"
     if code >= 0:

@@ -26,7 +26,7 @@ _LOOK_S = 0.002
 
 
 def supervise(life_fd: int, *fds: int) -> None:
-    """Go on in a forked process, the child; this one stays above it and never returns.
+    """Return in a forked child; this process supervises it and never returns.
 
     Args:
         life_fd: a socket. The owner asks for the end by a byte, or by its own end, however that came about; it is
@@ -58,7 +58,7 @@ def supervise(life_fd: int, *fds: int) -> None:
     except BaseException:  # noqa: BLE001 - where points print, there is room for it
         traceback.print_exc()
     finally:
-        os._exit(0)  # of what the child is to go on with, nothing is this process's
+        os._exit(0)  # all that is buffered belongs to the child, which continues with it
 
 
 def _wakes() -> int:
@@ -76,7 +76,7 @@ def _wakes() -> int:
 
 
 def _watch(child: int, life_fd: int, wake_fd: int, *, adopts: bool) -> int:
-    """Wait for the child's end, or bring it about; its wait status once nothing of it is left."""
+    """Wait for the child's end, or end it; returns its wait status when all its processes are gone."""
     poll = select.poll()
     poll.register(life_fd, select.POLLIN)
     poll.register(wake_fd, select.POLLIN)
@@ -104,7 +104,7 @@ def _wait_for(child: int) -> None:
 
 
 def _reap_others(child: int) -> bool:
-    """Take note of every orphan that has ended; whether the child has, too."""
+    """Reap orphans that have ended; returns whether the child has ended, too."""
     while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
         if ended.si_pid == child:
             return True
@@ -113,7 +113,7 @@ def _reap_others(child: int) -> bool:
 
 
 def _end_orphans() -> None:
-    """Kill what has come to us, and what then comes, until nothing is left."""
+    """Kill all orphans, and those that then follow, until none is left."""
     end_s = time.monotonic() + LEAVE_S
     while time.monotonic() < end_s:
         for pid in _children():

@@ -1,4 +1,4 @@
-"""What a point finds around it, and leaves as it found it: folder, umask, signals, module path, standard streams.
+"""A point's surroundings, restored after each point: folder, umask, signals, module path, standard streams.
 
 A target's own changes while it is imported stay: they are what every point finds. `os.environ`, the state of random
 generators and module globals are shared by the points of one child, as docs/grid.md says.
@@ -41,7 +41,7 @@ def start_folder(folder: str, root: str) -> str:
 
 @contextlib.contextmanager
 def starting_in(folder: str) -> Iterator[None]:
-    """Within it, `folder` is the working folder; what else is changed meanwhile is changed back, too."""
+    """Context in which `folder` is the working folder; other changes are undone, too."""
     here = Surroundings()
     os.chdir(folder)
     try:
@@ -52,7 +52,7 @@ def starting_in(folder: str) -> Iterator[None]:
 
 
 class Surroundings:
-    """The surroundings as they are when this is made; made once the target has been imported."""
+    """The surroundings at the time of creation, after the target's import."""
 
     def __init__(self, *, fault_log: int | None = None) -> None:
         """Remember them, and note from now on when Python code changes them.
@@ -85,7 +85,7 @@ class Surroundings:
         self._touched = True
 
     def restore(self, now_s: float) -> None:
-        """Put back what the point that ended at `now_s` has changed; next to free where it changed nothing."""
+        """Restore what the point that ended at `now_s` has changed; almost free where it changed nothing."""
         if (
             self._touched
             or now_s > self._look_s
@@ -104,7 +104,7 @@ class Surroundings:
             self._folder_pause_s = min(LOOK_EVERY_S, 2 * self._folder_pause_s)
 
     def restore_all(self) -> None:
-        """Look at everything, and put back what is not as it was."""
+        """Check everything, and restore what has changed."""
         for restore in (self._restore_folder, self._restore_signals, self._restore_files):
             with contextlib.suppress(OSError, ValueError):  # the rest is put back all the same
                 restore()
@@ -118,7 +118,7 @@ class Surroundings:
         self._touched = False
 
     def close(self) -> None:
-        """Note no more, and give back what is held."""
+        """Stop watching, and free the descriptors."""
         for each in self._noting:
             each.end()
         for fd in (self._folder_fd, *(file.kept for file in self._files)):
@@ -142,7 +142,7 @@ class Surroundings:
     def _restore_signals(self) -> None:
         if (now := _handlers()) != self._handlers:
             for number, before, found in zip(_SIGNALS, self._handlers, now, strict=True):
-                if before is not found and before is not None:  # None: C's, of which there is nothing to be had
+                if before is not found and before is not None:  # None: set by C code, and cannot be read
                     signal.signal(number, before)
             self._restore_faults()
         _signal.pthread_sigmask(_signal.SIG_SETMASK, self._mask)
@@ -152,7 +152,7 @@ class Surroundings:
             signal.set_wakeup_fd(self._wakeup_fd)
 
     def _restore_faults(self) -> None:
-        """Have faulthandler put its handlers where a point has put its own: Python knows nothing of them."""
+        """Install faulthandler's handlers again where a point has replaced them, which Python does not notice."""
         if self._fault_log is not None:
             faulthandler.disable()
             faulthandler.unregister(signal.SIGUSR1)
@@ -187,7 +187,7 @@ class _File:
 
 
 class _Noting:
-    """Stands for a function of a module, and says when it is called.
+    """Replaces a function of a module, and notes when it is called.
 
     An object and no function: a built-in function that is kept in a class does not become a method, either.
     """
@@ -239,7 +239,7 @@ def _is_open(fd: int) -> bool:
 
 
 def _kept(fd: int) -> int:
-    """A descriptor for the same, out of the way of code that closes 0, 1 and 2 and opens others."""
+    """A duplicate with a high number, safe from code that closes 0, 1 and 2 and opens others."""
     with contextlib.suppress(OSError):
         high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64)
         os.close(fd)

@@ -53,7 +53,7 @@ def _columns(rows: Any) -> tuple[dict[str, list[Any]], int]:
 
 
 def _of_frame(frame: Any) -> dict[str, list[Any]]:
-    """The columns of a polars or pandas frame, or an Arrow table; a pandas index is no column."""
+    """The columns of a polars or pandas frame, or an Arrow table; a pandas index is not a column."""
     if len(frame) > MAX_ROWS:
         _check((), len(frame))
     if hasattr(frame, "to_pydict"):
@@ -75,7 +75,7 @@ def _of_frame(frame: Any) -> dict[str, list[Any]]:
 
 
 def _check(names: Iterable[str], count: int) -> None:
-    """Refuse more rows or columns than there may be, and columns of our own."""
+    """Refuse too many rows or columns, and columns with names of our own."""
     if count > MAX_ROWS:
         raise BadResultError(f"returned {count:,} rows; the limit is {MAX_ROWS:,}. Write them into artifact_dir.")
     names = list(names)

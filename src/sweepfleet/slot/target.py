@@ -108,7 +108,7 @@ def _callables(module: Any) -> str:
 
 
 def _check(run: str, function: Callable[..., Any], *, names: Sequence[str]) -> tuple[str, ...]:
-    """Which of `GIVEN` the function wants. Raises UsageError when it does not take the grid's parameters."""
+    """The names of `GIVEN` that the function takes. Raises UsageError when it does not take the grid's parameters."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some C functions do not tell
@@ -173,7 +173,7 @@ def _to_its_end(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def artifact_folder(artifacts: str | None, point_id: str) -> Iterator[Path]:
-    """A folder that a point may write into, while it runs; with what it wrote it stays, unless the run keeps none."""
+    """Context with a point's artifact folder; it stays if the point wrote into it, unless the run keeps none."""
     if artifacts is None:
         with tempfile.TemporaryDirectory(
             prefix=f"artifacts-{point_id}-", dir=os.environ.get(SCRATCH), ignore_cleanup_errors=True

@@ -28,11 +28,11 @@ _MAX_ITEMS = MAX_PAYLOAD_BYTES // 2  # of a list: the shortest takes two bytes a
 
 
 class BadResultError(Exception):
-    """A target returned something that has no form as metrics."""
+    """A target returned a value that cannot become metrics."""
 
 
 def as_map(value: Any, *, metric: str) -> dict[Any, Any]:
-    """A returned value as a dict, one level deep: a single number is the metric it stands for.
+    """A returned value as a flat dict of metrics; a single number becomes one metric.
 
     Raises:
         BadResultError: it is neither a map nor a number.
@@ -63,7 +63,7 @@ def metrics(found: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _is_plain(key: Any, value: Any) -> bool:
-    """Whether a metric is in its plain form already: most are, and told quickly."""
+    """Whether a metric is in its plain form already, as most are; fast."""
     if key.__class__ is not str or not key.isascii():
         return False
     kind = value.__class__
@@ -89,7 +89,7 @@ def _flatten(prefix: str, found: Mapping[Any, Any], flat: dict[str, Any]) -> Non
 
 
 def name_of(key: Any) -> str:
-    """A metric's name as plain text. Raises BadResultError when it is none."""
+    """A metric's name as plain text. Raises BadResultError when it is not text."""
     if isinstance(key, Enum):
         key = key.value
     if not isinstance(key, str):
@@ -141,7 +141,7 @@ def _integer(name: str, value: int) -> int:
 
 
 def _rational(name: str, value: Decimal | Fraction) -> int | float:
-    """The nearest float; a whole number that no float is keeps its digits."""
+    """The nearest float; a whole number that is not exactly a float keeps its digits."""
     if isinstance(value, Decimal) and not value.is_finite():
         if value.is_snan():
             raise BadResultError(f"returned {name} = {value!r}, a signalling NaN.")

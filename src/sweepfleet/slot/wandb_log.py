@@ -29,7 +29,7 @@ _OWN = frozenset({"_wandb", "_runtime", "_step", "_timestamp"})  # what W&B adds
 
 
 class LogError(Exception):
-    """A log that is not of the form that this reader knows."""
+    """A log in a form that this reader does not know."""
 
 
 @dataclass
@@ -67,7 +67,7 @@ def read(path: Path) -> RunLog:
 
 
 def _records(file: BinaryIO) -> Iterator[bytes]:
-    """The whole records of a log, in order; one that is still being written is left out."""
+    """The complete records of a log, in order; one that is still being written is skipped."""
     parts: list[bytes] = []
     position = file.tell()
     while True:

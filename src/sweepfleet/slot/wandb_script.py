@@ -1,4 +1,4 @@
-"""A script of a W&B sweep file and the package `wandb`: it is given the point, and what it logs is its result.
+"""Scripts of W&B sweep files: `wandb` gives them the point, and what they log is the result.
 
 What W&B's own agent does: `WANDB_SWEEP_PARAM_PATH` names a file of `wandb_version: 1` and `name: {value: ...}`, from
 which `wandb.init()` fills `wandb.config`. Without an account: `WANDB_MODE=offline`, unless the user set it. What the
@@ -28,11 +28,11 @@ _MTIME_S = 5  # how much older than the script a folder may look
 
 
 class WandbRunError(Exception):
-    """A run of W&B that was begun and gives no result."""
+    """A W&B run that was begun and has no result."""
 
 
 class Handover:
-    """What one point's script is given in `env`, and what came of it."""
+    """The environment of a point's script, and its result."""
 
     def __init__(
         self, env: Mapping[str, str], *, folder: Path | None = None, elsewhere: tuple[Path, ...] = ()
@@ -44,7 +44,7 @@ class Handover:
         self._begin_s = time.time()
 
     def result(self, printed: Callable[[], Any]) -> Any:
-        """What the script logged, and beside it what it printed; what it printed alone when it logged nothing.
+        """The metrics that the script logged and printed; only the printed ones when it logged nothing.
 
         Raises WandbRunError when a run has no end, ended as failed or cannot be read; and whatever `printed` raises,
         when nothing was logged.
@@ -63,7 +63,7 @@ class Handover:
         return metrics
 
     def _logs(self) -> Iterator[Path]:
-        """The logs of this point's runs: all in its own folder; others' stand in the folders elsewhere, too."""
+        """The logs of this point's runs: all in its own folder; other folders also have those of other points."""
         if self._folder is not None:
             yield from _logs_in(self._folder)
         sweep_id = self.env.get("WANDB_SWEEP_ID")
@@ -76,7 +76,7 @@ class Handover:
 
 @contextlib.contextmanager
 def handed(target: Target, point: Point, *, cwd: str, artifacts: Path) -> Iterator[Handover]:
-    """Hand a point to the script of a W&B sweep file; every other target is given nothing.
+    """Context that passes a point to the script of a W&B sweep file; does nothing for other targets.
 
     wandb's files go to a folder that is removed at the end, or to `<WANDB_DIR>/<point id>-<attempt>` where
     the user set that.

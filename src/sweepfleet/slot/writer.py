@@ -1,4 +1,4 @@
-"""The writing side of `slot.records`: what a runner child says about each point, as it happens."""
+"""The writing side of `slot.records`, in the runner child."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _OURS = (os.path.join(_PACKAGE, ""), _ASYNCIO)  # noqa: PTH118
 
 
 class Writer:
-    """Writes finished points into shared memory; `announce` tells the owner of each new schema first."""
+    """Writes finished points into shared memory; `announce` first sends each new schema to the owner."""
 
     def __init__(self, memory: mmap.mmap, *, metric: str, announce: Callable[[int, Schema], None]) -> None:
         self._memory = memory
@@ -62,18 +62,18 @@ class Writer:
         self.idle()
 
     def idle(self) -> None:
-        """Commit what came before, and say that no point runs."""
+        """Commit the last record, and mark that no point runs."""
         self._memory[: HEADER.size] = HEADER.pack(0.0, IDLE, _NO_ID, 0, self._heap, self._count)
 
     def begin(self, point: Point, raw_id: bytes) -> None:
-        """Commit what came before, and say which point runs now: its timeout counts from here."""
+        """Commit the last record, and mark the point that runs now; its timeout starts here."""
         # One store rather than `pack_into`, which writes zeros first: the owner may look at any instant.
         self._memory[: HEADER.size] = HEADER.pack(
             time.monotonic(), point.index, raw_id, point.seed, self._heap, self._count
         )
 
     def done(self, point: Point, raw_id: bytes, value: Any, *, started: float, duration_s: float) -> None:
-        """Write a point's metrics. Raises BadResultError when `value` is no result."""
+        """Write a point's metrics. Raises BadResultError when `value` is not a result."""
         schema, payload = self._pack(value)
         self._write(point, raw_id, payload, started, duration_s, _DONE, schema)
 
@@ -124,7 +124,7 @@ class Writer:
         schema, pack = known
         try:
             return schema, pack(*items)
-        except Exception:  # noqa: BLE001 - an int past 64 bits, text that no JSON can carry: the slow way tells
+        except Exception:  # noqa: BLE001 - an int past 64 bits, text that JSON cannot represent: the slow way says which
             return TEXT_SCHEMA, _as_json(value)
 
     def _learn(self, key: tuple[Any, ...], value: dict[Any, Any]) -> tuple[int, Callable[..., bytes]]:
@@ -149,7 +149,7 @@ class Writer:
 
 
 def metrics_of(value: Any, *, metric: str) -> dict[str, Any]:
-    """The metrics that a target's result stands for, as JSON can say them. Raises BadResultError."""
+    """The metrics of a target's result, as JSON values. Raises BadResultError."""
     value, rows = split(value)
     data = _as_json(as_map(value, metric=metric))
     if rows is not None:

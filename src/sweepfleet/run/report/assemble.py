@@ -27,7 +27,7 @@ class Script(NamedTuple):
 
 
 def write_page(path: Path, pieces: Iterable[str | bytes]) -> Path:
-    """Write a page whole or not at all, and return its path. Raises OSError when it cannot be written."""
+    """Write a page atomically, and return its path. Raises OSError when it cannot be written."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with beside.open("wb") as file:

@@ -41,7 +41,7 @@ class Axis:
         return ((value - low) * (bins / (high - low))).floor().clip(0, bins - 1).cast(pl.Int16)
 
     def places(self, keys: pl.Series) -> list[int | None]:
-        """The level that each of some keys stands on; None for a key that stands on none."""
+        """The level of each key; None for a key without one."""
         known = [level for level in self.levels if level is not None]
         old = range(len(known)) if self.edges else known
         codes = keys.replace_strict(old, range(len(known)), default=None, return_dtype=pl.Int16)

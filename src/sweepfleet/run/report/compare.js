@@ -57,7 +57,7 @@ function spreadChart(plot, controls, caption) {
     Plotly.react(plot, traces, layout(colours, 340, more), CONFIG);
     const words = spread.runs.map((run, place) => `${DATA.runs[place].name}: median ${show(run.middle, 4)}, half of its rows from ${show(run.lower, 4)} to ${show(run.upper, 4)}`);
     const outside = spread.runs.reduce((sum, run) => sum + run.outside, 0);
-    caption.textContent = `${goalText(spread.name)}${words.join(" · ")}. ${outside ? `${count(outside)} rows lie outside the range drawn.` : ""}`;
+    caption.textContent = `${goalText(spread.name)}${words.join(" · ")}. ${outside ? `${count(outside)} rows are outside the range shown.` : ""}`;
   }
 
   refresh();

@@ -30,7 +30,7 @@ BINS = 40
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run to compare: its name, and what stands in its folder."""
+    """A run to compare: its name and its files."""
 
     name: str
     results: Path  # Parquet
@@ -52,7 +52,7 @@ class Side:
 
 
 def write_comparison(path: Path, runs: Sequence[Run]) -> Path:
-    """Write the page that compares two runs or more, whole or not at all, and return its path.
+    """Write the page that compares two or more runs, atomically, and return its path.
 
     The first run's metric, or else the first that all have, decides; the first run is what others are set against.
 
@@ -103,7 +103,7 @@ def _look(runs: Sequence[Run]) -> tuple[Metric, list[Side]]:
 
 
 def _side_data(side: Side, metrics: Sequence[str]) -> dict[str, Any]:
-    """A run's means along each of its parameters, and its best so far."""
+    """A run's means at each value of its parameters, and its best so far."""
     rows = side.results.frame
     complete = side.compared.complete(side.results) if side.compared else None
     if complete is not None:

@@ -19,7 +19,7 @@ function curvesChart(plot, controls, caption) {
     const boxes = [choose("Along", axisOptions(axes), String(state.x), pick("x"))];
     if (axes.length > 1) boxes.push(choose("One line for each", [["-1", "none"], ...axisOptions(axes, state.x)], String(state.group), pick("group")));
     boxes.push(...metricBox(state, pick));
-    boxes.push(choose("Band", [["range", "least to greatest"], ["sd", "± 1 standard deviation"], ["none", "none"]], band(), pick("band")));
+    boxes.push(choose("Band", [["range", "minimum to maximum"], ["sd", "± 1 standard deviation"], ["none", "none"]], band(), pick("band")));
     selectors(controls, boxes);
   }
 

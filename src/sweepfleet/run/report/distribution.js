@@ -27,8 +27,8 @@ function distributionChart(plot, controls, caption) {
       shapes: [{ type: "line", x0: entry.median, x1: entry.median, yref: "paper", y0: 0, y1: 1, line: { color: colours.muted, width: 1.2, dash: "dash" } }],
       annotations: [{ x: at, yref: "paper", y: 1, yanchor: "bottom", text: `median ${show(entry.median, 4)}`, showarrow: false, font: { size: 12, color: colours.muted } }] };
     Plotly.react(plot, [steps, hover], layout(colours, 300, more), CONFIG);
-    const outside = entry.outside ? `${count(entry.outside)} rows lie outside the range drawn. ` : "";
-    const odd = entry.not_finite ? `${count(entry.not_finite)} rows are NaN, infinite or past 1e300 and not drawn.` : "";
+    const outside = entry.outside ? `${count(entry.outside)} rows are outside the range shown. ` : "";
+    const odd = entry.not_finite ? `${count(entry.not_finite)} rows are NaN, infinite or beyond 1e300, and not drawn.` : "";
     caption.textContent = goalText(entry.name) + outside + odd;
   }
 

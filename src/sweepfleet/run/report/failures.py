@@ -36,7 +36,7 @@ class _Group:
 
 
 def failures(results: Results) -> tuple[list[Failures], int]:
-    """The failures by cause, the most frequent first, and how many causes were left out."""
+    """The failures by cause, most frequent first, and the number of causes not shown."""
     groups = _groups(results)
     found = []
     for group in groups[:GROUPS_MAX]:

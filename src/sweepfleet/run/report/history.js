@@ -44,7 +44,7 @@ function historyChart(plot, controls, caption) {
     };
     Plotly.react(plot, traces, layout(colours, 340, more), CONFIG);
     const outside = cut ? dots.filter(({ value }) => value < cut[0] || value > cut[1]).length : 0;
-    const hidden = outside ? `${count(outside)} rows lie outside the range drawn. ` : "";
+    const hidden = outside ? `${count(outside)} rows are outside the range shown. ` : "";
     const some = sample.shown < sample.total ? `The lines are over all rows; of ${count(sample.total)} rows ${count(sample.shown)} are drawn. ` : "";
     caption.textContent = `${goalText(metric.name)}${hidden}${some}`;
   };

@@ -40,7 +40,7 @@ def write_report(
     space: Space | None = None,
     output: Path | None = None,
 ) -> Path:
-    """Write `report.html` into a run's folder, whole or not at all, and return its path.
+    """Write `report.html` into a run's folder, atomically, and return its path.
 
     `results` is the run's Parquet file, `summary` and `manifest` are the contents of the JSON files beside it, and
     `space` are the plan's points, where some may have no row yet; `output` is the file of what points printed.
@@ -66,7 +66,7 @@ def _page(
     done, failed = int(counts.get("done", 0)), int(counts.get("failed", 0))
     # A command that found everything done has used no slots; the rows still say how many there were.
     slots = summary.get("slots") or query(results.frame.select(pl.col("worker").n_unique())).item() or None
-    busy, clock = utilisation(results, slots=slots) or (None, None)  # first: it holds the most, and gives it back
+    busy, clock = utilisation(results, slots=slots) or (None, None)  # first: it needs the most memory, and frees it
     known = profile(results)
     compared = configurations(results, metric, space=space)
     shares = None
@@ -122,7 +122,7 @@ def _page(
 
 
 def _asked(groups: Sequence[Failures], table: Mapping[str, Any] | None) -> Iterator[tuple[str, float]]:
-    """Whose printed output the page carries, the most wanted first: of each cause one, failed points, then others.
+    """The points whose output the page includes, in order: one of each cause, failed points, then others.
 
     Each is an attempt: the point's id, and when it began.
     """

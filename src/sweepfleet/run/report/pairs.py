@@ -41,7 +41,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """What two runs have in common: `averaged` are parameters of one of them alone, over which means were taken."""
+    """The common part of two runs; `averaged` are parameters that only one has, over which means were taken."""
 
     keys: tuple[str, ...]
     averaged: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The rows of a run as a lazy scan: nothing here holds more than a few columns of them at a time."""
+"""The rows of a run as a lazy scan: never more than a few columns in memory."""
 
 from __future__ import annotations
 

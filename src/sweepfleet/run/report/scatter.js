@@ -59,7 +59,7 @@ function scatterChart(plot, controls, caption) {
     if (!axis.numeric) more.xaxis.showgrid = false;
     Plotly.react(plot, traces, layout(colours, 420, more), CONFIG);
     const some = sample.shown < sample.total ? `${count(points.length)} of ${count(sample.total)} finished rows, sampled evenly; the mean is over all rows. ` : "";
-    const aside = spread || !axis.numeric ? "Rows of one value stand side by side. " : "";
+    const aside = spread || !axis.numeric ? "Rows with the same value are side by side. " : "";
     caption.textContent = `${goalText(metrics[state.metric])}${some}${aside}${basis(false)}`;
   }
 

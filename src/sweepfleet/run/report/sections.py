@@ -128,7 +128,7 @@ def _parameters(found: Found) -> list[Section]:
 
 
 def _not_drawn(found: Found) -> str:
-    """What no chart can show, so that nobody looks for it in vain."""
+    """A note of parameters and metrics that no chart shows."""
     shown = {axis.name for axis in found.axes} | set(found.known.fixed)
     names = [name for name in found.results.params if name not in shown]
     words = ""

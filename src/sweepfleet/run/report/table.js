@@ -148,7 +148,7 @@ function drawTable(host, table) {
   function output(row) {
     const id = columns.find((column) => column.name === "point_id").values[row];
     const command = `inv output --name ${table.run} --point ${id}`;
-    const words = element("p", {}, printed[row] ? "All of it: " : "There is no room for it in this page. ", element("code", { textContent: command }));
+    const words = element("p", {}, printed[row] ? "All of it: " : "It is too long for this page. ", element("code", { textContent: command }));
     const inside = element("div", { className: "printed" }, words, ...(printed[row] ? [element("pre", { tabIndex: 0, textContent: printed[row] })] : []));
     return element("tr", { className: "detail" }, element("td", { colSpan: columns.length }, inside));
   }

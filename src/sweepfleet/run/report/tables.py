@@ -78,7 +78,7 @@ def table(
     titles: Mapping[str, str],
     places: bool = True,
 ) -> str:
-    """A table that scrolls within its edges; `numeric` columns stand at the right, `places` counts the rows."""
+    """A scrolling table; `numeric` columns are right-aligned, `places` numbers the rows."""
     head = "".join(
         f'<th scope="col"{" class=num" * (name in numeric)}>'
         f"{text(titles.get(name, name.removeprefix(PARAM).removeprefix(METRIC)))}</th>"

@@ -48,7 +48,7 @@ function utilisationChart(plot, controls, caption) {
     Plotly.react(plot, traces, layout(colours, 420, more), CONFIG);
     const total = busy.cuts.reduce((sum, { pause_s: pause }) => sum + pause, 0);
     const { size: cutSize, unit: cutUnit } = span(total);
-    const cut = busy.cuts.length ? `${show(total / cutSize, 3)} ${cutUnit} in which nothing ran are left out, at the dotted line${busy.cuts.length > 1 ? "s" : ""}. ` : "";
-    caption.textContent = `${cut}${failed ? "Failed points stand on top, in the other colour." : ""}`;
+    const cut = busy.cuts.length ? `${show(total / cutSize, 3)} ${cutUnit} in which nothing ran are cut out, at the dotted line${busy.cuts.length > 1 ? "s" : ""}. ` : "";
+    caption.textContent = `${cut}${failed ? "Failed points are on top, in the other colour." : ""}`;
   };
 }
