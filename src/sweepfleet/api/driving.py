@@ -113,6 +113,7 @@ class Driver:
                 observer.update(Progress(**found | {"best": tuple(found["best"]) if found["best"] else None}))
             case {"ended": int(code), **how}:
                 screen.close()
+                self._process.wait()  # the run's folder is then nobody's
                 self.exit_code = code
                 if "error" in how:
                     kinds = {"UsageError": UsageError, "GridError": UsageError, "DriverError": DriverError}

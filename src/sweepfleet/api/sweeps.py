@@ -157,10 +157,12 @@ def _tidy(folder: Path) -> None:
     """Remove what was written for a run that was refused before it had a ledger."""
     from sweepfleet.run.folder import RunFolder
 
-    if RunFolder(folder).ledger.exists():
+    run = RunFolder(folder)
+    if run.ledger.exists() or run.running() is not None:
         return
     with contextlib.suppress(OSError):
-        (folder / PICKLE).unlink(missing_ok=True)
+        for file in (folder / PICKLE, run.lock_file):
+            file.unlink(missing_ok=True)
         folder.rmdir()
 
 

@@ -8,7 +8,7 @@ code.
 from __future__ import annotations
 
 import json
-import platform
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ class Header:
 
     name: str  # module:function, as the grid's `run` has it
     code: str  # a digest of the function's source and of what it refers to
-    python: str = ".".join(platform.python_version_tuple()[:2])  # its bytecode is of one minor version
+    python: str = f"{sys.version_info.major}.{sys.version_info.minor}"  # its bytecode is of one minor version
     sweepfleet: int = FORMAT
 
 

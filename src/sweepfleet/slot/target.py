@@ -15,7 +15,7 @@ from typing import Any
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.plan import nest
 from sweepfleet.grid.space import Point, Space
-from sweepfleet.slot import by_value, own_packages, piped
+from sweepfleet.slot import own_packages, piped
 from sweepfleet.slot.context import Context
 from sweepfleet.slot.handed import SCRATCH, Placed, environment, placed_point, why_not_started
 from sweepfleet.slot.modules import put_first
@@ -49,6 +49,8 @@ def find(context: Context, space: Space) -> Compute:
     if context.target.pickle is None:
         function = _import(context.target.run, folders)
     else:
+        from sweepfleet.slot import by_value  # which a function of a module does without
+
         put_first(folders)
         function = by_value.load(Path(context.folder, context.target.pickle), run=context.target.run)
     wants = _check(context.target.run, function, names=space.names)
