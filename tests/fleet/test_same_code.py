@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from invoke.exceptions import Exit
 
-from sweepfleet.fleet.code import same_code
+from sweepfleet.fleet.code import release, same_code
 from sweepfleet.fleet.code.push import Pushed, current_release, releases, replaced, since
 from sweepfleet.fleet.code.pusher import Pusher, pusher
 from sweepfleet.fleet.code.release import make_release
@@ -143,6 +143,30 @@ def test_another_version_of_this_package_is_one_difference_and_the_targets(
     newer = {**same_code.carried(), ".sweepfleet/code/sweepfleet/slot/newer.py": project.root / "README.md"}
     monkeypatch.setattr(same_code, "carried", lambda: newer)
     assert project.differing() == (("sweepfleet itself",), ("README.md",))
+
+
+def test_another_version_of_this_package_is_noticed_at_the_same_commit(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A laptop's environment was upgraded, or another's was not."""
+    newer = {**release.carried(), ".sweepfleet/code/sweepfleet/slot/newer.py": project.root / "README.md"}
+    for module in (release, same_code):
+        monkeypatch.setattr(module, "carried", lambda: newer)
+    monkeypatch.setattr(same_code, "version", lambda: "9.9")
+    found = project.differing()
+    assert found is not None
+    assert found[0][0].startswith("sweepfleet itself (9.9 here, ")
+
+
+def test_a_file_of_the_projects_package_is_every_targets(project: Project) -> None:
+    """The package is installed: where the grid is says nothing about what it imports of it. Its data count, too."""
+    backend = '[build-system]\nrequires = ["uv_build>=0.9,<1"]\nbuild-backend = "uv_build"\n'
+    package = {"src/theirs/__init__.py": "", "src/theirs/fit.py": "x = 1\n", "src/theirs/data/table.csv": "1\n"}
+    lock = FILES["uv.lock"].replace("virtual", "editable")
+    project.commit(**package, **{"pyproject.toml": FILES["pyproject.toml"] + backend, "uv.lock": lock})
+    project.push()
+    project.write(**dict.fromkeys(("src/theirs/fit.py", "src/theirs/data/table.csv", "README.md"), "x = 2\n"))
+    assert project.differing() == (("src/theirs/data/table.csv", "src/theirs/fit.py"), ("README.md",))
 
 
 @pytest.mark.parametrize(

@@ -129,19 +129,12 @@ def dependencies(wheel: Path, extras: Sequence[str]) -> list[str]:
 
 def names_of(site: Path, packages: Sequence[Path], *, root: Path) -> dict[str, str]:
     """Files of installed packages that are as in their sources: their names in `site`, and those in the project."""
-    sources: dict[tuple[str, bytes], str] = {}
-    for package in packages:
-        if not package.is_dir():
-            continue
+    installed = {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
+    found: dict[str, str] = {}
+    for package in (one for one in packages if one.is_dir()):
         for name in filter(None, git(package, "ls-files", "-z").split("\0")):
-            file = package / name
-            if file.suffix == ".py" and file.is_file():
-                content = file.read_bytes()
-                parts = Path(name).parts
-                for start in range(len(parts)):
-                    sources.setdefault(("/".join(parts[start:]), content), os.path.relpath(file, root))
-    installed = (path for path in sorted(site.rglob("*.py")) if path.is_file())
-    found = {path.relative_to(site).as_posix(): path.read_bytes() for path in installed}
-    return {
-        name: Path(sources[name, content]).as_posix() for name, content in found.items() if (name, content) in sources
-    }
+            file, parts = package / name, Path(name).parts
+            for tail in ("/".join(parts[start:]) for start in range(len(parts))):
+                if tail in installed and file.is_file() and (site / tail).read_bytes() == file.read_bytes():
+                    found.setdefault(tail, Path(os.path.relpath(file, root)).as_posix())
+    return found
