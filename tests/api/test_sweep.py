@@ -67,14 +67,15 @@ def test_a_function_of_a_script_is_swept(project: Project) -> None:
         + SWEEP
         + "frame = run.frame()\n"
         + 'print(json.dumps([run.state, run.best(), frame["metric.loss"].to_list(), run.output(0), '
-        + "run.failures().height,"
-        + ' frame.filter(frame["param.a"] == 1).height, run.ranking(2)["mean"].to_list(), str(run.report())]))\n',
+        + 'run.failures().height, frame.filter(frame["param.a"] == 1).height, '
+        + 'run.ranking(2)["mean"].to_list(), str(run.report()), str(run)]))\n',
     )
-    state, best, losses, output, failures, ones, means, report = found
+    state, best, losses, output, failures, ones, means, report, said = found
     assert (state, losses, failures, ones) == ("done", [9, 10, 3, 4, 6, 7], 0, 2)
     assert (best["params"], best["mean"], best["n"], best["of"]) == ({"a": 1}, 3.5, 2, 2)
     assert output == "computing 3\n"
     assert means == [3.5, 6.5]
+    assert said.startswith("Done: 6 of 6 points done")
     assert Path(report).read_text().startswith("<!doctype html>")
 
 

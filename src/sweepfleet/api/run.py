@@ -196,7 +196,7 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
 
-    def _text(self) -> str:
+    def __str__(self) -> str:
         from sweepfleet.run.say import ending
 
         found = Summary.of(self.summary)
@@ -206,7 +206,7 @@ class Run:
 
     def _repr_html_(self) -> str:
         """The summary, and below it the report."""
-        head = f"<pre>{html.escape(self._text())}</pre>"
+        head = f"<pre>{html.escape(str(self))}</pre>"
         if not self._folder.report.exists():
             return head
         page = html.escape(self._folder.report.read_text(encoding="utf-8"), quote=True)
