@@ -13,7 +13,7 @@ from invoke.context import Context
 from sweepfleet.fleet.runs import fetch, on_stack
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.load import loads
-from sweepfleet.tasks import pushing, sweeps
+from sweepfleet.tasks import pushing, sweeps_on_stack
 
 HUGE = "name: huge\nrun: fit:fit\nparameters: {a: {min: 1, max: 100000}, b: {min: 1, max: 100000}}\n"
 
@@ -23,7 +23,7 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the runs that reach the cluster."""
     names: list[str] = []
     stack = SimpleNamespace(outputs=SimpleNamespace(stack="dev"))
-    monkeypatch.setattr(sweeps, "open_fleet", lambda _, **__: stack)
+    monkeypatch.setattr(sweeps_on_stack, "open_fleet", lambda _, **__: stack)
     monkeypatch.setattr(fetch, "check_place", lambda *_: None)
     monkeypatch.setattr(on_stack, "target_line", lambda *_: "Target: the stack dev")
     monkeypatch.setattr(pushing, "release_for", lambda *_, **__: None)
@@ -35,7 +35,7 @@ def submit(folder: Path, *, yes: bool) -> None:
     checked = loads(HUGE, source=folder / "grid.yaml")
     flags: dict[str, Any] = {"stack": "dev", "workers": "", "redo": "", "json": False, "detach": True}
     context = Context(Config(overrides={"runs": str(folder / "runs")}))
-    sweeps._on_stack(context, checked, root=folder, **flags, yes=yes)
+    sweeps_on_stack.sweep_on_stack(context, checked, root=folder, **flags, yes=yes)
 
 
 def test_nothing_is_submitted_where_nobody_can_be_asked(tmp_path: Path, submitted: list[str]) -> None:

@@ -18,9 +18,10 @@ from sweepfleet.machine.worker.cluster_machine import ClusterMachine
 from sweepfleet.run.engine_errors import BrokenSweepError
 from sweepfleet.run.pauses import pauses
 from sweepfleet.run.progress import Observer, Silent
+from sweepfleet.run.request import Request
 from sweepfleet.run.run_progress import Progress
 from sweepfleet.run.summary import Summary
-from sweepfleet.run.sweep import Request, run_sweep
+from sweepfleet.run.sweep import run_sweep
 from tests.cloud.line import Line, line_to
 from tests.cloud.moto import Moto
 from tests.here import bucket_here

@@ -20,7 +20,8 @@ from sweepfleet.pipeline.collect import collect, mark_reported, summary_part
 from sweepfleet.pipeline.marks import Mark, Marks
 from sweepfleet.pipeline.sweeps import digest
 from sweepfleet.run.progress import Silent
-from sweepfleet.run.sweep import Request, run_sweep
+from sweepfleet.run.request import Request
+from sweepfleet.run.sweep import run_sweep
 from tests.cloud.moto import moto_server
 from tests.fleet.test_runs_far import OUTPUTS
 

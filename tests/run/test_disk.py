@@ -22,9 +22,10 @@ from sweepfleet.run.driver import WINDOW
 from sweepfleet.run.folder import write_whole
 from sweepfleet.run.outputs import Outputs
 from sweepfleet.run.progress import Silent
+from sweepfleet.run.request import Request
 from sweepfleet.run.run_progress import Progress
 from sweepfleet.run.summary import Summary
-from sweepfleet.run.sweep import Request, run_sweep
+from sweepfleet.run.sweep import run_sweep
 from tests.run.test_ledger import can_mount
 
 DEADLINE_S = 120.0  # for a broken program to be told from a slow machine

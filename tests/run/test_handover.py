@@ -45,7 +45,8 @@ from pathlib import Path
 from sweepfleet.grid.load import load
 from sweepfleet.run.engine_errors import ClusterError
 from sweepfleet.run.progress import Silent
-from sweepfleet.run.sweep import Request, run_sweep
+from sweepfleet.run.sweep import run_sweep
+from sweepfleet.run.request import Request
 
 here = Path(sys.argv[1])
 request = Request(runs=here / "runs", root=here, command_line="test", born_s=time.time(), address=sys.argv[2])

@@ -14,10 +14,11 @@ from sweepfleet.run import sharing
 from sweepfleet.run.bundles import Bundle
 from sweepfleet.run.engines import remote_engine
 from sweepfleet.run.progress import Silent
+from sweepfleet.run.request import Request
 from sweepfleet.run.run_progress import Progress
 from sweepfleet.run.sharing import Holds, Sharing, Sums
 from sweepfleet.run.slot_time import Held, SlotTime
-from sweepfleet.run.sweep import Request, run_sweep
+from sweepfleet.run.sweep import run_sweep
 from tests.one_worker import one_worker
 from tests.support import GATED, context, eventually
 

@@ -111,7 +111,8 @@ def main() -> int:
     start_early()
     from sweepfleet.grid.errors import SweepfleetError
     from sweepfleet.grid.load import loads
-    from sweepfleet.run.sweep import EXIT_INTERRUPTED, Request, run_sweep
+    from sweepfleet.run.request import Request
+    from sweepfleet.run.sweep import EXIT_INTERRUPTED, run_sweep
 
     if order.stops_with_its_owner:
         threading.Thread(target=_stop_at_the_end_of_input, daemon=True, name="owner").start()

@@ -14,7 +14,7 @@ from pathlib import Path
 from sweepfleet.grid.space import Space
 from sweepfleet.grid.sweep import Sweep
 from sweepfleet.run.preview import SEARCHED
-from sweepfleet.run.sweep import context_of
+from sweepfleet.run.request import context_of
 from sweepfleet.slot.records import Packet, Status
 from sweepfleet.slot.runner import Runner
 from sweepfleet.slot.source import RunnerClosedError

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,14 +22,14 @@ from sweepfleet.run.folder import RunFolder, write_whole
 from sweepfleet.run.handover import Mark
 from sweepfleet.run.here import slots_here
 from sweepfleet.run.ledger import REDO_REQUEST, Ledger
-from sweepfleet.run.machine_port import OWN_MACHINE, MachinePort
+from sweepfleet.run.left import anything_left, asked_again, begun, nothing_left
 from sweepfleet.run.outputs import Recorder
 from sweepfleet.run.ownership import META as OWNER
 from sweepfleet.run.ownership import check_owner
 from sweepfleet.run.pauses import pauses
 from sweepfleet.run.progress import Observer
-from sweepfleet.run.project import names_of, project_of
 from sweepfleet.run.provenance import Provenance, manifest, provenance
+from sweepfleet.run.request import Request, context_of
 from sweepfleet.run.run_files import write_summary
 from sweepfleet.run.run_progress import Progress, Stop
 from sweepfleet.run.selection import Selection, check_redo
@@ -47,46 +46,6 @@ EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 FULL_LONGEST_S = 15.0  # between two looks whether a full disk has room for tables and report
 SHUFFLE_KEY = 0x5EED
 WORKERS_PATIENCE_S = 1800  # for the first worker of a cluster: spot capacity may be a while in coming
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A command's options, apart from the grid."""
-
-    runs: Path  # the folder of all runs
-    root: Path  # the project's root: targets may be imported from it
-    command_line: str
-    born_s: float  # unix time at which the command began
-    workers: int | None = None  # slots; None: as many as the machine's cores allow
-    redo: str = ""  # which ended points to compute again: one of sweepfleet.run.selection.REDO
-    redo_request: str | None = None  # names this command, where its driver may have to start again
-    address: str | None = None  # a dask scheduler to use; None: this machine
-    artifacts: Path | None = None  # where points write on the scheduler's workers; None: nothing of it is kept
-    machine: MachinePort = OWN_MACHINE  # what the scheduler's workers are on
-    spent: Callable[[], bool] = lambda: False  # whether it has cost what it may
-    longest_s: float | None = None  # what is left may take so long at the first points' time; None: any time
-    goes_on: Callable[[], bool] = lambda: False  # whether a driver follows this one when it is told to stop
-    loaded: Callable[[], object] = lambda: None  # called when all is imported and started, before points run
-
-
-def context_of(sweep: Sweep, *, root: Path, artifacts: Path | None, artifacts_url: str | None = None) -> Context:
-    """The sweep as its workers see it."""
-    execution = sweep.execution
-    return Context(
-        plan_json=sweep.plan.to_json(),
-        target=sweep.target,
-        folder=str(sweep.folder),
-        root=str(project_of(sweep, home=root)),
-        metric=sweep.metric.name if sweep.metric else "value",
-        artifacts=str(artifacts) if artifacts else None,
-        artifacts_url=artifacts_url,
-        timeout_s=execution.timeout_s,
-        memory_bytes=execution.memory_bytes,
-        infra_retries=execution.infra_retries,
-        cpus=execution.cpus,
-        log_bytes=execution.log_bytes,
-        start=execution.start,
-    )
 
 
 @shortages_explained()
@@ -113,7 +72,7 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
     recorder = Recorder(folder.output)
     with folder.locked(), FilesWriter(folder) as writer:
         with observer.waiting("looking for the points left to run"):
-            left = _anything_left(folder, sweep, chosen, request)
+            left = anything_left(folder, sweep, chosen, request)
         if left:
             # A cluster's workers do not share this disk.
             artifacts = folder.artifacts.absolute() if request.address is None else request.artifacts
@@ -135,8 +94,8 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
                 )
         else:
             _note(folder, sweep, _provenance(sweep, request), root=request.root)
-            progress = _begun(folder, chosen)
-            observer.say(_nothing_left(chosen, request))
+            progress = begun(folder, chosen)
+            observer.say(nothing_left(chosen, request))
         facts = Facts(
             metric=sweep.metric,
             chosen=chosen.conditions,
@@ -201,45 +160,6 @@ def _meanwhile(look: Callable[[], Provenance]) -> Future[Provenance]:
     return found
 
 
-def _anything_left(folder: RunFolder, sweep: Sweep, chosen: Selection, request: Request) -> bool:
-    if not folder.ledger.exists():
-        return True
-    with contextlib.closing(Ledger(folder.ledger)) as ledger:
-        check_owner(folder, ledger, sweep, root=request.root)
-        if not ledger.is_of(sweep.plan) or Pending(chosen.space, ledger, shuffle=None).take(1):
-            return True
-        return next(_asked_again(sweep, chosen, ledger, request), None) is not None
-
-
-def _asked_again(sweep: Sweep, chosen: Selection, ledger: Ledger, request: Request) -> Iterator[int]:
-    """The indexes of ended points to compute again; none where an earlier driver of this command has marked them."""
-    if not request.redo or (request.redo_request and ledger.meta(REDO_REQUEST) == request.redo_request):
-        return iter(())
-    return chosen.redone(ledger, request.redo, names_of(sweep, home=request.root))
-
-
-def _nothing_left(chosen: Selection, request: Request) -> str:
-    which = "every point that --where chose has ended" if chosen.conditions else "every point has ended"
-    return f"Nothing is left to run: {which}{f', and --redo {request.redo} finds none' if request.redo else ''}."
-
-
-def _begun(folder: RunFolder, chosen: Selection, ledger: Ledger | None = None) -> Progress:
-    """The progress before the command runs anything."""
-    if ledger is None:
-        with contextlib.closing(Ledger(folder.ledger, readonly=True)) as opened:
-            return _begun(folder, chosen, opened)
-    ended, again = chosen.counts(ledger)
-    count = chosen.space.count()
-    done = ended.done - again.done
-    return Progress(
-        total=max(count.points, sum(ended)),
-        exact=count.exact,
-        resumed=done,
-        done=done,
-        failed=ended.failed - again.failed,
-    )
-
-
 def _note(folder: RunFolder, sweep: Sweep, ran: Provenance, *, root: Path) -> None:
     """Write the manifest and the grid."""
     write_whole(folder.grid, sweep.text)
@@ -293,9 +213,9 @@ def _drive(
         mark = Mark.read(ledger)
         if request.address is None or (request.redo and ledger.meta(REDO_REQUEST) != request.redo_request):
             mark = Mark(ledger)  # what workers still have was computed before this request
-        ledger.redo(_asked_again(sweep, chosen, ledger, request), request=request.redo_request)
+        ledger.redo(asked_again(sweep, chosen, ledger, request), request=request.redo_request)
         shuffle = SHUFFLE_KEY if sweep.execution.order == "shuffled" else None
-        progress = _begun(folder, chosen, ledger)
+        progress = begun(folder, chosen, ledger)
         still_there = folder.watch()
 
         def stopped() -> Stop | None:

@@ -7,25 +7,19 @@ the last line. Whatever else could be meant, the reader refuses: a wrong number 
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from typing import Any, Literal, NamedTuple
 
 from sweepfleet.slot.escapes import without_escapes
+from sweepfleet.slot.strict_json import GLANCE, LEADING_ZERO, NUMBER, decoded, number_of, shortened, truncation
 
 ROWS, END_ROWS = "::rows::", "::endrows::"  # lines between which, or to the end, each line is a row
 _TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*"|[{}\[\]]')
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-_LEADING_ZERO = re.compile(r"[+-]?0\d")
-_NOT_FINITE = re.compile(r"([+-]?)(?:(nan)|inf(?:inity)?)", re.IGNORECASE)
 _MAP_LIKE = re.compile(r"""\{\s*['"\w][^{}\n]*[:=]""")  # of any language
 _MAP_BEGINS = re.compile(r"""\{\s*(?:"|\}|'|\w+ *[:=])""")
 _LIST_BEGINS = re.compile(r"""\[\s*(?:\]|[{\["']|-?\d[\d.eE+-]*\s*[,\]]|(?:true|false|null|NaN)\s*[,\]])""")
-_GLANCE = 1000  # characters
 _ROWS_LINE = re.compile(rf"(?m)^[ \t]*{ROWS}[ \t]*$")
 _END_LINE = re.compile(rf"(?m)^[ \t]*{END_ROWS}[ \t]*$")
-_MAX_DIGITS = 4000  # of an integer; Python itself reads no more than 4,300
 EXAMPLE = '{"loss": 0.93}'
 Place = Literal["alone", "after", "within"]  # on lines of its own, after other text, or within it
 
@@ -80,10 +74,10 @@ def read(text: str, *, cut: bool = False, end: int | None = None) -> Any:
 
 
 def _row(number: int, line: str) -> dict[str, Any]:
-    value, problem = _decoded(line, 0, len(line))
+    value, problem = decoded(line, 0, len(line))
     if not isinstance(value, dict):
         raise NoResultError(
-            f"line {number} below {ROWS} is not a JSON object, as each row is: {problem or _cut(line)}. A line "
+            f"line {number} below {ROWS} is not a JSON object, as each row is: {problem or shortened(line)}. A line "
             f"{END_ROWS} ends the rows"
         )
     return value
@@ -106,7 +100,10 @@ def result(text: str, *, cut: bool = False, optional: bool = False) -> Any:
     objects = [piece for piece in pieces if isinstance(piece.value, dict) or piece.problem]
     alone = [piece for piece in objects if piece.place == "alone"]
     others = [piece for piece in objects if piece.place != "alone" and (piece.value or piece.problem)]
-    number = _number(text)
+    try:
+        number = number_of(text)
+    except ValueError as error:
+        raise NoResultError(str(error)) from None
     if alone:
         last = alone[-1]
         if last.problem:
@@ -164,9 +161,9 @@ def _nothing(text: str, pieces: list[_Piece], number: Any, *, cut: bool) -> str:
     if re.match(r"\[1\]\s*\S+$", last):
         return "the last line is written by R's print; write the number with cat(), an object with jsonlite::toJSON"
     if _MAP_LIKE.match(last):
-        return f"{_cut(last)} is not JSON; in Python, print(json.dumps(...))"
-    if _LEADING_ZERO.match(last) and _NUMBER.fullmatch(last):
-        return f"{_cut(last)} starts with a zero, which JSON does not allow"
+        return f"{shortened(last)} is not JSON; in Python, print(json.dumps(...))"
+    if LEADING_ZERO.match(last) and NUMBER.fullmatch(last):
+        return f"{shortened(last)} starts with a zero, which JSON does not allow"
     return "no object was printed, and the last line is not a number"
 
 
@@ -184,16 +181,16 @@ def _pieces(text: str, *, cut: bool) -> tuple[list[_Piece], int]:
             continue
         end = closing.get(start)
         if not _looks_like_json(text, start):
-            if end is not None and "\n" not in text[start : min(end, start + _GLANCE)] and end < start + _GLANCE:
+            if end is not None and "\n" not in text[start : min(end, start + GLANCE)] and end < start + GLANCE:
                 skip = end  # as in [INFO]
             continue
         if end is None:
-            problem = _truncation(whole, start)
+            problem = truncation(whole, start)
             if problem:
                 found.append(_Piece(start, len(text), "alone", None, problem))
                 break
             continue
-        value, problem = _decoded(text, start, end)
+        value, problem = decoded(text, start, end)
         skip = end
         if not problem or text[start] == "{" or "{" in text[start:end]:
             found.append(_Piece(start, end, _place(text, start, end), value, problem))
@@ -232,80 +229,9 @@ def _looks_like_json(text: str, start: int) -> bool:
     return (_MAP_BEGINS if text[start] == "{" else _LIST_BEGINS).match(text, start) is not None
 
 
-def _decoded(text: str, start: int, end: int) -> tuple[Any, str]:
-    """The value of a piece of text, or what is wrong with it."""
-    piece = text[start:end]
-    try:
-        return json.loads(piece, object_pairs_hook=_distinct, parse_float=_float, parse_int=_int), ""
-    except json.JSONDecodeError as error:
-        return None, f"{error.msg} at {piece[error.pos : error.pos + 20]!r} in {_cut(piece)}"
-    except RecursionError:
-        return None, "it is nested too deeply"
-    except ValueError as error:
-        return None, f"{error} in {_cut(piece)}"
-
-
-def _truncation(text: str, start: int) -> str:
-    """What is wrong with text from a bracket that nothing closes, if an object or list is cut off there."""
-    problem = f"it is not closed: {_cut(text[start : start + _GLANCE])}"
-    if text[start] == "{" and not text[text.rfind("\n", 0, start) + 1 : start].strip():
-        return problem  # on a line of its own
-    for stop in (start + _GLANCE, len(text)):  # most are not JSON, which shows soon
-        piece = text[start:stop].rstrip()
-        try:
-            json.loads(piece)
-        except json.JSONDecodeError as error:
-            if error.pos < len(piece) and not error.msg.startswith(("Unterminated string", "Invalid control")):
-                return ""
-        except (ValueError, RecursionError):
-            return problem
-    return problem
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} is given twice")
-    return found
-
-
-def _float(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(f"{_cut(text)} is larger than a float")
-    return number
-
-
-def _int(text: str) -> int:
-    if len(text) > _MAX_DIGITS:
-        raise ValueError(f"a number has {len(text):,} digits; the limit is {_MAX_DIGITS:,}")
-    return int(text)
-
-
-def _number(text: str) -> int | float | None:
-    """The last line that is not empty, if it is one number and nothing else."""
-    line = text.rstrip().rpartition("\n")[2].strip()
-    odd = _NOT_FINITE.fullmatch(line)
-    if odd is not None:
-        return math.nan if odd[2] else -math.inf if odd[1] == "-" else math.inf
-    if not _NUMBER.fullmatch(line) or _LEADING_ZERO.match(line):
-        return None
-    try:
-        return _int(line) if line.lstrip("+-").isdecimal() else _float(line)
-    except ValueError as error:
-        raise NoResultError(str(error)) from None
-
-
 def _has_object(value: Any) -> bool:
     return isinstance(value, list) and any(isinstance(each, dict) or _has_object(each) for each in value)
 
 
 def _short(text: str, piece: _Piece) -> str:
-    return _cut(text[piece.start : piece.end])
-
-
-def _cut(text: str) -> str:
-    text = " ".join(text[:200].split())
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return shortened(text[piece.start : piece.end])

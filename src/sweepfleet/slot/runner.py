@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,11 +12,12 @@ from typing import NamedTuple
 
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.wording import counted
+from sweepfleet.slot.cause import MEMORY_LIMIT, Cause, append_failure, cause_of
 from sweepfleet.slot.context import Context
 from sweepfleet.slot.drain import Budget
 from sweepfleet.slot.process import Child, Running
-from sweepfleet.slot.records import IDLE, RECORD, TEXT_SCHEMA, Packet, Segment, Status, drop, error_payload
-from sweepfleet.slot.source import RunnerClosedError, Source, from_outside, how, imported
+from sweepfleet.slot.records import IDLE, RECORD, Packet, drop
+from sweepfleet.slot.source import RunnerClosedError, Source, imported
 
 MEMORY_POLL_S = 0.05  # how late growth past the memory limit may be noticed
 TIMEOUT_POLL_S = 0.005  # and a timeout
@@ -26,16 +26,8 @@ YIELD_S = 0.0005
 BUNDLE_LIMIT_S = 2.0  # after which a bundle comes back as it is: its points took longer than was thought
 MAX_STRAYS = 3  # deaths between two points, one after the other and with nothing done, before we give up
 
-MEMORY_LIMIT = "MemoryLimit"
 
 Span = tuple[int, int]
-
-
-class Cause(NamedTuple):
-    """Why a point failed although its code returned no error."""
-
-    error_type: str
-    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +178,7 @@ class Runner:
                             "ProcessLost", f"Its process was killed from outside {counted(losses, 'time')}."
                         )
                 if cause is not None:
-                    _append_failure(segment, culprit, cause)
+                    append_failure(segment, culprit, cause)
                     rest = drop(rest, 1)
             packet.outputs |= child.outputs(segment, culprit=culprit is not None and cause is not None)
             if segment.records:
@@ -246,7 +238,7 @@ class Runner:
                 code = child.life.exit_code()
                 culprit = child.running()
                 # Between two points it may be a thread, or whatever else an earlier one left behind.
-                return _cause(child, code), None if culprit.point_index == IDLE else culprit
+                return cause_of(child, code), None if culprit.point_index == IDLE else culprit
 
     def _patience_s(self, child: Child) -> float | None:
         """How long to wait before a running child is checked again."""
@@ -275,35 +267,3 @@ class Runner:
                     f"Used {usage}, more than its resources.memory of {limit_bytes / 1e6:,.0f} MB.",
                 )
         return None
-
-
-def _cause(child: Child, code: int | None) -> Cause | None:
-    """The failure that a child's exit code means for the point that ran; None when it was killed from outside."""
-    if code is None:
-        return Cause("ProcessExit", f"It closed files of the process that runs it.\n{child.log_tail()}".rstrip())
-    if from_outside(code):
-        if -code == signal.SIGKILL and child.life.killed_for_memory():
-            return Cause("OutOfMemory", "The kernel killed its process: the machine ran out of memory.")
-        return None
-    return Cause(
-        "Crash" if code < 0 else "ProcessExit",
-        f"Its process {how(code)}.\n{child.log_tail()}".rstrip(),
-    )
-
-
-def _append_failure(segment: Segment, culprit: Running, cause: Cause) -> None:
-    """Add the culprit's record to the child's records."""
-    payload = error_payload(cause.error_type, cause.error)
-    duration_s = time.monotonic() - culprit.since_s
-    segment.records += RECORD.pack(
-        culprit.point_index,
-        time.time() - duration_s,
-        duration_s,
-        culprit.id,
-        culprit.seed,
-        len(segment.heap),
-        len(payload),
-        Status.FAILED,
-        TEXT_SCHEMA,
-    )
-    segment.heap += payload

@@ -8,27 +8,15 @@ from sweepfleet.tasks.audit import audit
 from sweepfleet.tasks.forget import rm
 from sweepfleet.tasks.init import init
 from sweepfleet.tasks.lifecycle import doctor, down, outputs, preview_, up
-from sweepfleet.tasks.operations import (
-    allow_me,
-    attach,
-    cancel,
-    dashboard,
-    logs,
-    push,
-    releases,
-    run,
-    scale,
-    ssh,
-    start,
-    status,
-    stop,
-)
+from sweepfleet.tasks.machines import dashboard, logs, run, ssh
+from sweepfleet.tasks.operations import allow_me, attach, cancel, push, releases, status
 from sweepfleet.tasks.output import output
 from sweepfleet.tasks.parser import install
 from sweepfleet.tasks.results import report, results, runs
 from sweepfleet.tasks.streams import speak_any_encoding
 from sweepfleet.tasks.sweeps import sweep
 from sweepfleet.tasks.version import version
+from sweepfleet.tasks.workers import scale, start, stop
 
 speak_any_encoding()
 ns = Collection(

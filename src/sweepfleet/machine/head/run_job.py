@@ -32,9 +32,10 @@ from sweepfleet.run.engine_errors import ClusterError
 from sweepfleet.run.folder import RunFolder, read_json
 from sweepfleet.run.pauses import pauses
 from sweepfleet.run.progress import Words
+from sweepfleet.run.request import Request
 from sweepfleet.run.runs import refresh
 from sweepfleet.run.summary import Summary
-from sweepfleet.run.sweep import EXIT_FAILED, EXIT_INTERRUPTED, Request, run_sweep
+from sweepfleet.run.sweep import EXIT_FAILED, EXIT_INTERRUPTED, run_sweep
 
 EXIT_AGAIN = 75  # EX_TEMPFAIL
 

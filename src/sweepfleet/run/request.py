@@ -1,0 +1,52 @@
+"""What a command asks of a sweep, beside the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweepfleet.grid.sweep import Sweep
+from sweepfleet.run.machine_port import OWN_MACHINE, MachinePort
+from sweepfleet.run.project import project_of
+from sweepfleet.slot.context import Context
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A command's options, apart from the grid."""
+
+    runs: Path  # the folder of all runs
+    root: Path  # the project's root: targets may be imported from it
+    command_line: str
+    born_s: float  # unix time at which the command began
+    workers: int | None = None  # slots; None: as many as the machine's cores allow
+    redo: str = ""  # which ended points to compute again: one of sweepfleet.run.selection.REDO
+    redo_request: str | None = None  # names this command, where its driver may have to start again
+    address: str | None = None  # a dask scheduler to use; None: this machine
+    artifacts: Path | None = None  # where points write on the scheduler's workers; None: nothing of it is kept
+    machine: MachinePort = OWN_MACHINE  # what the scheduler's workers are on
+    spent: Callable[[], bool] = lambda: False  # whether it has cost what it may
+    longest_s: float | None = None  # what is left may take so long at the first points' time; None: any time
+    goes_on: Callable[[], bool] = lambda: False  # whether a driver follows this one when it is told to stop
+    loaded: Callable[[], object] = lambda: None  # called when all is imported and started, before points run
+
+
+def context_of(sweep: Sweep, *, root: Path, artifacts: Path | None, artifacts_url: str | None = None) -> Context:
+    """The sweep as its workers see it."""
+    execution = sweep.execution
+    return Context(
+        plan_json=sweep.plan.to_json(),
+        target=sweep.target,
+        folder=str(sweep.folder),
+        root=str(project_of(sweep, home=root)),
+        metric=sweep.metric.name if sweep.metric else "value",
+        artifacts=str(artifacts) if artifacts else None,
+        artifacts_url=artifacts_url,
+        timeout_s=execution.timeout_s,
+        memory_bytes=execution.memory_bytes,
+        infra_retries=execution.infra_retries,
+        cpus=execution.cpus,
+        log_bytes=execution.log_bytes,
+        start=execution.start,
+    )
