@@ -13,6 +13,8 @@ from typing import Any
 
 import polars as pl
 
+from tests.processes import ends_with_test
+
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE_S = 300
 
@@ -39,7 +41,7 @@ class Project:
 
     def start(self, *words: str, **kwargs: Any) -> subprocess.Popen[str]:
         here = ["--local"] if words[0] == "sweep" else []  # never on a cluster that the developer has up
-        return subprocess.Popen(
+        process = subprocess.Popen(
             # -P, as in the command `inv`: the current folder is not on its module path.
             [sys.executable, "-P", "-m", "invoke", "--search-root", str(ROOT), *words, *here],
             env=os.environ | {"INVOKE_RUNS": str(self.runs)},
@@ -49,6 +51,7 @@ class Project:
             text=True,
             **kwargs,
         )
+        return ends_with_test(process)
 
     def inv(self, *words: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         process = self.start(*words)

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.processes import ended_afterwards
+
 FORBIDDEN = ("AWS_", "INVOKE_", "UV_RUN_")  # the last says that commands are to be proposed as `uv run inv`
 
 # Importing the cluster's program leaves Ctrl-C to Pulumi; here it is pytest's.
@@ -32,6 +34,13 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Tem
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(nowhere))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(nowhere))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(autouse=True)
+def programs_end() -> Iterator[None]:
+    """A program that a test started ends with it, also when the test fails before it waits."""
+    with ended_afterwards():
+        yield
 
 
 @pytest.fixture(autouse=True)

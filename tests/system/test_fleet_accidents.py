@@ -10,6 +10,7 @@ import json
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ import polars as pl
 import pytest
 
 from sweepfleet.machine.switch import SWITCH
-from tests.cloud import engine
+from tests.cloud import engine, evidence
 from tests.cloud.gates import open_gates
 from tests.cloud.rehearsal.cloud import Cloud, until
 from tests.cloud.rehearsal.handle import MachineHandle
@@ -133,6 +134,17 @@ class Run:
     before: list[Rows] = field(default_factory=list)  # what the ledger had at each accident
 
     @classmethod
+    @contextmanager
+    def of(cls, fleet: Fleet, name: str) -> Iterator[Run]:
+        """Within it, the sweep is active; where the test fails, it is cancelled, and in no later test's way."""
+        run = cls.start(fleet, name)
+        try:
+            yield run
+        except BaseException:
+            fleet.laptop.inv("cancel", "--name", name, code=None)
+            raise
+
+    @classmethod
     def start(cls, fleet: Fleet, name: str) -> Run:
         grid = fleet.laptop.path / "accidents" / f"{name}.yaml"
         grid.write_text(GRID.format(name=name, POINTS=POINTS, gate=f"/run/{name}"))
@@ -145,23 +157,27 @@ class Run:
         rows: Rows = json.loads(done.stdout) if done.returncode == 0 else {}
         return rows
 
+    def until(self, condition: Callable[[], Any], *, what: str, timeout_s: float = RECOVERY_S) -> None:
+        """Wait for something; what the run has come to is told where that does not happen."""
+        until(condition, what=what, timeout_s=timeout_s, tell=lambda: evidence.of_run(self.fleet.laptop, self.name))
+
     def goes_on(self, *, beyond: int) -> bool:
         """Whether more points are done than that."""
         return len(self.rows()) > beyond
 
     def has(self, accident: Callable[[Fleet, Run], None]) -> None:
         """Have an accident in the middle of it, and wait until it goes on."""
-        until(lambda: self.goes_on(beyond=WORKERS), what="the first points", timeout_s=RECOVERY_S)
-        until(self.fleet.joined, what="a worker joined", timeout_s=RECOVERY_S)
+        self.until(lambda: self.goes_on(beyond=WORKERS), what="the first points")
+        self.until(self.fleet.joined, what="a worker joined")
         self.before.append(self.rows())
         accident(self.fleet, self)
         there = len(self.rows())
-        until(lambda: self.goes_on(beyond=there), what="it goes on", timeout_s=RECOVERY_S)
+        self.until(lambda: self.goes_on(beyond=there), what="it goes on")
 
     def ends_whole(self) -> None:
         """The client ends well with the results; every point is there once, and as it was at each accident."""
         assert self.client.poll() is None, self.client.communicate()[0]
-        open_gates(self.fleet.laptop, f"/run/{self.name}", self.client, timeout_s=2 * RECOVERY_S)
+        open_gates(self.fleet.laptop, f"/run/{self.name}", self.client, run=self.name, timeout_s=2 * RECOVERY_S)
         said = self.client.communicate()[0]
         assert self.client.returncode == 0, said
         assert f"Done: {POINTS:,} of {POINTS:,} points done" in said
@@ -212,7 +228,7 @@ def worker_cut_off(fleet: Fleet, run: Run) -> None:
     worker.partition()
     until(lambda: worker.instance_id not in fleet.joined(), what="it is missed", timeout_s=RECOVERY_S)
     there = len(run.rows())
-    until(lambda: run.goes_on(beyond=there), what="the others go on", timeout_s=RECOVERY_S)
+    run.until(lambda: run.goes_on(beyond=there), what="the others go on")
     worker.heal()
     until(lambda: worker.instance_id in fleet.joined(), what="it is back", timeout_s=RECOVERY_S)
 
@@ -264,15 +280,15 @@ def test_a_sweep_lives_through_one_accident_after_the_other(fleet: Fleet) -> Non
 
     Meanwhile AWS is set to empty the group, and the time is put off; in the end the group is empty by itself.
     """
-    run = Run.start(fleet, "sequence")
-    run.has(worker_killed)
-    run.has(scheduler_killed)
-    run.has(driver_killed)
-    off_at = until(lambda: switch_off_at(fleet), what="the switch is set")
-    assert off_at > datetime.now(UTC)
-    run.has(head_rebooted)
-    until(lambda: (switch_off_at(fleet) or off_at) > off_at, what="the switch is put off")
-    run.ends_whole()
+    with Run.of(fleet, "sequence") as run:
+        run.has(worker_killed)
+        run.has(scheduler_killed)
+        run.has(driver_killed)
+        off_at = until(lambda: switch_off_at(fleet), what="the switch is set")
+        assert off_at > datetime.now(UTC)
+        run.has(head_rebooted)
+        until(lambda: (switch_off_at(fleet) or off_at) > off_at, what="the switch is put off")
+        run.ends_whole()
     until(lambda: not fleet.members and fleet.group["DesiredCapacity"] == 0, what="the group is empty", timeout_s=120)
 
 
@@ -305,14 +321,14 @@ def test_a_sweep_lives_through_an_accident(steady: Fleet, accident: Callable[[Fl
     Where only the head has it, what the workers have in hand is found again: no point begins twice.
     """
     until(steady.all_joined, what="all workers joined", timeout_s=RECOVERY_S)
-    run = Run.start(steady, accident.__name__.replace("_", "-"))
-    until(lambda: any(map(steady.runners, steady.joined())), what="runners are seen", timeout_s=RECOVERY_S)
-    run.has(accident)
-    run.ends_whole()
-    if accident in OF_THE_HEAD:
-        begun = steady.begun(run.name)
-        assert (len(begun), begun.total()) == (POINTS, POINTS), [each for each in begun.items() if each[1] > 1]
-    until(lambda: not any(map(steady.runners, steady.joined())), what="no runner is left")
+    with Run.of(steady, accident.__name__.replace("_", "-")) as run:
+        run.until(lambda: any(map(steady.runners, steady.joined())), what="runners are seen")
+        run.has(accident)
+        run.ends_whole()
+        if accident in OF_THE_HEAD:
+            begun = steady.begun(run.name)
+            assert (len(begun), begun.total()) == (POINTS, POINTS), [each for each in begun.items() if each[1] > 1]
+        run.until(lambda: not any(map(steady.runners, steady.joined())), what="no runner is left", timeout_s=60)
 
 
 def budget_changed(fleet: Fleet, run: Run) -> None:
@@ -339,7 +355,7 @@ def fewer_workers_and_a_larger_head(fleet: Fleet, run: Run) -> None:
 def test_an_update_during_a_sweep_says_what_it_does_to_it_and_loses_no_point(steady: Fleet) -> None:
     """The last test here: it leaves one worker."""
     until(steady.all_joined, what="all workers joined", timeout_s=RECOVERY_S)
-    run = Run.start(steady, "updated")
-    run.has(budget_changed)
-    run.has(fewer_workers_and_a_larger_head)
-    run.ends_whole()
+    with Run.of(steady, "updated") as run:
+        run.has(budget_changed)
+        run.has(fewer_workers_and_a_larger_head)
+        run.ends_whole()

@@ -99,7 +99,7 @@ def says(laptop: Laptop, name: str, words: str) -> str:
 def ends_whole(laptop: Laptop, name: str, client: subprocess.Popen[str]) -> str:
     """The client ends well, with every point once and computed once; what it said."""
     assert client.poll() is None, client.communicate()[0]
-    open_gates(laptop, f"/run/{name}", client, timeout_s=2 * PATIENCE_S)
+    open_gates(laptop, f"/run/{name}", client, run=name, timeout_s=2 * PATIENCE_S)
     said = client.communicate()[0]
     assert client.returncode == 0, said
     table = pl.read_parquet(laptop.path / "runs" / name / "results.parquet")

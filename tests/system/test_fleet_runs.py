@@ -275,7 +275,7 @@ def test_a_run_whose_laptop_is_gone_is_found_and_fetched_from_another(laptop: La
     assert not (laptop.path / "runs" / "gone").exists()
     with watching(second, "attach") as process:
         told(process, f" of {POINTS} · ")
-        open_gates(second, gate, process, timeout_s=600)
+        open_gates(second, gate, process, run="gone", timeout_s=600)
         seen = rest(process)
     assert f"Done: {POINTS} of {POINTS} points done" in seen
     assert "Best loss: 0 at a=3" in seen
@@ -304,7 +304,7 @@ def test_a_run_is_looked_at_stopped_and_taken_up_again(laptop: Laptop, second: L
     assert before.height == 20
     assert "The run stopped has ended already" in laptop.inv("cancel", "--name", "stopped", code=2).stderr
     with watching(laptop, *command, "--json") as process:
-        open_gates(laptop, GATE, process, timeout_s=600)
+        open_gates(laptop, GATE, process, run="stopped", timeout_s=600)
         done = rest(process)
     ended = json.loads(done[done.index("{") :])
     assert (ended["done"], ended["resumed"]) == (POINTS, before.height)

@@ -199,10 +199,12 @@ class Cloud:
         return Path("/proc", str(self.rig_pid))
 
 
-def until(condition: Callable[[], Any], *, what: str, timeout_s: float = 60) -> Any:
-    """The first true value of a condition; AssertionError that says what did not happen."""
+def until(
+    condition: Callable[[], Any], *, what: str, timeout_s: float = 60, tell: Callable[[], str] = lambda: ""
+) -> Any:
+    """The first true value of a condition; AssertionError that says what did not happen, and what `tell` tells."""
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}\n{tell()}".rstrip()
         time.sleep(POLL_S)
     return value

@@ -20,6 +20,8 @@ from botocore.awsrequest import AWSResponse, HeadersDict
 from botocore.config import Config
 from urllib3 import HTTPResponse
 
+from tests.processes import ends_with_test
+
 CLONE_NEWNET = 0x40000000
 TIMEOUT_S = 120
 ENVIRONMENT = {
@@ -98,10 +100,10 @@ class Runner:
     env: Mapping[str, str]
 
     def popen(self, command: Sequence[str | Path], **options: Any) -> subprocess.Popen[Any]:
-        """Start a program; it is killed when the thread that started it ends. Options as for `subprocess.Popen`."""
+        """Start a program; it is killed when the thread or the test that started it ends. Options: `Popen`'s."""
         env = {**self.env, **options.pop("env", {})}
         words = ["setpriv", "--pdeathsig", "KILL", "--", *self.prefix, *map(str, command)]
-        return subprocess.Popen(words, env=env, **options)
+        return ends_with_test(subprocess.Popen(words, env=env, **options))
 
     def run(
         self,
