@@ -23,13 +23,17 @@ def test_what_a_failed_test_left_is_ended_and_what_was_there_before_is_not() -> 
             left.append(here.popen(SLEEP, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
             assert left[0].poll() is not None, "the test fails"
 
-    with here.popen(SLEEP) as lasting:
+    lasting = here.popen(SLEEP)
+    try:
         with pytest.raises(AssertionError, match="the test fails"):
             fails()
         assert left[0].returncode == -signal.SIGKILL, "it was waited for"
         assert [stream and stream.closed for stream in (left[0].stdin, left[0].stdout)] == [True, True]
         assert lasting.poll() is None
-        lasting.kill()
+    finally:
+        for each in (lasting, *left):
+            each.kill()
+            each.wait()
 
 
 def test_what_was_waited_for_in_vain_is_told_with_what_there_is() -> None:
