@@ -18,8 +18,10 @@ from tests.processes import ended_afterwards
 
 FORBIDDEN = ("AWS_", "INVOKE_", "UV_RUN_")  # the last says that commands are to be proposed as `uv run inv`
 
-# Importing the cluster's program leaves Ctrl-C to Pulumi; here it is pytest's.
 _ours = signal.getsignal(signal.SIGINT)
+if _ours is signal.SIG_IGN:  # in a shell's background: the commands that tests interrupt would ignore it, too
+    _ours = signal.default_int_handler
+# Importing the cluster's program leaves Ctrl-C to Pulumi; here it is pytest's.
 importlib.import_module("sweepfleet.infra.interrupts")
 signal.signal(signal.SIGINT, _ours)
 
