@@ -78,7 +78,7 @@ def ssh_cidrs(cidrs: tuple[str, ...]) -> Iterator[Problem]:
     """Who may reach the head: IPv4 networks, none the world, none inside another."""
     key = "sshCidrs"
     if not cidrs:
-        yield Problem(key, "is empty, so nobody could reach the head. Set your own network.", (EXAMPLE_CIDR,))
+        yield Problem(key, "is empty, so no one could reach the head. Set your own network.", (EXAMPLE_CIDR,))
     networks: list[ipaddress.IPv4Network] = []
     for place, cidr in enumerate(cidrs):
         try:

@@ -36,7 +36,7 @@ def settled(stack: Stack) -> Settings:
     except UsageError as error:
         raise UsageError(
             f"{error}\nA pipeline sets nothing by itself. Run these commands on a laptop, with --stack "
-            f"{stack.full_name} (or inv up, which chooses what nobody has set), and commit {file}."
+            f"{stack.full_name} (or inv up, which sets what is missing), and commit {file}."
         ) from None
 
 

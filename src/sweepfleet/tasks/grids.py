@@ -41,7 +41,7 @@ def grid_file(named: str, *, root: Path) -> Path:
     if path.suffix == ".py" and path.exists():
         raise UsageError(
             f"{named} is code. Name the grid file whose `run:` names it, e.g. `run: {path.stem}:main`; "
-            "what else stands in it: docs/grid.md"
+            "what else is in it: docs/grid.md"
         )
     if not path.exists():
         raise UsageError(f"There is no file {path.absolute()}.{_meant(path, root=root)}")

@@ -109,7 +109,7 @@ class _Machine(ParseMachine):
         if "=" in token and "--set" in self.context.flags and not Path(token).exists():
             self.error(f"{token!r} is not a {flag}. Did you mean --set {token}?")
         if self.flag and not self.flag.takes_value and not Path(token).exists():
-            self.error(f"--{self.flag.names[0]} takes no value, and {token!r} stands behind it. {_see(self.context)}")
+            self.error(f"--{self.flag.names[0]} takes no value, but {token!r} follows it. {_see(self.context)}")
         if argument.kind is not list and argument.got_value and not _same(argument.value, token):
             self.error(f"{self.context.name} takes one {flag}, and was given two: {argument.value} and {token}.")
         if argument.kind is list or not argument.got_value:

@@ -19,7 +19,7 @@ def git(root: Path, *words: str) -> str:
     """
     said, error = _run(root, words)
     if said is None:
-        raise UsageError(f"{root} is no Git repository with a commit, which this needs: {error}")
+        raise UsageError(f"{root} is not a Git repository with a commit, which this needs: {error}")
     return said
 
 

@@ -77,7 +77,7 @@ def choices(
         made.append(Choice("sshCidrs[0]", own_cidr(address_url), "this machine's address; others cannot log in"))
     key = Path(str(KEYS["sshPublicKey"].default)).expanduser()
     if settings.get("sshPublicKey") == KEYS["sshPublicKey"].default and key.is_file():
-        made.append(Choice("sshPublicKey", key.read_text().strip(), f"from {key}, the same for whoever deploys"))
+        made.append(Choice("sshPublicKey", key.read_text().strip(), f"from {key}, the same for everyone who deploys"))
     if settings.get("owner") == KEYS["owner"].default:
         made.append(Choice("owner", getpass.getuser(), "your user name, as a tag"))
     return made

@@ -157,7 +157,7 @@ def main() -> int:
     try:
         code = run(folder, Facts.read())
     except (ClusterError, AwsError) as error:
-        print(f"{error}; going on in a moment", flush=True)
+        print(f"{error}; continuing in a moment", flush=True)
         return EXIT_AGAIN
     except Exception:  # noqa: BLE001 - a defect of ours, and whoever waits for the run must hear of it
         said = traceback.format_exc()
