@@ -89,7 +89,9 @@ def test_what_cannot_be_pickled_is_named() -> None:
 
 def test_what_is_too_large_is_named() -> None:
     data = bytes(2_000_000)
-    with pytest.raises(UsageError, match=r"is 2\.0 MB with what it refers to, `data` alone 2\.0 MB; 1 MB may travel"):
+    with pytest.raises(
+        UsageError, match=r"is 2\.0 MB with what it refers to, `data` alone 2\.0 MB; the limit is 1 MB"
+    ):
         function_of(lambda a: data[a])
 
 

@@ -1,1 +1,1 @@
-"""The Python API: what `import sweepfleet` offers."""
+"""The Python API of sweepfleet."""

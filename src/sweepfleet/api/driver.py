@@ -1,4 +1,4 @@
-"""The process that drives a sweep for `sweepfleet.sweep`: the same as `inv sweep`, told and heard through pipes.
+"""The process that drives a sweep for `sweepfleet.sweep`: the same as `inv sweep`, controlled through pipes.
 
 Its standard input has the order, a line of JSON; where the order says so, the end of it means that nobody waits any
 more, and the sweep stops as at Ctrl-C. Its standard output has what happens, a line of JSON each.
@@ -27,7 +27,7 @@ EVERY_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a driver is to do."""
+    """A driver's order."""
 
     text: str  # the grid's
     source: str  # the file that it stands for
@@ -52,7 +52,7 @@ class Order:
 
 
 class Reporter:
-    """An observer that tells another process, as long as it listens."""
+    """An observer that sends progress to another process, while that reads it."""
 
     def __init__(self) -> None:
         self._out: TextIO | None = os.fdopen(os.dup(1), "w")
@@ -69,11 +69,11 @@ class Reporter:
                 self._out = None
 
     def say(self, text: str) -> None:
-        """One line to a person."""
+        """Print a line."""
         self.tell(say=text)
 
     def update(self, progress: Any) -> None:
-        """How far it is, when it is time."""
+        """Send the progress, when it is due."""
         self._last = progress
         if time.monotonic() >= self._next_s:
             self._next_s = time.monotonic() + EVERY_S
@@ -81,7 +81,7 @@ class Reporter:
 
     @contextlib.contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """Around a time in which nothing else can be seen."""
+        """Context for a step without other output."""
         self.tell(begins="waiting", what=what)
         try:
             yield
@@ -90,7 +90,7 @@ class Reporter:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Around the time in which points run."""
+        """Context in which points run."""
         self.tell(begins="running")
         try:
             yield

@@ -21,14 +21,14 @@ LOOK_S = 0.2  # between two looks for an interrupt
 
 
 class DriverError(SweepfleetError):
-    """A sweep's driver ended without having ended its sweep."""
+    """A sweep's driver ended before its sweep."""
 
 
 class Driver:
-    """The process that drives one sweep, and what it has said so far."""
+    """The process that drives one sweep, and its messages so far."""
 
     def __init__(self, order: Order) -> None:
-        """Start it. Side effect: a thread reads what it says until it has ended."""
+        """Start it. Side effect: a thread reads its messages until it has ended."""
         self._events: deque[dict[str, Any]] = deque()  # that nobody has followed yet
         self._said = threading.Condition()
         self.exit_code: int | None = None  # once the end of its sweep was followed
@@ -78,7 +78,7 @@ class Driver:
             return self._events.popleft() if self._events else None
 
     def follow(self, observer: Observer, *, until: Callable[[dict[str, Any]], bool] = lambda _: False) -> None:
-        """Show what it says, until its sweep has ended, or `until` an event.
+        """Show its messages, until its sweep has ended, or `until` an event.
 
         Raises:
             UsageError: the sweep was refused.
@@ -120,6 +120,6 @@ class Driver:
                     raise kinds.get(how["kind"], SweepfleetError)(how["error"])
 
     def interrupt(self) -> None:
-        """Have it stop: what is finished is kept."""
+        """Stop it; finished points are kept."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)

@@ -42,7 +42,7 @@ class Function:
 
 
 def function_of(function: Callable[..., Any], *, by_value: Sequence[ModuleType] = ()) -> Function:
-    """How another process comes by a function.
+    """How another process gets a function.
 
     Args:
         function: anything that can be called: of a module, a script, a notebook; a lambda, a closure, a method, a
@@ -63,14 +63,14 @@ def function_of(function: Callable[..., Any], *, by_value: Sequence[ModuleType] 
     run = name_of(function)
     if len(data) > MAX_BYTES:
         raise UsageError(
-            f"{run} is {len(data) / 1e6:.1f} MB with what it refers to{_largest(function)}; {MAX_BYTES / 1e6:.0f} MB "
-            "may travel. Write the data to a file, and read it in the function."
+            f"{run} is {len(data) / 1e6:.1f} MB with what it refers to{_largest(function)}; the limit is "
+            f"{MAX_BYTES / 1e6:.0f} MB. Write the data to a file, and read it in the function."
         )
     return Function(run, _folder(), to_bytes(data, name=run, code=digest(function)))
 
 
 def _imported_from(module: ModuleType) -> Path | None:
-    """The folder on `sys.path` that has a module of the user's; of an installed one, the current folder."""
+    """The folder on `sys.path` of a user's module; the current folder for an installed one."""
     file = getattr(module, "__file__", None)
     if file is None:
         return None if module.__name__ not in sys.builtin_module_names else Path.cwd()
@@ -116,7 +116,7 @@ def _can(value: Any) -> bool:
 
 
 def _variables(function: Any) -> Iterator[tuple[str, Any]]:
-    """What a function brings along, by name."""
+    """What a function refers to, by name."""
     if isinstance(function, functools.partial):
         yield from zip(map("argument {}".format, range(len(function.args))), function.args, strict=True)
         yield from function.keywords.items()

@@ -1,4 +1,4 @@
-"""A grid said in Python: the same keys as grid.yaml, as its text, checked as every grid file is."""
+"""Grids in Python: the keys of grid.yaml become its text, which is checked like any grid file."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def logspace(start: float, stop: float, num: int) -> dict[str, list[float]]:
 
 
 def distribution(law: str, **settings: Any) -> dict[str, Any]:
-    """A law to draw from, with W&B's names: `docs/grid.md` lists them. For `method="random"` and `"sobol"`.
+    """A distribution to draw from, with W&B's names: `docs/grid.md` lists them. For `method="random"` and `"sobol"`.
 
     >>> distribution("uniform", min=0, max=1)
     {'distribution': 'uniform', 'min': 0, 'max': 1}

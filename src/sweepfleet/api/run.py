@@ -1,4 +1,4 @@
-"""A run in Python's hands: its rows, its best, its report, its end."""
+"""A run in Python: its rows, best, report and end."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ class _Quiet:
 
 
 def open(name: str | None = None, *, runs: str | Path | None = None) -> Run:  # noqa: A001 - sweepfleet.open reads well
-    """A run that is here, by its name; without one, the run that was begun last.
+    """A run by its name; without one, the run that was begun last.
 
     Args:
         name: of the run.

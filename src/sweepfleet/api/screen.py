@@ -1,4 +1,4 @@
-"""What shows a sweep's progress: a bar on a terminal, lines in a log, one line that changes in a notebook."""
+"""Shows a sweep's progress: a bar on a terminal, lines in a log, one changing line in a notebook."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def in_notebook() -> bool:
 
 
 def is_interactive() -> bool:
-    """Whether a person types the next command here, with all that is defined still there."""
+    """Whether a person types the next command into this process, as in a prompt or a notebook."""
     ipython = sys.modules.get("IPython")
     return hasattr(sys, "ps1") or (ipython is not None and ipython.get_ipython() is not None)
 
 
 def screen_for(sweep: Sweep) -> Observer:
-    """What suits where this process writes."""
+    """The observer for where this process writes."""
     if in_notebook():
         return NotebookLine(Words(Space(sweep.plan), sweep.metric))
     return observer(Space(sweep.plan), sweep.metric, quiet=False)
@@ -76,7 +76,7 @@ class NotebookLine:
 
     @contextlib.contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """Say what is waited for, and then again how far the sweep is."""
+        """Show what is waited for, then the progress again."""
         self._draw(f"{what} ...")
         yield
         if self._last is not None:

@@ -1,4 +1,4 @@
-"""`sweepfleet.sweep`: a sweep said in Python."""
+"""`sweepfleet.sweep`: sweeps in Python."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def sweep(
         given = {"parameters": parameters, "metric": metric, "replicates": replicates, "seed": seed, **grid}
         given |= {"execution": execution, "by_value": by_value or None}
         if odd := [key for key, value in given.items() if value is not None]:
-            raise UsageError(f"{target} says itself what its sweep is. Write these into it: {', '.join(odd)}.")
+            raise UsageError(f"A grid file has all keys of its sweep. Write these into {target}: {', '.join(odd)}.")
         checked = load(Path(target), where=conditions, name=name)
         chosen = conditions
         root = project_of(checked)
@@ -149,7 +149,7 @@ def _project(source: Path) -> Path:
 
 
 def _plain(name: str) -> str:
-    """A function's name as a folder's."""
+    """A function's name as the name of a folder."""
     return name.replace("<lambda>", "lambda").replace("<locals>.", "").strip("<>_.") or "sweep"
 
 

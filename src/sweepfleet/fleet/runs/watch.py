@@ -39,7 +39,7 @@ class FarWords(Words):
 
 
 def observer_of(words: Words, *, quiet: bool) -> Observer:
-    """What suits where standard output goes."""
+    """The observer for standard output."""
     if quiet:
         return Silent()
     console = Console()

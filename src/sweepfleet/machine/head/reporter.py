@@ -76,7 +76,7 @@ class Reporter:
 
     @contextlib.contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """Around a time in which nothing else can be seen."""
+        """Context for a step without other output."""
         self.state("waiting", waiting_for=what)
         yield
 
