@@ -172,8 +172,9 @@ def lock_with_poetry(project: Project) -> None:
 
 
 def write_requirements(project: Project) -> None:
-    """What the project's own metadata requires need not be written twice."""
-    project.write(**{"requirements.txt": "# nothing besides what acme needs\n", "requirements-dev.txt": "tomli\n"})
+    """What the project's own metadata requires need not be written twice, and sweepfleet comes by itself."""
+    more = {"requirements/base.txt": "-e .\n", "requirements-dev.txt": "tomli\n"}
+    project.write(**{"requirements.txt": "sweepfleet[cluster]  # beside it\n-r requirements/base.txt\n"}, **more)
 
 
 @pytest.mark.parametrize("lock", [lock_with_uv, lock_with_pylock, lock_with_poetry, write_requirements])

@@ -122,7 +122,7 @@ def _included(file: Path, *, root: Path) -> Iterator[Entry]:
         elif option and option[0] not in OPTIONS:
             yield one
         else:
-            yield _placed(one, file.parent)
+            yield _placed(one, root)  # as pip has it, where it is called in the project's root
 
 
 def _placed(one: Entry, folder: Path) -> Entry:
