@@ -379,6 +379,24 @@ def test_a_lock_that_cannot_be_read_is_refused(name: str, tmp_path: Path) -> Non
         project.release(tmp_path)
 
 
+def test_what_only_the_operators_tools_need_stays_away_and_the_lock_says_the_versions(
+    project: Project, head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """sweepfleet is a dependency, with its extra for a laptop."""
+    tools = '[project.optional-dependencies]\ncluster = ["toolz"]\n'
+    files = {
+        "pyproject.toml": settings("sweepfleet", "iniconfig==2.0.0", more=tools),
+        "src/sweepfleet/__init__.py": "",
+    }
+    library = Project(tmp_path / "sweepfleet", **files)
+    project.write(**{"pyproject.toml": settings("acme", "six", f"sweepfleet[cluster] @ file://{library.root}")})
+    lock_with_uv(project)
+    monkeypatch.setattr(carrying, "version", lambda: "1.0")
+    resolved = head.build(project.release(tmp_path))
+    assert head.installed == {"six", "iniconfig"}
+    assert "iniconfig==2.0.0" in resolved
+
+
 # The plan alone
 
 

@@ -180,5 +180,5 @@ def test_without_a_lock_there_is_nothing_to_install_from(tmp_path: Path) -> None
 def test_without_a_commit_there_is_nothing_to_ship(tmp_path: Path, *, empty: bool) -> None:
     if empty:
         git(tmp_path, "init", "-q")
-    with pytest.raises(UsageError, match="is no Git repository with a commit"):
+    with pytest.raises(UsageError, match="is not a Git repository with a commit"):
         make_release(tmp_path, dirty=False)

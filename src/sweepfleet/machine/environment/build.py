@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sweepfleet.machine.environment.note import REQUIREMENTS, Environment, own_requirements, wheels
+from sweepfleet.machine.environment.note import REQUIREMENTS, Environment, locked, own_requirements, wheels
 from sweepfleet.machine.environment.requirements import Entry, both, constraints, entries
 
 GIT = ("apt-get", "install", "-y", "-qq", "--no-install-recommends", "git")
@@ -82,9 +82,10 @@ class Builder:
         own.write_text(own_requirements(release))
         inputs, options = [str(own)], list[str]()
         text = declared.read_text()
+        lock = entries(locked(release))
         if note.pinned:
             held = self.work / "constraints.txt"
-            held.write_text(constraints(entries(text)))
+            held.write_text(constraints(lock))
             options = ["--constraint", str(held)]
         else:
             inputs.insert(0, str(declared))
@@ -97,7 +98,7 @@ class Builder:
         )
         if not note.pinned:
             return output.read_text()
-        return "".join(one.lines for one in both(entries(text), entries(output.read_text())))
+        return "".join(one.lines for one in both(entries(text), entries(output.read_text()), lock=lock))
 
     def _install(self, found: Sequence[Entry], note: Environment, new: Path) -> None:
         """Install what is fixed by hashes, then what is fixed by a Git commit."""

@@ -13,6 +13,7 @@ from sweepfleet.machine.facts import CODE
 FOLDER = Path(".sweepfleet", "environment")  # in a release
 NOTE = FOLDER / "environment.json"
 REQUIREMENTS = FOLDER / "requirements.txt"
+LOCKED = FOLDER / "locked.txt"  # all that the lock has for these, also what only sweepfleet's own extras require
 WHEELS = FOLDER / "wheels"  # those that the project has as files
 OWN = Path(__file__).with_name("requirements.txt")
 
@@ -43,10 +44,16 @@ def own_requirements(release: Path) -> str:
     return (release / CODE / OWN.relative_to(Path(__file__).parents[3])).read_text()
 
 
+def locked(release: Path) -> str:
+    """All that a release's lock has, as a requirements file's text; empty where nothing is locked."""
+    file = release / LOCKED
+    return file.read_text() if file.exists() else ""
+
+
 def identity(release: Path) -> str:
     """The name of a release's environment: of all that determines it, and of this machine's Python and kind."""
     note = Environment.read(release)
-    digest = hashlib.sha256((release / REQUIREMENTS).read_bytes())
+    digest = hashlib.sha256((release / REQUIREMENTS).read_bytes() + b"\0" + locked(release).encode())
     for wheel in wheels(release):
         digest.update(f"\0{wheel.name}\0".encode() + hashlib.sha256(wheel.read_bytes()).digest())
     digest.update(own_requirements(release).encode())

@@ -96,10 +96,10 @@ def constraints(found: Iterable[Entry]) -> str:
     return "".join(f"{one.text}\n" for one in found if one.name and "==" in one.text and not one.is_url)
 
 
-def both(locked: Iterable[Entry], further: Iterable[Entry]) -> list[Entry]:
-    """Locked requirements, and those of another resolution; what both have has the lock's hashes alone."""
-    found = list(locked)
-    hashes = {one.pin: one.hashes for one in found if one.pin}
+def both(first: Iterable[Entry], further: Iterable[Entry], *, lock: Iterable[Entry]) -> list[Entry]:
+    """Requirements of a lock, and those of another resolution; what the lock has keeps the lock's hashes alone."""
+    found = list(first)
+    hashes = {one.pin: one.hashes for one in lock if one.pin}
     by_url = {one.name for one in found if one.is_url}
     found += [replace(one, hashes=hashes.get(one.pin, one.hashes)) for one in further if one.name not in by_url]
     return found

@@ -18,7 +18,7 @@ from sweepfleet.fleet.code.environment.packages import build_wheels, dependencie
 from sweepfleet.fleet.code.environment.plan import SETTINGS, Plan, plan
 from sweepfleet.fleet.code.git import asked, changed, git
 from sweepfleet.grid.errors import UsageError
-from sweepfleet.machine.environment.note import NOTE, REQUIREMENTS, WHEELS, Environment
+from sweepfleet.machine.environment.note import LOCKED, NOTE, REQUIREMENTS, WHEELS, Environment
 from sweepfleet.machine.environment.requirements import Entry, entries
 from sweepfleet.slot.own_packages import NAMES, SITE
 
@@ -51,7 +51,9 @@ def carry(root: Path, names: Sequence[str]) -> Carried:
     """
     chosen = plan(names, lambda name: (root / name).read_text(), lock_above=_lock_above(root))
     _same_version(root, chosen)
-    found = locked(root, chosen)
+    found = every = locked(root, chosen)
+    if chosen.kind == "uv" and package_name(root) != OURS:  # nothing of the operator's tools reaches a machine
+        found = locked(root, chosen, without=OURS)
     local = {place: one for one in found if (place := one.local) is not None}
     if chosen.is_package:
         local = {root: Entry(str(root))} | local
@@ -70,6 +72,9 @@ def carry(root: Path, names: Sequence[str]) -> Carried:
     )
     others = [one for one in found if one.local is None]
     files = {NOTE.as_posix(): (note.to_json().encode(), 0o644)}
+    if note.pinned:
+        text = "".join(one.lines for one in every if one.local is None)
+        files[LOCKED.as_posix()] = (text.encode(), 0o644)
     files |= {(WHEELS / wheel.name).as_posix(): (wheel.read_bytes(), 0o644) for wheel in wheels}
     with TemporaryDirectory() as folder:
         work = Path(folder)

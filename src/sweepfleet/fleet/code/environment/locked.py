@@ -18,8 +18,13 @@ NO_POETRY_ENVIRONMENT = {"POETRY_VIRTUALENVS_CREATE": "false"}  # which it would
 INSTALL_UV = "Install it: pip install uv"
 
 
-def locked(root: Path, plan: Plan) -> list[Entry]:
+def locked(root: Path, plan: Plan, *, without: str = "") -> list[Entry]:
     """The requirements of a project; local ones with their whole paths, sweepfleet itself left out.
+
+    Args:
+        root: the project's.
+        plan: how it declares them.
+        without: a package whose own requirements are left out, too, where the lock says which these are.
 
     Raises:
         UsageError: a program or a file is missing, or the file cannot be read.
@@ -30,7 +35,9 @@ def locked(root: Path, plan: Plan) -> list[Entry]:
     elif plan.kind == "requirements":
         found = [one for name in plan.files for one in _included(root / name, root=root)]
     else:
-        found = entries(ask(plan.command, folder=root, doing=f"export {plan.source}", **NO_POETRY_ENVIRONMENT))
+        found = entries(
+            ask(plan.command(without=without), folder=root, doing=f"export {plan.source}", **NO_POETRY_ENVIRONMENT)
+        )
     return [_placed(one, lock.parent) for one in found if one.name != "sweepfleet"]
 
 

@@ -42,14 +42,17 @@ class Plan:
         """How to name it to a person."""
         return " and ".join(self.files)
 
-    @property
-    def command(self) -> tuple[str, ...]:
-        """What prints the locked requirements, where a program has to be asked."""
+    def command(self, *, without: str = "") -> tuple[str, ...]:
+        """What prints the locked requirements, where a program has to be asked.
+
+        uv leaves out a package together with what nothing else requires: `without`.
+        """
         chosen = [word for group in self.groups for word in (self._group_option, group)]
         chosen += [word for extra in self.extras for word in ("--extra" if self.kind == "uv" else "-E", extra)]
         if self.kind == "uv":
             words = ("export", "--frozen", "--no-default-groups", "--no-header", "--no-annotate", "--no-editable")
-            return ("uv", *words, "--no-emit-package", "sweepfleet", "--format", "requirements.txt", *chosen)
+            left_out = ("--prune", without) if without else ()
+            return ("uv", *words, *left_out, "--format", "requirements.txt", *chosen)
         if self.kind == "poetry":
             program, plugin = POETRY
             run = ("uv", "tool", "run", "--quiet", "--from", program, "--with", plugin)
