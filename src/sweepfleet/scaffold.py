@@ -52,6 +52,11 @@ class File:
         return self.state in ("new", "to be extended")
 
 
+def template(name: str, *, forge: str = "") -> bytes:
+    """A file as `init` writes it; of a pipeline's, by its forge."""
+    return (_TEMPLATE / PIPELINES.get(forge, {}).get(name, name)).read_bytes()
+
+
 def files(root: Path, *, cluster: bool, pipeline: str = "") -> list[File]:
     """What a project at `root` has of what it is to have; reads only.
 
@@ -65,8 +70,8 @@ def files(root: Path, *, cluster: bool, pipeline: str = "") -> list[File]:
 
 def _files(root: Path, *, cluster: bool, pipeline: str) -> Iterator[File]:
     names = PLAIN + (CLUSTER if cluster else ()) + (ACCOUNT if pipeline else ())
-    for name, template in ({name: name for name in names} | PIPELINES.get(pipeline, {})).items():
-        yield _file(root, name, (_TEMPLATE / template).read_bytes())
+    for name in (*names, *PIPELINES.get(pipeline, ())):
+        yield _file(root, name, template(name, forge=pipeline))
     if cluster:
         yield _tasks(root)
     yield _pyproject(root, cluster=cluster)

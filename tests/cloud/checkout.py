@@ -19,7 +19,7 @@ import yaml
 from sweepfleet.scaffold import TASKS
 from tests.cloud.engine import REPOSITORY, Engine, environment
 
-LINKED = ("infra", ".venv")  # read there and never written
+LINKED = ("infra", "account", "docs", ".github", ".pulumi.version", ".venv")  # read there and never written
 COPIED = ("Pulumi.yaml", "pyproject.toml", "uv.lock", "README.md")
 DEADLINE_S = 600
 

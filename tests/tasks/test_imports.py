@@ -52,7 +52,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         ("sweep {grid} --preview", GRID | {"importlib.metadata"}),
         ("sweep {grid}", GRID | {"importlib.metadata"}),  # nothing is left to run
         ("status", {"boto3", "botocore", "cryptography", "fabric", "paramiko", "importlib.metadata"}),
-        ("doctor", {"boto3", "botocore", "cryptography", "fabric", "paramiko", "importlib.metadata"}),
+        ("doctor", {"ruamel", "boto3", "botocore", "cryptography", "fabric", "paramiko", "importlib.metadata"}),
     ],
 )
 def test_a_command_imports_nothing_heavy_that_it_does_not_use(project: Project, command: str, may: set[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from typing import Any
 
 from invoke.context import Context
@@ -111,11 +112,14 @@ def outputs(c: Context, stack: str = "", *, refresh: bool = False, json: bool = 
 def doctor(c: Context, stack: str = "") -> None:
     """Check all that a cluster needs; say how to fix what is missing."""
     from sweepfleet.fleet.stack.doctor import examine
+    from sweepfleet.fleet.stack.project_age import examine_project
     from sweepfleet.grid.errors import printable
     from sweepfleet.grid.wording import counted
+    from sweepfleet.tasks import ns
 
-    bad = 0
-    for finding in examine(project_here(), asked_stack=stack):
+    bad, root = 0, project_here()
+    found = itertools.chain(examine_project(root, tasks=ns.task_names), examine(root, asked_stack=stack))
+    for finding in found:
         bad += not finding.good
         print(printable(f"{'ok  ' if finding.good else 'FIX '} {finding.subject}: {finding.said}"), flush=True)
         for line in finding.fix.splitlines():
