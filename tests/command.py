@@ -87,3 +87,17 @@ def interrupt(process: subprocess.Popen[str]) -> tuple[str, str]:
     """Ctrl-C, and what the command says then."""
     process.send_signal(signal.SIGINT)
     return process.communicate(timeout=DEADLINE_S)
+
+
+def sweepfleet(tools: Path, folder: Path, *words: str, code: int = 0, **env: str) -> str:
+    """What the command says."""
+    return say([tools / "sweepfleet", *words], folder, code=code, **env)
+
+
+def say(command: list[str | Path], folder: Path, *, code: int = 0, **env: str) -> str:
+    """What a program of the environment says, in a folder."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("INVOKE_", "PYTHON", "UV_"))}
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run(command, cwd=folder, env=kept | env, timeout=DEADLINE_S, check=False, **output)  # type: ignore[call-overload]
+    assert done.returncode == code, done.stdout
+    return str(done.stdout)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import shutil
 import subprocess
 import sys
-import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -17,61 +14,19 @@ import pytest
 from sweepfleet.scaffold import ACCOUNT, CLUSTER, PIPELINES, PLAIN
 from sweepfleet.tasks import front, ns
 from sweepfleet.tasks.called import renamer
-from tests.command import ROOT
+from tests.command import ROOT, sweepfleet
+
+pytest_plugins = ["tests.installed"]
 
 GRID = "run: fit:fit\nparameters: {a: [1, 2, 3]}\nmetric: {name: loss, goal: minimize}\n"
 FIT = "import grid\n\ndef fit(a):\n    return {'loss': grid.squared(a)}\n"
 HELPER = "def squared(a):\n    return a * a\n"  # called as one of our rooms is
-DEADLINE_S = 300
-TEMPLATES = ("infra/", "worker/", "sweeps/", "account/", ".github/", "docs/examples/")
 EVERY = {name: name for name in (*PLAIN, *CLUSTER, *ACCOUNT)} | PIPELINES["github"] | PIPELINES["gitlab"]
 NEEDED = (
     *("py.typed", "grid/grid.schema.json", "run/report/page.html", "run/report/chart.js", "run/report/page.css"),
     *("infra/boot/await-release", "infra/machines-boundary.json", "account/operator-policy.json", "machine/start"),
     *("machine/head/prepare-job", "machine/units/sweepfleet-run@.service"),
 )
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from the files that Git tracks."""
-    folder = tmp_path_factory.mktemp("built")
-    source = folder / "source"
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, tracked.split("\0")):
-        if name.startswith(("src/", *TEMPLATES)) or "/" not in name:
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, source / name)
-    subprocess.run([sys.executable, "-c", BUILD, str(folder)], cwd=source, check=True, stdout=subprocess.DEVNULL)
-    return next(folder.glob("*.whl"))
-
-
-BUILD = "import sys; from hatchling.build import build_wheel; build_wheel(sys.argv[1])"
-
-
-@pytest.fixture(scope="module")
-def tools(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an environment that has the wheel, and what it needs from this one."""
-    environment = tmp_path_factory.mktemp("environment")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
-    site = Path(sysconfig.get_path("purelib", vars={"base": str(environment)}))
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(site)
-    (site / "needed.pth").write_text(f"{sysconfig.get_path('purelib')}\n")  # whose own .pth files do not count then
-    command = environment / "bin" / "sweepfleet"
-    command.write_text(f"#!{environment}/bin/python -I\nfrom sweepfleet.cli import main\nmain()\n")
-    command.chmod(0o755)
-    return command.parent
-
-
-def sweepfleet(tools: Path, folder: Path, *words: str, code: int = 0, **env: str) -> str:
-    """What the command says."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("INVOKE_", "PYTHON", "UV_"))}
-    command = [tools / "sweepfleet", *words]
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    done = subprocess.run(command, cwd=folder, env=kept | env, timeout=DEADLINE_S, check=False, **output)  # type: ignore[call-overload]
-    assert done.returncode == code, done.stdout
-    return str(done.stdout)
 
 
 def test_a_wheel_has_all_that_it_needs_and_one_name_alone(wheel: Path) -> None:
