@@ -1,8 +1,9 @@
-"""The permissions boundary of the machines' roles: whether the account has it, as this version needs it."""
+"""The machines' roles: whether the account has their permissions boundary, and whether they have the right path."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from botocore.exceptions import ClientError
 from sweepfleet import infra
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
+from sweepfleet.fleet.stack.pulumi_state import ROLE, Resource
+from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.wording import from_here
 from sweepfleet.infra.checks import NO_BOUNDARY
-from sweepfleet.infra.layout import BOUNDARY
+from sweepfleet.infra.layout import BOUNDARY, IAM_PATH
 from sweepfleet.infra.policies import boundary_arn, machines_boundary
 from sweepfleet.infra.settings import Settings
 
@@ -79,3 +82,16 @@ def _document(cloud: Cloud, arn: str) -> Any:
         return None
     found = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
     return json.loads(found) if isinstance(found, str) else found
+
+
+def require_own_path(resources: Iterable[Resource], *, stack: str) -> None:
+    """Be sure that the machines' roles of a stack have the path of this version: another path makes another role.
+
+    A head that knows the first would be a stranger in its bucket. Raises UsageError.
+    """
+    if any(one.type == ROLE and f":role{IAM_PATH}" not in one.arn for one in resources):
+        raise UsageError(
+            f"An older version made the machines' roles of {stack} outside the path {IAM_PATH}. They can only be "
+            "replaced together with the head, which stops runs until they are resumed. As an administrator: inv up "
+            f"--renew-head --stack {stack}"
+        )

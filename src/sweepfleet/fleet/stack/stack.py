@@ -11,18 +11,18 @@ from sweepfleet.fleet.errors import ClusterError, LeakedError, StoppedError
 from sweepfleet.fleet.reach.cloud import Cloud
 from sweepfleet.fleet.stack import deleted
 from sweepfleet.fleet.stack import selection as stacks
-from sweepfleet.fleet.stack.boundary import require_boundary
+from sweepfleet.fleet.stack.boundary import require_boundary, require_own_path
 from sweepfleet.fleet.stack.folder import StackFolder
 from sweepfleet.fleet.stack.gone import require_head
 from sweepfleet.fleet.stack.locks import LockedError, removed
 from sweepfleet.fleet.stack.own_address import CHECKIP_URL
 from sweepfleet.fleet.stack.passphrase import unlock
 from sweepfleet.fleet.stack.pulumi_cli import PulumiCli
-from sweepfleet.fleet.stack.pulumi_state import DATA_VOLUME, HEAD, ROLE, Resource
+from sweepfleet.fleet.stack.pulumi_state import DATA_VOLUME, HEAD, Resource
 from sweepfleet.fleet.stack.remains import leaked_beside, leaks, remains
 from sweepfleet.fleet.steps import Steps
 from sweepfleet.grid.errors import UsageError
-from sweepfleet.infra.layout import IAM_PATH, RENEW_HEAD
+from sweepfleet.infra.layout import RENEW_HEAD
 from sweepfleet.infra.outputs import Outputs
 
 
@@ -67,7 +67,8 @@ class Stack:
         cloud = stacks.cloud_of(mended)
         self.heal(cloud, resources)
         require_boundary(cloud, settings)
-        self._require_own_roles()
+        if RENEW_HEAD not in self.pulumi.environment:
+            require_own_path(self.ours(), stack=self.full_name)
         for choice in made:
             self.pulumi.set_config(self.full_name, choice.path, choice.value)
             self.say(f"Set {choice.path} to {choice.value}: {choice.why}.")
@@ -270,19 +271,6 @@ class Stack:
             if isinstance(stopped, StoppedError):
                 raise StoppedError(message, number=stopped.number) from None
             raise ClusterError(message) from None
-
-    def _require_own_roles(self) -> None:
-        """Be sure that the machines' roles are where this version has them, or are replaced with the head.
-
-        Another path makes another role, and a head that was told of the first would be a stranger in its bucket.
-        """
-        old = [one for one in self.ours() if one.type == ROLE and f":role{IAM_PATH}" not in one.arn]
-        if old and RENEW_HEAD not in self.pulumi.environment:
-            raise UsageError(
-                f"An older version made the machines' roles of {self.full_name} outside the path {IAM_PATH}. They "
-                "can only be replaced together with the head, which stops runs until they are resumed. As an "
-                f"administrator: inv up --renew-head --stack {self.full_name}"
-            )
 
     def ours(self) -> list[Resource]:
         """What the stack has in AWS."""
