@@ -122,11 +122,11 @@ def _started(threads: int) -> ThreadPoolExecutor:
 
 @contextlib.contextmanager
 def remote_engine(
-    context: Context, *, address: str, machine: MachinePort = OWN_MACHINE, patience_s: float = 0
+    context: Context, *, address: str, machine: MachinePort | None = None, patience_s: float = 0
 ) -> Iterator[Engine]:
     """An engine on a running scheduler; waits for the first worker.
 
-    `machine` is what the workers are on: by default they have the project, as this one does.
+    `machine` is what the workers are on; None: they have the project, as this one does.
 
     Raises:
         ClusterError: nothing answers at `address`, or no worker came.
@@ -139,7 +139,7 @@ def remote_engine(
             raise ClusterError(f"No scheduler answers at {address}: {error}") from error
         with client:
             try:
-                engine = Engine(client, context, machine, patience_s=patience_s)
+                engine = Engine(client, context, machine or OWN_MACHINE, patience_s=patience_s)
                 with contextlib.closing(engine):
                     yield engine
             except ClusterError:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweepfleet.grid.sweep import Sweep
-from sweepfleet.run.machine_port import OWN_MACHINE, MachinePort
 from sweepfleet.run.project import project_of
 from sweepfleet.slot.context import Context
+
+if TYPE_CHECKING:
+    from sweepfleet.run.machine_port import MachinePort  # loaded with the engine, while children start
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Request:
     redo_request: str | None = None  # names this command, where its driver may have to start again
     address: str | None = None  # a dask scheduler to use; None: this machine
     artifacts: Path | None = None  # where points write on the scheduler's workers; None: nothing of it is kept
-    machine: MachinePort = OWN_MACHINE  # what the scheduler's workers are on
+    machine: MachinePort | None = None  # what the scheduler's workers are on; None: as this one, with the project
     spent: Callable[[], bool] = lambda: False  # whether it has cost what it may
     longest_s: float | None = None  # what is left may take so long at the first points' time; None: any time
     goes_on: Callable[[], bool] = lambda: False  # whether a driver follows this one when it is told to stop

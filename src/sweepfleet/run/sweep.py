@@ -76,9 +76,8 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
         if left:
             # A cluster's workers do not share this disk.
             artifacts = folder.artifacts.absolute() if request.address is None else request.artifacts
-            context = context_of(
-                sweep, root=request.root, artifacts=artifacts, artifacts_url=request.machine.artifacts_url
-            )
+            url = request.machine.artifacts_url if request.machine else None
+            context = context_of(sweep, root=request.root, artifacts=artifacts, artifacts_url=url)
             writer.start()
             # Git may take a while, in which the children import the target.
             ran = _meanwhile(lambda: _provenance(sweep, request))
