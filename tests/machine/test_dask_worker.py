@@ -19,9 +19,17 @@ REFUSED, STAYS = OSError("nobody answers"), "stays"
 class Played:
     """A worker that cannot start, or ends for a reason, or stays."""
 
-    def __init__(self, how: str | Exception) -> None:
+    def __init__(self, how: str | Exception, *, scheduler: str = "", tidied: list[str] | None = None) -> None:
         self._how = how
         self.why = ""
+        self._scheduler, self._tidied = scheduler, tidied
+
+    async def scheduler_id(self) -> str:
+        return self._scheduler
+
+    async def end_what_is_over(self) -> None:
+        assert self._tidied is not None
+        self._tidied.append(self._scheduler)
 
     def __await__(self) -> Generator[Any, None, None]:
         if isinstance(self._how, Exception):
@@ -102,3 +110,22 @@ def test_why_a_worker_ended_is_the_first_reason_and_a_lost_scheduler_leaves_its_
         for reason in (first, "other"):
             asyncio.run(worker.close(reason=reason))
         assert (worker.why, closed) == (first, [waits, waits])
+
+
+def test_runners_are_ended_where_the_scheduler_that_is_joined_again_knows_them_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another scheduler knows of no sweep yet: the drivers are on their way to it."""
+    monkeypatch.setattr(dask_worker, "pools", lambda: 1)
+    tidied: list[str] = []
+    ways = iter([(LOSS, "one"), (LOSS, "one"), (LOSS, "two"), (LOSS, ""), (LOSS, ""), ("worker-close", "two")])
+
+    def make() -> Any:
+        how, scheduler = next(ways)
+        return Played(how, scheduler=scheduler, tidied=tidied)
+
+    async def bounded() -> int:
+        return await asyncio.wait_for(serve(make, may_join=lambda: True), 60)
+
+    assert asyncio.run(bounded()) == 0
+    assert tidied == ["one"]

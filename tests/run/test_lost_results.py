@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from distributed import Client
+from distributed import Client, Scheduler
 
 from sweepfleet.run.bundles import Bundle, Ended, Found
 from sweepfleet.run.engine import Engine
@@ -93,6 +94,11 @@ def ended(engine: Engine) -> list[Ended]:
     return [event for event in engine.wait(0.1) if isinstance(event, Ended)]
 
 
+def runners(worker: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """What a worker has started."""
+    return psutil.Process(worker.pid).children(recursive=True)
+
+
 @pytest.mark.parametrize("found", [False, True], ids=["sent", "taken over"])
 def test_a_bundle_whose_result_is_lost_before_it_is_fetched_is_computed_again(tmp_path: Path, *, found: bool) -> None:
     """dask says once that a task has ended, and not again when another worker has computed it anew."""
@@ -122,12 +128,30 @@ def test_no_runner_is_left_when_a_worker_goes_away_while_the_sweep_ends(tmp_path
     with site(tmp_path) as here:
         lasting, fragile = here.worker("lasting"), here.worker("fragile", fragile="plugin_remove")
 
-        def runners() -> list[psutil.Process]:
-            return psutil.Process(lasting.pid).children(recursive=True)
-
         with remote_engine(context(tmp_path, FIT), address=here.address, patience_s=60) as engine:
             engine.submit(Bundle(1, ((0, 3),)))
             eventually(lambda: ended(engine), "the bundle's end")
-            assert runners()
+            assert runners(lasting)
         assert fragile.wait() == 1, "it went away as it was asked"
-        eventually(lambda: not runners(), "no runner is left")
+        eventually(lambda: not runners(lasting), "no runner is left")
+
+
+def test_a_worker_that_was_away_when_its_sweep_ended_ends_the_runners_as_it_comes_back(tmp_path: Path) -> None:
+    def disconnect(dask_scheduler: Scheduler) -> None:  # in here, since the scheduler cannot import this module
+        dask_scheduler.stream_comms[dask_scheduler.aliases["away"]].comm.abort()
+
+    with site(tmp_path) as here:
+        away, _ = here.worker("away"), here.worker("there")
+        with remote_engine(context(tmp_path, FIT), address=here.address, patience_s=60) as engine:
+            assert runners(away)
+            away.send_signal(signal.SIGSTOP)
+            engine._client.run_on_scheduler(disconnect)
+            eventually(lambda: len(engine._client.nthreads()) == 1, "the scheduler misses it")
+            engine.submit(Bundle(1, ((0, 3),)))
+            eventually(lambda: ended(engine), "the bundle's end")
+        assert runners(away)
+        away.send_signal(signal.SIGCONT)
+        eventually(lambda: not runners(away), "no runner is left")
+        assert away.poll() is None
+        with Client(here.address, set_as_default=False, timeout="60s") as client:
+            eventually(lambda: len(client.nthreads()) == 2, "it is back")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from sweepfleet.run.machine_port import MachinePort, Slot, Waits
 from sweepfleet.run.sharing import holds_a_slot, let_go
 from sweepfleet.slot.context import Context
 from sweepfleet.slot.held import Name
-from sweepfleet.slot.pool import dismiss, leave, pool_of, prepare
+from sweepfleet.slot.pool import contexts, dismiss, leave, pool_of, prepare
 from sweepfleet.slot.runner import Span
 from sweepfleet.slot.source import Start
 
@@ -81,6 +81,13 @@ def end_runners(context: Context) -> None:
     """End the runners of a finished sweep on this worker."""
     dismiss(context)
     _machines.pop(context.digest, None)
+
+
+def end_others(plugins: Container[str]) -> None:
+    """End the runners of all sweeps of which none of these is the plugin."""
+    for context in contexts():
+        if plugin_name(context) not in plugins:
+            dismiss(context)
 
 
 def held(digest: str, engines: list[str]) -> list[HeldBundle]:

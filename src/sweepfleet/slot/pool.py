@@ -199,6 +199,11 @@ def pools() -> int:
     return len(_pools)
 
 
+def contexts() -> list[Context]:
+    """The sweeps for which there are pools."""
+    return [pool.context for pool in list(_pools.values())]
+
+
 def leave(context: Context) -> None:
     """Release this pool: it continues to compute, and is dismissed unless `prepare` is called in time."""
     with _changing:

@@ -22,6 +22,7 @@ from sweepfleet.machine.aws import AwsError
 from sweepfleet.machine.facts import Facts
 from sweepfleet.machine.in_process import door
 from sweepfleet.machine.renew import other_engine
+from sweepfleet.run.slots import end_others
 from sweepfleet.slot.pool import pools
 
 JOIN_S = 60.0  # for a scheduler to answer, after which a process without runners begins anew
@@ -43,6 +44,16 @@ class ClusterWorker(Worker):  # type: ignore[misc]
             named["executor_wait"] = False
         return await super().close(*words, reason=reason, **named)
 
+    async def scheduler_id(self) -> str:
+        """Which scheduler it has joined: one that starts anew is another one. Empty when it is gone already."""
+        with contextlib.suppress(OSError):
+            return str((await self.scheduler.identity())["id"])
+        return ""
+
+    async def end_what_is_over(self) -> None:
+        """End the runners of sweeps that ended while this scheduler had lost the worker: it knows them no more."""
+        await asyncio.to_thread(end_others, self.plugins)
+
 
 async def serve(make: Callable[[], ClusterWorker], *, may_join: Callable[[], bool]) -> int:
     """Be a worker of one scheduler after the other, until one sends it away or there is nothing to stay for.
@@ -54,7 +65,7 @@ async def serve(make: Callable[[], ClusterWorker], *, may_join: Callable[[], boo
     Returns:
         the process's exit code.
     """
-    again = False
+    again, scheduler = False, ""
     while True:
         if again and not await asyncio.to_thread(may_join):
             return 0
@@ -66,6 +77,9 @@ async def serve(make: Callable[[], ClusterWorker], *, may_join: Callable[[], boo
                 return 1
             await asyncio.sleep(AGAIN_S)
             continue
+        before, scheduler = scheduler, await worker.scheduler_id()
+        if again and scheduler and scheduler == before:  # to another one, drivers are still on their way
+            await worker.end_what_is_over()
         if again:
             await _first(worker.finished(), _until_renewed(may_join))
         else:
