@@ -126,9 +126,9 @@ def test_a_heads_disk_keeps_what_is_needed_and_the_newest(tmp_path: Path, monkey
         job.environment.symlink_to(home.environment(publish.lock_of(release)))
     older = home.environment("f" * 64)  # of a Python that this machine had
     older.mkdir()
-    going_on = JobFolder(data.jobs / "going-on").environment
-    going_on.unlink()
-    going_on.symlink_to(older)
+    active = JobFolder(data.jobs / "going-on").environment
+    active.unlink()
+    active.symlink_to(older)
     publish.prune({made[8]}, data)
     kept = [release for release in made if release.exists()]
     assert kept == [made[1], made[3], *made[4:]]

@@ -115,7 +115,7 @@ def stopped(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         yield Head()
 
     monkeypatch.setattr(Fleet, "head", head)
-    monkeypatch.setattr(runs, "names", lambda _, *, going_on: ["one"] if going_on else [])
+    monkeypatch.setattr(runs, "names", lambda _, *, active: ["one"] if active else [])
     monkeypatch.setattr(runs, "cancel", lambda _, name: done.append(f"{name}, with {size(fleet)} workers"))
     return done
 

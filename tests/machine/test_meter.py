@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweepfleet.machine.head.meter import UNSEEN_S, Reading, count
-from sweepfleet.machine.job import Job, JobFolder, going_on
+from sweepfleet.machine.job import Job, JobFolder, active_jobs
 
 JOB = Job(
     name="a",
@@ -116,7 +116,7 @@ def test_jobs_that_are_not_wanted_cost_nothing(tmp_path: Path) -> None:
     one, ended = job(tmp_path, "one"), job(tmp_path, "ended")
     ended.active.unlink()
     (tmp_path / "no-job").mkdir()
-    assert [folder.path for folder in going_on(tmp_path)] == [one.path]
+    assert [folder.path for folder in active_jobs(tmp_path)] == [one.path]
 
 
 def test_a_job_of_an_earlier_release_has_no_price() -> None:

@@ -97,8 +97,8 @@ def test_each_end_is_told_once_and_what_goes_on_is_named(fleet: Fleet, tmp_path:
     ended(fleet, "refused", 7.0, exit_code=2, error="run: fit:fit: there is no module 'fit' | @here")
     ended(fleet, "anew", 6.0)
     handed_over(fleet, "lost-with-its-cluster", 7.0, volume="vol-of-one-that-was-taken-down")
-    ends, going_on = collect(fleet, into=tmp_path / "collected")
-    said = summary_part(ends, going_on)
+    ends, active = collect(fleet, into=tmp_path / "collected")
+    said = summary_part(ends, active)
     if os.environ.get("SWEEPFLEET_GOLDEN"):
         GOLDEN.write_text(said)
     assert said == GOLDEN.read_text()
@@ -107,7 +107,7 @@ def test_each_end_is_told_once_and_what_goes_on_is_named(fleet: Fleet, tmp_path:
     again, _ = collect(fleet, into=tmp_path / "again")
     assert [one.mark for one in again] == [one.mark for one in ends], "not told, so not forgotten"
     mark_reported(fleet, ends)
-    assert collect(fleet, into=tmp_path / "collected") == ([], going_on)
+    assert collect(fleet, into=tmp_path / "collected") == ([], active)
     marks = {mark.name: mark for mark in Marks(fleet.cloud, fleet.outputs).all()}
     assert marks["refused"].digest == "", "the next merge hands it over again"
     assert marks["well"] == replace(handed_over(fleet, "well", 7.0), collected=True)

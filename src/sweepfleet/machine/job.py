@@ -150,6 +150,6 @@ class JobFolder:
         return found if isinstance(found, dict) else {}
 
 
-def going_on(jobs: Path) -> list[JobFolder]:
+def active_jobs(jobs: Path) -> list[JobFolder]:
     """The active jobs: their runs are running, or resume after an accident."""
     return [JobFolder(path) for path in sorted(jobs.iterdir()) if JobFolder(path).active.exists()]

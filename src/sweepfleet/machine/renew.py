@@ -18,7 +18,7 @@ from sweepfleet.machine.bring import bring_environment, bring_release
 from sweepfleet.machine.facts import CODE, HOME, KEYS, Data
 from sweepfleet.machine.files import write_whole
 from sweepfleet.machine.head.publish import engine_of
-from sweepfleet.machine.job import going_on
+from sweepfleet.machine.job import active_jobs
 
 SCHEDULER = "sweepfleet-scheduler.service"
 
@@ -53,7 +53,7 @@ def renew_fleet(aws: Aws, data: Data, *, release: Path, environment: Path, start
 
 def active_runs(data: Data) -> set[str]:
     """The names of the runs that go on, or are to go on after an accident."""
-    return {folder.path.name for folder in going_on(data.jobs)}
+    return {folder.path.name for folder in active_jobs(data.jobs)}
 
 
 def other_engine(aws: Aws, release: Path, environment: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from sweepfleet.machine.certificates import fits, make_ca, make_request, own, si
 from sweepfleet.machine.facts import CODE, HOME, KEYS, SCRATCH, SERVICE_USER, WORKER_TLS, Data, Facts
 from sweepfleet.machine.files import write_whole
 from sweepfleet.machine.in_process import door
-from sweepfleet.machine.job import going_on
+from sweepfleet.machine.job import active_jobs
 from sweepfleet.machine.renew import SCHEDULER, active_runs, become, other_engine, renew_fleet
 from sweepfleet.machine.worker.interruption import notice
 
@@ -154,7 +154,7 @@ def start_head(facts: Facts, environment: Path) -> None:
     _systemctl("enable", *SERVICES, SCHEDULER)
     _systemctl("restart", *SERVICES)  # their code may be newer than what they run, and nobody notices
     _systemctl("restart" if renewed or (SCHEDULER in changed and not active_runs(data)) else "start", SCHEDULER)
-    for job in going_on(data.jobs):  # runs that go on: after a reboot, or on a head made anew
+    for job in active_jobs(data.jobs):  # after a reboot, or on a new head
         _systemctl("start", "--no-block", job.unit)
 
 

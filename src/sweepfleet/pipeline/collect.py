@@ -59,7 +59,7 @@ def collect(fleet: Fleet, *, into: Path) -> tuple[list[End], list[Mark]]:
     Raises:
         ClusterError: AWS refuses.
     """
-    ended, going_on = [], []
+    ended, active = [], []
     for mark in Marks(fleet.cloud, fleet.outputs).all():
         if mark.collected:
             continue
@@ -68,10 +68,10 @@ def collect(fleet: Fleet, *, into: Path) -> tuple[list[End], list[Mark]]:
         )
         if said is None or said["submitted"] < mark.submitted:  # of the command before
             if mark.volume == fleet.outputs.data_volume_id:  # else it went with its cluster
-                going_on.append(mark)
+                active.append(mark)
         else:
             ended.append(_end(fleet, mark, said, into=into))
-    return ended, going_on
+    return ended, active
 
 
 def mark_reported(fleet: Fleet, ends: list[End]) -> None:
@@ -146,13 +146,13 @@ def _fetch(fleet: Fleet, key: str, file: Path) -> None:
             answer["Body"].close()
 
 
-def summary_part(ends: list[End], going_on: list[Mark]) -> str:
+def summary_part(ends: list[End], active: list[Mark]) -> str:
     """What is to be read in the job's summary; Markdown."""
     lines: list[str] = []
     for end in ends:
         lines += [*_lines(end), ""]
-    if going_on:
-        names = ", ".join(f"**{text(mark.name)}**" for mark in going_on)
+    if active:
+        names = ", ".join(f"**{text(mark.name)}**" for mark in active)
         lines += [f"Active: {names}.", ""]
     if not lines:
         lines = ["No sweep has ended since the last check.", ""]

@@ -36,7 +36,7 @@ def say_what_is_touched(stack: Stack, *, say: Callable[[str], None]) -> None:
     fleet = open_fleet(stack.root, asked=stack.name)
     try:
         with fleet.head() as head:
-            names, unknown = runs.names(head, going_on=True), ""
+            names, unknown = runs.names(head, active=True), ""
     except DownError:
         say(f"The stack {stack.name} was taken down elsewhere. It is made again.")
         return

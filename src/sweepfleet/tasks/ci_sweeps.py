@@ -47,8 +47,8 @@ def results(c: Context, stack: str = "", into: str = COLLECTED) -> None:
     from sweepfleet.pipeline.collect import collect, mark_reported, summary_part
 
     fleet = cluster_of(stack)
-    ends, going_on = collect(fleet, into=Path(into))
-    said = summary_part(ends, going_on)
+    ends, active = collect(fleet, into=Path(into))
+    said = summary_part(ends, active)
     print(said, flush=True)
     github.summarise(os.environ, as_called(said))
     mark_reported(fleet, ends)

@@ -133,7 +133,7 @@ def cancel(c: Context, stack: str = "", name: str = "") -> None:
     with Steps() as steps, fleet.head() as head:
         name = runs.which(head, name)
         steps.step(f"Stopping the run {name} and storing its results")
-        if name not in runs.names(head, going_on=True):
+        if name not in runs.names(head, active=True):
             raise UsageError(f"The run {name} has ended already: inv results --fetch --name {name}")
         missing = runs.cancel(head, name)
     print(f"Stopped {name}. {missing or f'Finished points are kept: inv results --fetch --name {name}'}")

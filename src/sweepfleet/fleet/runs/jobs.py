@@ -155,13 +155,13 @@ def goes_on(name: str) -> str:
     )
 
 
-def names(head: Host, *, going_on: bool = False) -> list[str]:
-    """The runs that the head knows, those submitted last first; `going_on`: only those that have not ended.
+def names(head: Host, *, active: bool = False) -> list[str]:
+    """The runs that the head knows, those submitted last first; `active`: only those that have not ended.
 
     Raises:
         ClusterError: the head does not answer, or is not up yet.
     """
-    mark = "active" if going_on else "job.json"
+    mark = "active" if active else "job.json"
     found = head.ask("sh", "-c", data_volume.needed(f"ls -1td {JOBS}/*/{mark} 2>/dev/null || true"))
     return [Path(line).parent.name for line in found.splitlines()]
 
@@ -177,12 +177,12 @@ def which(head: Host, name: str) -> str:
         if name not in known:
             raise UsageError(f"The cluster has no run {name}. It has: {', '.join(known[:10]) or 'none'}")
         return name
-    going_on = names(head, going_on=True)
-    if len(going_on) > 1:
-        raise UsageError(f"More than one run is active: {', '.join(going_on)}. Name one: --name {going_on[0]}")
+    active = names(head, active=True)
+    if len(active) > 1:
+        raise UsageError(f"More than one run is active: {', '.join(active)}. Name one: --name {active[0]}")
     if not known:
         raise UsageError("The cluster has no run yet. Start one: inv sweep grid.yaml")
-    return (going_on or known)[0]
+    return (active or known)[0]
 
 
 def follow(head: Host, name: str) -> Iterator[State]:

@@ -87,7 +87,7 @@ def _head_lines(head: Host, address: str) -> Iterator[str]:
     space = json.loads(head.ask("python3", "-c", SPACE))
     free = f"{space['free_gb']:.0f} of {space['gb']:.0f} GB free for runs"
     yield f"Head {address}: up {duration(float(uptime))}, {parts}, {free}"
-    for name in runs.names(head, going_on=True):
+    for name in runs.names(head, active=True):
         now = runs.state(head, name)
         done = now.progress or {}
         count = f"{done.get('done', 0):,} of {counted(done.get('total', 0), 'point')}" if done else now.waiting_for

@@ -40,10 +40,10 @@ def stop(fleet: Fleet, *, yes: bool) -> None:
 
 
 def _stop(fleet: Fleet, head: Host, *, yes: bool, steps: Steps) -> None:
-    going_on = runs.names(head, going_on=True)
-    if going_on and not yes:
-        raise UsageError(f"Active runs: {', '.join(going_on)}. To stop them, too: inv stop --yes")
-    for name in going_on:
+    active = runs.names(head, active=True)
+    if active and not yes:
+        raise UsageError(f"Active runs: {', '.join(active)}. To stop them, too: inv stop --yes")
+    for name in active:
         steps.step(f"Stopping the run {name} and storing its results")
         runs.cancel(head, name)
         steps.say(f"Stopped {name}. The same inv sweep resumes it.")

@@ -13,7 +13,7 @@ from typing import Any
 from sweepfleet.machine.aws import Aws, AwsError
 from sweepfleet.machine.facts import Data, Facts
 from sweepfleet.machine.head import meter
-from sweepfleet.machine.job import going_on
+from sweepfleet.machine.job import active_jobs
 
 POLL_S = 2.0
 IDLE_S = 20.0  # without a run, before the workers go
@@ -28,7 +28,7 @@ BOOT = Path("/proc/sys/kernel/random/boot_id")
 def needed(data: Data, *, now_s: float) -> int:
     """The number of workers that the active runs can use; 0 without a run."""
     total = 0
-    for folder in going_on(data.jobs):
+    for folder in active_jobs(data.jobs):
         if folder.spent.exists() and now_s - folder.spent.stat().st_mtime > SPENT_S:
             continue
         facts = _json(folder.progress) or _json(folder.job)
@@ -72,7 +72,7 @@ def keep(facts: Facts) -> None:
             aim = min(needed(data, now_s=time.time()), most)
             busy_s = now_s if aim or held(data) else busy_s
             if now_s - metered_s > METER_EVERY_S:
-                meter.count(going_on(data.jobs), workers=there, now_s=time.time())
+                meter.count(active_jobs(data.jobs), workers=there, now_s=time.time())
                 metered_s = now_s
             if aim > size or (aim and now_s - switch_s > SWITCH_EVERY_S):
                 aws.set_switch()

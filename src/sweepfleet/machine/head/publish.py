@@ -26,7 +26,7 @@ from sweepfleet.machine.environment.build import RESOLVED, Builder, BuildError
 from sweepfleet.machine.environment.note import identity
 from sweepfleet.machine.facts import CODE, HOME, KEYS, PUSHED_BY, Data, Facts
 from sweepfleet.machine.in_process import door
-from sweepfleet.machine.job import going_on
+from sweepfleet.machine.job import active_jobs
 
 ENGINE = ("grid", "slot", "run", "machine")  # what scheduler, workers and drivers must have the same of
 AWAIT_RELEASE = "sweepfleet-boot@await-release.service"
@@ -91,7 +91,7 @@ def kept_by(data: Data, engine: str) -> list[str]:
     """The active runs until whose end scheduler and workers keep another engine; empty where nothing is kept."""
     if not data.jobs.exists() or not HOME.fleet_engine.exists() or HOME.fleet_engine.read_text() == engine:
         return []
-    return [job.path.name for job in going_on(data.jobs)]
+    return [job.path.name for job in active_jobs(data.jobs)]
 
 
 def prune(needed: set[Path], data: Data) -> None:
@@ -99,7 +99,7 @@ def prune(needed: set[Path], data: Data) -> None:
     releases = [place for place in HOME.releases.iterdir() if not place.name.startswith(".")]
     kept = needed | {place.resolve() for place in (HOME.current, HOME.fleet_release) if place.exists()}
     kept |= set(sorted(releases, key=lambda place: place.stat().st_mtime)[-KEPT:])
-    jobs = going_on(data.jobs) if data.jobs.exists() else []
+    jobs = active_jobs(data.jobs) if data.jobs.exists() else []
     kept |= {job.release.resolve() for job in jobs}
     environments = {HOME.environment(lock_of(place)) for place in kept if place.exists()}
     environments |= {place.resolve() for place in (HOME.fleet_environment, *(job.environment for job in jobs))}
