@@ -235,10 +235,10 @@ def test_what_a_typed_passphrase_made_is_taken_down_with_it(checkout: Checkout, 
     assert server.leftovers(REGION) == []
     assert "FIX  passphrase: dev needs one" in checkout.inv("doctor", code=3).stdout
 
-    twice = [("for the new stack dev", PASSPHRASE), ("again", "another")]
+    twice = [("for the new stack dev", PASSPHRASE), ("Repeat it", "another")]
     code, said = on_a_terminal(checkout, "up", "--yes", answers=twice)
     assert (code, "two passphrases differ" in said) == (2, True), said
-    twice = [("for the new stack dev", PASSPHRASE), ("again", PASSPHRASE)]
+    twice = [("for the new stack dev", PASSPHRASE), ("Repeat it", PASSPHRASE)]
     code, said = on_a_terminal(checkout, "up", "--yes", answers=twice)
     assert (code, "The stack dev is up" in said) == (0, True), said
     assert PASSPHRASE not in said
