@@ -138,6 +138,21 @@ def test_a_heads_disk_keeps_what_is_needed_and_the_newest(tmp_path: Path, monkey
     assert [release for release in made if release.exists()] == kept
 
 
+def test_a_push_names_the_runs_that_keep_another_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until their end scheduler and workers stay as they are; where none is active, nothing is kept."""
+    home, data = Home(tmp_path / "home"), Data(tmp_path / "data")
+    monkeypatch.setattr(publish, "HOME", home)
+    home.path.mkdir()
+    assert publish.kept_by(data, "new") == [], "a head that never ran anything"
+    job = JobFolder(data.jobs / "long")
+    job.path.mkdir(parents=True)
+    home.fleet_engine.write_text("old")
+    assert publish.kept_by(data, "new") == []
+    job.active.touch()
+    assert publish.kept_by(data, "new") == ["long"]
+    assert publish.kept_by(data, "old") == []
+
+
 def test_an_environment_is_of_one_lock_one_python_and_one_kind_of_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
