@@ -73,7 +73,7 @@ def difference(fleet: Fleet, sweep: Sweep, release: Pushed) -> Difference | None
     commit is not what is checked out, or one of both is not as committed.
 
     Raises:
-        UsageError: this is no Git repository with a commit.
+        UsageError: this is not a Git repository with a commit.
         ClusterError: the release cannot be had, or git not be started.
     """
     root = fleet.root
