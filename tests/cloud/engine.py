@@ -40,7 +40,7 @@ def make_plugin(folder: Path) -> Path:
 
 def environment(folder: Path, endpoint: str) -> dict[str, str]:
     """What `pulumi` needs to run offline, its state in `folder`, its cloud at `endpoint`."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "PULUMI_"))}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "PULUMI_", "UV_RUN_"))}
     (folder / "state").mkdir(parents=True, exist_ok=True)
     plugins = make_plugin(folder / "bin").parent
     return {
