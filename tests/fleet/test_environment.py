@@ -5,6 +5,8 @@ Real uv, and packages of a few kilobytes from the index that uv is configured fo
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import json
 import os
@@ -13,9 +15,13 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import threading
 import tomllib
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -284,6 +290,70 @@ def six_1_16(tmp_path: Path) -> Path:
     older = Project(tmp_path / "older", **{"pyproject.toml": settings("older", "six==1.16.0", backend="")})
     older.uv("lock")
     return older.root
+
+
+@contextmanager
+def private_index(folder: Path) -> Iterator[str]:
+    """The address of an index with one package, for who has a password."""
+    wheel = folder / "hidden-1.0-py3-none-any.whl"
+    about = "Metadata-Version: 2.1\nName: hidden\nVersion: 1.0\n"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("hidden.py", "VALUE = 7\n")
+        archive.writestr("hidden-1.0.dist-info/METADATA", about)
+        archive.writestr(
+            "hidden-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr("hidden-1.0.dist-info/RECORD", "")
+    sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    pages = {
+        "/simple/hidden/": f'<a href="/{wheel.name}#sha256={sha256}">{wheel.name}</a>'.encode(),
+        f"/{wheel.name}": wheel.read_bytes(),
+    }
+    password = "Basic " + base64.b64encode(b"ada:open-sesame").decode()
+
+    class Index(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            let_in = self.headers.get("Authorization") == password
+            page = pages.get(self.path)
+            self.send_response(401 if not let_in else 404 if page is None else 200)
+            if not let_in:
+                self.send_header("WWW-Authenticate", "Basic")
+            body = page if let_in and page else b""
+            self.send_header("Content-Type", "text/html" if self.path.endswith("/") else "application/octet-stream")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        do_HEAD = do_GET  # noqa: N815 - the name that http.server asks for
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Index) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/simple"
+        finally:
+            server.shutdown()
+
+
+def test_a_private_index_is_read_with_the_password_and_nothing_else_has_it(head: Head, tmp_path: Path) -> None:
+    with private_index(tmp_path) as index:
+        more = f'[[tool.uv.index]]\nname = "ours"\nurl = "{index}"\n'
+        files = {"pyproject.toml": settings("acme", backend="", more=more), "requirements.txt": "hidden==1.0\n"}
+        release = Project(tmp_path / "project", **files).release(tmp_path)
+        with pytest.raises(BuildError, match="hidden"):
+            head.build(release)
+        shutil.rmtree(head.environment, ignore_errors=True)
+        netrc = tmp_path / "netrc"
+        netrc.write_text("machine 127.0.0.1 login ada password open-sesame\n")
+        head.builder = replace(head.builder, netrc=netrc)
+        resolved = head.build(release)
+    assert head.python(release, "import hidden; print(hidden.VALUE)") == "7"
+    assert "open-sesame" not in "\n".join([resolved, *head.said])
+    grep = subprocess.run(["grep", "-rl", "open-sesame", release, head.environment], capture_output=True, check=False)
+    assert grep.stdout == b""
 
 
 def test_a_conflict_with_what_sweepfleet_needs_names_both(head: Head, tmp_path: Path) -> None:

@@ -42,6 +42,11 @@ def test_projects_path_and_boundary_are_these() -> None:
     assert re.findall(r"`([^`]+)`", row("Roles of machines")) == [layout.IAM_PATH, layout.BOUNDARY]
 
 
+def test_the_secret_for_package_indexes_has_this_name() -> None:
+    (name,) = re.findall(r"`([^`]+)`", row("A secret of the account"))
+    assert name.replace("<stack>", "{stack}") == layout.NETRC_PARAMETER == facts.NETRC_PARAMETER
+
+
 def test_the_bucket_has_these_prefixes_and_machines_use_no_others() -> None:
     prefixes = {str(one.default) for one in dataclasses.fields(layout.BucketLayout)}
     assert prefixes == set(re.findall(r"`(\w+/)`", row("The bucket's prefixes")))

@@ -70,7 +70,7 @@ class Head(pulumi.ComponentResource):
         )
         may = role.allow(
             pulumi.Output.all(storage.bucket_arn, workers.group_arn).apply(
-                lambda arns: head_policy(bucket_arn=arns[0], group_arn=arns[1])
+                lambda arns: head_policy(bucket_arn=arns[0], group_arn=arns[1], stack=setup.stack)
             )
         )
         volume = DataVolume(setup, network, parent=self)

@@ -19,6 +19,9 @@ SSH_PORT = 22
 IAM_PATH = "/sweepfleet/"
 BOUNDARY = "sweepfleet-machines"  # the policy that no machine's role goes beyond; an administrator makes it
 
+# A secret of the account, an SSM parameter that its owner makes: who may read packages, as a netrc file has it.
+NETRC_PARAMETER = "/sweepfleet/{stack}/netrc"
+
 STACK_TAG, OWNER_TAG = "sweepfleet:stack", "sweepfleet:owner"  # on everything of a stack
 
 BLOCKS_BITS = 3  # the VPC in eight blocks: the head's, and one for each zone letter from a to g

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sweepfleet.infra.layout import BOUNDARY, BucketLayout
+from sweepfleet.infra.layout import BOUNDARY, NETRC_PARAMETER, BucketLayout
 
 BUCKET = BucketLayout()
 ME = "${aws:userid}"  # AWS puts the caller's in its place: role id, a colon, instance id
@@ -35,8 +35,13 @@ def worker_policy(*, bucket_arn: str) -> str:
     )
 
 
-def head_policy(*, bucket_arn: str, group_arn: str) -> str:
-    """The head works in its own bucket and sizes its own group. What AWS cannot narrow to one group is reading."""
+def head_policy(*, bucket_arn: str, group_arn: str, stack: str) -> str:
+    """The head works in its own bucket and sizes its own group. What AWS cannot narrow to one group is reading.
+
+    It reads its stack's secret for package indexes. AWS's own key for parameters admits the account's callers.
+    """
+    partition = bucket_arn.split(":")[1]
+    secret = f"arn:{partition}:ssm:*:*:parameter{NETRC_PARAMETER.format(stack=stack)}"
     writes = (BUCKET.releases, BUCKET.environments, BUCKET.tls, BUCKET.certificates, BUCKET.runs, BUCKET.outbox)
     return _document(
         _allow(["s3:ListBucket"], [bucket_arn]),
@@ -54,6 +59,7 @@ def head_policy(*, bucket_arn: str, group_arn: str) -> str:
             ],
             [group_arn],
         ),
+        _allow(["ssm:GetParameter"], [secret]),
         # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2autoscaling.html:
         # reading actions take no resource
         _allow(
@@ -75,7 +81,7 @@ def machines_boundary() -> str:
     """
     bucket = "arn:aws:s3:::sweepfleet-*"
     group = "arn:aws:autoscaling:*:*:autoScalingGroup:*:autoScalingGroupName/sweepfleet-*"
-    policies = (head_policy(bucket_arn=bucket, group_arn=group), worker_policy(bucket_arn=bucket))
+    policies = (head_policy(bucket_arn=bucket, group_arn=group, stack="*"), worker_policy(bucket_arn=bucket))
     return _document(*(statement for policy in policies for statement in json.loads(policy)["Statement"]))
 
 

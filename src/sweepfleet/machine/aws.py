@@ -76,6 +76,16 @@ class Aws:
         found = self._json(*words, "--query", "Contents[].[Key,ETag,LastModified,Size]")
         return [Stored(key, mark, datetime.fromisoformat(changed), size) for key, mark, changed, size in found or ()]
 
+    def secret(self, name: str) -> str | None:
+        """The text of an SSM parameter, decrypted; None where there is none."""
+        try:
+            words = ["ssm", "get-parameter", "--name", name, "--with-decryption"]
+            return str(self._json(*words, "--query", "Parameter.Value"))
+        except AwsError as error:
+            if "ParameterNotFound" in str(error):
+                return None
+            raise
+
     def group_size(self) -> tuple[int, int, int]:
         """The group's desired and largest size, and how many machines it has."""
         name = self.facts.groups[0]

@@ -11,6 +11,7 @@ INSTANCE_ID = Path("/var/lib/cloud/data/instance-id")  # cloud-init's
 SCHEDULER_PORT = 8786
 WORKER_PORTS = (40000, 40127)
 SERVICE_USER = "sweepfleet"
+NETRC_PARAMETER = "/sweepfleet/{stack}/netrc"  # an SSM parameter, as `infra.layout` has it
 PUSHED_BY = "SWEEPFLEET_PUSHED_BY"  # a variable: who pushes, as JSON; an older release leaves it aside
 SCRATCH = Path("/var/tmp/sweepfleet")  # noqa: S108 - a worker's; made by root, and the service user's alone
 

@@ -32,6 +32,7 @@ class Builder:
     cache: Path
     work: Path  # a folder for a while
     index: str  # where packages come from
+    netrc: Path | None = None  # a file with user names and passwords for indexes
     python: str = "/usr/bin/python3"
     say: Callable[[str], None]  # a line for a step, an indented one for what it is at
 
@@ -150,6 +151,7 @@ class Builder:
             "UV_PYTHON_DOWNLOADS": "never",
             "UV_CACHE_DIR": str(self.cache),
             "NO_COLOR": "1",
+            **({"NETRC": str(self.netrc)} if self.netrc else {}),
             **(env or {}),
         }
         last: deque[str] = deque(maxlen=12)

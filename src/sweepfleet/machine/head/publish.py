@@ -7,6 +7,7 @@ release goes on.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -15,8 +16,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import Any
 
 from sweepfleet.machine import data_files
@@ -24,7 +26,7 @@ from sweepfleet.machine.aws import Aws, AwsError
 from sweepfleet.machine.bring import BringError, bring_environment, bring_release, environment_sha256
 from sweepfleet.machine.environment.build import RESOLVED, Builder, BuildError
 from sweepfleet.machine.environment.note import identity
-from sweepfleet.machine.facts import CODE, HOME, KEYS, PUSHED_BY, Data, Facts
+from sweepfleet.machine.facts import CODE, HOME, KEYS, NETRC_PARAMETER, PUSHED_BY, Data, Facts
 from sweepfleet.machine.in_process import door
 from sweepfleet.machine.job import active_jobs
 
@@ -33,6 +35,7 @@ AWAIT_RELEASE = "sweepfleet-boot@await-release.service"
 UV = Path("/usr/local/bin/uv")
 EXIT_AGAIN = 75  # EX_TEMPFAIL: AWS did not answer, or refused
 GOING = ".going-"  # before the name of what is being removed
+MEMORY = Path("/run")
 KEPT = 5  # releases on the head's disk; the bucket has all of them
 
 
@@ -57,7 +60,14 @@ def publish(facts: Facts, sha256: str, *, by: str) -> dict[str, Any]:
             _say("fetching the environment from the bucket")
             bring_environment(aws, lock)
         else:
-            build(release, environment, index=facts.package_index, resolved=resolved_before(aws, lock))
+            with secret_for_indexes(aws) as netrc:
+                build(
+                    release,
+                    environment,
+                    index=facts.package_index,
+                    netrc=netrc,
+                    resolved=resolved_before(aws, lock),
+                )
     if not stored:
         aws.put(environment / RESOLVED, KEYS.environment_requirements(lock))  # a later build makes the same of it
         store_environment(aws, environment, lock)
@@ -131,7 +141,29 @@ def engine_of(release: Path, lock: str) -> str:
     return digest.hexdigest()
 
 
-def build(release: Path, environment: Path, *, index: str, resolved: str = "") -> None:
+@contextlib.contextmanager
+def secret_for_indexes(aws: Aws) -> Iterator[Path | None]:
+    """A file with the user names and passwords of package indexes, where the account has them; it is in memory alone.
+
+    Raises AwsError when AWS does not answer.
+    """
+    try:
+        text = aws.secret(NETRC_PARAMETER.format(stack=aws.facts.stack))
+    except AwsError as error:
+        if "AccessDenied" not in str(error):
+            raise
+        _say(f"using package indexes without a password: this head may not read it. Let it, with: inv up. ({error})")
+        text = None
+    if text is None:
+        yield None
+        return
+    with NamedTemporaryFile("w", dir=MEMORY, prefix="sweepfleet-netrc-") as file:  # whose mode is 0600
+        file.write(f"{text.rstrip()}\n")
+        file.flush()
+        yield Path(file.name)
+
+
+def build(release: Path, environment: Path, *, index: str, netrc: Path | None = None, resolved: str = "") -> None:
     """Build a release's environment; it appears whole or not at all. Arguments, errors: as of `Builder.build`."""
     new = environment.with_name(f".building-{environment.name}")
     new.parent.mkdir(exist_ok=True)
@@ -139,7 +171,7 @@ def build(release: Path, environment: Path, *, index: str, resolved: str = "") -
         shutil.rmtree(left)
     try:
         with TemporaryDirectory(dir=HOME.path, prefix=".resolving-") as work:
-            builder = Builder(uv=UV, cache=HOME.path / ".uv", work=Path(work), index=index, say=_say)
+            builder = Builder(uv=UV, cache=HOME.path / ".uv", work=Path(work), index=index, netrc=netrc, say=_say)
             builder.build(release, new, resolved=resolved)
         os.sync()
         new.rename(environment)

@@ -90,7 +90,7 @@ def plan(names: Collection[str], read: Callable[[str], str], *, lock_above: str 
     indexes = tuple(_indexes(tool))
     problems += [
         f"The package index {urlsplit(url).hostname} has a user name or password in its address, which would travel. "
-        "Remove it there."
+        "Remove it there: docs/environment.md says where it belongs."
         for url in indexes
         if "@" in urlsplit(url).netloc
     ]
