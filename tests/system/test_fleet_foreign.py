@@ -13,6 +13,7 @@ from tests.cloud.foreign import ForeignLaptop, build_sweepfleet
 from tests.cloud.rehearsal.cloud import Cloud
 from tests.cloud.rehearsal.handle import MachineHandle
 from tests.cloud.rehearsal.host import why_not
+from tests.cloud.rehearsed import STACK
 
 pytestmark = [
     pytest.mark.rehearsal,
@@ -61,6 +62,10 @@ FILES = {
 }
 
 
+PASSWORD = "open-sesame"  # noqa: S105 - of nobody
+NETRC = f"machine pypi.example.org login ada password {PASSWORD}"
+
+
 @pytest.fixture(scope="module")
 def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForeignLaptop]:
     with Cloud(tmp_path_factory.mktemp("cloud")) as cloud:
@@ -88,8 +93,14 @@ def test_a_foreign_project_sweeps_here_and_on_its_own_cluster(laptop: ForeignLap
     laptop.inv("init", "--cluster", "--yes")
     laptop.commit("A cluster")
     laptop.up()
+    secret = {"Name": f"/sweepfleet/{STACK}/netrc", "Type": "SecureString", "Value": NETRC}
+    laptop.cloud.client("ssm").put_parameter(**secret)
     said = laptop.inv("push").stdout
     assert "The head is building the environment" in said
+    assert "without a password" not in said
+    head = head_of(laptop)
+    assert PASSWORD not in said + head.run(["journalctl", "--no-pager"]).stdout
+    assert "netrc" not in head.run(["ls", "/run"]).stdout
     assert "Done: 3 of 3" in laptop.inv("sweep", "sweeps/there.yaml", "--workers", "1").stdout
     here, there = table(laptop, "here").sort("param.alpha"), table(laptop, "there").sort("param.alpha")
     assert here["metric.slope"].to_list() == pytest.approx(there["metric.slope"].to_list())
@@ -98,7 +109,7 @@ def test_a_foreign_project_sweeps_here_and_on_its_own_cluster(laptop: ForeignLap
     assert all(file.startswith("/opt/sweepfleet/releases/") for file in there["metric.file"])
     assert manifest(laptop, "there")["sweepfleet"] == manifest(laptop, "here")["sweepfleet"]
     assert (laptop.path / "runs" / "there" / "report.html").exists()
-    installed = head_of(laptop).run(["ls", "/opt/sweepfleet/environment/lib/python3.11/site-packages"]).stdout.split()
+    installed = head.run(["ls", "/opt/sweepfleet/environment/lib/python3.11/site-packages"]).stdout.split()
     assert {"pandas", "sklearn", "bokeh", "obstore"} <= set(installed)
     assert {"boto3", "pulumi", "iniconfig", "sweepfleet", "acme_model"}.isdisjoint(installed)
 

@@ -5,6 +5,7 @@ S3's actions by request: https://docs.aws.amazon.com/AmazonS3/latest/userguide/u
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -81,8 +82,10 @@ def api(service: str, target: str, body: str, group_arn: Callable[[Mapping[str, 
     """What a request to another service needs; `group_arn` finds the autoscaling group that the parameters mean.
 
     The action is in the `X-Amz-Target` header of services that speak JSON, and among the parameters of others.
-    Every resource is `*` but an autoscaling group.
+    Every resource is `*` but an autoscaling group and an SSM parameter.
     """
+    if target == "AmazonSSM.GetParameter":
+        return [Asked("ssm:GetParameter", f"arn:aws:ssm:::parameter{json.loads(body)['Name']}")]
     parameters = {name: values[0] for name, values in parse_qs(body).items()} if not target else {}
     action = target.partition(".")[2] or parameters.get("Action", "")
     changes = service == "autoscaling" and not action.startswith("Describe")
