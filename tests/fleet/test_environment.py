@@ -27,11 +27,13 @@ from pathlib import Path
 import pytest
 
 from sweepfleet.fleet.code.environment import carry as carrying
+from sweepfleet.fleet.code.environment import locked
 from sweepfleet.fleet.code.environment.plan import POETRY, plan
 from sweepfleet.fleet.code.release import make_release
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.machine.environment.build import Builder, BuildError
 from sweepfleet.machine.environment.note import NOTE, OWN, REQUIREMENTS, Environment, identity
+from sweepfleet.machine.environment.requirements import entries
 from sweepfleet.machine.facts import CODE
 from sweepfleet.slot.own_packages import NAMES, SITE
 from sweepfleet.slot.project_files import Names
@@ -519,3 +521,25 @@ def test_what_cannot_be_used_is_said_at_once_with_its_fix(files: Mapping[str, st
     for words in said:
         assert words in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--extra-index-url https://ada:open-sesame@pypi.example.org/simple",
+        "-i https://token@pypi.example.org/simple",
+        "lib @ git+https://ada:open-sesame@pypi.example.org/lib.git",
+        "lib @ https://ada@pypi.example.org/lib-1.0.tar.gz",
+    ],
+)
+def test_a_password_in_an_address_does_not_travel(line: str, tmp_path: Path) -> None:
+    project = Project(
+        tmp_path / "project", **{"pyproject.toml": settings(backend=""), "requirements.txt": f"{line}\n"}
+    )
+    with pytest.raises(UsageError, match=r"in the address of pypi\.example\.org, which would travel") as refused:
+        project.release(tmp_path)
+    assert "sesame" not in str(refused.value)
+
+
+def test_a_user_of_git_by_ssh_is_no_password() -> None:
+    locked._refuse_passwords(entries("lib @ git+ssh://git@example.org/lib.git\nsix==1.16.0\n"), source="uv.lock")

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from sweepfleet.fleet.code.environment.plan import Plan, toml
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.machine.environment.requirements import OPTIONS, Entry, entries, normalized
 
 NO_POETRY_ENVIRONMENT = {"POETRY_VIRTUALENVS_CREATE": "false"}  # which it would make for the project, to export it
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+")
 INSTALL_UV = "Install it: pip install uv"
 
 
@@ -27,7 +30,7 @@ def locked(root: Path, plan: Plan, *, without: str = "") -> list[Entry]:
         without: a package whose own requirements are left out, too, where the lock says which these are.
 
     Raises:
-        UsageError: a program or a file is missing, or the file cannot be read.
+        UsageError: a program or a file is missing, the file cannot be read, or an address has a password.
     """
     lock = root / plan.files[0]
     if plan.kind == "pylock":
@@ -38,7 +41,23 @@ def locked(root: Path, plan: Plan, *, without: str = "") -> list[Entry]:
         found = entries(
             ask(plan.command(without=without), folder=root, doing=f"export {plan.source}", **NO_POETRY_ENVIRONMENT)
         )
+    _refuse_passwords(found, source=plan.source)
     return [_placed(one, lock.parent) for one in found if one.name != "sweepfleet"]
+
+
+def _refuse_passwords(found: Sequence[Entry], *, source: str) -> None:
+    """Refuse addresses with a password or a token: they would travel with the release."""
+    hosts = dict.fromkeys(
+        str(parts.hostname)
+        for one in found
+        for parts in map(urlsplit, ADDRESS.findall(one.text))
+        if parts.password or (parts.username and "ssh" not in parts.scheme)
+    )
+    if hosts:
+        raise UsageError(
+            f"{source} has a user name or password in the address of {', '.join(hosts)}, which would travel. Remove "
+            "it there: docs/environment.md says where it belongs."
+        )
 
 
 def ask(words: Sequence[str], *, folder: Path, doing: str, **env: str) -> str:
