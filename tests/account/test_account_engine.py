@@ -74,6 +74,7 @@ def made(server: Moto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mad
     server.reset()
     checkout = Checkout(tmp_path_factory.mktemp("account"), server.endpoint)
     folder = checkout.path / "account"  # its own, for the stack's settings; the program is where it is
+    folder.unlink()  # the link to the repository's
     folder.mkdir()
     declared = yaml.safe_load((REPOSITORY / "account" / "Pulumi.yaml").read_text())
     (folder / "Pulumi.yaml").write_text(yaml.safe_dump({**declared, "main": "program"}))

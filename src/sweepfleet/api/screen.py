@@ -65,14 +65,7 @@ class NotebookLine:
         self._last = progress
         if time.monotonic() >= self._next_s:
             self._next_s = time.monotonic() + REFRESH_S
-            self._draw(self._text(progress))
-
-    def _text(self, progress: Progress) -> str:
-        words, ended = self._words, progress.done + progress.failed
-        about = "" if progress.exact else "about "
-        parts = [f"{ended:,} of {about}{progress.total:,}", *(text for text, _ in words.counts(progress))]
-        parts += [words.rate(progress), words.best(progress), words.waits(progress)]
-        return " · ".join(part for part in parts if part)
+            self._draw(self._words.line(progress))
 
     @contextlib.contextmanager
     def waiting(self, what: str) -> Iterator[None]:
@@ -80,11 +73,11 @@ class NotebookLine:
         self._draw(f"{what} ...")
         yield
         if self._last is not None:
-            self._draw(self._text(self._last))
+            self._draw(self._words.line(self._last))
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """The last state stays."""
         yield
         if self._last is not None:
-            self._draw(self._text(self._last))
+            self._draw(self._words.line(self._last))

@@ -116,6 +116,13 @@ class Words:
             parts.append((f"{progress.running:,} running, longest {duration(progress.longest_s)}", "cyan"))
         return parts
 
+    def line(self, progress: Progress) -> str:
+        """All of it in one line."""
+        ended, about = progress.done + progress.failed, "" if progress.exact else "about "
+        parts = [f"{ended:,} of {about}{progress.total:,}", *(text for text, _ in self.counts(progress))]
+        parts += [self.rate(progress), self.best(progress), self.waits(progress)]
+        return " · ".join(part for part in parts if part)
+
 
 class Lines:
     """A plain line every few seconds, for logs."""
@@ -142,16 +149,13 @@ class Lines:
 
     def update(self, progress: Progress) -> None:
         """Print a line when it is time."""
-        now_s, ended, words = time.monotonic(), progress.done + progress.failed, self._words
+        now_s, ended = time.monotonic(), progress.done + progress.failed
         # While points are long, what runs is all that changes: that is worth a line a minute.
         same = ended == self._ended and bool(progress.waits) == bool(self._waits)
         if now_s < self._next_s or (same and now_s < self._said_s + QUIET_LINE_S):
             return
         self._next_s, self._said_s, self._ended, self._waits = now_s + LINE_S, now_s, ended, progress.waits
-        about = "" if progress.exact else "about "
-        parts = [f"{ended:,} of {about}{progress.total:,}", *(text for text, _ in words.counts(progress))]
-        parts += [words.rate(progress), words.best(progress), words.waits(progress)]
-        self._print(" · ".join(part for part in parts if part))
+        self._print(self._words.line(progress))
 
     def waiting(self, what: str) -> contextlib.AbstractContextManager[object]:  # noqa: ARG002 - the protocol's
         """A log needs no line for a few seconds of silence."""
