@@ -59,7 +59,7 @@ def test_networks_missing_says_which_command_sets_them() -> None:
         ({"sshCidrs": ["203.0.113.7"]}, "sshCidrs[0]' 203.0.113.7/32"),
         ({"sshCidrs": ["203.0.113.7/24"]}, "sshCidrs[0]' 203.0.113.0/24"),
         ({"sshCidrs": ["home"]}, "is not a network"),
-        ({"sshCidrs": []}, "nobody could reach"),
+        ({"sshCidrs": []}, "no one could reach"),
         ({"sshCidrs": "203.0.113.7/32"}, "is not a list of texts"),
         ({"sshCidrs": [7]}, "is not a list of texts"),
         ({"sshCidrs": ["203.0.113.0/24", "203.0.113.7/32"]}, "lies within 203.0.113.0/24"),
