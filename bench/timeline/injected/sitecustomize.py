@@ -23,7 +23,7 @@ CLEAN = str.maketrans("\t\n\r", "   ")
 NAMES = {
     "sweepfleet.grid.load": [("load", "span", "read the grid"), ("load", "mark", "grid loaded")],
     "sweepfleet.slot.pool": [("prepare", "span", "start the children"), ("Pool.ready", "span", "wait for the slots")],
-    "sweepfleet.run.sweep": [("_anything_left", "span", "look for what is left"), ("run_sweep", "span", "run_sweep")],
+    "sweepfleet.run.sweep": [("anything_left", "span", "look for what is left"), ("run_sweep", "span", "run_sweep")],
     "sweepfleet.run.provenance": [("provenance", "span", "ask Git")],
     "sweepfleet.run.ledger": [("Ledger.__init__", "span", "open the ledger"), ("Ledger.record", "span", "commit")],
     "sweepfleet.run.driver": [("Driver.run", "span", "drive")],
