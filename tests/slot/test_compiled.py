@@ -88,11 +88,22 @@ def test_the_front_door_keeps_it_and_says_where(site: Path, tmp_path: Path, monk
     assert python(said) == "beside the sources\n"
 
 
-def test_invoke_does_not_keep_python_from_compiling(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "run",
+    [
+        "import invoke.main; invoke.main.program.run(['inv', 'version'], exit=False)",
+        "sys.argv[:] = ['sweepfleet', 'version']; from sweepfleet.cli import main; main()",
+    ],
+)
+def test_invoke_does_not_keep_python_from_compiling(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: str
+) -> None:
     """It tells Python to write no compiled files, before it loads the tasks: dask would be compiled each time."""
-    run = "import invoke.main; invoke.main.program.run(['inv', 'version'], exit=False)"
+    said = f"import atexit, sys; atexit.register(lambda: print(sys.pycache_prefix, sys.dont_write_bytecode)); {run}"
+    prefix, writes_not = python(said).splitlines()[-1].split()
+    assert (Path(prefix).parent, writes_not) == (cache(tmp_path), "False")
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE")
-    assert python(f"{run}; {TOLD}").endswith(f"\n{WRITES}")
+    assert python(said).endswith(f"\n{WRITES}")
 
 
 def test_a_place_that_the_user_has_named_stays(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
