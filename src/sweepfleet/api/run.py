@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.run.folder import RunFolder, read_json
+from sweepfleet.run.progress import Observer, Silent
 from sweepfleet.run.summary import Summary
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from sweepfleet.api.driving import Driver
-    from sweepfleet.run.progress import Observer
 
 LOOK_S = 0.2
 
@@ -57,7 +57,7 @@ class Run:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """The run in numbers, as in summary.json: `docs/grid.md` says what each is. Times in seconds."""
+        """The run in numbers, as in summary.json: `docs/runs.md` says what each is. Times in seconds."""
         self._refresh()
         found = read_json(self._folder.summary)
         return found if Summary.of(found) is not None else {"state": "interrupted"}
@@ -103,7 +103,7 @@ class Run:
         """
         if self._driver is not None:
             self._driver.interrupt()
-            self._driver.follow(_Quiet())
+            self._driver.follow(Silent())
             return
         holder = self._folder.running()
         if holder is None:
@@ -211,24 +211,6 @@ class Run:
             return head
         page = html.escape(self._folder.report.read_text(encoding="utf-8"), quote=True)
         return f'{head}<iframe srcdoc="{page}" style="width: 100%; height: 40em; border: 1px solid #ccc"></iframe>'
-
-
-class _Quiet:
-    """Shows nothing."""
-
-    def say(self, text: str) -> None:
-        """Nothing."""
-
-    def update(self, progress: Any) -> None:
-        """Nothing."""
-
-    def waiting(self, what: str) -> contextlib.AbstractContextManager[object]:  # noqa: ARG002 - the protocol's
-        """Nothing."""
-        return contextlib.nullcontext()
-
-    def running(self) -> contextlib.AbstractContextManager[None]:
-        """Nothing."""
-        return contextlib.nullcontext()
 
 
 def open(name: str | None = None, *, runs: str | Path | None = None) -> Run:  # noqa: A001 - sweepfleet.open reads well

@@ -293,9 +293,5 @@ def _url(key: str, url: str | None, example: str) -> Iterator[Problem]:
     if not usable or set(url) & set(" '\"\\`$"):
         yield Problem(key, f"`{url[:80]}` is not an http or https address.", example)
     elif parts.username or parts.password:
-        yield Problem(
-            key,
-            "contains a user name or password, which every machine could read. Remove it: docs/environment.md "
-            "says where it belongs.",
-            example,
-        )
+        seen = "contains a user name or password, which every machine could read. Remove it: see docs/environment.md."
+        yield Problem(key, seen, example)
