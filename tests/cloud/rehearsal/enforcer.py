@@ -48,9 +48,9 @@ class Guard:
         if role is None:
             if environ["REMOTE_ADDR"] in OPERATORS:
                 return self._application(environ, start)  # type: ignore[no-any-return]
-            return self._deny(
-                environ, start, claim.service if claim else "s3", "a machine", "a key that is no role's"
-            )
+            key = f"the key {claim.key_id}, which is no role's" if claim else "no key"
+            asked_for = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']} with {key}"
+            return self._deny(environ, start, claim.service if claim else "s3", environ["REMOTE_ADDR"], asked_for)
         assert claim is not None
         policy, boundary = _policy(role), _boundary(role)
 
