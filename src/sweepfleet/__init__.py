@@ -1,11 +1,12 @@
 """Parameter sweeps on this machine's cores, or on a cluster in your own AWS account.
 
->>> import sweepfleet as sf
->>> def fit(alpha):
-...     return {"loss": (alpha - 2) ** 2}
->>> run = sf.sweep(fit, {"alpha": sf.linspace(0, 4, 5)}, metric="loss")  # doctest: +SKIP
->>> run.best()["params"]  # doctest: +SKIP
-{'alpha': 2.0}
+Examples:
+    >>> import sweepfleet as sf
+    >>> def fit(alpha):
+    ...     return {"loss": (alpha - 2) ** 2}
+    >>> run = sf.sweep(fit, {"alpha": sf.linspace(0, 4, 5)}, metric="loss")
+    >>> run.best()["params"]
+    {'alpha': 2.0}
 """
 
 from __future__ import annotations

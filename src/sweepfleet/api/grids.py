@@ -19,8 +19,14 @@ class Metric:
         goal: `minimize` or `maximize`.
         over: parameters whose values are averaged like replicates, as the folds of a cross-validation.
 
-    >>> Metric("rmse", over="fold")
-    Metric(name='rmse', goal='minimize', over='fold')
+    Examples:
+        >>> import sweepfleet as sf
+        >>> def fit(alpha, fold):
+        ...     return {"rmse": abs(alpha - 1) + fold / 10, "size": 3}
+        >>> rmse = sf.Metric("rmse", over="fold")
+        >>> run = sf.sweep(fit, {"alpha": [0, 1], "fold": [1, 3]}, metric=rmse)
+        >>> run.best()["params"], run.best()["mean"]
+        ({'alpha': 1}, 0.2)
     """
 
     name: str
@@ -31,8 +37,21 @@ class Metric:
 def linspace(start: float, stop: float, num: int) -> dict[str, list[float]]:
     """`num` values from `start` to `stop`, both included, at equal distances.
 
-    >>> linspace(0, 1, 5)
-    {'linspace': [0, 1, 5]}
+    Args:
+        start: the first value.
+        stop: the last value.
+        num: the number of values.
+
+    Returns:
+        a parameter's values, as grid.yaml has them.
+
+    Examples:
+        >>> import sweepfleet as sf
+        >>> sf.linspace(0, 1, 5)
+        {'linspace': [0, 1, 5]}
+        >>> run = sf.sweep(lambda x: 4 * x, {"x": sf.linspace(0, 1, 5)}, name="quarters")
+        >>> run.frame()["param.x"].to_list()
+        [0.0, 0.25, 0.5, 0.75, 1.0]
     """
     return {"linspace": [start, stop, num]}
 
@@ -40,17 +59,43 @@ def linspace(start: float, stop: float, num: int) -> dict[str, list[float]]:
 def logspace(start: float, stop: float, num: int) -> dict[str, list[float]]:
     """`num` values from 10**start to 10**stop, both included, at equal ratios, as `numpy.logspace` has them.
 
-    >>> logspace(-3, 1, 9)
-    {'logspace': [-3, 1, 9]}
+    Args:
+        start: the exponent of the first value.
+        stop: the exponent of the last value.
+        num: the number of values.
+
+    Returns:
+        a parameter's values, as grid.yaml has them.
+
+    Examples:
+        >>> import sweepfleet as sf
+        >>> sf.logspace(-2, 1, 4)
+        {'logspace': [-2, 1, 4]}
+        >>> run = sf.sweep(lambda alpha: alpha, {"alpha": sf.logspace(-2, 1, 4)}, name="powers")
+        >>> run.frame()["param.alpha"].to_list()
+        [0.01, 0.1, 1.0, 10.0]
     """
     return {"logspace": [start, stop, num]}
 
 
 def distribution(law: str, **settings: Any) -> dict[str, Any]:
-    """A distribution to draw from, with W&B's names: `docs/grid.md` lists them. For `method="random"` and `"sobol"`.
+    """A distribution to draw from, for `method="random"` and `method="sobol"`.
 
-    >>> distribution("uniform", min=0, max=1)
-    {'distribution': 'uniform', 'min': 0, 'max': 1}
+    Args:
+        law: its name, one of W&B's: `docs/grid.md` lists them.
+        **settings: its own: `min`, `max`, `mu`, `sigma`, `q`.
+
+    Returns:
+        a parameter's values, as grid.yaml has them.
+
+    Examples:
+        >>> import sweepfleet as sf
+        >>> sf.distribution("uniform", min=0, max=1)
+        {'distribution': 'uniform', 'min': 0, 'max': 1}
+        >>> rate = sf.distribution("log_uniform_values", min=1e-5, max=1e-1)
+        >>> run = sf.sweep(lambda rate: rate, {"rate": rate}, method="random", samples=20, name="rates")
+        >>> run.frame("value < 1e-5 or value > 1e-1").height
+        0
     """
     return {"distribution": law, **settings}
 

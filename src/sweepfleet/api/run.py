@@ -29,6 +29,31 @@ class Run:
     """A sweep's run: one that `sweep` has begun, or that `open` has found. It reads `runs/<name>/`.
 
     While it is running, all of it is about the points that have ended so far.
+
+    Examples:
+        >>> import sweepfleet as sf
+        >>> def divide(by):
+        ...     print("dividing by", by)
+        ...     return 6 / by
+        >>> run = sf.sweep(divide, {"by": [0, 1, 2, 3]}, metric={"name": "value", "goal": "maximize"})
+        >>> run.state
+        'failed'
+        >>> run.failures().select("param.by", "error_type").rows()
+        [(0, 'ZeroDivisionError')]
+        >>> run.best()["params"]
+        {'by': 1}
+        >>> run.frame("by > 1").select("param.by", "metric.value").rows()
+        [(2, 3.0), (3, 2.0)]
+        >>> print(run.output(2), end="")
+        dividing by 2
+        >>> run.report().name
+        'report.html'
+        >>> print(run.grid())
+        name: divide
+        ...
+        parameters:
+          by: [0, 1, 2, 3]
+        ...
     """
 
     def __init__(self, folder: Path, *, driver: Driver | None = None, screen: Observer | None = None) -> None:
@@ -133,6 +158,9 @@ class Run:
             long: the rows that points returned, where they return several; `point_id` joins them.
             pandas: a pandas frame instead of a polars frame; needs pandas and pyarrow.
 
+        Returns:
+            a frame of polars or pandas.
+
         Raises:
             UsageError: the condition cannot be read, or no point returned rows.
         """
@@ -157,6 +185,12 @@ class Run:
     def ranking(self, count: int) -> pl.DataFrame:
         """The best configurations, the best first: rows, or means where there is something to average.
 
+        Args:
+            count: the number of configurations.
+
+        Returns:
+            a polars frame.
+
         Raises:
             UsageError: the run has no metric.
         """
@@ -175,7 +209,13 @@ class Run:
         return self.frame().filter(pl.col("status") == "failed")
 
     def output(self, point: str | int) -> str:
-        """What a point printed. `point` is an id or its beginning, or an index.
+        """What a point printed.
+
+        Args:
+            point: its id or the beginning of that, or its index in the grid.
+
+        Returns:
+            the text, with standard output and standard error as they came.
 
         Raises:
             UsageError: there is no such point, or it has not ended.
@@ -220,8 +260,19 @@ def open(name: str | None = None, *, runs: str | Path | None = None) -> Run:  # 
         name: of the run.
         runs: the folder of all runs; by default `runs/` in the project around the current folder.
 
+    Returns:
+        the run.
+
     Raises:
         UsageError: there is none.
+
+    Examples:
+        >>> import sweepfleet as sf
+        >>> run = sf.sweep(lambda a: a * a, {"a": range(10)}, name="squares")
+        >>> sf.open("squares").frame("value > 50").select("param.a", "metric.value").rows()
+        [(8, 64), (9, 81)]
+        >>> sf.open().name
+        'squares'
     """
     from sweepfleet.run.runs import find
 

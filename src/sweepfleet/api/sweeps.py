@@ -74,6 +74,28 @@ def sweep(
     Raises:
         UsageError: nothing was run; says every problem.
         SweepfleetError: the run could not go on; what is finished is kept.
+
+    Examples:
+        >>> import sweepfleet as sf
+        >>> def fit(alpha, degree, seed):
+        ...     return {"loss": (alpha - 0.1) ** 2 + degree}
+        >>> run = sf.sweep(
+        ...     fit,
+        ...     {"alpha": sf.logspace(-3, 1, 9), "degree": range(1, 4)},
+        ...     where="alpha * degree < 5",
+        ...     replicates=2,
+        ...     metric="loss",
+        ...     execution={"timeout": "1m", "retries": 2},
+        ... )
+        >>> run.frame().height, run.best()["params"]
+        (44, {'alpha': 0.1, 'degree': 1})
+
+        The same call again runs nothing twice; another value runs only the points that it adds.
+
+        >>> more = {"alpha": sf.logspace(-3, 1, 9), "degree": range(1, 5)}
+        >>> run = sf.sweep(fit, more, where="alpha * degree < 5", replicates=2, metric="loss")
+        >>> run.summary["resumed"], run.summary["computed"]
+        (44, 14)
     """
     if inside.a_point:
         raise UsageError("A point cannot start a sweep. Start it from the script or notebook that starts this one.")

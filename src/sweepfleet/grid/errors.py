@@ -12,14 +12,35 @@ def printable(text: str) -> str:
 
 
 class SweepfleetError(Exception):
-    """An error that a user can act on; its message says what was seen, what it means and what to type next."""
+    """An error that a user can act on; its message says what was seen, what it means and what to type next.
+
+    Examples:
+        >>> import sweepfleet as sf
+        >>> try:
+        ...     sf.open("no-such-run")
+        ... except sf.SweepfleetError as error:
+        ...     print(error)
+        There is no run 'no-such-run' in ...
+    """
 
     exit_code = 1
     at_once = False  # whether threads that could not all start may keep the process from ending by itself
 
 
 class UsageError(SweepfleetError):
-    """The user's input is wrong; nothing was run and nothing was created."""
+    """The user's input is wrong; nothing was run and nothing was created. The message has all problems.
+
+    Examples:
+        >>> import sweepfleet as sf
+        >>> def fit(alpha):
+        ...     return alpha
+        >>> sf.sweep(fit, {"alpha": {"linspce": [0, 1, 5]}}, replicates=0)
+        Traceback (most recent call last):
+        ...
+        sweepfleet.grid.errors.GridError: .../fit.yaml: 2 problems; nothing was run.
+          line 5: parameters.alpha.linspce: `linspce` is not a key here. Did you mean `linspace`?
+          line 6: replicates: `0` is not allowed; it must be 1 or more. Write, for example, `replicates: 5`.
+    """
 
     exit_code = 2
 
