@@ -1,8 +1,8 @@
 """`inv --list`: sweepfleet's tasks, and your own."""
 
 from sweepfleet.tasks import ns
-from tests.developer_tasks import bench, check, rehearsal
+from tests.developer_tasks import bench, check, docs, rehearsal
 
 # Of those who work on sweepfleet itself.
-for task in (check, bench, rehearsal):
+for task in (check, docs, bench, rehearsal):
     ns.add_task(task)

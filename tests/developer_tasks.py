@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import shlex
 import shutil
 import subprocess
 import sys
+import webbrowser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from invoke.context import Context
@@ -65,6 +69,26 @@ def bench(c: Context, *, start: bool = False, quick: bool = False) -> None:
     """
     measure = f"python -m bench.{'start' if start else 'run'}{' --quick' if quick else ''}"
     c.run(f"uv run --group bench {measure}", pty=sys.stdout.isatty())
+
+
+@task(help={"show": "serve them on this machine and open the browser; Ctrl-C ends it"})
+def docs(c: Context, *, show: bool = False) -> None:
+    """Make the documentation's pages, with the API reference.
+
+    Writes .site/html. Nothing comes from the network.
+    """
+    from tests.pages import build
+
+    first = build()
+    if not show:
+        print(f"{first.relative_to(ROOT)}\nRead them: inv docs --show")
+        return
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(first.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, contextlib.suppress(KeyboardInterrupt):
+        address = f"http://127.0.0.1:{server.server_port}/"
+        print(address, flush=True)
+        webbrowser.open(address)
+        server.serve_forever()
 
 
 @task(
