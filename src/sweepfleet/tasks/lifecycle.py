@@ -52,6 +52,9 @@ def up(c: Context, stack: str = "", *, yes: bool = False, renew_head: bool = Fal
 
     Shows the plan before it asks.
     """
+    from sweepfleet.fleet.reach.ssh_config import host_name
+    from sweepfleet.fleet.reach.ssh_config_files import stale
+    from sweepfleet.fleet.reach.ssh_folder import SshFolder
     from sweepfleet.pipeline.touched import say_what_is_touched
 
     opened = open_stack_to_change(stack, makes=True, renew_head=renew_head)
@@ -60,6 +63,8 @@ def up(c: Context, stack: str = "", *, yes: bool = False, renew_head: bool = Fal
     print(f"The stack {outputs.stack} is up in {outputs.region}; {_workers(outputs)}.")
     print(f"Head {outputs.head_ip} · bucket {outputs.bucket} · outputs in {shown(opened.folder.outputs_file)}")
     print("It costs money while it is up: docs/cluster.md says how much. Take it down: inv down")
+    if found := stale(SshFolder.own()).get(outputs.stack):
+        print("The host {} of your SSH configuration is stale: {}. Fix: {}".format(host_name(outputs.stack), *found))
 
 
 @task(name="preview", help={"stack": STACK_HELP})

@@ -13,6 +13,9 @@ from pathlib import Path
 from sweepfleet import infra
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
+from sweepfleet.fleet.reach.ssh_config import host_name
+from sweepfleet.fleet.reach.ssh_config_files import stale
+from sweepfleet.fleet.reach.ssh_folder import SshFolder
 from sweepfleet.fleet.reach.ssh_keys import agent_keys, has_passphrase, key_body, private_key_of
 from sweepfleet.fleet.stack import passphrase
 from sweepfleet.fleet.stack import selection as stacks
@@ -67,6 +70,8 @@ def examine(root: Path, *, asked_stack: str, environment: Mapping[str, str] = os
     settings, finding = _settings(config | ({stacks.REGION: region or ANY_REGION} if config else {}), stack=stack)
     yield finding
     yield _ssh_key(settings.ssh_public_key if settings else "")
+    for name, (said, fix) in stale(SshFolder.own()).items():
+        yield Finding("SSH configuration", f"the host {host_name(name)} is stale: {said}", good=False, fix=fix)
 
     cloud = _cloud(config, region or ANY_REGION, environment)
     credentials = _finding("AWS credentials", lambda: _identity(cloud))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweepfleet.fleet.errors import ClusterError
+from sweepfleet.fleet.reach.ssh_folder import removed_with_stack
 from sweepfleet.infra.outputs import Outputs, OutputsError
 
 
@@ -61,11 +62,12 @@ class StackFolder:
         beside.write_text(outputs.to_json())
         beside.replace(self.outputs_file)
 
-    def forget(self) -> None:
-        """Remove what is remembered."""
+    def forget(self) -> bool:
+        """Remove what is remembered, the hosts for ssh too; whether there were such hosts."""
         self.outputs_file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # something else is in it
             self.path.rmdir()
+        return removed_with_stack(self.root, self.stack)
 
 
 def stacks_up(root: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sweepfleet.fleet.errors import ClusterError, NothingToDo
 from sweepfleet.fleet.reach import bucket
+from sweepfleet.fleet.reach.ssh_config import host_name
 from sweepfleet.fleet.stack import selection as stacks
 from sweepfleet.fleet.stack.gone import DownError
 from sweepfleet.fleet.stack.pulumi_state import BUCKET, DATA_VOLUME, GROUP, Resource
@@ -79,7 +80,8 @@ def down(stack: Stack, *, purge: bool) -> None:
         _unprotect(stack, [one for one in stack.pulumi.resources(stack.full_name) if one.type == DATA_VOLUME])
         stack.without_stale_lock(lambda: stack.pulumi.destroy(stack.full_name, keep_protected=True))
         _require_gone([one for one in stack.ours() if not one.protected])
-        stack.folder.forget()
+        if stack.folder.forget():
+            stack.say(f"Removed the host {host_name(stack.name)} from your SSH configuration.")
         if purge:
             _purge(stack, before)
         else:
