@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sweepfleet.api.sweeps import sweep as sweep
     from sweepfleet.grid.errors import SweepfleetError as SweepfleetError
     from sweepfleet.grid.errors import UsageError as UsageError
+    from sweepfleet.slot.checkpoints import checkpoint as checkpoint
 
 _HOMES = {
     "sweep": "api.sweeps",
@@ -33,6 +34,7 @@ _HOMES = {
     "linspace": "api.grids",
     "logspace": "api.grids",
     "distribution": "api.grids",
+    "checkpoint": "slot.checkpoints",
     "SweepfleetError": "grid.errors",
     "UsageError": "grid.errors",
 }

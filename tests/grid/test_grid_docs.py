@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import types
 from pathlib import Path
 
 import jsonschema
@@ -120,7 +121,7 @@ def blocks(language):
 
 def test_the_function_and_the_command_with_several_rows_a_point_return_what_the_page_says():
     """And the line that joins them to the parameters in polars does."""
-    function, joins = blocks("python")
+    function, joins, _ = blocks("python")
     names = {}
     exec(function, names)  # noqa: S102 - the page's own text
     metrics, columns = split(names["fit"](2))
@@ -136,3 +137,29 @@ def test_the_function_and_the_command_with_several_rows_a_point_return_what_the_
     joined = eval(polars, {"long": long, "results": results})  # noqa: S307 - the page's own text
     assert joined.columns == ["point_id", "row", "fold", "rmse", "param.alpha"]
     assert joined["param.alpha"].to_list() == [0.1, 0.1]
+
+
+def test_the_function_with_a_checkpoint_continues_from_it(tmp_path):
+    """Cut off while it writes its fourth one, it takes up the third, and returns what it returns without that."""
+    *_, function = blocks("python")
+    names = {}
+    exec(function, names)  # noqa: S102 - the page's own text
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole.mkdir()
+    cut.mkdir()
+    written = []
+
+    def dumps(state):
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        written.append(state["step"])
+        return json.dumps(state)
+
+    names["json"] = types.SimpleNamespace(loads=json.loads, dumps=dumps)
+    with pytest.raises(KeyboardInterrupt):
+        names["fit"](0.001, cut)
+    names["json"] = types.SimpleNamespace(
+        loads=lambda text: written.append(text) or json.loads(text), dumps=json.dumps
+    )
+    assert names["fit"](0.001, cut) == names["fit"](0.001, whole)
+    assert json.loads(written[-1])["step"] == 300

@@ -131,6 +131,7 @@ def drive(
     retry_failed: bool = False,
     longest_s: float | None = None,
     left: Sequence[tuple[int, int]] = (),
+    committed: Callable[[Sequence[Any]], None] = lambda _: None,
 ) -> tuple[Stop | None, Progress, Driver]:
     if retry_failed:
         ledger.redo([index for index, row in rows(ledger).items() if row[2] == Status.FAILED])
@@ -152,6 +153,7 @@ def drive(
         stopped=stopped,
         longest_s=longest_s,
         left=Unfinished(list(left)),
+        committed=committed,
     )
     return driver.run(), progress, driver
 
@@ -169,6 +171,21 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def half(point: Point, _: int) -> Any:
     return {"x": point.index + 0.5}
+
+
+def test_what_is_told_to_be_committed_is_in_the_ledger() -> None:
+    """So a point's checkpoint goes after its row has come, and every row is told of."""
+    here = space({"a": range(9)})
+    told: list[int] = []
+    with ledger_of(here) as ledger:
+
+        def committed(batches: Sequence[Any]) -> None:
+            found = [index for one, *_ in batches for index in one.table["index"].tolist()]
+            assert set(found) <= set(rows(ledger))
+            told.extend(found)
+
+        drive(FakeEngine(here, half), ledger, Execution(bundle=2), committed=committed)
+    assert sorted(told) == list(range(9))
 
 
 # ---- Whatever happens, each point once.

@@ -19,6 +19,7 @@ from sweepfleet.grid.yamlfile import Path
 _RESERVED = {
     "seed": "every point already has its own seed; to compute each point with five seeds, write `replicates: 5`",
     "artifact_dir": "that name is the folder for a point's files; give the parameter another name",
+    "checkpoint_dir": "that name is the folder for a point's checkpoint; give the parameter another name",
 }
 
 

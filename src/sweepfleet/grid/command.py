@@ -18,7 +18,7 @@ _NAME = r"[^\W\d][\w\-/]*(?:\.\w[\w\-/]*)*"
 PARAMS_FILE = "SWEEPFLEET_PARAMS_FILE"  # the variable that names a file of the parameters as JSON
 _PLAIN = re.compile(_NAME)
 _ANY = re.compile(r"(?<![${])\{([^{}\s]+)\}(?!\})")
-_POINT_WORDS = ("id", "seed", "replicate", "artifact_dir", "project_dir")
+_POINT_WORDS = ("id", "seed", "replicate", "artifact_dir", "checkpoint_dir", "project_dir")
 
 
 class PointLike(Protocol):
@@ -43,6 +43,10 @@ class PointLike(Protocol):
     @property
     def artifact_dir(self) -> str:
         """The folder for the point's own files."""
+
+    @property
+    def checkpoint_dir(self) -> str:
+        """The folder for what its next attempt continues from."""
 
     @property
     def project_dir(self) -> str:

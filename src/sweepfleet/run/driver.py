@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sweepfleet.grid.space import Space
@@ -20,7 +20,7 @@ from sweepfleet.run.rows import Rows, rows_of
 from sweepfleet.run.run_progress import Progress, Stop
 from sweepfleet.run.slot_use import SlotUse
 from sweepfleet.run.unfinished import Unfinished
-from sweepfleet.run.writing import Unwritten, Writing
+from sweepfleet.run.writing import Batch, Unwritten, Writing
 from sweepfleet.slot.records import RECORD, TEXT_SCHEMA, Packet, Segment, Status, drop, error_payload
 
 WINDOW = 2  # bundles in flight for each slot: one runs, the other waits where it will end
@@ -52,6 +52,7 @@ class Driver:
     longest_s: float | None = None  # that what is left may take at the first points' time; None: any time
     left: Unfinished = field(default_factory=Unfinished)  # by a driver that died
     printed: Callable[[list[Packet]], None] = lambda _: None  # keeps what points printed; called before they count
+    committed: Callable[[Sequence[Batch]], None] = lambda _: None  # called when these have been committed
     _judged: bool = False
     _singles: deque[int] = field(default_factory=deque)  # of bundles that were lost too often
     _restarts: dict[int, int] = field(default_factory=dict)  # by bundle: times that its machine went away
@@ -319,6 +320,7 @@ class Driver:
             if self._live is not None:
                 self._live.follow(one.batches)
             self._attempts.recorded(one.batches)
+            self.committed(one.batches)
 
     def _judge(self, rows: Rows, news: Progress) -> set[int]:
         """The rows to try again; counts the others."""

@@ -91,6 +91,11 @@ class RunFolder:
         return self.path / "artifacts"
 
     @property
+    def checkpoints(self) -> Path:
+        """A folder a point, named by its id: what its next attempt continues from; gone when the point is done."""
+        return self.path / "checkpoints"
+
+    @property
     def output(self) -> Path:
         """What points printed."""
         return self.path / "output.sqlite"

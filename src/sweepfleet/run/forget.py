@@ -25,7 +25,7 @@ class Removal:
     done: int
     failed: int
     rest: int  # rows that stay
-    size: int  # bytes of the folder, or of the artifacts of these points
+    size: int  # bytes of the folder, or of the artifacts and checkpoints of these points
 
     def __str__(self) -> str:
         count = self.done + self.failed
@@ -34,7 +34,7 @@ class Removal:
             return f"The run {self.folder.name}, {rows}, {megabytes(self.size)}: all of {self.folder.path}"
         return (
             f"{rows} of the run {self.folder.name}, with what their points printed and wrote ({megabytes(self.size)} "
-            f"of artifacts); {self.rest:,} stay"
+            f"of artifacts and checkpoints); {self.rest:,} stay"
         )
 
 
@@ -69,7 +69,7 @@ def to_remove(folder: RunFolder, *, where: str | None) -> Removal:
     done = int((rows["status"] == "done").sum())
     with contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:
         rest = sum(ledger.counts()) - len(ids)
-    size = sum(size_of(folder.artifacts / id_) for id_ in ids)
+    size = sum(size_of(place / id_) for id_ in ids for place in (folder.artifacts, folder.checkpoints))
     return Removal(folder, ids, done, len(ids) - done, rest, size)
 
 
@@ -93,7 +93,8 @@ def remove(removal: Removal) -> None:
         if folder.output.exists():
             outputs.forget(folder.output, removal.ids)
         for id_ in removal.ids:
-            shutil.rmtree(folder.artifacts / id_, ignore_errors=True)
+            for place in (folder.artifacts, folder.checkpoints):
+                shutil.rmtree(place / id_, ignore_errors=True)
     refresh(folder, always=True)
 
 

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -111,6 +111,15 @@ class Reading:
             self._read("SELECT status, count(*) FROM points WHERE id IN (SELECT id FROM redo) GROUP BY status")
         )
         return Counts(by_status.get(Status.DONE, 0), by_status.get(Status.FAILED, 0))
+
+    def ended_of(self, ids: Iterable[str]) -> Iterator[tuple[str, int, int, bool]]:
+        """Those of these points that have ended: id, index, status, and whether each must be computed again."""
+        redo = "id IN (SELECT id FROM redo)" if self._version >= REDO_SINCE else "0"
+        yield from self._each(
+            f"SELECT id, point_index, status, {redo} FROM points "  # noqa: S608 - constants
+            "WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(ids)),),
+        )
 
     def _redoes(self) -> bool:
         """Whether any point must be computed again."""

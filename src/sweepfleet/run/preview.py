@@ -14,6 +14,7 @@ from sweepfleet.grid.errors import SweepfleetError, UsageError
 from sweepfleet.grid.space import Point, Space
 from sweepfleet.grid.sweep import Sweep
 from sweepfleet.grid.wording import counted
+from sweepfleet.run.checkpoints import continuing
 from sweepfleet.run.folder import RunFolder
 from sweepfleet.run.ledger import Ledger
 from sweepfleet.run.ledger_moving import home
@@ -89,6 +90,8 @@ def preview(
         yield f"{about.capitalize()}{has.ended:,} have ended in {runs / sweep.name}; {about}{left:,} are left."
     if has.again:
         yield f"--redo {redo} computes {counted(has.again, 'ended point')} again."
+    if continued := continuing(RunFolder(runs / sweep.name), redo=redo):
+        yield f"{counted(continued, 'point')} to run will continue from a checkpoint."
     if not left and count.exact and has.exact:
         yield "Nothing is left to run."
     elif mean_s is None:

@@ -35,7 +35,14 @@ class Request:
     loaded: Callable[[], object] = lambda: None  # called when all is imported and started, before points run
 
 
-def context_of(sweep: Sweep, *, root: Path, artifacts: Path | None, artifacts_url: str | None = None) -> Context:
+def context_of(
+    sweep: Sweep,
+    *,
+    root: Path,
+    artifacts: Path | None,
+    artifacts_url: str | None = None,
+    checkpoints: Path | None = None,
+) -> Context:
     """The sweep as its workers see it."""
     execution = sweep.execution
     return Context(
@@ -46,6 +53,7 @@ def context_of(sweep: Sweep, *, root: Path, artifacts: Path | None, artifacts_ur
         metric=sweep.metric.name if sweep.metric else "value",
         artifacts=str(artifacts) if artifacts else None,
         artifacts_url=artifacts_url,
+        checkpoints=str(checkpoints) if checkpoints else None,
         timeout_s=execution.timeout_s,
         memory_bytes=execution.memory_bytes,
         infra_retries=execution.infra_retries,

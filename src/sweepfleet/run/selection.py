@@ -14,6 +14,7 @@ from sweepfleet.slot.project_files import Names
 from sweepfleet.slot.records import Status
 
 REDO = ("done", "failed", "stale", "all")
+AFRESH = ("stale", "all")  # of these, failed points do not continue from their checkpoints
 NEAR = 4  # rows this many times sparser than their indexes are asked for one by one
 
 

@@ -16,6 +16,7 @@ from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.sweep import Sweep
 from sweepfleet.grid.wording import counted
 from sweepfleet.run.bundles import Pending
+from sweepfleet.run.checkpoints import Checkpoints
 from sweepfleet.run.disk import FullDiskError, StoppedFullError
 from sweepfleet.run.files_writer import FilesWriter
 from sweepfleet.run.folder import RunFolder, write_whole
@@ -32,7 +33,7 @@ from sweepfleet.run.provenance import Provenance, manifest, provenance
 from sweepfleet.run.request import Request, context_of
 from sweepfleet.run.run_files import write_summary
 from sweepfleet.run.run_progress import Progress, Stop
-from sweepfleet.run.selection import Selection, check_redo
+from sweepfleet.run.selection import AFRESH, Selection, check_redo
 from sweepfleet.run.shortage import check_room, shortages_explained
 from sweepfleet.run.summary import Facts, Summary, peak_rss_mb
 from sweepfleet.slot.context import Context
@@ -77,7 +78,10 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
             # A cluster's workers do not share this disk.
             artifacts = folder.artifacts.absolute() if request.address is None else request.artifacts
             url = request.machine.artifacts_url if request.machine else None
-            context = context_of(sweep, root=request.root, artifacts=artifacts, artifacts_url=url)
+            checkpoints = folder.checkpoints.absolute() if request.address is None else None
+            context = context_of(
+                sweep, root=request.root, artifacts=artifacts, artifacts_url=url, checkpoints=checkpoints
+            )
             writer.start()
             # Git may take a while, in which the children import the target.
             ran = _meanwhile(lambda: _provenance(sweep, request))
@@ -212,6 +216,8 @@ def _drive(
         mark = Mark.read(ledger)
         if request.address is None or (request.redo and ledger.meta(REDO_REQUEST) != request.redo_request):
             mark = Mark(ledger)  # what workers still have was computed before this request
+        checkpoints = Checkpoints(folder.checkpoints)
+        checkpoints.tidy(ledger, again=asked_again(sweep, chosen, ledger, request) if request.redo in AFRESH else ())
         ledger.redo(asked_again(sweep, chosen, ledger, request), request=request.redo_request)
         shuffle = SHUFFLE_KEY if sweep.execution.order == "shuffled" else None
         progress = begun(folder, chosen, ledger)
@@ -238,6 +244,7 @@ def _drive(
             longest_s=request.longest_s,
             left=Unfinished(list(mark.begun)),
             printed=recorder.record,
+            committed=checkpoints.committed,
         )
         request.loaded()
         with contextlib.ExitStack() as stack:
@@ -246,6 +253,7 @@ def _drive(
                 stack.enter_context(mark.of(engine, request=request.redo_request))
             with observer.running():
                 stop = driver.run()
+            checkpoints.end()
             still_there()
             engine.goes_on = stop == "interrupted" and request.goes_on()
         if not engine.goes_on:

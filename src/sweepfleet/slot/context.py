@@ -23,6 +23,7 @@ class Context:
     metric: str  # the name a target's single number is filed under
     artifacts: str | None = None  # each point may write below <artifacts>/<point id>
     artifacts_url: str | None = None  # where a cluster's worker brings that, as s3://bucket/prefix; None: it stays
+    checkpoints: str | None = None  # each point may leave <checkpoints>/<point id> for its next attempt
     timeout_s: float | None = None
     memory_bytes: int | None = None
     infra_retries: int = 20

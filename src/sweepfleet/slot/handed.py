@@ -31,12 +31,14 @@ class Placed:
     seed: int
     replicate: int
     artifact_dir: str
+    checkpoint_dir: str
     project_dir: str
 
 
-def placed_point(point: Point, context: Context, artifacts: Path) -> Placed:
+def placed_point(point: Point, context: Context, *, artifacts: Path, checkpoint: Path) -> Placed:
     """A point with its folders."""
-    return Placed(point.params, point.id, point.seed, point.replicate, str(artifacts), context.root)
+    folders = (str(artifacts), str(checkpoint), context.root)
+    return Placed(point.params, point.id, point.seed, point.replicate, *folders)
 
 
 @contextlib.contextmanager
@@ -58,6 +60,7 @@ def environment(point: Placed, keys: Iterable[tuple[str, ...]] = ()) -> Iterator
             "SWEEPFLEET_SEED": str(point.seed),
             "SWEEPFLEET_REPLICATE": str(point.replicate),
             "SWEEPFLEET_ARTIFACT_DIR": point.artifact_dir,
+            "SWEEPFLEET_CHECKPOINT_DIR": point.checkpoint_dir,
             "SWEEPFLEET_PROJECT": point.project_dir,
         }
         if len(text) <= MOST_IN_A_VARIABLE:

@@ -142,7 +142,7 @@ class Child:
     def _tell_to_serve(self, context: Context, cores: Sequence[int]) -> None:
         self._serves = True
         self._log.keep(context.log_bytes)
-        if context.target.run is None or context.artifacts is None:
+        if context.target.run is None or None in (context.artifacts, context.checkpoints):
             self._scratch = tempfile.mkdtemp(prefix="sweepfleet-")
         self._tell(template=False, token=self._log.token.hex(), scratch=self._scratch, cores=list(cores))
 

@@ -16,6 +16,7 @@ from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.plan import nest
 from sweepfleet.grid.space import Point, Space
 from sweepfleet.slot import own_packages, piped
+from sweepfleet.slot.checkpoints import checkpoint_folder
 from sweepfleet.slot.context import Context
 from sweepfleet.slot.handed import SCRATCH, Placed, environment, placed_point, why_not_started
 from sweepfleet.slot.modules import put_first
@@ -26,7 +27,7 @@ from sweepfleet.slot.tables import MAX_ROWS_BYTES
 from sweepfleet.slot.wandb_script import Handover, handed
 
 Compute = Callable[[Point], Any]
-GIVEN = ("seed", "artifact_dir", "project_dir")  # passed to a function that names them
+GIVEN = ("seed", "artifact_dir", "checkpoint_dir", "project_dir")  # passed to a function that names them
 TAIL_BYTES = 4096
 OUT_BYTES = 2 * MAX_PAYLOAD_BYTES  # of standard output, in which the result is looked for
 ROWS_BYTES = 2 * MAX_ROWS_BYTES  # of standard output, in which a point's rows are
@@ -144,8 +145,8 @@ def _check(run: str, function: Callable[..., Any], *, names: Sequence[str]) -> t
 def _call(function: Callable[..., Any], wants: Sequence[str], *, dotted: bool, context: Context) -> Compute:
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
         function = _to_its_end(function)
-    seed, folder, project = (name in wants for name in GIVEN)
-    if not (seed or folder or project or dotted):
+    seed, artifact_dir, checkpoint_dir, project = (name in wants for name in GIVEN)
+    if not (wants or dotted):
         return lambda point: function(**point.params)
     root = Path(context.root)
 
@@ -155,10 +156,14 @@ def _call(function: Callable[..., Any], wants: Sequence[str], *, dotted: bool, c
             keywords["seed"] = point.seed
         if project:
             keywords["project_dir"] = root
-        if not folder:
+        if not (artifact_dir or checkpoint_dir):
             return function(**keywords)
-        with artifact_folder(context.artifacts, point.id) as artifact_dir:
-            return function(**keywords, artifact_dir=artifact_dir)
+        with contextlib.ExitStack() as stack:
+            if artifact_dir:
+                keywords["artifact_dir"] = stack.enter_context(artifact_folder(context.artifacts, point.id))
+            if checkpoint_dir:
+                keywords["checkpoint_dir"] = stack.enter_context(checkpoint_folder(context.checkpoints, point.id))
+            return function(**keywords)
 
     return compute
 
@@ -204,10 +209,12 @@ def _command(context: Context, names: Sequence[str]) -> Compute:
     def compute(point: Point) -> Any:
         with (
             artifact_folder(context.artifacts, point.id) as artifacts,
+            checkpoint_folder(context.checkpoints, point.id) as checkpoint,
             handed(context.target, point, cwd=cwd, artifacts=artifacts) as script,
-            environment(placed_point(point, context, artifacts), context.target.keys) as env,
         ):
-            return run(placed_point(point, context, artifacts), env | dict(script.env), script)
+            given = placed_point(point, context, artifacts=artifacts, checkpoint=checkpoint)
+            with environment(given, context.target.keys) as env:
+                return run(given, env | dict(script.env), script)
 
     def run(point: Placed, env: dict[str, str], script: Handover) -> Any:
         words = render(command, point, env=env, names=names, keys=context.target.keys)
