@@ -51,36 +51,43 @@ def local_engine(context: Context, *, slots: int) -> Iterator[Engine]:
     The children do all the work, so a dask process for each slot would only cost a second at the start, its
     memory, and a copy of every result; see docs/decisions/001-local-slots.md.
     """
-    _quiet()
-    with dask.config.set(CONFIG_HERE):
-        try:
-            # Before dask's own start: the children import the target meanwhile.
-            pool = prepare(context, slots=slots)
-            with (
-                LocalCluster(
-                    n_workers=1,
-                    # Two threads for each runner: one waits with the next bundle, so that no runner waits for dask.
-                    threads_per_worker=2 * slots,
-                    executor=_started(2 * slots),
-                    processes=False,
-                    protocol="inproc://",
-                    scheduler_kwargs={"dashboard": False, "dashboard_address": LOOPBACK},
-                    worker_dashboard_address=LOOPBACK,
-                    memory_limit=0,
-                    silence_logs=logging.CRITICAL,
-                ) as cluster,
-                Client(cluster) as client,
-            ):
-                cluster.loop.add_callback(_calm, cluster, client)
-                try:
-                    _warm_up(client)  # while the target is imported
-                    engine = Engine(client, context, OWN_MACHINE, slots=slots, idle=lambda: pool.idle)
-                    with engine.in_this_process():
-                        yield engine
-                finally:
-                    dismiss(context)  # first, so that no thread of dask's waits for a point
-        finally:
-            dismiss(context)
+    try:
+        # Before dask's own start: the children import the target meanwhile.
+        pool = prepare(context, slots=slots)
+        # Two threads for each runner: one waits with the next bundle, so that no runner waits for dask.
+        with client_here(threads=2 * slots) as client:
+            try:
+                engine = Engine(client, context, OWN_MACHINE, slots=slots, idle=lambda: pool.idle)
+                with engine.in_this_process():
+                    yield engine
+            finally:
+                dismiss(context)  # first, so that no thread of dask's waits for a point
+    finally:
+        dismiss(context)
+
+
+@contextlib.contextmanager
+def client_here(*, threads: int) -> Iterator[Client]:
+    """A client of a scheduler in this process, whose one worker is in this process, too."""
+    quiet()
+    with (
+        dask.config.set(CONFIG_HERE),
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=threads,
+            executor=_started(threads),
+            processes=False,
+            protocol="inproc://",
+            scheduler_kwargs={"dashboard": False, "dashboard_address": LOOPBACK},
+            worker_dashboard_address=LOOPBACK,
+            memory_limit=0,
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        cluster.loop.add_callback(_calm, cluster, client)
+        _warm_up(client)  # while the target is imported
+        yield client
 
 
 def _warm_up(client: Client) -> None:
@@ -131,7 +138,7 @@ def remote_engine(
     Raises:
         ClusterError: nothing answers at `address`, or no worker came.
     """
-    _quiet()
+    quiet()
     with dask.config.set(CONFIG):
         try:
             client = Client(address, timeout="10s")
@@ -161,7 +168,7 @@ def _retire(client: Client, context: Context) -> None:
         client.run(end_runners, context, on_error="ignore")
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Silence dask's own messages: the engine reports what matters."""
     for name in ("distributed", "tornado", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -49,6 +49,16 @@ class RunFolder:
         return self.path / "ledger.sqlite"
 
     @property
+    def calls(self) -> Path:
+        """The results of an Executor's calls; a run has either this or a `ledger`."""
+        return self.path / "calls.sqlite"
+
+    @property
+    def mailboxes(self) -> Path:
+        """What an Executor's slots have finished and `calls` does not have yet."""
+        return self.path / ".calls"
+
+    @property
     def parquet(self) -> Path:
         """One row a point."""
         return self.path / "results.parquet"
@@ -120,7 +130,8 @@ class RunFolder:
         finally:
             with contextlib.suppress(OSError):
                 os.ftruncate(number, 0)
-            if made and not self.ledger.exists():  # refused before anything ran: leave nothing behind
+            # Refused before anything ran: leave nothing behind.
+            if made and not self.ledger.exists() and not self.calls.exists():
                 self._leave()
             os.close(number)
 

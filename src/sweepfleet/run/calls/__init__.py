@@ -1,0 +1,1 @@
+"""Runs calls of an Executor: their driver, its engine, and the messages between driver and client."""

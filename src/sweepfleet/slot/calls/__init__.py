@@ -1,0 +1,1 @@
+"""Executes calls: functions with their arguments, in a child process for each slot."""

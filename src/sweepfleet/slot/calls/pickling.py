@@ -1,0 +1,89 @@
+"""Pickles of arguments, results and exceptions: cloudpickle's, with large buffers beside them (protocol 5)."""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from typing import Any
+
+from sweepfleet.slot.calls.batch import Pickled
+from sweepfleet.slot.calls.frames import Buffer
+
+OUTSIDE_BYTES = 1 << 14  # smaller buffers are copied into the pickle
+
+
+def dumps(value: Any) -> Pickled:
+    """A pickle. Raises whatever the value's pickling does."""
+    if value is None:
+        return _NONE
+    import cloudpickle
+
+    outside: list[Buffer] = []
+
+    def keep(buffer: pickle.PickleBuffer) -> bool:
+        try:
+            raw = buffer.raw()
+        except BufferError:  # not contiguous
+            return True
+        if raw.nbytes < OUTSIDE_BYTES:
+            return True
+        outside.append(raw)
+        return False
+
+    return Pickled(cloudpickle.dumps(value, protocol=5, buffer_callback=keep), outside)
+
+
+_NONE = Pickled(pickle.dumps(None, protocol=5))
+
+
+def loads(pickled: Pickled) -> Any:
+    """The value. Raises whatever its unpickling does."""
+    return pickle.loads(pickled.data, buffers=pickled.outside)  # noqa: S301 - from the user's own processes
+
+
+class RemoteTraceback(Exception):  # noqa: N818 - as the standard library calls its own
+    """Where an exception was raised in another process: its traceback as text."""
+
+    def __str__(self) -> str:
+        """The traceback, set off from what comes after it."""
+        return f'\n"""\n{self.args[0]}"""'
+
+
+class CannotBeSentError(Exception):
+    """A call raised an exception that cannot be pickled, or not unpickled; says its type and message."""
+
+
+def dumps_error(error: BaseException) -> Pickled:
+    """A pickle of (exception, traceback): of another exception, where this one does not survive the way."""
+    text = "".join(traceback.format_exception(type(error), error, _without_ours(error)))
+    error = error.with_traceback(None)
+    try:
+        pickled = dumps((error, text))
+        loads(pickled)
+    except BaseException as why:  # noqa: BLE001 - by the exception's own methods
+        said = f"{type(error).__module__}.{type(error).__qualname__}: {_text_of(error)}"
+        unsent = CannotBeSentError(f"{said} (this exception cannot be pickled: {_text_of(why)})")
+        return dumps((unsent, text))
+    return pickled
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - by its own method
+        return "?"
+
+
+def _without_ours(error: BaseException) -> Any:
+    """The traceback from the called function on."""
+    found = error.__traceback__
+    return found.tb_next if found is not None and found.tb_next is not None else found
+
+
+def loads_error(pickled: Pickled) -> BaseException:
+    """The exception, with its traceback in the other process as its cause."""
+    error, text = loads(pickled)
+    if not isinstance(error, BaseException):
+        raise TypeError(f"not an exception: {error!r:.80}")
+    error.__cause__ = RemoteTraceback(text)
+    return error
