@@ -175,7 +175,7 @@ def test_a_max_cost_that_nobody_could_hold_is_refused(fleet: Fleet) -> None:
 def test_the_price_is_of_the_workers_that_start(fleet: Fleet) -> None:
     """Of two workers with two on-demand ones among them each costs what on-demand does, however many could be had."""
     mixed = dataclasses.replace(fleet, outputs=dataclasses.replace(fleet.outputs, on_demand_base=2))
-    two = ordered(mixed, "{max_parallel: 2}")
+    two = ordered(mixed, "{max_parallel: 8}")
     ten = ordered(mixed, "{}")
     assert (two.job.workers_needed, ten.job.workers_needed) == (2, 10)
     assert two.job.usd_per_worker_hour > ten.job.usd_per_worker_hour

@@ -94,7 +94,7 @@ def test_the_head_says_what_its_runs_need(tmp_path: Path, release: Path, said: s
     job = tmp_path / "jobs" / "one"
     job.mkdir(parents=True)
     (job / "active").touch()
-    (job / "job.json").write_text('{"workers_needed": 3}')
+    (job / "progress.json").write_text('{"workers_needed": 3}')
     (tmp_path / "broken" / "sweepfleet").mkdir(parents=True)
     (tmp_path / "broken" / "sweepfleet" / "__init__.py").write_text("import no_such_module\n")
     script = workers.NEEDED.replace(PATHS.code, str(tmp_path / release)).replace(PATHS.data, str(tmp_path))

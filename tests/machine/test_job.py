@@ -158,7 +158,7 @@ def test_a_run_that_waits_for_room_has_no_workers_after_a_while_and_has_them_aga
     wanted = []
     for passes_s, paused in ((0, True), (reporter_module.PAUSED_S - 1, True), (2, True), (2, False), (2, True)):
         now_s += passes_s
-        reporter.update(Progress(total=1, exact=True, resumed=0, paused=paused))
+        reporter.update(Progress(total=100, exact=True, resumed=0, computed=10, busy_s=600, paused=paused))
         wanted.append(folder.read_progress()["workers_needed"])
     assert wanted == [2, 2, 0, 2, 2]
 
@@ -220,11 +220,12 @@ def test_a_volume_that_is_full_before_the_first_point_is_waited_for_without_work
     monkeypatch.setattr(driving, "run_sweep", begin)
     monkeypatch.setattr("sweepfleet.machine.head.run_job.time.sleep", lambda _: seen.append(folder.read_progress()))
     reporter = Reporter(folder, workers_needed=2)
+    reporter.counted(7)
     assert driving._run_with_room(None, None, reporter) == ("summary", 0)  # type: ignore[arg-type]
     assert [one["workers_needed"] for one in seen] == [0, 0]
     assert "the data volume" in seen[0]["waiting_for"]
     assert "pulumi config set dataVolumeGb" in seen[0]["waiting_for"]
-    assert folder.read_progress()["workers_needed"] == 2
+    assert folder.read_progress()["workers_needed"] == 1
 
 
 def facts(data: Path) -> Facts:

@@ -87,7 +87,7 @@ def group(data: Data, monkeypatch: pytest.MonkeyPatch) -> Group:
     return Group(data, monkeypatch)
 
 
-def job(data: Data, *, name: str = "one", says: str = "") -> JobFolder:
+def job(data: Data, *, name: str = "one", says: str = '{"workers_needed": 2}') -> JobFolder:
     """An active run that can use two workers, or as many as its driver says."""
     folder = JobFolder(data.jobs / name)
     folder.path.mkdir(exist_ok=True)
@@ -158,6 +158,17 @@ def test_a_run_whose_budget_is_spent_has_no_workers_whatever_its_driver_does(gro
     group.now_s = one.spent.stat().st_mtime - 9e9  # by the keeper's clock, it is spent now
     assert set(group.keep(for_s=keeper.SPENT_S - 10)) == {"switch"}
     assert group.keep(for_s=2 * keeper.IDLE_S)[-1] == "size 0"
+
+
+@pytest.mark.parametrize(("has_run", "asked"), [(False, ["switch", "size 1"]), (True, [])])
+def test_before_a_driver_has_counted_what_is_left_a_new_run_has_one_worker_and_a_known_one_none(
+    group: Group, data: Data, asked: list[str], *, has_run: bool
+) -> None:
+    """A finished sweep that is given again starts nothing."""
+    job(data, says="")
+    if has_run:
+        (data.runs / "one").mkdir(parents=True)
+    assert group.keep(for_s=10) == asked
 
 
 @pytest.mark.parametrize(

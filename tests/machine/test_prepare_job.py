@@ -35,5 +35,7 @@ def test_a_run_whose_code_cannot_be_had_says_so_and_keeps_what_was_known(
     assert done.returncode == 1, done.stderr
     said = folder.read_progress()
     assert said.pop("waiting_for").startswith("its code and environment, which cannot be fetched: aws s3")
-    assert said == before | {"state": "waiting", "workers_needed": 0}, "nobody pays for workers meanwhile"
+    assert said == before | {"state": "waiting", "workers_needed": 0, "settled": False}, (
+        "nobody pays for workers meanwhile"
+    )
     assert "404" in done.stdout

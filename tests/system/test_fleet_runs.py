@@ -22,6 +22,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from sweepfleet.fleet.runs.jobs import folder_of
 from tests.cloud import engine
 from tests.cloud.gates import open_gates
 from tests.cloud.rehearsal.cloud import Cloud, until
@@ -284,6 +285,12 @@ def test_a_run_whose_laptop_is_gone_is_found_and_fetched_from_another(laptop: La
     assert json.loads(again.stdout)["done"] == POINTS
 
 
+def progress_of(laptop: Laptop, name: str) -> dict[str, Any]:
+    """What the driver of a run says of it on the head."""
+    found: dict[str, Any] = json.loads(head_of(laptop).run(["cat", str(folder_of(name).progress)]).stdout)
+    return found
+
+
 def test_a_run_is_looked_at_stopped_and_taken_up_again(laptop: Laptop, second: Laptop) -> None:
     """Results are there while it goes on; what is done when it is stopped is kept, and never computed again."""
     command = ("sweep", "--grid", GATED, "--name", "stopped")
@@ -294,6 +301,8 @@ def test_a_run_is_looked_at_stopped_and_taken_up_again(laptop: Laptop, second: L
     assert sofar.height == 20
     refused = laptop.inv(*command, code=2)
     assert "The run stopped is active already" in refused.stderr
+    needed = lambda: progress_of(laptop, "stopped").get("workers_needed") == 3  # noqa: E731
+    until(needed, what="its points are seen to be long")
     assert "3 workers requested (what the active runs need)" in laptop.inv("scale", "1").stdout
     [group] = laptop.cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
     assert group["DesiredCapacity"] == 3
@@ -427,7 +436,7 @@ def test_points_that_fail_are_told_as_on_this_machine(laptop: Laptop) -> None:
     odd = ("sweep", "--grid", TRIAL, "--set", "a=-1,0,1,2", "--set", "pause_s=0", "--where", "a < 2")
     far = laptop.inv(*odd, "--name", "odd", "--workers", "1", code=1).stdout
     here = laptop.inv(*odd, "--name", "odd-here", "--local", code=1).stdout
-    assert ", 1 worker requested" in far
+    assert ", at most 1 worker\n" in far
     assert computed(laptop, "odd").equals(computed(laptop, "odd-here"))
     assert table(laptop, "odd")["error_type"].drop_nulls().to_list() == ["ValueError"]
     assert artifacts(laptop, "odd") == artifacts(laptop, "odd-here") != {}

@@ -10,6 +10,8 @@ from typing import Any
 
 from sweepfleet.machine.files import write_whole
 
+# In a progress file: the scheduler knows all that workers have of the run, so one that has nothing there is idle.
+SETTLED = "settled"
 PROGRESS_BYTES = 16384  # of a progress file, so that two of them can change places
 
 
@@ -25,11 +27,13 @@ class Job:
     command_line: str
     submitted: float  # unix time
     retry_failed: bool  # as redo "failed"
-    workers_needed: int
+    workers_needed: int  # at most; what is left of it says how many
     usd_per_worker_hour: float | None = None  # at most; None: not known
     budget_usd: float | None = None
     grid_sha256: str = ""  # of the grid file as it was, before --set
     where: tuple[str, ...] = ()  # conditions: it computes what meets them
+    slots_each: int = 1  # points that a worker runs at once, at least
+    most_workers: int | None = None  # of the cluster's, that it may use, as its command says; None: all
     redo: str = ""  # which ended points it computes again: done, failed, stale, all
 
     def to_json(self) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepfleet.fleet.money.cost import Budget, Workers
-from sweepfleet.fleet.money.estimate import Capacity, capacity
+from sweepfleet.fleet.money.estimate import Capacity, capacity, slots_each
 from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 from sweepfleet.fleet.runs import travel
 from sweepfleet.fleet.runs.jobs import workers_needed
@@ -139,11 +139,12 @@ def estimate(grid: Path, *, root: Path, offer: Offer, limit_s: float = LIMIT_S) 
 
 
 def _capacity(sweep: Sweep, offer: Offer) -> Capacity:
+    each = slots_each(offer.workers, offer.cloud, sweep.execution)
     return capacity(
         offer.workers,
         offer.cloud,
         sweep.execution,
-        count=workers_needed(sweep, workers=None, max_workers=offer.workers.max_workers),
+        count=workers_needed(sweep, workers=None, max_workers=offer.workers.max_workers, slots_each=each),
         cache=offer.cache,
     )
 

@@ -22,6 +22,7 @@ from sweepfleet.run.engine_errors import ClusterError
 from sweepfleet.run.found_bundles import FoundBundles
 from sweepfleet.run.machine_port import MachinePort, Waits
 from sweepfleet.run.outcomes import Outcomes
+from sweepfleet.run.share import PREFIX, engine_of, share
 from sweepfleet.run.sharing import Sharing
 from sweepfleet.run.shortage import stalled
 from sweepfleet.run.slots import STARTED_TOPIC, Here, Slots, Started, here, ready, run_bundle
@@ -45,6 +46,7 @@ class Engine:
         *,
         slots: int | None = None,
         patience_s: float = 0,
+        most_workers: int | None = None,
         idle: Callable[[], bool] = lambda: False,
     ) -> None:
         """Give every worker its runners and wait for them.
@@ -55,6 +57,7 @@ class Engine:
             machine: what its workers are on.
             slots: how many runners there are; None: as many as the workers have threads, counted now and then.
             patience_s: how long to wait for the first worker.
+            most_workers: of the scheduler's, that it uses; None: all.
             idle: whether no runner works, where that can be seen from here.
 
         Raises:
@@ -77,6 +80,8 @@ class Engine:
         # Of an engine that is not in this process: other runs may be there.
         self.sharing = Sharing(client, context.digest, cpus=context.cpus) if slots is None else None
         self._held = FoundBundles(client, context.digest)
+        self._most_workers = most_workers
+        self._share: tuple[str, ...] = ()  # the workers that it uses; empty: all
         self._pinned: dict[int, str] = {}  # by bundle that a worker has already: that worker's address
         self._idle = idle
         self._idle_s = 0.0  # for how long bundles have been out and no runner has worked
@@ -103,12 +108,22 @@ class Engine:
         if time.monotonic() - known_s > SLOTS_KNOWN_S:
             with asking():
                 threads: dict[str, int] = self._client.nthreads()
-            slots = sum(max(1, each // self._cpus) for each in threads.values())
+                self._share = self._shared(threads)
+            mine = [threads[one] for one in self._share] if self._share else threads.values()
+            slots = sum(max(1, each // self._cpus) for each in mine)
             self._slots = (time.monotonic(), slots)
             for number, address in list(self._pinned.items()):
                 if address not in threads:
                     self._events.put(("gone", number))
         return slots
+
+    def _shared(self, threads: Collection[str]) -> tuple[str, ...]:
+        """The workers that it uses, where there are more than it may use; else none are named."""
+        if self._most_workers is None or len(threads) <= self._most_workers:
+            return ()
+        processing = self._client.processing()
+        engines = {worker: {engine_of(key) for key in processing.get(worker, ())} for worker in threads}
+        return share(engines, me=self.name, before=self._share, most=self._most_workers)
 
     def take_over(self, engines: Collection[str], *, slots: int, patience_s: float) -> None:
         """Find the bundles that workers keep for drivers that died; see `found`.
@@ -178,7 +193,10 @@ class Engine:
         self._starts[bundle.number] = 1 if found else 0
         if found:
             self._pinned[bundle.number] = found.address
-        self._send(bundle, f"bundle-{self.name}-{bundle.number}", **({"workers": [found.address]} if found else {}))
+        where: dict[str, Any] = {"workers": [found.address]} if found else {}
+        if self._share and not found:  # others only where all of these are gone
+            where = {"workers": list(self._share), "allow_other_workers": True}
+        self._send(bundle, f"{PREFIX}{self.name}-{bundle.number}", **where)
 
     def _send(self, bundle: Bundle, key: str, **where: Any) -> None:
         number = bundle.number
@@ -238,7 +256,7 @@ class Engine:
             return Lost(bundle, self._starts[number] - 1)
         if what == "gone":
             if self._pinned.pop(number, None) is not None and number not in self._outcomes:
-                self._send(bundle, f"bundle-{self.name}-{number}-again")
+                self._send(bundle, f"{PREFIX}{self.name}-{number}-again")
             return None
         if number not in self._outcomes:
             return None

@@ -129,11 +129,21 @@ def _started(threads: int) -> ThreadPoolExecutor:
 
 @contextlib.contextmanager
 def remote_engine(
-    context: Context, *, address: str, machine: MachinePort | None = None, patience_s: float = 0
+    context: Context,
+    *,
+    address: str,
+    machine: MachinePort | None = None,
+    patience_s: float = 0,
+    most_workers: int | None = None,
 ) -> Iterator[Engine]:
     """An engine on a running scheduler; waits for the first worker.
 
-    `machine` is what the workers are on; None: they have the project, as this one does.
+    Args:
+        context: of the sweep.
+        address: of the scheduler.
+        machine: what the workers are on; None: they have the project, as this one does.
+        patience_s: how long to wait for the first worker.
+        most_workers: of the scheduler's, that it uses; None: all.
 
     Raises:
         ClusterError: nothing answers at `address`, or no worker came.
@@ -146,7 +156,8 @@ def remote_engine(
             raise ClusterError(f"No scheduler answers at {address}: {error}") from error
         with client:
             try:
-                engine = Engine(client, context, machine or OWN_MACHINE, patience_s=patience_s)
+                port = machine or OWN_MACHINE
+                engine = Engine(client, context, port, patience_s=patience_s, most_workers=most_workers)
                 with contextlib.closing(engine):
                     yield engine
             except ClusterError:

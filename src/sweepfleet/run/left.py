@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 
 from sweepfleet.grid.sweep import Sweep
@@ -25,6 +26,18 @@ def anything_left(folder: RunFolder, sweep: Sweep, chosen: Selection, request: R
         if not ledger.is_of(sweep.plan) or Pending(chosen.space, ledger, shuffle=None).take(1):
             return True
         return next(asked_again(sweep, chosen, ledger, request), None) is not None
+
+
+def points_left(folder: RunFolder, sweep: Sweep, chosen: Selection, request: Request, *, most: int) -> int:
+    """How many points the command has to run, counted up to `most`; after `anything_left`."""
+    if folder.ledger.exists():
+        with contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:
+            if ledger.is_of(sweep.plan):
+                taken = Pending(chosen.space, ledger, shuffle=None).take(most)
+                new = sum(stop - start for start, stop in taken)
+                again = itertools.islice(asked_again(sweep, chosen, ledger, request), max(0, most - new))
+                return new + sum(1 for _ in again)
+    return min(most, chosen.space.count().points)
 
 
 def asked_again(sweep: Sweep, chosen: Selection, ledger: Ledger, request: Request) -> Iterator[int]:

@@ -27,11 +27,13 @@ class Request:
     redo: str = ""  # which ended points to compute again: one of sweepfleet.run.selection.REDO
     redo_request: str | None = None  # names this command, where its driver may have to start again
     address: str | None = None  # a dask scheduler to use; None: this machine
+    most_workers: int | None = None  # of the scheduler's, that it uses; None: all
     artifacts: Path | None = None  # where points write on the scheduler's workers; None: nothing of it is kept
     machine: MachinePort | None = None  # what the scheduler's workers are on; None: as this one, with the project
     spent: Callable[[], bool] = lambda: False  # whether it has cost what it may
     longest_s: float | None = None  # what is left may take so long at the first points' time; None: any time
     goes_on: Callable[[], bool] = lambda: False  # whether a driver follows this one when it is told to stop
+    counted: Callable[[int], object] | None = None  # told how many points are left, before a slot is waited for
     loaded: Callable[[], object] = lambda: None  # called when all is imported and started, before points run
 
 

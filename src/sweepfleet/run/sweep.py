@@ -23,7 +23,7 @@ from sweepfleet.run.folder import RunFolder, write_whole
 from sweepfleet.run.handover import Mark
 from sweepfleet.run.here import slots_here
 from sweepfleet.run.ledger import REDO_REQUEST, Ledger
-from sweepfleet.run.left import anything_left, asked_again, begun, nothing_left
+from sweepfleet.run.left import anything_left, asked_again, begun, nothing_left, points_left
 from sweepfleet.run.outputs import Recorder
 from sweepfleet.run.ownership import META as OWNER
 from sweepfleet.run.ownership import check_owner
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 FULL_LONGEST_S = 15.0  # between two looks whether a full disk has room for tables and report
 SHUFFLE_KEY = 0x5EED
+COUNTED = 10_000  # points that are left, beyond which their number makes no difference to who is told of it
 WORKERS_PATIENCE_S = 1800  # for the first worker of a cluster: spot capacity may be a while in coming
 
 
@@ -74,6 +75,9 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
     with folder.locked(), FilesWriter(folder) as writer:
         with observer.waiting("looking for the points left to run"):
             left = anything_left(folder, sweep, chosen, request)
+            if request.counted is not None:
+                some = points_left(folder, sweep, chosen, request, most=COUNTED) if left else 0
+                request.counted(some)
         if left:
             # A cluster's workers do not share this disk.
             artifacts = folder.artifacts.absolute() if request.address is None else request.artifacts
@@ -187,7 +191,11 @@ def _engine(sweep: Sweep, request: Request, context: Context, observer: Observer
                 local_engine(context, slots=slots)
                 if request.address is None
                 else remote_engine(
-                    context, address=request.address, machine=request.machine, patience_s=WORKERS_PATIENCE_S
+                    context,
+                    address=request.address,
+                    machine=request.machine,
+                    patience_s=WORKERS_PATIENCE_S,
+                    most_workers=request.most_workers,
                 )
             )
         yield port

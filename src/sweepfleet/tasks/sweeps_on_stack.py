@@ -67,14 +67,15 @@ def _with_cluster(root: Path) -> Path:
 
 def _capacity(fleet: Any, checked: Any, most: int | None) -> Any:
     """The slots that a sweep may have there, and what they cost."""
-    from sweepfleet.fleet.money.estimate import capacity
+    from sweepfleet.fleet.money.estimate import capacity, slots_each
     from sweepfleet.fleet.runs.jobs import workers_needed
 
+    each = slots_each(fleet.outputs, fleet.cloud, checked.execution)
     return capacity(
         fleet.outputs,
         fleet.cloud,
         checked.execution,
-        count=workers_needed(checked, workers=most, max_workers=fleet.outputs.max_workers),
+        count=workers_needed(checked, workers=most, max_workers=fleet.outputs.max_workers, slots_each=each),
         cache=fleet.folder.prices_file,
     )
 

@@ -62,11 +62,15 @@ def capacity(workers: Workers, cloud: Cloud, execution: Execution, *, count: int
     Raises:
         ClusterError: AWS refuses, or the region has none of a type.
     """
-    sizes = vcpus(cloud, workers.worker_instance_types)
     rate = rate_of(workers, cloud, count=count, cache=cache)
-    slots_each = max(1, min(sizes.values()) // execution.cpus)
+    each = slots_each(workers, cloud, execution)
     budget = Budget(workers.budget_usd, execution.max_cost_usd)
-    return Capacity(count, slots_each, rate, budget, execution.max_parallel)
+    return Capacity(count, each, rate, budget, execution.max_parallel)
+
+
+def slots_each(workers: Workers, cloud: Cloud, execution: Execution) -> int:
+    """The points that a worker of the smallest type runs at once. Raises ClusterError as `vcpus` does."""
+    return max(1, min(vcpus(cloud, workers.worker_instance_types).values()) // execution.cpus)
 
 
 def vcpus(cloud: Cloud, types: Sequence[str]) -> dict[str, int]:

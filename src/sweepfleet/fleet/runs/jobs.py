@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -62,10 +63,11 @@ def folder_of(name: str) -> JobFolder:
     return JobFolder(Path(JOBS, name))
 
 
-def workers_needed(sweep: Sweep, *, workers: int | None, max_workers: int) -> int:
-    """How many workers start for a sweep: at most as many as it can use, as the stack has and as was asked for."""
+def workers_needed(sweep: Sweep, *, workers: int | None, max_workers: int, slots_each: int = 1) -> int:
+    """How many workers a sweep may have: as many as have a point each slot, as the stack has and as was asked for."""
     points = Space(sweep.plan.narrowed(sweep.chosen)).count().points
-    return max(1, min(points, sweep.execution.max_parallel or points, max_workers, workers or max_workers))
+    at_once = min(points, sweep.execution.max_parallel or points)
+    return max(1, min(math.ceil(at_once / slots_each), max_workers, workers or max_workers))
 
 
 def job_of(
@@ -77,6 +79,7 @@ def job_of(
     redo: str,
     workers: int | None,
     max_workers: int,
+    slots_each: int = 1,
     usd_per_worker_hour: float | None = None,
     budget_usd: float | None = None,
 ) -> Job:
@@ -90,6 +93,7 @@ def job_of(
         redo: which ended points it computes again; empty: none.
         workers: at most so many; None: as many as it can use.
         max_workers: the stack's.
+        slots_each: points that a worker runs at once, at least.
         usd_per_worker_hour: what a worker costs at most; None: not known, so no budget can be held.
         budget_usd: what the run may cost; then it stops.
 
@@ -108,7 +112,9 @@ def job_of(
         retry_failed=redo == "failed",
         redo=redo,
         where=sweep.chosen,
-        workers_needed=workers_needed(sweep, workers=workers, max_workers=max_workers),
+        workers_needed=workers_needed(sweep, workers=workers, max_workers=max_workers, slots_each=slots_each),
+        slots_each=slots_each,
+        most_workers=workers,
         usd_per_worker_hour=usd_per_worker_hour,
         budget_usd=budget_usd,
     )

@@ -10,6 +10,7 @@ from sweepfleet.fleet.code.push import Pushed
 from sweepfleet.fleet.errors import CancelledError, ClusterError
 from sweepfleet.fleet.fleet import Fleet
 from sweepfleet.fleet.money.cost import Budget, Cost, Rate, cost_of, rate_of
+from sweepfleet.fleet.money.estimate import slots_each
 from sweepfleet.fleet.reach.host_keys import HostKeyError, NotYetError
 from sweepfleet.fleet.runs import jobs as runs
 from sweepfleet.fleet.runs.fetch import fetch
@@ -53,7 +54,7 @@ class Order:
         """For a person."""
         needed = self.job.workers_needed
         return [
-            f"Submitted to the head: release {self.release.label}, {counted(needed, 'worker')} requested",
+            f"Submitted to the head: release {self.release.label}, at most {counted(needed, 'worker')}",
             self.rate.line(needed, budget=self.budget),
         ]
 
@@ -75,7 +76,8 @@ def order(
     """
     release = release or fleet.release()
     out = fleet.outputs
-    needed = runs.workers_needed(sweep, workers=workers, max_workers=out.max_workers)
+    each = slots_each(out, fleet.cloud, sweep.execution)
+    needed = runs.workers_needed(sweep, workers=workers, max_workers=out.max_workers, slots_each=each)
     rate = rate_of(out, fleet.cloud, count=needed, cache=fleet.folder.prices_file)
     budget = Budget(out.budget_usd, sweep.execution.max_cost_usd)
     if budget.max_cost_usd is not None and rate.usd_per_worker_hour is None:
@@ -88,6 +90,7 @@ def order(
         redo=redo,
         workers=workers,
         max_workers=out.max_workers,
+        slots_each=each,
         usd_per_worker_hour=rate.usd_per_worker_hour,
         budget_usd=budget.usd,
     )

@@ -31,6 +31,9 @@ def needed(data: Data, *, now_s: float) -> int:
     for folder in active_jobs(data.jobs):
         if folder.spent.exists() and now_s - folder.spent.stat().st_mtime > SPENT_S:
             continue
+        if not folder.progress.exists():  # its driver has not counted yet what is left of it
+            total += 0 if (data.runs / folder.path.name).exists() else 1
+            continue
         facts = _json(folder.progress) or _json(folder.job)
         total += int(facts.get("workers_needed", 1))
     return total

@@ -15,7 +15,7 @@ from pathlib import Path
 from sweepfleet.machine.aws import Aws, AwsError
 from sweepfleet.machine.bring import BringError, bring_environment, bring_release
 from sweepfleet.machine.facts import Data, Facts
-from sweepfleet.machine.job import Job, JobFolder
+from sweepfleet.machine.job import SETTLED, Job, JobFolder
 from sweepfleet.machine.renew import SCHEDULER, renew_fleet
 
 
@@ -40,7 +40,7 @@ def main(facts: Facts, folder: JobFolder) -> int:
     except (AwsError, BringError, OSError, subprocess.CalledProcessError) as error:
         print(error, flush=True)
         why = f"its code and environment, which cannot be fetched: {error}"
-        said = folder.read_progress() | {"state": "waiting", "waiting_for": why, "workers_needed": 0}
+        said = folder.read_progress() | {"state": "waiting", "waiting_for": why, "workers_needed": 0, SETTLED: False}
         with contextlib.suppress(OSError):  # the next try says so
             folder.write_progress(json.dumps(said))
         return 1

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from sweepfleet.machine.job import JobFolder
+from sweepfleet.machine.head.demand import workers_for
+from sweepfleet.machine.job import SETTLED, JobFolder
 from sweepfleet.run.pauses import pauses
 from sweepfleet.run.progress import Words
 from sweepfleet.run.run_progress import Progress
@@ -19,13 +21,33 @@ NOTE_EVERY_S = 60.0
 PAUSED_S = 600.0  # for which workers are kept while a full volume lets nothing run
 
 
+def point_s(progress: Progress) -> float | None:
+    """How long a point takes, as far as it is known: of those that ended, or of one that has run for a while; pure.
+
+    What has run for some time without a result is taken to be halfway through.
+    """
+    return max(progress.mean_s, 2 * progress.longest_s if progress.running else 0.0) or None
+
+
 class Reporter:
     """Tells whoever follows the job how it is doing, through its progress file."""
 
-    def __init__(self, folder: JobFolder, *, workers_needed: int) -> None:
+    def __init__(self, folder: JobFolder, *, workers_needed: int, slots_each: int = 1) -> None:
+        """Begin where the driver before this one stopped: its workers may compute for this one.
+
+        Args:
+            folder: of the job.
+            workers_needed: at most.
+            slots_each: of a worker.
+        """
         self._folder = folder
-        self._workers_needed = workers_needed
-        self._said: dict[str, Any] = {"workers_needed": workers_needed}
+        self._most, self._slots_each = workers_needed, slots_each
+        before = folder.read_progress()
+        went_on = {"workers_needed"} <= before.keys() and before.get("state") != "ended"
+        self._before = min(workers_needed, int(before["workers_needed"])) if went_on else 0
+        self._points: int | None = None  # left to run; None: they are not counted yet
+        self._measured_s: float | None = None  # that a point takes
+        self._said: dict[str, Any] = {"workers_needed": self._before, SETTLED: False}
         self._paused_s = 0.0  # time.monotonic() since when nothing runs, for want of room; 0: something does
         self.words: Words | None = None  # once the grid is read
         self._last: Progress | None = None
@@ -48,10 +70,29 @@ class Reporter:
             return
         self._next_s = time.monotonic() + EVERY_S
         self._note(self.words.waits(progress) if self.words else progress.waits)
+        self._points = progress.left or (0 if progress.exact else 1)  # an estimate may be too low
+        self._measured_s = point_s(progress) or self._measured_s
         self._count_workers(paused=progress.paused)
+        self._said[SETTLED] = True
         best = self.words.best(progress) if self.words else ""
         self._said |= {"state": "running", "progress": dataclasses.asdict(progress), "best": best}
         self._write()
+
+    def counted(self, points: int) -> None:
+        """How many points are left, before any runs."""
+        self._points = points
+        self._said["workers_needed"] = self._workers_needed
+        self._write()
+
+    @property
+    def _workers_needed(self) -> int:
+        """The number of workers that are of use; those that were there before stay until something is measured."""
+        if self._points is None:
+            return self._before
+        least = self._before if self._measured_s is None else 0
+        room = {"slots_each": self._slots_each, "most": self._most}
+        now = workers_for(self._points, point_s=self._measured_s, **room)
+        return max(now, min(least, workers_for(self._points, point_s=math.inf, **room)))
 
     def needs_no_workers(self) -> None:
         """All that is left to do is done on the head."""

@@ -48,7 +48,7 @@ def run(folder: JobFolder, facts: Facts) -> int:
     """
     job = Job.from_json(folder.job.read_text())
     data = Data(Path(facts.data))
-    reporter = Reporter(folder, workers_needed=job.workers_needed)
+    reporter = Reporter(folder, workers_needed=job.workers_needed, slots_each=job.slots_each)
     reporter.state("starting")
     summary: dict[str, Any] = {}
     said = ""
@@ -69,10 +69,12 @@ def run(folder: JobFolder, facts: Facts) -> int:
             redo=job.redo or ("failed" if job.retry_failed else ""),
             redo_request=repr(job.submitted),
             address=dask_command.address(facts.head_ip),
+            most_workers=job.most_workers,
             artifacts=SCRATCH / "artifacts" / job.name,
             machine=ClusterMachine(f"s3://{facts.bucket}/runs/{job.name}/artifacts"),
             spent=folder.spent.exists,
             goes_on=lambda: not folder.cancelled.exists(),  # the machine goes down, and the run goes on after it
+            counted=reporter.counted,
             loaded=gc.freeze,  # a search through what stays would hold up every slot
         )
         found, code = _run_with_room(sweep, request, reporter)
