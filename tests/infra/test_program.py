@@ -288,7 +288,6 @@ def test_the_group_is_empty_mixed_and_at_its_settings(made: Made) -> None:
     inputs, outputs = made.one("aws:autoscaling/group:Group").inputs, made.outputs
     (group,) = made.server.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
     assert (group["MinSize"], group["MaxSize"], group["DesiredCapacity"]) == (0, outputs.max_workers, 0)
-    assert group["CapacityRebalance"] is True
     assert group["AutoScalingGroupName"] == outputs.worker_group
     policy = inputs["mixedInstancesPolicy"]
     assert policy["instancesDistribution"] == {
@@ -301,6 +300,13 @@ def test_the_group_is_empty_mixed_and_at_its_settings(made: Made) -> None:
     assert [one["instanceType"] for one in template["overrides"]] == list(outputs.worker_instance_types)
     zones = made.ec2.describe_subnets(SubnetIds=group["VPCZoneIdentifier"].split(","))["Subnets"]
     assert sorted(zone["AvailabilityZone"] for zone in zones) == sorted(outputs.worker_zones)
+
+
+def test_aws_ends_no_healthy_worker(made: Made) -> None:
+    """Neither on a mere recommendation, nor to balance zones."""
+    (group,) = made.server.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    assert group["CapacityRebalance"] is False
+    assert [each["ProcessName"] for each in group["SuspendedProcesses"]] == ["AZRebalance"]
 
 
 def test_the_head_is_where_the_outputs_say(made: Made) -> None:

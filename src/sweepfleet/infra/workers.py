@@ -83,7 +83,8 @@ class Workers(pulumi.ComponentResource):
             max_size=settings.max_workers,
             desired_capacity=0,
             vpc_zone_identifiers=[network.worker_subnets[zone].id for zone in setup.placement.worker_zones],
-            capacity_rebalance=True,
+            capacity_rebalance=False,  # it ends healthy workers on a mere recommendation
+            suspended_processes=["AZRebalance"],  # it ends workers in the middle of points, to balance zones
             health_check_type="EC2",
             wait_for_capacity_timeout="0",  # the commands that change the size wait, and say for what
             force_delete=True,  # a worker holds nothing that is not on the head
