@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from sweepfleet.run.calls import wire
 from sweepfleet.run.calls.ledger import CallLedger
-from sweepfleet.run.calls.port import Broke, CallsEngine, Ended, Event, Finished, Resized
+from sweepfleet.run.calls.port import Broke, CallsEngine, Event, Finished, GivenBack, Resized
 from sweepfleet.run.engine_errors import ClusterError
 from sweepfleet.slot.calls.batch import Call, Outcome
 from sweepfleet.slot.calls.frames import Frame
@@ -114,9 +114,8 @@ class Driver:
                     self._connect(tell)
                 case ClientGone():
                     self._disconnect()
-                case Ended(left=left, lost=lost):
-                    self._give_back(left)
-                    self._again(engine, lost)
+                case GivenBack(indexes):
+                    self._give_back(engine, indexes)
                 case Resized(slots, ahead):
                     first, self._slots = self._slots is None, (slots, ahead)
                     self._say(wire.ready(slots, ahead=ahead) if first else wire.slots(slots, ahead=ahead))
@@ -128,7 +127,7 @@ class Driver:
             self._tell(frame)
 
     def _connect(self, tell: Tell) -> None:
-        self._tell = tell
+        self._tell, self._ending = tell, False
         if self._slots is not None:
             tell(wire.ready(self._slots[0], ahead=self._slots[1]))
 
@@ -204,17 +203,21 @@ class Driver:
         if told:
             self._say(wire.results(told))
 
-    def _give_back(self, numbers: Sequence[int]) -> None:
-        """Return calls that have not begun to the client; without one they are dropped."""
+    def _give_back(self, engine: CallsEngine, numbers: Sequence[int]) -> None:
+        """Return calls that have not begun to the client; without one they are sent again."""
         indexes: list[int] = []
+        again: list[Call] = []
         for number in numbers:
-            if (found := self._open.pop(number, None)) is not None:
-                indexes += found.indexes
-                if found.call.key is not None:
-                    self._by_key.pop(found.call.key, None)
+            if (found := self._open.get(number)) is None:
+                continue
+            if not found.indexes:
+                again.append(found.call)
+                continue
+            indexes += found.indexes
+            del self._open[number]
+            if found.call.key is not None:
+                self._by_key.pop(found.call.key, None)
         if indexes:
             self._say(wire.returned(indexes))
-
-    def _again(self, engine: CallsEngine, numbers: Sequence[int]) -> None:
-        """Execute calls once more whose machine was lost."""
-        self._submit(engine, [self._open[number].call for number in numbers if number in self._open])
+        for call in again:
+            self._submit(engine, [call])

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from distributed import Client, Future
 
 from sweepfleet.run.asking import asking
-from sweepfleet.run.calls.port import Broke, Ended, Event, Finished, Resized
+from sweepfleet.run.calls.port import Broke, Event, Finished, GivenBack, Resized
 from sweepfleet.run.engines import client_here
 from sweepfleet.slot.calls.batch import Call, Outcome
 from sweepfleet.slot.calls.pool import Pool
@@ -76,8 +76,10 @@ class HereEngine:
             while self._durable and not kept.wait(0.2) and not self._closed.is_set():
                 pass
 
-        left = self._pool.execute(bundle.calls, finish)
-        self._tell(Ended(bundle.number, [call.index for call in left]))
+        def give_back(left: Sequence[Call]) -> None:
+            self._tell(GivenBack([call.index for call in left]))
+
+        self._pool.execute(bundle.calls, finish, give_back)
 
     def close(self) -> None:
         """End all calls, now."""

@@ -9,19 +9,17 @@ from sweepfleet.slot.calls.batch import Call, Outcome
 
 
 class Finished(NamedTuple):
-    """Calls that have ended. Several of them may come of one bundle, each before its `Ended`."""
+    """Calls that have ended, of one bundle."""
 
     number: int  # the bundle's
     outcomes: Sequence[Outcome]
     kept: Callable[[], None] = lambda: None  # called once they are committed, or need not be
 
 
-class Ended(NamedTuple):
-    """A bundle has no slot any more."""
+class GivenBack(NamedTuple):
+    """Calls that have not begun and lost their slot: a call before them takes long."""
 
-    number: int
-    left: Sequence[int]  # indexes of its calls that have not begun, whether its slot gave them back or was lost
-    lost: Sequence[int] = ()  # of those that had begun when their machine was lost; nothing is known of them
+    indexes: Sequence[int]
 
 
 class Resized(NamedTuple):
@@ -38,7 +36,7 @@ class Broke(NamedTuple):
     why: str
 
 
-Event = Finished | Ended | Resized | Broke
+Event = Finished | GivenBack | Resized | Broke
 
 
 class CallsEngine(Protocol):

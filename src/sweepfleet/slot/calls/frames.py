@@ -7,6 +7,7 @@ header as a JSON object, and the buffers.
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import struct
@@ -51,6 +52,22 @@ def pieces(frame: Frame) -> list[Buffer]:
         elif view.nbytes:
             found.append(view)
     return found
+
+
+def parse(payload: memoryview) -> Frame:
+    """The frame that `payload` is, whose buffers are parts of it. Raises FrameError when it is none."""
+    try:
+        length, count = _START.unpack_from(payload)
+        sizes = struct.unpack_from(f"<{count}Q", payload, _START.size)
+        begin = _START.size + 8 * count
+        header = json.loads(bytes(payload[begin : begin + length]))
+    except (ValueError, struct.error) as error:
+        raise FrameError(f"This is not a frame: {error}") from None
+    begin += length
+    if begin + sum(sizes) != len(payload):
+        raise FrameError("This is not a frame: its size is another one.")
+    ends = [begin, *itertools.accumulate(sizes, initial=begin)][1:]
+    return Frame(header, [payload[start:end] for start, end in itertools.pairwise(ends)])
 
 
 class Writer:

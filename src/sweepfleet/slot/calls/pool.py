@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sweepfleet.slot.calls.batch import Call
 from sweepfleet.slot.calls.mailbox import SUFFIX
-from sweepfleet.slot.calls.runner import Runner, SlotClosedError, Tell
+from sweepfleet.slot.calls.runner import GiveBack, Runner, SlotClosedError, Tell
 from sweepfleet.slot.calls.spec import Spec
 
 
@@ -35,7 +35,7 @@ class Pool:
         """Drop a function: no call of it is open, and none will come before it is added again."""
         self._functions.pop(digest, None)
 
-    def execute(self, calls: Sequence[Call], tell: Tell) -> list[Call]:
+    def execute(self, calls: Sequence[Call], tell: Tell, give_back: GiveBack) -> None:
         """Execute calls on the next free slot; see `Runner.execute`."""
         with self._changed:
             while not self._free and not self._closed:
@@ -44,7 +44,7 @@ class Pool:
                 raise SlotClosedError
             runner = self._free.pop()
         try:
-            return runner.execute(calls, self._functions, tell)
+            runner.execute(calls, self._functions, tell, give_back)
         finally:
             with self._changed:
                 self._free.append(runner)

@@ -43,7 +43,7 @@ class Child:
             self.mailbox = Mailbox(mailbox_fd)
             fds = [its_messages.fileno(), self.tokens.read_fd, mailbox_fd, its_life.fileno()]
             self.life = Life(life)
-            self.life.process = self._process = _spawn(fds, cpus=spec.cpus)
+            self.life.process = self._process = _spawn(fds, cpus=spec.cpus, folder=spec.folder)
             self._messages = messages
             self._ours = ours.pop_all()
         self._poll = select.poll()
@@ -101,12 +101,13 @@ class Child:
         self._ours.close()
 
 
-def _spawn(fds: Sequence[int], *, cpus: int) -> subprocess.Popen[bytes]:
+def _spawn(fds: Sequence[int], *, cpus: int, folder: str | None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         # -P: a `worker` or `json.py` in the current folder must not come before ours and Python's.
         [sys.executable, "-P", "-m", "sweepfleet.slot.calls.child", *map(str, fds)],
         stdin=subprocess.DEVNULL,
         pass_fds=fds,
         process_group=0,  # Ctrl-C does not reach it
+        cwd=folder,
         env=os.environ | environment(cpus),
     )

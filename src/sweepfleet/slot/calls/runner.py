@@ -19,6 +19,7 @@ EXACT_S = 0.1  # and a timeout is enforced this exactly; short ones to a twentie
 MAX_STRAYS = 3  # deaths of new processes before they reached a call, one after the other
 
 Tell = Callable[[Sequence[Outcome]], None]  # takes finished calls; when it returns, they are kept
+GiveBack = Callable[[Sequence[Call]], None]  # takes calls that have not begun
 
 
 class InitializerError(Exception):
@@ -75,21 +76,20 @@ class Runner:
             self._child.close()
             self._child = None
 
-    def execute(self, calls: Sequence[Call], functions: Mapping[str, bytes], tell: Tell) -> list[Call]:
+    def execute(self, calls: Sequence[Call], functions: Mapping[str, bytes], tell: Tell, give_back: GiveBack) -> None:
         """Execute calls; never raises for a call's fault.
 
         Args:
             calls: in this order.
             functions: pickled, by digest.
             tell: gets outcomes as they are known, at the latest when a call takes long.
-
-        Returns:
-            the calls that have not begun, since one before them takes long.
+            give_back: gets calls that have not begun, as soon as one before them takes long: that one may wait for
+                what they do.
 
         Raises:
             InitializerError, SlotClosedError, SlotError
         """
-        return _Job(self, self._spec, functions, tell).execute(list(calls))
+        _Job(self, self._spec, functions, tell, give_back).execute(list(calls))
 
     def child(self) -> Child:
         """Its process, started now if there is none."""
@@ -117,19 +117,20 @@ class Runner:
 class _Job:
     """The calls of one `execute`."""
 
-    def __init__(self, runner: Runner, spec: Spec, functions: Mapping[str, bytes], tell: Tell) -> None:
-        self._runner, self._spec, self._functions, self._tell = runner, spec, functions, tell
+    def __init__(
+        self, runner: Runner, spec: Spec, functions: Mapping[str, bytes], tell: Tell, give_back: GiveBack
+    ) -> None:
+        self._runner, self._spec, self._functions = runner, spec, functions
+        self._tell, self._give_back = tell, give_back
         self._attempts: Counter[int] = Counter()  # by index, of those that have failed
         self._again: list[Call] = []  # that have failed and are tried again
-        self._left: list[Call] = []  # that have not begun and are the client's again
         self._strays = 0
 
-    def execute(self, calls: list[Call]) -> list[Call]:
+    def execute(self, calls: list[Call]) -> None:
         while calls:
             calls = self._attempt(calls)
             if not calls:
                 calls, self._again = self._again[:1], self._again[1:]  # one by one: each has its attempt's number
-        return self._left
 
     def _attempt(self, calls: list[Call]) -> list[Call]:
         """Have a child execute calls; returns those that it did not reach because it died."""
@@ -139,9 +140,10 @@ class _Job:
         while True:
             reply = child.reply(watch.patience_s)
             if reply is None:
-                if watch.stalled():
-                    self._left += watch.take_back()
+                stalled = watch.stalled()
                 self._take(child, watch)
+                if stalled and (left := watch.take_back()):
+                    self._give_back(left)
                 if (failure := watch.overdrawn()) is None:
                     continue
                 child.kill()

@@ -14,5 +14,6 @@ class Spec:
     timeout_s: float | None = None  # that a call may take
     retries: int = 0  # of a call that raised, or whose process ended
     path: tuple[str, ...] | None = None  # `sys.path` of the calls; None: the one of the slots' machine
+    folder: str | None = None  # in which the calls' processes start; None: the one of the slots' process
     initializer: bytes | None = None  # pickled (initializer, initargs), called once in each process
     mailboxes: str | None = None  # the folder of files with results that are not in a ledger yet; None: in memory
