@@ -91,6 +91,17 @@ def docs(c: Context, *, show: bool = False) -> None:
         server.serve_forever()
 
 
+@task
+def tutorial(c: Context) -> None:
+    """Run the tutorial's part for this machine, and write its notebook and outputs.
+
+    Requires Chromium, which draws the plot.
+    """
+    from tests.tutorial import write
+
+    write()
+
+
 @task(
     positional=["what"],
     help={"what": "up, shell (on the laptop in it), status or down", "name": "of the cloud, where there are more"},

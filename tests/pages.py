@@ -1,7 +1,7 @@
 """The documentation as pages: the Markdown that GitHub shows, and an API reference from the docstrings.
 
 All Markdown of the repository keeps its place, so that links stay as they are. Files and folders that pages link to
-become pages, too: a file's text, a folder's list.
+become pages, too: a file's text, a folder's list. Pictures and notebooks stay files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ NOT_PAGES = ("tests/",)  # whose Markdown is what tests compare with
 LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(#[^)\s]*)?(?=\))")
 NAME = re.compile(r"^\| `sf\.(\w+)`", re.MULTILINE)
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-STYLE = ".md-grid { max-width: 80rem }\n"  # our lines of code are long
+STYLE = """
+.md-grid { max-width: 80rem }  /* our lines of code are long */
+.language-text code { background: none; border-left: .15rem solid var(--md-default-fg-color--lightest) }
+"""
+COPIED = {".ipynb", ".png"}  # as they are
 LANGUAGES = {".py": "python", ".json": "json", ".yml": "yaml", ".yaml": "yaml"}
 
 
@@ -46,7 +50,10 @@ def stage(pages: Path) -> None:
             text = with_reference(text)
         for link in set(links(text)):
             target = ((ROOT / name).parent / link).resolve()
-            if target.suffix != ".md" and target.exists():
+            if target.suffix in COPIED:
+                (pages / target.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(target, pages / target.relative_to(ROOT))
+            elif target.suffix != ".md" and target.exists():
                 _write(pages / page_of(target), text_of(target))
         _write(pages / name, with_links(ROOT / name, text))
 
@@ -104,7 +111,7 @@ def with_links(page: Path, text: str) -> str:
 def _link(page: Path, link: str) -> str:
     """The link, where it leads to what has become a page."""
     target = (page.parent / link).resolve()
-    if target.suffix == ".md" or not target.exists():
+    if target.suffix in {".md", *COPIED} or not target.exists():
         return link
     up = "../" * len(page.parent.relative_to(ROOT).parts)
     return f"{up}{page_of(target)}"

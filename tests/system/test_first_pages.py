@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.alike import alike
 from tests.command import DEADLINE_S, ROOT
 
 TUTORIAL = ROOT / "docs" / "first-sweep.md"
@@ -18,17 +19,6 @@ PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("[a-z
 
 PROJECT = '[project]\nname = "own"\nversion = "1"\ndependencies = ["sweepfleet"]\n'
 COMMAND = re.compile(r"^\$ uv run sweepfleet (.*)\n((?:(?!\$ ).*\n)*)", flags=re.MULTILINE)  # and what it prints
-
-# What differs from one machine and one day to the next, and a C library's last digits.
-VARIES = (
-    (r"\d+ slots?\b", "N slots"),
-    (r"[\d.,]+ s at [\d.,]+ points/s", "S s at R points/s"),
-    (r"too short for an efficiency|efficiency \d+%", "efficiency E"),
-    (r"in [\d.]+ m?s$", "in T"),
-    (r"\d{4}-\d\d-\d\d \d\d:\d\d", "DATE"),
-    (r"\b[0-9a-f]{12}\b", "CODE"),
-    (r"(\d\.\d{6})\d+", r"\1"),
-)
 
 
 def test_the_tutorial_runs_as_it_is_written(tmp_path: Path) -> None:
@@ -71,13 +61,6 @@ def run(command: str, project: Path) -> str:
         check=False,
     )
     return re.sub(r"^[\d,]+ of [\d,]+ · .*\n", "", done.stdout, flags=re.MULTILINE)
-
-
-def alike(text: str) -> str:
-    """The text with one word for all that varies."""
-    for varying, word in VARIES:
-        text = re.sub(varying, word, text, flags=re.MULTILINE)
-    return text
 
 
 def change(diff: str, project: Path) -> None:

@@ -72,8 +72,7 @@ class NotebookLine:
         """Show what is waited for, then the progress again."""
         self._draw(f"{what} ...")
         yield
-        if self._last is not None:
-            self._draw(self._words.line(self._last))
+        self._draw(self._words.line(self._last) if self._last is not None else "")
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
