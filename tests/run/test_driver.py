@@ -42,6 +42,9 @@ class FakeEngine:
     events: Callable[[list[Bundle]], list[tuple[str, Bundle]]] | None = None  # what happens to those that fly
     losses_of: Callable[[Point], int] = lambda _: 0
     through: Callable[[int], int] = lambda points: points  # how many of a bundle's points it has time for
+    leaves: Callable[[Point], bool] = lambda _: (
+        False
+    )  # whether the machine had to leave in the middle of the next one
     ran: Counter[int] = field(default_factory=Counter)
     ran_at: list[tuple[int, float]] = field(default_factory=list)
     sent: list[Bundle] = field(default_factory=list)
@@ -96,16 +99,19 @@ class FakeEngine:
     def _packet(self, bundle: Bundle) -> bytes:
         index_at = (lambda place: place) if bundle.shuffle is None else Permutation(self.space.size, bundle.shuffle)
         points = [self.space.point(index_at(place)) for start, stop in bundle.spans for place in range(start, stop)]
-        points = points[: self.through(len(points))]
+        through = self.through(len(points))
+        points, rest = points[:through], points[through:]
         outcomes = []
         for point in points:
             self.ran_at.append((point.index, time.monotonic()))
             outcomes.append((point, self.compute(point, self.ran[point.index])))
             self.ran[point.index] += 1
         losses = {point.index: times for point in points if (times := self.losses_of(point))}
+        unfinished = [point.index for point in rest[:1] if self.leaves(point)]
         half = len(outcomes) // 2  # as two children would have done it
         segments = [written(part, duration_s=0.001) for part in (outcomes[:half], outcomes[half:]) if part]
-        return Packet("fake/0", wall_s=0.001 * len(points), segments=segments, losses=losses).to_bytes()
+        packet = Packet("fake/0", 0.001 * len(points), segments, losses, unfinished)
+        return packet.to_bytes()
 
 
 @contextlib.contextmanager
@@ -220,12 +226,19 @@ def test_whatever_fails_and_whatever_is_lost_each_point_ends_once(data: st.DataO
                 found.append(("ended", bundle))
         return found
 
+    left: Counter[int] = Counter()
+
+    def leave(point: Point) -> bool:
+        left[point.index] += (leaves := chance.random() < 0.5)
+        return leaves
+
     engine = FakeEngine(
         here,
         compute,
         events=events,
         losses_of=lambda point: killed.get(point.index, 0),
-        through=lambda points: chance.randint(1, points),
+        through=lambda points: chance.randint(chance.random() < 0.8, points),
+        leaves=leave,
     )
     execution = Execution(retries=retries, infra_retries=10**6, bundle=data.draw(st.sampled_from([None, 1, 5, 100])))
     shown = []
@@ -248,7 +261,7 @@ def test_whatever_fails_and_whatever_is_lost_each_point_ends_once(data: st.DataO
         tries = min(fails.get(index, 0), retries) + 1
         failed = fails.get(index, 0) > retries
         assert (row[0], row[2], row[3]) == (here.point(index).id, Status.FAILED if failed else Status.DONE, tries)
-        assert row[4] >= tries * killed.get(index, 0)
+        assert row[4] >= tries * killed.get(index, 0) + left[index]
         assert engine.ran[index] == tries
     ended = [index for index in indexes if index not in before]
     bad = [index for index in ended if fails.get(index, 0) > retries]
@@ -257,9 +270,35 @@ def test_whatever_fails_and_whatever_is_lost_each_point_ends_once(data: st.DataO
     assert progress.retried == sum(min(fails.get(index, 0), retries) for index in ended)
     assert progress.resumed == len(before)
     assert progress.busy_s == pytest.approx(0.001 * sum(engine.ran.values()))
-    assert (driver._attempts.failed, driver._attempts.lost) == ({}, {})
+    assert (driver._attempts.failed, driver._attempts.lost, driver._attempts.spared) == ({}, {}, {})
     assert (len(driver._attempts.due), len(driver._singles)) == (0, 0)
     assert all(a.done + a.failed <= b.done + b.failed for a, b in itertools.pairwise(shown))
+
+
+def test_a_machine_that_leaves_in_order_is_no_reason_to_give_a_point_up() -> None:
+    """A point longer than AWS lets machines live: its losses are told, and do not count against `infra_retries`."""
+    here = space({"a": range(3)})
+    left: list[int] = []
+
+    def events(flying: list[Bundle]) -> list[tuple[str, Bundle]]:
+        """In the end three machines are lost that announced nothing."""
+        if len(left) == 30 and not engine.cancelled:
+            return [("lost", flying[0])] * 3
+        return [("ended", flying[0])]
+
+    engine = FakeEngine(
+        here,
+        half,
+        events=events,
+        through=lambda points: 0 if len(left) < 30 else points,
+        leaves=lambda point: not left.append(point.index),  # type: ignore[func-returns-value]
+    )
+    with ledger_of(here) as ledger:
+        stop, progress, _ = drive(engine, ledger, Execution(infra_retries=3, bundle=1))
+        found = rows(ledger)
+    assert (stop, progress.failed, progress.losses) == (None, 0, 33)
+    assert {row[2] for row in found.values()} == {Status.DONE}
+    assert sum(row[4] for row in found.values()) == 33
 
 
 # ---- Failures.

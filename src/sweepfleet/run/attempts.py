@@ -23,14 +23,20 @@ class Attempts:
     retries: int  # that a point has
     failed: dict[int, int] = field(default_factory=dict)  # attempts of points that are tried again
     lost: dict[int, int] = field(default_factory=dict)  # times that a machine or a process went away
+    spared: dict[int, int] = field(default_factory=dict)  # those among them that announced it
     due: Retries = field(default_factory=Retries)
     # Seeded by nothing: it only spreads retries.
     _jitter: random.Random = field(default_factory=random.Random)
 
     def lose(self, index: int, times: int = 1) -> int:
-        """Add losses of a point; returns how many it has in all."""
+        """Add losses of a point; returns how many of them count against `infra_retries`."""
         losses = self.lost[index] = self.lost.get(index, 0) + times
-        return losses
+        return losses - self.spared.get(index, 0)
+
+    def leave(self, index: int) -> None:
+        """Add a loss by a machine that announced it and left in order: the point may be longer than machines stay."""
+        self.lose(index)
+        self.spared[index] = self.spared.get(index, 0) + 1
 
     def judge(self, rows: Rows) -> tuple[list[tuple[Failure, bool]], set[int]]:
         """The failures among these rows, whether each is tried again, and the positions of those that are."""
@@ -54,6 +60,7 @@ class Attempts:
                 if place not in again:
                     self.failed.pop(index, None)
                     self.lost.pop(index, None)
+                    self.spared.pop(index, None)
             for place in again:
                 index = indexes[place]
                 tries = self.failed[index] = self.failed.get(index, 0) + 1

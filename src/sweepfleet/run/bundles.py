@@ -99,7 +99,9 @@ class Sizer:
         return FIRST_S if self._point_s is None and self.fixed is None else None
 
     def saw(self, *, points: int, wall_s: float) -> None:
-        """Learn from a finished bundle."""
+        """Learn from a bundle that came back."""
+        if not points:  # its machine had to leave
+            return
         seen = max(wall_s, 1e-6) / points
         self._point_s = seen if self._point_s is None else (self._point_s + seen) / 2
         self._most = max(self._most, points)

@@ -263,7 +263,7 @@ class Driver:
         ended = packet.attempts
         self._sizer.saw(points=ended, wall_s=packet.wall_s)
         if ended < bundle.points:
-            self.pending.give_back(drop(bundle.spans, ended))
+            self.pending.give_back(self.pending.places(drop(bundle.spans, ended), bundle.shuffle))
             self._exhausted = False
         times = self._restarts.pop(bundle.number, 0)
         if times:
@@ -307,6 +307,9 @@ class Driver:
             for index, times in packet.losses.items():
                 self._attempts.lose(index, times)
                 news.losses += times
+            for index in packet.unfinished:
+                self._attempts.leave(index)
+                news.losses += 1
             for rows in rows_of(packet):
                 again = self._judge(rows, news)
                 batches.append((rows, self._attempts.failed, self._attempts.lost, again))
@@ -337,9 +340,9 @@ class Driver:
     def _count(self, news: Progress) -> None:
         progress = self.progress
         now_s = time.time()
-        if progress.first_result_s is None:
-            progress.first_result_s = now_s
-        progress.last_result_s = now_s
+        if news.computed or news.retried:
+            progress.first_result_s = progress.first_result_s or now_s
+            progress.last_result_s = now_s
         self._slot_use.add_up(progress)
         progress.computed += news.computed
         progress.failed_now += news.failed_now

@@ -45,12 +45,13 @@ from sweepfleet.slot.fork_safety import ImportWatch, fork, renew
 from sweepfleet.slot.handed import SCRATCH
 from sweepfleet.slot.modules import put_aside
 from sweepfleet.slot.output import Output
-from sweepfleet.slot.records import PIDS, PIDS_AT, SHARED_BYTES, Schema
+from sweepfleet.slot.records import PIDS, PIDS_AT, SHARED_BYTES, STOP_AT, Schema, Stop
 from sweepfleet.slot.supervisor import ENDED, supervise
 from sweepfleet.slot.surroundings import Surroundings, start_folder
 from sweepfleet.slot.target import Compute, find
 from sweepfleet.slot.writer import Writer
 
+_INTERRUPTED = int(Stop.INTERRUPTED)
 MOST_AHEAD = 64  # points that are made before their turn
 
 
@@ -199,13 +200,19 @@ def _serve(link: Link, work: Work) -> None:
         writer.restart()
         end_s = time.perf_counter() + job["limit_s"]
         points = _points(work.space, job)
-        if context.target.run is not None:
-            _run(points, work.compute, writer, output=output, surroundings=surroundings, end_s=end_s)
-            tell_code()  # of what the points imported
-        else:
+        watched = None if context.target.run is not None else code
+        if watched is not None:
             tell_code()  # of what was written since the last job
-            _run(points, work.compute, writer, output=output, surroundings=surroundings, end_s=end_s, code=code)
-        link.reply(ended=True)
+        unfinished = _run(
+            *(points, work.compute, writer, link.memory),
+            output=output,
+            surroundings=surroundings,
+            end_s=end_s,
+            code=watched,
+        )
+        if watched is None:
+            tell_code()  # of what the points imported
+        link.reply(ended=True, unfinished=unfinished)
 
 
 def _points(space: Space, job: dict[str, Any]) -> Iterator[Point]:
@@ -223,17 +230,21 @@ def _run(
     points: Iterator[Point],
     compute: Compute,
     writer: Writer,
+    memory: mmap.mmap,
     *,
     output: Output,
     surroundings: Surroundings,
     end_s: float,
     code: Code | None = None,
-) -> None:
-    """Compute points until they are through, `end_s` has passed, there is no room for more, or `code` changes.
+) -> int | None:
+    """Compute points until they are through, `end_s` has passed, the owner says `Stop`, or `code` changes.
 
-    Without `code` it is what this process has imported, and stays that.
+    Without `code` it is what this process has imported, and stays that. It also ends where there is no room for more.
+
+    Returns:
+        the index of a point that ended because it was interrupted: it has no record.
     """
-    number, failed, marked = 0, False, True
+    number, failed, marked, unfinished = 0, False, True, None
     for number, point in enumerate(_ahead(points)):
         failed = False
         raw_id = bytes.fromhex(point.id)
@@ -250,18 +261,22 @@ def _run(
             duration_s = time.perf_counter() - begin
             if writer.forked:
                 _end_copy(error)
-            writer.failed(point, raw_id, error, started=started, duration_s=duration_s)
+            if memory[STOP_AT] == _INTERRUPTED:
+                unfinished = point.index
+            else:
+                writer.failed(point, raw_id, error, started=started, duration_s=duration_s)
             failed = True
         now_s = begin + duration_s
         surroundings.restore(now_s)
         marked = output.printed or failed or now_s > output.due_s
         if marked:
             output.mark(number, failed=failed)
-        if writer.full or now_s > end_s or (code is not None and code.changed()):
+        if writer.full or now_s > end_s or memory[STOP_AT] or (code is not None and code.changed()):
             break
     if not marked:  # a short point's output past our streams would belong to no point
         output.mark(number, failed=failed)
     writer.idle()
+    return unfinished
 
 
 def _ahead(points: Iterator[Point]) -> Iterator[Point]:

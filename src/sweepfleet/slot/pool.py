@@ -14,6 +14,7 @@ from sweepfleet.slot.context import Context
 from sweepfleet.slot.cores import Cores
 from sweepfleet.slot.held import Held
 from sweepfleet.slot.process import Child
+from sweepfleet.slot.records import Stop
 from sweepfleet.slot.runner import Job, Runner, Span
 from sweepfleet.slot.source import Source, Start
 
@@ -134,6 +135,16 @@ class Pool:
                 self._line.popleft().runner.put(runner)
             else:
                 self._free.append(runner)
+
+    def stop(self, how: Stop) -> None:
+        """Have every runner return what it has finished, and begin no other point."""
+        for runner in self._runners:
+            runner.stop(how)
+
+    def drop_points(self) -> None:
+        """End the points in hand; after `stop`."""
+        for runner in self._runners:
+            runner.drop_point()
 
     @property
     def failed(self) -> bool:

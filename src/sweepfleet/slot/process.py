@@ -33,8 +33,10 @@ from sweepfleet.slot.records import (
     PIDS_AT,
     RECORD,
     SHARED_BYTES,
+    STOP_AT,
     Schema,
     Segment,
+    Stop,
 )
 
 STARTS_S = 0.005  # between two looks whether a child has started
@@ -184,6 +186,11 @@ class Child:
         self.used = self._started
         self._started = True
         self.send(job)
+
+    def stop(self, how: Stop) -> None:
+        """Have it begin no other point."""
+        with contextlib.suppress(ValueError):  # it was closed meanwhile
+            self._memory[STOP_AT] = how
 
     def _forget(self) -> None:
         HEADER.pack_into(self._memory, 0, 0.0, IDLE, bytes(8), 0, 0, 0)

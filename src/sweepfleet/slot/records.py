@@ -26,6 +26,8 @@ from typing import Any, NamedTuple
 HEADER = struct.Struct("<dq8sIII")
 # Fields: index, started (unix time), duration_s, id, seed, payload's offset and length, status, schema.
 RECORD = struct.Struct("<qdd8sIIIBB")
+# One byte that the owner writes and the child reads between two points: one of `Stop`.
+STOP_AT = 40
 # The process ids of the child's supervisor and of the child, behind the header's fields; 0 until it runs.
 PIDS, PIDS_AT = struct.Struct("<II"), 56
 HEADER_BYTES = 64
@@ -43,6 +45,14 @@ class Status(IntEnum):
 
     DONE = 0
     FAILED = 1
+
+
+class Stop(IntEnum):
+    """Whether a child is to begin another point."""
+
+    NO = 0
+    CUT = 1  # the bundle ends after the point in hand
+    INTERRUPTED = 2  # likewise; the point in hand was told to stop, and has not failed when it does
 
 
 class Record(NamedTuple):
@@ -106,6 +116,7 @@ class Packet:
     wall_s: float = 0.0  # that the slot spent on it
     segments: list[Segment] = field(default_factory=list)
     losses: dict[int, int] = field(default_factory=dict)  # index -> times its process was taken away
+    unfinished: list[int] = field(default_factory=list)  # indexes of points in hand when the machine had to leave
     outputs: dict[str, bytes] = field(
         default_factory=dict
     )  # point id -> what it printed: a packed sweepfleet.slot.output.Printed
@@ -125,6 +136,7 @@ class Packet:
             "worker": self.worker,
             "wall_s": self.wall_s,
             "losses": sorted(self.losses.items()),
+            "unfinished": self.unfinished,
             "codes": codes,
             "outputs": [[id_, len(printed)] for id_, printed in self.outputs.items()],
             "segments": [
@@ -149,7 +161,12 @@ class Packet:
         """The packet that `to_bytes` wrote."""
         at = 4 + int.from_bytes(data[:4], "little")
         contents = json.loads(data[4:at])
-        packet = cls(worker=contents["worker"], wall_s=contents["wall_s"], losses=dict(contents["losses"]))
+        packet = cls(
+            worker=contents["worker"],
+            wall_s=contents["wall_s"],
+            losses=dict(contents["losses"]),
+            unfinished=contents["unfinished"],
+        )
         for part in contents["segments"]:
             middle = at + part["records"]
             end = middle + part["heap"]

@@ -16,7 +16,7 @@ from sweepfleet.slot.cause import MEMORY_LIMIT, Cause, append_failure, cause_of
 from sweepfleet.slot.context import Context
 from sweepfleet.slot.drain import Budget
 from sweepfleet.slot.process import Child, Running
-from sweepfleet.slot.records import IDLE, RECORD, Packet, drop
+from sweepfleet.slot.records import IDLE, RECORD, Packet, Stop, drop
 from sweepfleet.slot.source import RunnerClosedError, Source, imported
 
 MEMORY_POLL_S = 0.05  # how late growth past the memory limit may be noticed
@@ -87,6 +87,18 @@ class Runner:
         self._closed = False
         self._busy, self._asking = threading.RLock(), threading.RLock()
         self._going: _Going | None = None  # begun by the job before it
+        self._stop = Stop.NO  # of its present child and of those to come
+
+    def stop(self, how: Stop) -> None:
+        """Begin no other point; `run` returns soon, with those that have ended. What is given then has no results."""
+        self._stop = how
+        if (child := self._child) is not None:
+            child.stop(how)
+
+    def drop_point(self) -> None:
+        """End the point in hand, if there is one; after `stop`."""
+        if (child := self._child) is not None and child.running().point_index != IDLE:
+            child.kill()
 
     def close(self) -> None:
         """End the child and everything that it started, now. A second time it does nothing."""
@@ -122,6 +134,7 @@ class Runner:
             child.close()
             raise RunnerClosedError
         self._child = child
+        child.stop(self._stop)
         return child
 
     def _restart(self) -> Child:
@@ -144,7 +157,7 @@ class Runner:
 
         Returns:
             a `slot.records.Packet` as bytes: of all points, or of the first ones where they took longer than the
-            job's limit; of one at least.
+            job's limit; of one at least, except after `stop`.
         """
         with self._busy:
             packet = self._compute(job, next_job)
@@ -157,20 +170,25 @@ class Runner:
         rest = list(job.spans)
         strays = 0
         end_s = going.begin_s + job.within_s
-        over = False
+        over = bool(self._stop) and begun is None
         while not over:
             if self._closed:
                 raise RunnerClosedError
             self.ready()
             child = self.child
-            cause, culprit = self._attempt(child, None if begun else job.line(rest), going.budget)
+            cause, culprit, unfinished = self._attempt(child, None if begun else job.line(rest), going.budget)
             begun = None
+            if self._stop is Stop.INTERRUPTED or (self._stop and cause is None):
+                unfinished = culprit.point_index if culprit is not None else unfinished
+                cause = None
+            if unfinished is not None:
+                packet.unfinished.append(unfinished)
             segment = child.collect(culprit or child.running())
             rest = drop(rest, len(segment.records) // RECORD.size)
             strays = 0 if segment.records or culprit is not None or cause is None else strays + 1
             if cause is not None and strays > MAX_STRAYS:
                 raise RuntimeError(f"The process that runs points dies before it reaches a point. {cause.error}")
-            if culprit is not None:
+            if culprit is not None and unfinished is None:
                 if cause is None:  # killed from outside
                     packet.losses[culprit.point_index] = losses = packet.losses.get(culprit.point_index, 0) + 1
                     if losses > self.context.infra_retries:
@@ -183,10 +201,10 @@ class Runner:
             packet.outputs |= child.outputs(segment, culprit=culprit is not None and cause is not None)
             if segment.records:
                 packet.segments.append(segment)
-            over = not rest or (bool(packet.segments) and time.perf_counter() >= end_s)
+            over = not rest or bool(self._stop) or (bool(packet.segments) and time.perf_counter() >= end_s)
             if self._ready:
-                self._begin(child, next_job() if over else None)
-            elif not self._closed:
+                self._begin(child, next_job() if over and not self._stop else None)
+            elif not (self._closed or self._stop):
                 with contextlib.suppress(UsageError, RunnerClosedError):  # `ready` raises it again
                     self._restart()
         packet.wall_s = time.perf_counter() - going.begin_s
@@ -200,7 +218,9 @@ class Runner:
             self._going = going
             time.sleep(YIELD_S)
 
-    def _attempt(self, child: Child, line: str | None, budget: Budget) -> tuple[Cause | None, Running | None]:
+    def _attempt(
+        self, child: Child, line: str | None, budget: Budget
+    ) -> tuple[Cause | None, Running | None, int | None]:
         """Run until the job ends or the child does; `_ready` says afterwards whether it lives.
 
         Args:
@@ -210,7 +230,7 @@ class Runner:
 
         Returns:
             why the child ended, and the point at which it did, if at any; without a cause it was killed from
-            outside.
+            outside. And the index of a point that ended because it was interrupted.
         """
         child.life.begin_job()
         if line is not None:
@@ -228,17 +248,17 @@ class Runner:
                 child.kill()
                 child.drain()
                 if cause.error_type == MEMORY_LIMIT and not fresh:
-                    return None, None  # what earlier points left behind may be to blame: again, in a new child
+                    return None, None, None  # what earlier points left behind may be to blame: in a new child
                 # What it finished since then does not count: the question where it hangs may have disturbed it.
-                return cause, suspect
+                return cause, suspect, None
             if "ended" in reply:
-                return None, None
+                return None, None, reply["unfinished"]
             if "died" in reply:
                 self._ready = False
                 code = child.life.exit_code()
                 culprit = child.running()
                 # Between two points it may be a thread, or whatever else an earlier one left behind.
-                return cause_of(child, code), None if culprit.point_index == IDLE else culprit
+                return cause_of(child, code), None if culprit.point_index == IDLE else culprit, None
 
     def _patience_s(self, child: Child) -> float | None:
         """How long to wait before a running child is checked again."""
