@@ -62,12 +62,12 @@ class Head:
 @pytest.mark.parametrize(
     ("asked", "wanted", "becomes"),
     [
-        (1, "1\n", 1),
-        (1, "3\n", 3),  # active runs need more
-        (4, "3\n", 4),
-        (1, "9\n", MOST),  # than the group has now
-        (0, "unknown\n", 2),  # nobody knows: none is taken away
-        (4, "unknown\n", 4),
+        (1, "1 0\n", 1),
+        (1, "3 1\n", 3),  # active runs need more
+        (4, "3 1\n", 4),
+        (1, "9 2\n", MOST),  # than the group has now
+        (0, "unknown 1\n", 2),  # nobody knows: none is taken away
+        (4, "unknown 1\n", 4),
         (1, "", 1),  # before the first push
     ],
 )
@@ -87,7 +87,7 @@ def test_more_than_the_stack_allows_is_refused_and_the_head_is_told_nothing(flee
 
 
 @pytest.mark.parametrize(
-    ("release", "said"), [(ROOT / "src", "3"), (Path("nowhere"), ""), (Path("broken"), "unknown")]
+    ("release", "said"), [(ROOT / "src", "3 1"), (Path("nowhere"), ""), (Path("broken"), "unknown 1")]
 )
 def test_the_head_says_what_its_runs_need(tmp_path: Path, release: Path, said: str) -> None:
     """Nothing before the first push; that it is unknown where its release does not run."""
@@ -100,6 +100,13 @@ def test_the_head_says_what_its_runs_need(tmp_path: Path, release: Path, said: s
     script = workers.NEEDED.replace(PATHS.code, str(tmp_path / release)).replace(PATHS.data, str(tmp_path))
     done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == said
+
+
+def test_while_runs_are_active_no_worker_is_taken_away_from_outside(fleet: Fleet) -> None:
+    """AWS would choose one that computes; the keeper ends those that have nothing to do."""
+    head: Any = Head("1 1\n")
+    assert scale(head, fleet.cloud, fleet.outputs, 1) == 1
+    assert size(fleet) == 2
 
 
 # Stopping

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from sweepfleet.machine import aws
 from sweepfleet.machine.aws import AwsError
 from sweepfleet.machine.facts import Data, Facts
 from sweepfleet.machine.head import keeper
@@ -28,13 +31,16 @@ class Group:
 
     def __init__(self, data: Data, monkeypatch: pytest.MonkeyPatch, *, size: int = 0) -> None:
         self.size, self.asked, self.now_s, self.looks = size, list[str](), 0.0, 0
-        self.machines: int | None = None  # that there are; None: as many as were asked for
+        self.there: int | None = None  # that there are; None: as many as were asked for
+        self.ended = set[str]()
         self.refuses = False
         self.then: dict[int, Callable[[], object]] = {}  # what happens, by the look after which it does
         self.uptime = data.path / "uptime"
         self.boot = data.path / "boot"
         self.boot.write_text("this\n")
+        self.idle: Callable[[], list[str]] = list  # the workers that have nothing to do
         monkeypatch.setattr(keeper, "Aws", lambda _: self)
+        monkeypatch.setattr(keeper, "retire", lambda names, most: [one for one in names if one in self.idle()][:most])
         monkeypatch.setattr(keeper, "UPTIME", self.uptime)
         monkeypatch.setattr(keeper, "BOOT", self.boot)
         clock = SimpleNamespace(monotonic=lambda: self.now_s, time=lambda: 9e9 + self.now_s, sleep=self.sleep)
@@ -60,8 +66,18 @@ class Group:
         assert not self.then
         return self.asked
 
-    def group_size(self) -> tuple[int, int, int]:
-        return self.size, MOST, self.size if self.machines is None else self.machines
+    def group(self) -> aws.Group:
+        there = self.size if self.there is None else self.there
+        alive = (name for number in itertools.count() if (name := f"i-{number}") not in self.ended)
+        return aws.Group(self.size, MOST, tuple(itertools.islice(alive, there)))
+
+    def machines(self, ids: tuple[str, ...]) -> tuple[aws.Machine, ...]:
+        return tuple(aws.Machine(one, "c7i.xlarge", "a", True, "2026-11-27T00:00:00Z") for one in ids)
+
+    def end_worker(self, name: str) -> None:
+        self.asked.append(f"end {name}")
+        self.ended.add(name)
+        self.size -= 1
 
     def set_switch(self) -> None:
         if self.refuses:
@@ -150,6 +166,77 @@ def test_what_was_started_is_kept_for_its_time_and_nothing_is_started_for_it(gro
     assert group.size == 0
 
 
+def says(folder: JobFolder, workers: int, *, at: float, state: str = "running", settled: bool = True) -> None:
+    said = {"workers_needed": workers, "state": state, "settled": settled, "at": at}
+    folder.progress.write_text(json.dumps(said))
+
+
+def test_idle_workers_go_while_others_compute_and_none_that_computes(group: Group, data: Data) -> None:
+    """After a moment; and as each comes to have nothing."""
+    one = job(data)
+    group.size = 3
+    group.idle = lambda: [] if group.now_s < 60 else ["i-1"] if group.now_s < 100 else ["i-0"]
+    for look in range(1, 100):
+        group.then[look] = lambda: says(one, 3 if group.now_s < 20 else 1, at=9e9 + group.now_s)
+    ends: dict[str, float] = {}
+    end = group.end_worker
+
+    def noted(name: str) -> None:
+        ends[name] = group.now_s
+        end(name)
+
+    group.end_worker = noted  # type: ignore[method-assign]
+    says(one, 3, at=9e9)
+    assert group.keep(for_s=199) == ["switch", "end i-1", "end i-0"]
+    assert 60 <= ends["i-1"] < 60 + 15
+    assert 100 <= ends["i-0"] < 100 + 15
+    assert group.size == 1
+
+
+@pytest.mark.parametrize(
+    "changes", [{"settled": False}, {"state": "waiting", "settled": False}, {"late_s": 60.0}], ids=str
+)
+def test_while_a_run_has_no_driver_that_knows_its_workers_none_goes(
+    group: Group, data: Data, changes: dict[str, Any]
+) -> None:
+    """They may compute for it, or have results that it fetches when it is back."""
+    one = job(data)
+    late_s = changes.pop("late_s", 0.0)
+    group.size, group.idle = 3, lambda: ["i-0", "i-1", "i-2"]
+    for look in range(1, 50):
+        group.then[look] = lambda: says(one, 1, at=9e9 + group.now_s - late_s, **changes)
+    says(one, 1, at=9e9 - late_s, **changes)
+    assert group.keep(for_s=99) == ["switch"]
+
+
+def test_a_sweep_larger_than_what_was_started_leaves_as_many_as_were_started(group: Group, data: Data) -> None:
+    """`inv start --workers 3`, and a sweep for which there were five."""
+    group.size, group.idle = 5, lambda: [f"i-{number}" for number in range(5)]
+    data.hold.write_text('{"workers": 3, "for_s": 1800, "boot": "this", "since_s": 0.0, "until_s": 0}')
+    assert group.keep(for_s=200) == ["end i-0", "end i-1"]
+    assert group.size == 3
+
+
+def test_a_worker_that_aws_did_not_end_is_ended_later_and_first(group: Group, data: Data) -> None:
+    """It gets no bundles any more. One that is gone by itself is no error."""
+    one, refused = job(data), ["Throttling", "ValidationError: not found"]
+    group.size, group.idle = 4, lambda: ["i-3", "i-2"]
+    end = group.end_worker
+
+    def refuse(name: str) -> None:
+        group.asked.append(f"try {name}")
+        if refused:
+            raise AwsError(refused.pop(0))
+        end(name)
+
+    group.end_worker = refuse  # type: ignore[method-assign]
+    for look in range(1, 25):
+        group.then[look] = lambda: says(one, 2, at=9e9 + group.now_s)
+    says(one, 2, at=9e9)
+    asked = group.keep(for_s=60)
+    assert asked[:5] == ["switch", "try i-2", "try i-2", "try i-3", "end i-3"]
+
+
 def test_a_run_whose_budget_is_spent_has_no_workers_whatever_its_driver_does(group: Group, data: Data) -> None:
     """It has a moment to end by itself."""
     one = job(data)
@@ -185,7 +272,7 @@ def test_a_driver_that_does_not_say_what_it_can_use_has_what_was_asked_for(
 def test_machines_that_are_there_are_counted_for_the_runs_that_are_active(group: Group, data: Data) -> None:
     """Whatever number was asked for: AWS bills those that are there."""
     one = job(data)
-    group.size, group.machines = 2, 3
+    group.size, group.there = 2, 3
     group.keep(for_s=100)
     counted = Reading.of(one)
     assert counted.workers == 3

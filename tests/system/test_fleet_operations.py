@@ -35,6 +35,16 @@ def fit(i: int) -> dict[str, float]:
         time.sleep(0.1)
     time.sleep(0.2)
     return {"value": i * 2.0}
+
+
+def one_is_long(i: int) -> dict[str, float]:
+    while not Path("/tmp/let-go" if i == 7 else "/tmp/go").exists():
+        time.sleep(0.1)
+    return {"value": i * 2.0}
+"""
+STRAGGLER = """name: straggler
+run: trial.fit:one_is_long
+parameters: {i: {range: [0, 30, 1]}}
 """
 GRID = """\
 name: gated
@@ -53,6 +63,7 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
         folder.mkdir()
         (folder / "fit.py").write_text(FIT)
         (folder / "grid.yaml").write_text(GRID)
+        (folder / "straggler.yaml").write_text(STRAGGLER)
         laptop.commit("A sweep that waits until it is let go")
         head = cloud.machine(laptop.up().head_id)
         laptop.lend_environment()
@@ -437,6 +448,28 @@ def test_workers_come_are_shown_and_go(laptop: Laptop, started: list[str]) -> No
     laptop.inv("stop")
     until(lambda: workers(laptop) == [], what="no worker", timeout_s=PATIENCE_S)
     until(lambda: len(laptop.cloud.machines()) == 1, what="no machine but the head", timeout_s=PATIENCE_S)
+
+
+def test_workers_that_have_nothing_left_go_while_another_computes(laptop: Laptop) -> None:
+    """A sweep of long points asks for all, and its last point for one; the machine that runs it stays."""
+    no_workers(laptop)
+    laptop.inv("push")
+    laptop.inv("sweep", "--grid", "trial/straggler.yaml", "--detach")
+    until(lambda: laptop.inv("status").stdout.count("  2 slots") == 3, what="three workers", timeout_s=PATIENCE_S)
+    there = workers(laptop)
+    for name in there:
+        laptop.cloud.machine(name).run(["touch", "/tmp/go"])  # noqa: S108
+    until(lambda: points_done(laptop, "straggler") == 29, what="one is left", timeout_s=PATIENCE_S)
+    [stays] = until(
+        lambda: (now := workers(laptop)) and len(now) == 1 and now, what="one worker", timeout_s=PATIENCE_S
+    )
+    assert "29 of 30 points" in laptop.inv("status").stdout
+    laptop.cloud.machine(stays).run(["touch", "/tmp/let-go"])  # noqa: S108
+    assert "30 of 30 points done" in laptop.inv("attach", "--name", "straggler").stdout
+    table = pl.read_parquet(laptop.path / "runs" / "straggler" / "results.parquet")
+    assert table["infra_losses"].sum() == 0
+    [ran] = table.filter(pl.col("param.i") == 7)["worker"]
+    assert ran.partition("/")[0] == laptop.cloud.machine(stays).run(["hostname"]).stdout.strip()
 
 
 def test_workers_go_also_when_the_head_cannot_be_told(laptop: Laptop, started: list[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http.client import HTTPException
@@ -32,6 +32,26 @@ class Stored:
     mark: str  # changes with its content
     changed: datetime
     size: int  # in bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The workers' autoscaling group."""
+
+    size: int  # that it is to have
+    most: int
+    members: tuple[str, ...]  # its instances' ids
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """An instance."""
+
+    id: str
+    instance_type: str
+    zone: str
+    spot: bool
+    launched: str  # as EC2 writes times: later ones are greater
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +106,29 @@ class Aws:
                 return None
             raise
 
-    def group_size(self) -> tuple[int, int, int]:
-        """The group's desired and largest size, and how many machines it has."""
+    def group(self) -> Group:
+        """The group of workers as it is now."""
         name = self.facts.groups[0]
         words = ["autoscaling", "describe-auto-scaling-groups", "--auto-scaling-group-names", name]
-        found = self._json(*words, "--query", "AutoScalingGroups[0].[DesiredCapacity,MaxSize,length(Instances)]")
+        members = "Instances[?LifecycleState=='InService' || starts_with(LifecycleState, 'Pending')].InstanceId"
+        found = self._json(*words, "--query", f"AutoScalingGroups[0].[DesiredCapacity,MaxSize,{members}]")
         if not found:
             raise AwsError(f"AWS has no group {name}")
-        return int(found[0]), int(found[1]), int(found[2])
+        return Group(int(found[0]), int(found[1]), tuple(found[2] or ()))
+
+    def machines(self, ids: Collection[str]) -> tuple[Machine, ...]:
+        """These instances, as EC2 describes them."""
+        if not ids:
+            return ()
+        parts = "InstanceId,InstanceType,Placement.AvailabilityZone,InstanceLifecycle,LaunchTime"
+        words = ["ec2", "describe-instances", "--instance-ids", *ids]
+        found = self._json(*words, "--query", f"Reservations[].Instances[].[{parts}]")
+        return tuple(Machine(one, kind, zone, market == "spot", at) for one, kind, zone, market, at in found or ())
+
+    def end_worker(self, instance_id: str) -> None:
+        """End one machine of the group, which has one less from then on."""
+        words = ["terminate-instance-in-auto-scaling-group", "--instance-id", instance_id]
+        self._run("autoscaling", *words, "--should-decrement-desired-capacity")
 
     def set_group_size(self, size: int) -> None:
         """Have so many workers."""

@@ -100,7 +100,8 @@ def _worker(one: dict[str, Any]) -> Worker:
     )
 
 
-# What the active runs and the hold need together, as the head's keeper counts it; nothing before the first push.
+# What the active runs and the hold need together, as the head's keeper counts it, and how many runs are active;
+# nothing before the first push.
 NEEDED = f"""
 cd {PATHS.code} 2>/dev/null || exit 0
 python3 -c "
@@ -108,7 +109,9 @@ import time
 from pathlib import Path
 from sweepfleet.machine.facts import Data
 from sweepfleet.machine.head.keeper import workers_needed
-print(workers_needed(Data(Path('{PATHS.data}')), most=1_000_000, now_s=time.time()))" || echo unknown
+from sweepfleet.machine.job import active_jobs
+data = Data(Path('{PATHS.data}'))
+print(workers_needed(data, most=1_000_000, now_s=time.time()), len(active_jobs(data.jobs)))" || echo unknown 1
 """
 
 
@@ -116,7 +119,8 @@ def scale(head: Host, cloud: Cloud, outputs: Outputs, workers: int) -> int:
     """Set the number of workers, and keep them for a while when there is no run.
 
     Returns:
-        the number that was asked for: at least what active runs need, or what there is where nobody knows that.
+        the number that was requested: at least what active runs need, or what there is where that is unknown. While
+        runs are active, workers beyond it go as soon as they have nothing to do.
 
     Raises:
         UsageError: more than the stack allows.
@@ -129,12 +133,12 @@ def scale(head: Host, cloud: Cloud, outputs: Outputs, workers: int) -> int:
         )
     script = data_volume.needed(f"{HOLD}{NEEDED}")
     said = head.ask("sh", "-euc", script, "hold", str(workers), str(HOLD_S), sudo=True)
-    needed = said.strip() or "0"
-    if needed != str(workers):  # of which the group allows what it does now, whatever is remembered here
-        now = group(cloud, outputs)
-        workers = max(workers, min(int(needed), now.most) if needed.isdigit() else now.desired)
-    set_size(cloud, outputs, workers)
-    return workers
+    needed, active = (said.split() or ("0", "0"))[:2]
+    now = group(cloud, outputs)  # it may allow another number than is remembered here
+    workers = max(workers, min(int(needed), now.most) if needed.isdigit() else now.desired)
+    if active == "0" or workers >= now.desired:
+        set_size(cloud, outputs, workers)
+    return workers  # where runs are active, the keeper ends idle workers; AWS would choose any
 
 
 def ends_by_itself(*, has_code: bool) -> str:

@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sweepfleet.machine.aws import Aws, AwsError
+from sweepfleet.machine.aws import Aws, AwsError, Group
 from sweepfleet.machine.facts import Data, Facts
 from sweepfleet.machine.head import meter
+from sweepfleet.machine.head.shrink import Shrink, all_known, in_order, retire
 from sweepfleet.machine.job import active_jobs
 
 POLL_S = 2.0
@@ -60,22 +61,26 @@ def keep(facts: Facts) -> None:
     """Keep the group's size right, for ever.
 
     It is raised for active runs alone, and after the switch was set: what a hold keeps, its command has started.
+    While runs are active, it is lowered by idle workers alone.
     """
     data, aws = Data(Path(facts.data)), Aws(facts)
+    shrink = Shrink(aws, retire)
     busy_s = switch_s = metered_s = float("-inf")
     size: int | None = None
-    most = there = 0
+    group = Group(0, 0, ())
     looked_s = 0.0
     while True:
         try:
             now_s = time.monotonic()
             if size is None or now_s - looked_s > LOOK_EVERY_S:
-                size, most, there = aws.group_size()
-                looked_s = now_s
-            aim = min(needed(data, now_s=time.time()), most)
-            busy_s = now_s if aim or held(data) else busy_s
+                group = aws.group()
+                size, looked_s = group.size, now_s
+            active = active_jobs(data.jobs)
+            aim = min(needed(data, now_s=time.time()), group.most)
+            keeps = min(max(aim, held(data)), group.most)
+            busy_s = now_s if keeps else busy_s
             if now_s - metered_s > METER_EVERY_S:
-                meter.count(active_jobs(data.jobs), workers=there, now_s=time.time())
+                meter.count(active, workers=len(group.members), now_s=time.time())
                 metered_s = now_s
             if aim > size or (aim and now_s - switch_s > SWITCH_EVERY_S):
                 aws.set_switch()
@@ -85,11 +90,21 @@ def keep(facts: Facts) -> None:
                 print(f"workers: {size} -> {aim}", flush=True)
                 aws.set_group_size(aim)
                 size = aim
+            due = shrink.is_due(surplus=_surplus(group, size, keeps), now_s=now_s)
+            if due and all_known(active, now_s=time.time()):
+                group, size = aws.group(), None
+                machines = in_order(aws.machines(group.members), price=lambda _: 0.0)
+                shrink.end_idle(machines, most=_surplus(group, group.size, keeps), now_s=now_s)
         except AwsError as error:
             print(error, flush=True)
             size = None
             time.sleep(5)
         time.sleep(POLL_S)
+
+
+def _surplus(group: Group, size: int, keeps: int) -> int:
+    """How many machines are too many; where none is to stay, they go together and not by this."""
+    return min(size, len(group.members)) - keeps if keeps else 0
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -1,0 +1,43 @@
+"""Takes idle workers out of a scheduler's use, so that their machines can be ended while others compute."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+
+from distributed import Scheduler, Status
+
+
+def retire_idle(names: Sequence[str], *, most: int, dask_scheduler: Scheduler) -> list[str]:
+    """Retire workers that have no bundle and no result that a driver still has to fetch.
+
+    It runs in the scheduler's event loop, which hands out no bundle meanwhile: a worker that is retired gets none.
+
+    Args:
+        names: of workers that may go, the first ones first.
+        most: to retire, those included that were retired before and are still there.
+        dask_scheduler: as dask's `run_on_scheduler` gives it.
+
+    Returns:
+        the names of the retired ones.
+    """
+    by_name = {str(worker.name): worker for worker in dask_scheduler.workers.values()}
+    idle = [name for name in names if name in by_name and not (by_name[name].processing or by_name[name].has_what)]
+    gone = retired(dask_scheduler, idle)
+    chosen = [name for name in idle if name in gone] + [name for name in idle if name not in gone]
+    for name in chosen[:most]:
+        worker, stimulus = by_name[name], f"retire-idle-{time.time()}"
+        # As `Scheduler.retire_workers` does it, at once: it would wait for its turn.
+        dask_scheduler.handle_worker_status_change(Status.closing_gracefully, worker, stimulus)
+        told = {"op": "worker-status-change", "status": Status.closing_gracefully.name, "stimulus_id": stimulus}
+        dask_scheduler.stream_comms[worker.address].send(told)
+    return chosen[:most]
+
+
+def retired(dask_scheduler: Scheduler, names: Collection[str]) -> set[str]:
+    """Those of these workers that get no bundles any more."""
+    return {
+        str(worker.name)
+        for worker in dask_scheduler.workers.values()
+        if str(worker.name) in names and worker.status == Status.closing_gracefully
+    }
