@@ -15,6 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sweepfleet.api.cluster import Cluster as Cluster
+    from sweepfleet.api.cluster import connect as connect
     from sweepfleet.api.grids import Metric as Metric
     from sweepfleet.api.grids import distribution as distribution
     from sweepfleet.api.grids import linspace as linspace
@@ -30,6 +32,8 @@ _HOMES = {
     "sweep": "api.sweeps",
     "open": "api.run",
     "Run": "api.run",
+    "connect": "api.cluster",
+    "Cluster": "api.cluster",
     "Metric": "api.grids",
     "linspace": "api.grids",
     "logspace": "api.grids",

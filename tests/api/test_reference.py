@@ -18,7 +18,7 @@ import pytest
 import sweepfleet as sf
 from tests.command import DEADLINE_S
 
-ON_A_CLUSTER: set[str] = set()  # their examples need a cluster that is up
+ON_A_CLUSTER = {"connect", "Cluster"}  # their examples need a cluster that is up
 
 RUN = """
 import doctest, re, sys, types
@@ -155,6 +155,12 @@ def main() -> None:
     assert_type(run.report() / run.folder, Path)
     assert_type(sf.Metric("rmse").goal, str)
     run.cancel()
+    fleet = sf.connect("dev", project=".")
+    assert_type(fleet, sf.Cluster)
+    assert_type(fleet.sweep(fit, {"alpha": [1]}, wait=False), sf.Run)
+    assert_type(sf.sweep(fit, {"alpha": [1]}, stack="dev", push=True, yes=True), sf.Run)
+    assert_type(sf.open("ridge", stack=fleet), sf.Run)
+    assert_type(fleet.open("ridge"), sf.Run)
 """
 
 

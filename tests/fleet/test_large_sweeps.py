@@ -10,7 +10,7 @@ import pytest
 from invoke.config import Config
 from invoke.context import Context
 
-from sweepfleet.fleet.runs import fetch, on_stack
+from sweepfleet.fleet.runs import on_stack
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.load import loads
 from sweepfleet.tasks import pushing, sweeps_on_stack
@@ -24,7 +24,7 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     stack = SimpleNamespace(outputs=SimpleNamespace(stack="dev"))
     monkeypatch.setattr(sweeps_on_stack, "open_fleet", lambda _, **__: stack)
-    monkeypatch.setattr(fetch, "check_place", lambda *_: None)
+    monkeypatch.setattr(on_stack, "check_place", lambda *_: None)
     monkeypatch.setattr(on_stack, "target_line", lambda *_: "Target: the stack dev")
     monkeypatch.setattr(pushing, "release_for", lambda *_, **__: None)
     monkeypatch.setattr(on_stack, "hand_over", lambda _, checked, **__: names.append(checked.name))

@@ -120,13 +120,6 @@ def test_a_points_file_that_would_not_be_found_on_the_cluster_is_refused(project
             travel.points_files(load(grid), root=project)
 
 
-def test_a_function_that_is_no_module_is_refused(project: Path) -> None:
-    grid = project / "sweeps" / "trial" / "grid.yaml"
-    grid.write_text("run: __main__:fit\npickle: runs/trial/function.pickle\nparameters: {a: [1]}\n")
-    with pytest.raises(UsageError, match="a cluster imports functions"):
-        travel.points_files(load(grid), root=project)
-
-
 def test_a_grid_outside_the_project_is_refused_and_one_reached_by_a_link_is_not(project: Path) -> None:
     link = project.parent / "link"
     link.symlink_to(project)

@@ -292,8 +292,8 @@ class Asked:
         self.project, self.me = project, me
         self.said: list[str] = []
         self.pushed: list[str] = []
-        monkeypatch.setattr("sweepfleet.fleet.code.push.push", self.push)
-        monkeypatch.setattr("sweepfleet.fleet.code.pusher.pusher", lambda *_: self.me)
+        monkeypatch.setattr("sweepfleet.fleet.code.agreed.push", self.push)
+        monkeypatch.setattr("sweepfleet.fleet.code.agreed.pusher", lambda *_: self.me)
         monkeypatch.setattr(Fleet, "head", self.head)
         monkeypatch.setattr(Fleet, "require_head", lambda _: self.require_head())
         self.is_down = False

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
+    from sweepfleet.api.cluster import Cluster
     from sweepfleet.api.driving import Driver
 
 LOOK_S = 0.2
@@ -253,18 +254,23 @@ class Run:
         return f'{head}<iframe srcdoc="{page}" style="width: 100%; height: 40em; border: 1px solid #ccc"></iframe>'
 
 
-def open(name: str | None = None, *, runs: str | Path | None = None) -> Run:  # noqa: A001 - sweepfleet.open reads well
+def open(  # noqa: A001 - sweepfleet.open reads well
+    name: str | None = None, *, runs: str | Path | None = None, stack: str | Cluster | None = None
+) -> Run:
     """A run by its name; without one, the run that was begun last.
 
     Args:
         name: of the run.
         runs: the folder of all runs; by default `runs/` in the project around the current folder.
+        stack: find it on this cluster: a stack's name, or what `connect` returned. What the run has so far is
+            fetched when it is asked for.
 
     Returns:
         the run.
 
     Raises:
         UsageError: there is none.
+        SweepfleetError: the cluster cannot be reached.
 
     Examples:
         >>> import sweepfleet as sf
@@ -274,6 +280,12 @@ def open(name: str | None = None, *, runs: str | Path | None = None) -> Run:  # 
         >>> sf.open().name
         'squares'
     """
+    if stack is not None:
+        from sweepfleet.api.cluster import fleet_of
+        from sweepfleet.api.cluster_run import find as find_there
+
+        fleet = fleet_of(stack)
+        return find_there(fleet, name, runs=runs_folder(runs, root=fleet.root))
     from sweepfleet.run.runs import find
 
     return Run(find(runs_folder(runs), name).path)

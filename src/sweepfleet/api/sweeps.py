@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweepfleet.api.driver import Order
 from sweepfleet.api.driving import Driver
@@ -20,11 +20,14 @@ from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.load import load, loads
 from sweepfleet.grid.sweep import Sweep
 from sweepfleet.grid.written import to_yaml
+from sweepfleet.run.folder import RunFolder
 from sweepfleet.run.project import project_of
 from sweepfleet.run.selection import check_redo
 from sweepfleet.slot import inside
 
-PICKLE = "function.pickle"
+if TYPE_CHECKING:
+    from sweepfleet.api.cluster import Cluster
+    from sweepfleet.fleet.fleet import Fleet
 
 
 def sweep(
@@ -42,12 +45,16 @@ def sweep(
     runs: str | Path | None = None,
     by_value: Sequence[ModuleType] = (),
     wait: bool = True,
+    stack: str | Cluster | None = None,
+    push: bool = False,
+    as_pushed: bool = False,
+    yes: bool = False,
     **grid: Any,
 ) -> Run:
-    """Run a function for every point of a grid on this machine's cores; finished points are skipped.
+    """Run a function for every point of a grid, on this machine's cores or on a cluster; finished points are skipped.
 
     The run is the one that `inv sweep` makes of the same grid: ids, seeds, ledger, tables and report. It is driven by
-    a process of its own.
+    a process of its own; on a cluster, by the head.
 
     Args:
         target: the function, which takes the parameters by name and returns a number or a dict of metrics. It may be
@@ -61,11 +68,15 @@ def sweep(
         seed: every point's own seed is derived from it.
         execution: timeout, retries, resources and the other keys of `execution` in grid.yaml.
         redo: computes ended points again: `done`, `failed`, `stale` or `all`.
-        workers: points at once; by default one a core.
+        workers: points at once; by default one a core. On a cluster, the number of machines.
         runs: the folder of all runs; by default `runs/` in the project.
         by_value: modules that are sent along with the function, since other processes cannot import them.
         wait: show the progress until it has ended. False: return when the first points run; it goes on by itself,
-            also when this process ends.
+            also when this process ends. On a cluster: return when it is submitted.
+        stack: run on this cluster: a stack's name, or what `connect` returned.
+        push: on a cluster: push this checkout first, if the release differs.
+        as_pushed: on a cluster: run the release as it is, even if this checkout differs.
+        yes: on a cluster: run more than 10^8 points, or more than a year of them.
         **grid: the other keys of grid.yaml: method, samples, zip, when, exclude, include, grids, points.
 
     Returns:
@@ -73,7 +84,7 @@ def sweep(
 
     Raises:
         UsageError: nothing was run; says every problem.
-        SweepfleetError: the run could not go on; what is finished is kept.
+        SweepfleetError: the run could not go on; what is finished is kept. Or the cluster could not be reached.
 
     Examples:
         >>> import sweepfleet as sf
@@ -110,6 +121,7 @@ def sweep(
         chosen = conditions
         root = project_of(checked)
         place = runs_folder(runs, root=root)
+        function = None
     else:
         function = function_of(target, by_value=by_value)
         more: dict[str, Any] = {
@@ -123,7 +135,18 @@ def sweep(
         checked, place = _checked(function, parameters, name=name, runs=runs, more=more)
         chosen = ()
         root = project_of(checked)
-        _write(function, place / checked.name)
+    folder = place / checked.name
+    if stack is not None:
+        fleet = _cluster(stack, root, folder)
+        _write(function, folder)
+        from sweepfleet.api.cluster_run import start
+
+        how: dict[str, Any] = {"redo": redo, "workers": workers, "push": push, "as_pushed": as_pushed}
+        with _tidied(folder):
+            return start(fleet, checked, root=root, runs=place, wait=wait, yes=yes, **how)
+    if odd := [name for name, given in {"push": push, "as_pushed": as_pushed, "yes": yes}.items() if given]:
+        raise UsageError(f"{' and '.join(odd)}: for a cluster, and this sweep runs here. Remove it, or add stack=.")
+    _write(function, folder)
     order = Order(
         text=checked.text,
         source=str(checked.source),
@@ -137,15 +160,25 @@ def sweep(
         stops_with_its_owner=wait,
     )
     screen = screen_for(checked)
-    run = Run(place / checked.name, driver=(driver := Driver(order)), screen=screen)
-    try:
+    run = Run(folder, driver=(driver := Driver(order)), screen=screen)
+    with _tidied(folder):
         if wait:
             return run.wait()
         driver.follow(screen, until=lambda event: event.get("begins") == "running")
-    except UsageError:
-        _tidy(run.folder)
-        raise
     return run
+
+
+def _cluster(stack: str | Cluster, root: Path, folder: Path) -> Fleet:
+    """The cluster that is meant, once the run's folder here is known to lose nothing by its results."""
+    from sweepfleet.api.cluster import fleet_of
+    from sweepfleet.api.hints import python_hints
+
+    fleet = fleet_of(stack, root=root)
+    with python_hints(fleet.outputs.stack):
+        from sweepfleet.fleet.runs.fetch import check_place
+
+        check_place(RunFolder(folder), fleet.outputs)
+    return fleet
 
 
 def _checked(
@@ -155,7 +188,8 @@ def _checked(
     called = name if name is not None else _plain(function.run.partition(":")[2])
     source = function.folder / f"{called}.yaml"
     place = runs_folder(runs, root=_project(source))
-    pickle = os.path.relpath(place / called / PICKLE, function.folder) if function.data is not None else None
+    file = RunFolder(place / called).function
+    pickle = os.path.relpath(file, function.folder) if function.data is not None else None
     try:
         text = to_yaml(keys_of(function.run, parameters=parameters, pickle=pickle, name=called, **more))
     except TypeError as error:
@@ -175,25 +209,30 @@ def _plain(name: str) -> str:
     return name.replace("<lambda>", "lambda").replace("<locals>.", "").strip("<>_.") or "sweep"
 
 
-def _tidy(folder: Path) -> None:
-    """Remove what was written for a run that was refused before it had a ledger."""
-    from sweepfleet.run.folder import RunFolder
+@contextlib.contextmanager
+def _tidied(folder: Path) -> Iterator[None]:
+    """Context that removes what was written for a run that is refused before it has a ledger."""
+    try:
+        yield
+    except UsageError:
+        _tidy(folder)
+        raise
 
+
+def _tidy(folder: Path) -> None:
     run = RunFolder(folder)
     if run.ledger.exists() or run.running() is not None:
         return
     with contextlib.suppress(OSError):
-        for file in (folder / PICKLE, run.lock_file):
+        for file in (run.function, run.lock_file):
             file.unlink(missing_ok=True)
         folder.rmdir()
 
 
-def _write(function: Function, folder: Path) -> None:
+def _write(function: Function | None, folder: Path) -> None:
     """Write the function's file, unless a run of it is active. Raises UsageError then."""
-    from sweepfleet.run.folder import RunFolder
-
-    if function.data is None:
+    if function is None or function.data is None:
         return
     if RunFolder(folder).running() is not None:
         raise UsageError(f"{folder.name} is running. Wait for it, or give this sweep another name.")
-    function.write(folder / PICKLE)
+    function.write(RunFolder(folder).function)

@@ -6,6 +6,10 @@ import signal
 
 from sweepfleet.grid.errors import SweepfleetError
 
+# What the extra `cluster` installs and this package imports.
+OF_A_CLUSTER = {"boto3", "botocore", "cryptography", "fabric", "paramiko", "pulumi", "pulumi_aws"}
+NO_CLUSTER = 'A cluster needs more packages than a sweep on this machine. Add them: uv add "sweepfleet[cluster]"'
+
 
 class ClusterError(SweepfleetError):
     """The cluster could not be made, reached or changed; the message says why and what to do."""

@@ -30,7 +30,7 @@ class Job:
     workers_needed: int  # at most; what is left of it says how many
     usd_per_worker_hour: float | None = None  # at most; None: not known
     budget_usd: float | None = None
-    grid_sha256: str = ""  # of the grid file as it was, before --set
+    grid_sha256: str = ""  # of the grid file as it was, before --set; empty: made in Python, and no file
     where: tuple[str, ...] = ()  # conditions: it computes what meets them
     slots_each: int = 1  # points that a worker runs at once, at least
     most_workers: int | None = None  # of the cluster's, that it may use, as its command says; None: all
@@ -67,6 +67,11 @@ class JobFolder:
     def grid(self) -> Path:
         """The grid as it is run and its points files, each at its path in the project."""
         return self.path / "grid"
+
+    @property
+    def function(self) -> Path:
+        """The file of the target's function, where it was sent by value."""
+        return self.path / "function.pickle"
 
     @property
     def release(self) -> Path:

@@ -115,6 +115,7 @@ def estimate(grid: Path, *, root: Path, offer: Offer, limit_s: float = LIMIT_S) 
     try:
         sweep = load(grid)
         travel.points_files(sweep, root=root)
+        travel.function_of(sweep)
     except GridError as error:
         return Estimate(place, problems=tuple(map(str, error.problems)))
     except UsageError as error:

@@ -111,6 +111,11 @@ class RunFolder:
         return self.path / "output.sqlite"
 
     @property
+    def function(self) -> Path:
+        """The function, where it was sent by value: see `slot.by_value`."""
+        return self.path / "function.pickle"
+
+    @property
     def lock_file(self) -> Path:
         """Held by the one process that writes here."""
         return self.path / ".lock"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ class Request:
     machine: MachinePort | None = None  # what the scheduler's workers are on; None: as this one, with the project
     spent: Callable[[], bool] = lambda: False  # whether it has cost what it may
     longest_s: float | None = None  # what is left may take so long at the first points' time; None: any time
+    function: bytes | None = None  # the content of the target's pickle, where the scheduler's workers lack the file
     goes_on: Callable[[], bool] = lambda: False  # whether a driver follows this one when it is told to stop
     counted: Callable[[int], object] | None = None  # told how many points are left, before a slot is waited for
     loaded: Callable[[], object] = lambda: None  # called when all is imported and started, before points run
@@ -44,6 +46,7 @@ def context_of(
     artifacts: Path | None,
     artifacts_url: str | None = None,
     checkpoints: Path | None = None,
+    function: bytes | None = None,
 ) -> Context:
     """The sweep as its workers see it."""
     execution = sweep.execution
@@ -62,4 +65,5 @@ def context_of(
         cpus=execution.cpus,
         log_bytes=execution.log_bytes,
         start=execution.start,
+        function=None if function is None else base64.b64encode(function).decode(),
     )

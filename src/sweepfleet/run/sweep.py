@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweepfleet.grid.errors import UsageError
@@ -84,7 +83,12 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
             url = request.machine.artifacts_url if request.machine else None
             checkpoints = folder.checkpoints.absolute() if request.address is None else None
             context = context_of(
-                sweep, root=request.root, artifacts=artifacts, artifacts_url=url, checkpoints=checkpoints
+                sweep,
+                root=request.root,
+                artifacts=artifacts,
+                artifacts_url=url,
+                checkpoints=checkpoints,
+                function=request.function,
             )
             writer.start()
             # Git may take a while, in which the children import the target.
@@ -100,7 +104,7 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
                     recorder=recorder,
                 )
         else:
-            _note(folder, sweep, _provenance(sweep, request), root=request.root)
+            _note(folder, sweep, _provenance(sweep, request), request)
             progress = begun(folder, chosen)
             observer.say(nothing_left(chosen, request))
         facts = Facts(
@@ -167,10 +171,12 @@ def _meanwhile(look: Callable[[], Provenance]) -> Future[Provenance]:
     return found
 
 
-def _note(folder: RunFolder, sweep: Sweep, ran: Provenance, *, root: Path) -> None:
-    """Write the manifest and the grid."""
+def _note(folder: RunFolder, sweep: Sweep, ran: Provenance, request: Request) -> None:
+    """Write the manifest, the grid, and the function that came with the request."""
     write_whole(folder.grid, sweep.text)
-    write_whole(folder.manifest, json.dumps(manifest(folder, sweep, ran, root=root), indent=2) + "\n")
+    if request.function is not None:
+        write_whole(folder.function, request.function)
+    write_whole(folder.manifest, json.dumps(manifest(folder, sweep, ran, root=request.root), indent=2) + "\n")
 
 
 @contextlib.contextmanager
@@ -220,7 +226,7 @@ def _drive(
         if ledger.meta(OWNER) != owner:
             ledger.set_meta(OWNER, owner)
         ledger.adopt(chosen.whole)
-        _note(folder, sweep, ran, root=request.root)
+        _note(folder, sweep, ran, request)
         mark = Mark.read(ledger)
         if request.address is None or (request.redo and ledger.meta(REDO_REQUEST) != request.redo_request):
             mark = Mark(ledger)  # what workers still have was computed before this request

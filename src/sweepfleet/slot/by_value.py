@@ -42,6 +42,16 @@ def header_of(data: bytes) -> Header | None:
         return None
 
 
+def read(path: Path) -> bytes:
+    """The content of a function's file. Raises UsageError: it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"pickle: {path} cannot be read: {(error.strerror or str(error)).lower()}. sweepfleet.sweep writes it."
+        ) from None
+
+
 def load(path: Path, *, run: str) -> Callable[..., Any]:
     """The function of a file. Modules that it names are imported: put their folders on `sys.path` before.
 
@@ -52,14 +62,13 @@ def load(path: Path, *, run: str) -> Callable[..., Any]:
     Raises:
         UsageError: there is no such file, it is of another Python, or a module that the function needs is missing.
     """
+    return loads(read(path), run=run, path=path)
+
+
+def loads(data: bytes, *, run: str, path: Path) -> Callable[..., Any]:
+    """The function of a file's content; errors as of `load`. `path` is the file's, for messages."""
     import cloudpickle
 
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"pickle: {path} cannot be read: {(error.strerror or str(error)).lower()}. sweepfleet.sweep writes it."
-        ) from None
     header, ours = header_of(data), Header("", "")
     if header is None or header.sweepfleet != FORMAT:
         raise UsageError(f"pickle: {path} is not a function's file. sweepfleet.sweep writes one.")

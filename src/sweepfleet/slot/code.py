@@ -7,6 +7,7 @@ its words name. Installed packages are the environment's (`env_hash`), and are n
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import importlib.util
 import os
@@ -91,13 +92,13 @@ class Code:
 class Imported(Code):
     """The modules that this process imports, from now on."""
 
-    def __init__(self, names: Names, *, pickle: Path | None = None) -> None:
+    def __init__(self, names: Names, *, pickle: Path | None = None, function: bytes | None = None) -> None:
         """Watch imports. Side effect: Python's source loader reports each import, until the process ends.
 
-        `pickle` is a file with the function, which is not a module.
+        `pickle` is a file with the function, no module; `function` is its content where that is elsewhere.
         """
         super().__init__(names)
-        if pickle is not None and (found := digest_of(pickle)) is not None:
+        if pickle is not None and (found := digest_of(pickle) if function is None else digest(function)) is not None:
             self._files[os.path.relpath(pickle, names.base).replace(os.sep, "/")] = found
         self._seen: set[str] = set(sys.modules)
         self._count = len(sys.modules)
@@ -233,5 +234,6 @@ def code_of(context: Context) -> Code:
     names = Names(folder=context.folder, root=context.root)
     if context.target.run is not None:
         pickle = context.target.pickle
-        return Imported(names, pickle=Path(context.folder, pickle) if pickle else None)
+        function = base64.b64decode(context.function) if context.function is not None else None
+        return Imported(names, pickle=Path(context.folder, pickle) if pickle else None, function=function)
     return Named(names, context)

@@ -30,6 +30,7 @@ class Context:
     cpus: int = 1
     log_bytes: int | None = 65536  # kept of what one point prints; None: nothing
     start: str = "auto"  # how children are started: one of sweepfleet.grid.sweep.Start
+    function: str | None = None  # the content of the target's pickle in base64, where other machines lack the file
 
     def to_json(self) -> str:
         """The context as one line of JSON, for the runner child's standard input."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import importlib
 import inspect
@@ -53,7 +54,9 @@ def find(context: Context, space: Space) -> Compute:
         from sweepfleet.slot import by_value  # which a function of a module does without
 
         put_first(folders)
-        function = by_value.load(Path(context.folder, context.target.pickle), run=context.target.run)
+        path = Path(context.folder, context.target.pickle)
+        data = base64.b64decode(context.function) if context.function is not None else by_value.read(path)
+        function = by_value.loads(data, run=context.target.run, path=path)
     wants = _check(context.target.run, function, names=space.names)
     return _call(function, wants, dotted=any("." in name for name in space.names), context=context)
 

@@ -14,6 +14,7 @@ from typing import Any
 from invoke.context import Context
 from invoke.exceptions import Exit
 
+from sweepfleet.fleet.errors import NO_CLUSTER, OF_A_CLUSTER
 from sweepfleet.tasks.asking import can_ask
 
 BORN_S = time.time()
@@ -47,11 +48,6 @@ def open_stack_to_change(stack: str, *, makes: bool = False, **options: Any) -> 
     import getpass
 
     return open_stack(stack, **options).unlocked(getpass.getpass if can_ask() else None, makes=makes)
-
-
-# What the extra `cluster` installs and this package imports.
-OF_A_CLUSTER = {"boto3", "botocore", "fabric", "paramiko", "pulumi", "pulumi_aws"}
-NO_CLUSTER = 'A cluster needs more packages than a sweep on this machine. Add them: uv add "sweepfleet[cluster]"'
 
 
 def nobody_reads() -> Exit:

@@ -60,7 +60,7 @@ def _fetch(c: Context, *, stack: str, name: str) -> str:
 
     fleet = open_fleet(stack)
     with open_steps(aside=True) as steps:
-        return bring(fleet, name, runs_folder=runs_folder(c), steps=steps)
+        return bring(fleet, name, runs_folder=runs_folder(c), steps=steps).name
 
 
 @task(

@@ -42,7 +42,7 @@ def preview_on_stack(
     c: Context, checked: Any, *, root: Path, stack: str, workers: str, redo: str, json: bool
 ) -> None:
     """What the sweep would take of a cluster."""
-    from sweepfleet.fleet.runs.on_stack import target_line
+    from sweepfleet.fleet.runs.on_stack import capacity_for, target_line
     from sweepfleet.grid.errors import UsageError, printable
     from sweepfleet.run.preview import preview
 
@@ -51,7 +51,7 @@ def preview_on_stack(
     most = _most(workers)
     fleet = open_fleet(stack, root=_with_cluster(root))
     print(target_line(fleet, checked.name), flush=True)
-    its = _capacity(fleet, checked, most)
+    its = capacity_for(fleet, checked, most)
     for line in preview(
         checked, runs=runs_folder(c, root=root), root=root, slots=its.slots, redo=redo, cost=its.line
     ):
@@ -63,21 +63,6 @@ def _with_cluster(root: Path) -> Path:
     from sweepfleet.fleet.stack.folder import stacks_up
 
     return root if stacks_up(root) else project_here()
-
-
-def _capacity(fleet: Any, checked: Any, most: int | None) -> Any:
-    """The slots that a sweep may have there, and what they cost."""
-    from sweepfleet.fleet.money.estimate import capacity, slots_each
-    from sweepfleet.fleet.runs.jobs import workers_needed
-
-    each = slots_each(fleet.outputs, fleet.cloud, checked.execution)
-    return capacity(
-        fleet.outputs,
-        fleet.cloud,
-        checked.execution,
-        count=workers_needed(checked, workers=most, max_workers=fleet.outputs.max_workers, slots_each=each),
-        cache=fleet.folder.prices_file,
-    )
 
 
 def sweep_on_stack(
@@ -95,26 +80,28 @@ def sweep_on_stack(
     as_pushed: bool = False,
 ) -> None:
     """The same on a cluster."""
-    from sweepfleet.fleet.runs.fetch import check_place
-    from sweepfleet.fleet.runs.on_stack import hand_over, target_line
+    from sweepfleet.fleet.runs.on_stack import agreed, hand_over
     from sweepfleet.grid.errors import UsageError
-    from sweepfleet.run.folder import RunFolder
-    from sweepfleet.run.preview import too_large
     from sweepfleet.tasks.pushing import release_for
 
     most = _most(workers)
-    if push and as_pushed:
-        raise UsageError("--push replaces the release, --as-pushed keeps it. Remove one.")
     if json and detach:
         raise UsageError("--json prints the summary of a run; --detach does not wait for it. Remove one.")
     fleet = open_fleet(stack, root=_with_cluster(root))
-    check_place(RunFolder(runs_folder(c, root=root) / checked.name), fleet.outputs)
     say = functools.partial(print, flush=True, file=sys.stderr if json else sys.stdout)
-    say(target_line(fleet, checked.name))
-    slots = lambda: _capacity(fleet, checked, most).slots  # noqa: E731
-    concern = too_large(checked, runs=runs_folder(c, root=root), root=root, slots=slots, redo=redo)
-    confirm_run(concern, yes=yes, instead=SEE_FIRST)
-    release = release_for(fleet, checked, push=push, as_pushed=as_pushed, patience_s=NEW_HEAD_S, say=say)
+    which: Any = {"push": push, "as_pushed": as_pushed, "patience_s": NEW_HEAD_S, "say": say}
+    release = agreed(
+        fleet,
+        checked,
+        root=root,
+        runs_folder=runs_folder(c, root=root),
+        redo=redo,
+        workers=most,
+        release=lambda: release_for(fleet, checked, **which),
+        whole=not as_pushed,
+        confirm_run=functools.partial(confirm_run, yes=yes, instead=SEE_FIRST),
+        say=say,
+    )
     command_line = shlex.join([*called().split(), *sys.argv[1:]])
     try:
         hand_over(fleet, checked, command_line=command_line, redo=redo, workers=most, release=release, say=say)

@@ -18,6 +18,7 @@ from sweepfleet.fleet.code.environment.plan import LOCKS, REQUIREMENTS
 from sweepfleet.fleet.code.git import changed as git_changed
 from sweepfleet.fleet.code.git import git
 from sweepfleet.fleet.code.included import included
+from sweepfleet.fleet.code.needs import modules_of
 from sweepfleet.fleet.code.push import Pushed, since
 from sweepfleet.fleet.code.release import NOTE, SHOWN, carried, label, package_digest, tracked
 from sweepfleet.fleet.fleet import Fleet
@@ -29,6 +30,7 @@ from sweepfleet.machine.environment.note import FOLDER
 from sweepfleet.machine.facts import CODE, KEYS
 from sweepfleet.run.ownership import target_file
 from sweepfleet.run.project import project_of
+from sweepfleet.slot.by_value import read
 from sweepfleet.slot.code import command_folders, files_named
 from sweepfleet.slot.own_packages import NAMES, SITE
 
@@ -37,6 +39,7 @@ DERIVED = (f"{FOLDER.as_posix()}/", f"{SITE}/", NAMES)  # in a release, made of 
 OWN = ("account", "bench", "docs", "infra", "tests", "worker")  # folders of a project that are no target's
 GRID = re.compile(r"^(parameters|grids)\s*:", re.MULTILINE)  # a grid file: a sweep takes its own with it
 TEXTS = (".md", ".rst")
+SOURCES = (*TEXTS, ".py", ".ipynb")
 PULUMI = "Pulumi."  # how a stack's settings begin
 
 
@@ -181,7 +184,8 @@ def _link(target: str) -> str:
 def belongs(path: Path, sweep: Sweep, *, root: Path) -> bool:
     """Whether a file lies where the target may read it: in the folder of the grid or of the target, or below.
 
-    Texts for people and other grids do not count, nor do this project's own folders.
+    Texts for people and other grids do not count, nor do this project's own folders. Of a function that is sent by
+    value, modules that it does not import and notebooks do not: it brings its own code.
     """
     folders = {folder.resolve() for folder in (sweep.folder, *(file.parent for file in _begin(sweep, root=root)))}
     inside = path.relative_to(root)
@@ -191,7 +195,7 @@ def belongs(path: Path, sweep: Sweep, *, root: Path) -> bool:
         return False
     if path.suffix in (".yaml", ".yml") and path.is_file():
         return not GRID.search(path.read_text(errors="replace"))
-    return path.suffix not in TEXTS
+    return path.suffix not in (SOURCES if sweep.target.pickle is not None else TEXTS)
 
 
 def closure(sweep: Sweep, *, root: Path) -> set[Path]:
@@ -211,8 +215,12 @@ def closure(sweep: Sweep, *, root: Path) -> set[Path]:
 
 
 def _begin(sweep: Sweep, *, root: Path) -> Iterator[Path]:
-    """The target's own file, and those that a command's words name."""
+    """The target's own file, and those that a command's words name; of a function sent by value, its modules."""
     project = project_of(sweep, home=root)
+    if sweep.target.pickle is not None:
+        for module in modules_of(read(sweep.folder / sweep.target.pickle)):
+            yield from module_files(module.split("."), (sweep.folder, project))
+        return
     own = target_file(sweep, home=root)
     if own is not None:
         yield own
@@ -230,15 +238,16 @@ def _imported(file: Path, *, places: Iterable[Path]) -> Iterator[Path]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for name in node.names:
-                yield from _modules(name.name.split("."), places)
+                yield from module_files(name.name.split("."), places)
         elif isinstance(node, ast.ImportFrom):
             above = [file.parents[node.level - 1]] if 0 < node.level <= len(file.parents) else places
             parts = node.module.split(".") if node.module else []
             for name in node.names:  # each may be a module of the package
-                yield from _modules([*parts, name.name], above)
+                yield from module_files([*parts, name.name], above)
 
 
-def _modules(parts: list[str], places: Iterable[Path]) -> Iterator[Path]:
+def module_files(parts: list[str], places: Iterable[Path]) -> Iterator[Path]:
+    """The files of a module and of the packages that it is in, below these folders."""
     for place in places:
         for count in range(1, len(parts) + 1):
             module = place.joinpath(*parts[:count])

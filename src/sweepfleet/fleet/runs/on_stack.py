@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweepfleet.fleet.code.push import Pushed
+from sweepfleet.fleet.code.sent_function import check_modules, check_python
 from sweepfleet.fleet.errors import CancelledError, ClusterError
 from sweepfleet.fleet.fleet import Fleet
 from sweepfleet.fleet.money.cost import Budget, Cost, Rate, cost_of, rate_of
-from sweepfleet.fleet.money.estimate import slots_each
+from sweepfleet.fleet.money.estimate import Capacity, capacity, slots_each
 from sweepfleet.fleet.reach.host_keys import HostKeyError, NotYetError
 from sweepfleet.fleet.runs import jobs as runs
-from sweepfleet.fleet.runs.fetch import fetch
+from sweepfleet.fleet.runs.fetch import check_place, fetch
 from sweepfleet.fleet.runs.jobs import State
 from sweepfleet.fleet.runs.watch import progress_of
 from sweepfleet.fleet.steps import Steps
@@ -21,6 +22,8 @@ from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.sweep import Sweep
 from sweepfleet.grid.wording import counted
 from sweepfleet.machine.job import Job
+from sweepfleet.run.folder import RunFolder
+from sweepfleet.run.preview import too_large
 from sweepfleet.run.summary import Summary
 from sweepfleet.run.text import dollars
 
@@ -106,6 +109,59 @@ def unpriced(rate: Rate, max_cost_usd: float) -> str:
     )
 
 
+def agreed(
+    fleet: Fleet,
+    sweep: Sweep,
+    *,
+    root: Path,
+    runs_folder: Path,
+    redo: str,
+    workers: int | None,
+    release: Callable[[], Pushed],
+    whole: bool,
+    confirm_run: Callable[[str | None], None],
+    say: Callable[[str], None],
+) -> Pushed:
+    """The release that a sweep runs, once all is known to be as the user means it; nothing is submitted yet.
+
+    Args:
+        fleet: the cluster.
+        sweep: checked here already.
+        root: of the grid's project.
+        runs_folder: of all runs here, where its results will come.
+        redo: which ended points it computes again; empty: none.
+        workers: at most so many; None: as many as it can use.
+        release: agrees on the release that it runs.
+        whole: whether the release must have all modules that a function sent by value needs.
+        confirm_run: has the user confirm points that may not be meant; gets why, or None.
+        say: to a person.
+
+    Raises:
+        UsageError: it cannot be submitted so; says why, and what to do.
+        ClusterError: AWS or the head refuse.
+    """
+    check_place(RunFolder(runs_folder / sweep.name), fleet.outputs)
+    say(target_line(fleet, sweep.name))
+    slots = lambda: capacity_for(fleet, sweep, workers).slots  # noqa: E731
+    confirm_run(too_large(sweep, runs=runs_folder, root=root, slots=slots, redo=redo))
+    chosen = release()
+    if whole:
+        check_modules(fleet, sweep, chosen)
+    return chosen
+
+
+def capacity_for(fleet: Fleet, sweep: Sweep, workers: int | None) -> Capacity:
+    """The slots that a sweep may have there, and what they cost. Raises ClusterError: AWS refuses."""
+    each = slots_each(fleet.outputs, fleet.cloud, sweep.execution)
+    return capacity(
+        fleet.outputs,
+        fleet.cloud,
+        sweep.execution,
+        count=runs.workers_needed(sweep, workers=workers, max_workers=fleet.outputs.max_workers, slots_each=each),
+        cache=fleet.folder.prices_file,
+    )
+
+
 def hand_over(
     fleet: Fleet,
     sweep: Sweep,
@@ -119,6 +175,7 @@ def hand_over(
     """Submit a sweep to the cluster, to be run by this release."""
     asked = order(fleet, sweep, command_line=command_line, redo=redo, workers=workers, release=release)
     with fleet.head() as head:
+        check_python(head, sweep, lock=release.lock)
         runs.submit(head, sweep, asked.job, root=fleet.root)
     for line in asked.lines:
         say(line)
@@ -157,8 +214,16 @@ def _cost(fleet: Fleet, name: str) -> Cost | None:
         return None
 
 
-def bring(fleet: Fleet, name: str, *, runs_folder: Path, steps: Steps) -> str:
-    """Bring a run here as it is now, also one that goes on; returns its name.
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A run that is here as it was just now."""
+
+    name: str
+    ended: bool  # False where the head could not be asked
+
+
+def bring(fleet: Fleet, name: str, *, runs_folder: Path, steps: Steps) -> Brought:
+    """Bring a run here as it is now, also an active one.
 
     Args:
         fleet: the cluster.
@@ -171,10 +236,12 @@ def bring(fleet: Fleet, name: str, *, runs_folder: Path, steps: Steps) -> str:
         ClusterError: it has no results yet, or they cannot be had.
     """
     steps.step("Connecting to the head")
+    ended = False
     try:
         with fleet.head() as head:
             name = runs.which(head, name)
             now = runs.state(head, name)
+            ended = now.ended
             if not now.ended:
                 done = progress_of(now) if now.progress else None
                 count = f": {done.done + done.failed:,} of {counted(done.total, 'point')} finished" if done else ""
@@ -188,4 +255,4 @@ def bring(fleet: Fleet, name: str, *, runs_folder: Path, steps: Steps) -> str:
             raise
         steps.say(f"{error} This is what the bucket has:")
     fetch(fleet.cloud, fleet.outputs, name, runs=runs_folder, steps=steps)
-    return name
+    return Brought(name, ended)

@@ -1,4 +1,7 @@
-"""What travels to the head with a sweep: its grid as it is run, and its points files. Code comes by `inv push`."""
+"""What travels to the head with a sweep: its grid as it is run, its points files, and a function sent by value.
+
+All other code comes by `inv push`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from pathlib import Path
 
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.sweep import Sweep
-from sweepfleet.machine.job import Job
+from sweepfleet.machine.job import Job, JobFolder
+from sweepfleet.slot.by_value import read
 
 
 def grid_place(sweep: Sweep, *, root: Path) -> str:
@@ -32,15 +36,12 @@ def points_files(sweep: Sweep, *, root: Path) -> dict[str, Path]:
     """The sweep's points files, each by its path in the project.
 
     Raises:
-        UsageError: one of them would not be found on the cluster, or the sweep's function is in a file of its own.
+        UsageError: one of them would not be found on the cluster.
     """
-    if sweep.target.pickle is not None:
-        raise UsageError(
-            f"pickle: {sweep.target.pickle}: a cluster imports functions, and cannot use one that was sent by value. "
-            "Put it into a module of the project and name it in `run`, or run the sweep here: --local"
-        )
     found = {}
     for name in sweep.files:
+        if name == sweep.target.pickle:  # it has a place of its own
+            continue
         place = None if Path(name).is_absolute() else _place(Path(os.path.normpath(sweep.folder / name)), root)
         if place is None:
             why = "is an absolute path" if Path(name).is_absolute() else f"is outside the project {root}"
@@ -61,15 +62,18 @@ def _place(path: Path, root: Path) -> str | None:
 
 
 def pack(archive: Path, sweep: Sweep, job: Job, *, root: Path) -> None:
-    """Write what travels as a tar file: job.json, and grid/ with each file at its path in the project.
+    """Write what travels as a tar file: job.json, grid/ with each file at its path in the project, the function.
 
     Raises:
         UsageError: a file is outside the project, or cannot be read.
     """
     files = points_files(sweep, root=root)
+    function = function_of(sweep)
     with tarfile.open(archive, "w") as tar:
         _add(tar, "job.json", job.to_json().encode())
         _add(tar, f"grid/{job.grid}", sweep.text.encode())
+        if function is not None:
+            _add(tar, JobFolder(Path()).function.name, function)
         for place, file in files.items():
             try:
                 _add(tar, f"grid/{place}", file.read_bytes())
@@ -83,6 +87,11 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(entry, io.BytesIO(data))
 
 
+def function_of(sweep: Sweep) -> bytes | None:
+    """The content of the function's file; None where it is imported. Raises UsageError: it cannot be read."""
+    return None if sweep.target.pickle is None else read(sweep.folder / sweep.target.pickle)
+
+
 def sha256_of(sweep: Sweep) -> str:
-    """Of the grid file as it stands, before --set and --where."""
-    return hashlib.sha256(sweep.source.read_bytes()).hexdigest()
+    """Of the grid file as it stands, before --set and --where; empty where the grid was made in Python."""
+    return hashlib.sha256(sweep.source.read_bytes()).hexdigest() if sweep.source.exists() else ""

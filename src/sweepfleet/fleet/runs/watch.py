@@ -46,8 +46,16 @@ def observer_of(words: Words, *, quiet: bool) -> Observer:
     return Bar(words, console) if console.is_terminal else Lines(words)
 
 
-def watch(fleet: Fleet, name: str, *, quiet: bool) -> State:
+def watch(
+    fleet: Fleet, name: str, *, quiet: bool = False, screen_of: Callable[[Words], Observer] | None = None
+) -> State:
     """Show a run's progress until it has ended; returns its last state.
+
+    Args:
+        fleet: the cluster.
+        name: of the run.
+        quiet: show nothing on standard output.
+        screen_of: makes what shows it instead; by default a bar on a terminal, and lines elsewhere.
 
     Raises:
         HostKeyError: the head is another machine than it was.
@@ -55,7 +63,7 @@ def watch(fleet: Fleet, name: str, *, quiet: bool) -> State:
         ClusterError: the head could not be reached for ten minutes; the run goes on.
     """
     words = FarWords()
-    with _Screen(observer_of(words, quiet=quiet)) as screen:
+    with _Screen(screen_of(words) if screen_of else observer_of(words, quiet=quiet)) as screen:
         waiting = _Waiting(fleet, datetime.now(UTC), screen.say)
         heard_s, lost = time.monotonic(), False
         while True:

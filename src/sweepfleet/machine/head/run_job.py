@@ -73,6 +73,7 @@ def run(folder: JobFolder, facts: Facts) -> int:
             artifacts=SCRATCH / "artifacts" / job.name,
             machine=ClusterMachine(f"s3://{facts.bucket}/runs/{job.name}/artifacts"),
             spent=folder.spent.exists,
+            function=folder.function.read_bytes() if folder.function.exists() else None,
             goes_on=lambda: not folder.cancelled.exists(),  # the machine goes down, and the run goes on after it
             counted=reporter.counted,
             loaded=gc.freeze,  # a search through what stays would hold up every slot

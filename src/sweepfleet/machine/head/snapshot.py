@@ -50,7 +50,7 @@ def copy(run: RunFolder, target: RunFolder) -> None:
     if not run.ledger.exists():
         raise UsageError(f"The run {run.name} has no results yet.")
     target.path.mkdir(parents=True)
-    for file in (run.grid, run.manifest, run.summary):
+    for file in (run.grid, run.manifest, run.summary, run.function):
         if file.exists():
             shutil.copy2(file, target.path / file.name)
     with contextlib.closing(Ledger(run.ledger, readonly=True)) as ledger:

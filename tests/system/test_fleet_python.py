@@ -1,0 +1,136 @@
+"""A cluster from Python, in the rehearsal cloud: scripts on a laptop that sweep, leave, come back and cancel."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.cloud.gates import open_gates
+from tests.cloud.rehearsal.cloud import Cloud
+from tests.cloud.rehearsal.host import why_not
+from tests.cloud.rehearsed import DEADLINE_S, Laptop
+
+pytestmark = [
+    pytest.mark.rehearsal,
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+]
+GATE = "/run/gate-of-python"
+FILES = {"study/scale.py": "FACTOR = 2\n\n\ndef scaled(a):\n    return FACTOR * a\n"}
+BEGINNING = """\
+import json, os, sys, time
+from pathlib import Path
+import sweepfleet as sf
+from scale import scaled
+
+OFFSET = 7
+
+def fit(a, fold):
+    print("computing", a)
+    return {"loss": abs(scaled(a) - OFFSET) + fold}
+
+def gated(a, gate):
+    while a >= 10 and not Path(gate).exists():
+        time.sleep(0.1)
+    return {"loss": a}
+
+POINTS = {"a": range(20), "fold": range(2)}
+HELD = {"a": range(30), "gate": [GATE]}
+
+def columns(run):
+    frame = run.frame().sort("point_id")
+    keep = [one for one in frame.columns if one.startswith(("param.", "metric."))]
+    return frame.select("point_id", "replicate", "seed", "status", "code", *keep).to_dict(as_series=False)
+
+"""
+
+
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
+    """One whose cluster is up and has its code; its scripts are not committed."""
+    with Cloud(tmp_path_factory.mktemp("cloud")) as cloud:
+        made = Laptop(cloud, tmp_path_factory.mktemp("laptop"))
+        for name, text in FILES.items():
+            (made.path / name).parent.mkdir(exist_ok=True)
+            (made.path / name).write_text(text)
+        made.commit("A study")
+        made.up(maxWorkers=2)
+        made.push()
+        yield made
+
+
+def python(laptop: Laptop, code: str, *, exit_code: int = 0) -> Any:
+    """The last line of a script's output, as JSON; where it fails, what it says."""
+    (laptop.path / "study" / "script.py").write_text(BEGINNING.replace("GATE", repr(GATE)) + code)
+    done = laptop.cloud.laptop.run(
+        [sys.executable, "script.py"], cwd=laptop.path / "study", env=laptop.env, check=False, timeout_s=DEADLINE_S
+    )
+    assert done.returncode == exit_code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
+    return json.loads(done.stdout.splitlines()[-1]) if exit_code == 0 else done.stderr
+
+
+def started(laptop: Laptop, code: str) -> subprocess.Popen[str]:
+    """A script that runs meanwhile."""
+    (laptop.path / "study" / "script.py").write_text(BEGINNING.replace("GATE", repr(GATE)) + code)
+    output: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    command = [sys.executable, "script.py"]
+    return laptop.cloud.laptop.popen(command, cwd=laptop.path / "study", env=laptop.env, text=True, **output)
+
+
+def test_a_function_of_a_script_has_the_same_rows_on_the_cluster(laptop: Laptop) -> None:
+    """It is sent by value, with the same code in each row; the module that it uses comes from the release."""
+    here, there, best, folder, printed, workers = python(
+        laptop,
+        'here = sf.sweep(fit, POINTS, metric=sf.Metric("loss", over="fold"), name="here")\n'
+        'there = sf.sweep(fit, POINTS, metric=sf.Metric("loss", over="fold"), name="there", stack="dev")\n'
+        "print(json.dumps([columns(here), columns(there), there.best()['params'], sorted(os.listdir(there.folder)), "
+        "there.output(0), sorted(set(there.frame()['worker']))]))\n",
+    )
+    code = here.pop("code"), there.pop("code")
+    assert here == there
+    assert len(set(code[0] + code[1])) <= 2
+    assert best == {"a": 3}
+    assert {"function.pickle", "report.html", "results.csv", "ledger.sqlite"} <= set(folder)
+    assert printed.startswith("computing ")
+    assert all(worker.startswith("ip-10-42-") for worker in workers)
+
+
+def test_a_run_goes_on_without_its_script_and_another_one_finds_it(laptop: Laptop) -> None:
+    """What it has so far is there at once; cancelled, it keeps that, and the same sweep resumes it."""
+    sweep = 'sf.sweep(gated, HELD, metric="loss", name="left", stack="dev", wait={wait}, execution={{"bundle": 1}})'
+    state = python(laptop, f"run = {sweep.format(wait=False)}\nprint(json.dumps(run.state))\n")
+    assert state == "running"
+    refused = python(laptop, f"{sweep.format(wait=False)}\n", exit_code=1)
+    assert "The run left is active already" in refused
+    found = python(
+        laptop,
+        'run = sf.connect("dev").open("left")\n'
+        "while True:\n"
+        "    try:\n"
+        "        if run.frame().height == 10: break\n"
+        "    except sf.SweepfleetError as error:\n"
+        "        assert 'no results' in str(error), error\n"
+        "    time.sleep(0.5)\n"
+        "before = run.state\n"
+        "said = str(run)\n"
+        "run.cancel()\n"
+        "print(json.dumps([before, said, run.state, run.frame().height]))\n",
+    )
+    assert found[0] == "running"
+    assert found[1].startswith("left is running on the stack dev, 10 of 30 points finished")
+    assert found[2:] == ["interrupted", 10]
+
+    with started(
+        laptop,
+        f"{sweep.format(wait=False)}\n"
+        'run = sf.open("left", stack="dev").wait()\n'
+        "print(json.dumps([run.state, run.summary['resumed'], run.summary['computed'], run.frame().height]))\n",
+    ) as process:
+        open_gates(laptop, GATE, process, run="left", timeout_s=600)
+        out, err = process.communicate()
+    assert process.returncode == 0, f"{out}\n{err}"
+    assert json.loads(out.splitlines()[-1]) == ["done", 10, 20, 30]
