@@ -133,7 +133,7 @@ def scale(head: Host, cloud: Cloud, outputs: Outputs, workers: int) -> int:
         )
     script = data_volume.needed(f"{HOLD}{NEEDED}")
     said = head.ask("sh", "-euc", script, "hold", str(workers), str(HOLD_S), sudo=True)
-    needed, active = (said.split() or ("0", "0"))[:2]
+    needed, active, *_ = [*said.split(), "0", "0"]
     now = group(cloud, outputs)  # it may allow another number than is remembered here
     workers = max(workers, min(int(needed), now.most) if needed.isdigit() else now.desired)
     if active == "0" or workers >= now.desired:
