@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from sweepfleet.api.grids import logspace as logspace
     from sweepfleet.api.run import Run as Run
     from sweepfleet.api.run import open as open  # noqa: A004 - sweepfleet.open reads well
+    from sweepfleet.api.stacks import down as down
+    from sweepfleet.api.stacks import up as up
     from sweepfleet.api.sweeps import sweep as sweep
     from sweepfleet.grid.errors import SweepfleetError as SweepfleetError
     from sweepfleet.grid.errors import UsageError as UsageError
@@ -34,6 +36,8 @@ _HOMES = {
     "Run": "api.run",
     "connect": "api.cluster",
     "Cluster": "api.cluster",
+    "up": "api.stacks",
+    "down": "api.stacks",
     "Metric": "api.grids",
     "linspace": "api.grids",
     "logspace": "api.grids",

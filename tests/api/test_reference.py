@@ -18,7 +18,7 @@ import pytest
 import sweepfleet as sf
 from tests.command import DEADLINE_S
 
-ON_A_CLUSTER = {"connect", "Cluster"}  # their examples need a cluster that is up
+ON_A_CLUSTER = {"connect", "Cluster", "up", "down"}  # their examples need a cluster that is up
 
 RUN = """
 import doctest, re, sys, types
@@ -161,6 +161,16 @@ def main() -> None:
     assert_type(sf.sweep(fit, {"alpha": [1]}, stack="dev", push=True, yes=True), sf.Run)
     assert_type(sf.open("ridge", stack=fleet), sf.Run)
     assert_type(fleet.open("ridge"), sf.Run)
+    assert_type(sf.up("dev", yes=True), sf.Cluster)
+    fleet.push(dirty=True)
+    assert_type(fleet.start(2), int)
+    status = fleet.status()
+    assert_type([run.name for run in status.runs], list[str])
+    assert_type(sum(worker.slots or 0 for worker in status.workers), int)
+    assert_type(fleet.run("nproc", workers=True)["i-0"].stdout + fleet.logs(name="ridge"), str)
+    assert_type(fleet.cost()["ridge"].usd, float | None)
+    fleet.stop(yes=True)
+    sf.down("dev")
 """
 
 

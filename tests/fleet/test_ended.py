@@ -50,7 +50,7 @@ def put(jobs: Path, name: str, *, at: float, said: dict[str, Any] | str, usd: fl
 
 
 def lines(now: datetime = NOW) -> list[str]:
-    return list(ended_lines(cast(Host, Head()), now))
+    return list(ended_lines(ended_runs(cast(Host, Head())), now))
 
 
 def test_an_ended_run_has_its_end_its_points_and_its_cost(jobs: Path) -> None:

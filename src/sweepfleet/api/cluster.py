@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweepfleet.api.grids import Values
-from sweepfleet.api.hints import python_hints
+from sweepfleet.api.hints import in_python, python_hints
 from sweepfleet.api.run import Run
 from sweepfleet.api.run import open as open_run
+from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.project_root import project_around
 
 if TYPE_CHECKING:
     from sweepfleet.fleet.fleet import Fleet
+    from sweepfleet.fleet.money.cost import Cost
+    from sweepfleet.fleet.reach.remote import Answer
+    from sweepfleet.fleet.runs.status import Status
 
 
 class Cluster:
@@ -72,6 +79,154 @@ class Cluster:
             SweepfleetError: the cluster cannot be reached.
         """
         return open_run(name, runs=runs, stack=self)
+
+    def status(self) -> Status:
+        """What the cluster is doing: head, workers, release, active runs and the last ones that ended.
+
+        Returns:
+            all of it in typed fields. `print` shows it as `inv status` does, and a notebook as a cell's last value.
+            Where the head does not answer, `error` says why.
+
+        Raises:
+            SweepfleetError: AWS refuses, or the stack was taken down.
+        """
+        from sweepfleet.fleet.runs.status import look
+
+        with self._hints():
+            return replace(look(self._fleet), words=functools.partial(in_python, stack=self.stack))
+
+    def push(self, *, dirty: bool = False, yes: bool = False) -> None:
+        """Send this checkout's commit and its locked environment to the cluster; says when it has it already.
+
+        Args:
+            dirty: push tracked files with their uncommitted changes; results say so.
+            yes: replace another person's newer release.
+
+        Raises:
+            UsageError: files are changed, or another person's code would be replaced.
+            SweepfleetError: the head cannot take it; the release before stays current.
+        """
+        from sweepfleet.fleet.code.agreed import push_checkout, unasked
+        from sweepfleet.fleet.errors import NothingToDo
+
+        with self._hints():
+            try:
+                push_checkout(self._fleet, dirty=dirty, yes=yes, confirm=unasked, say=self._say)
+            except NothingToDo as nothing:
+                self._say(str(nothing))
+
+    def start(self, workers: int = 1, *, timeout_s: float = 900) -> int:
+        """Start workers before a sweep, and wait until they have joined. Without a sweep they shut down again.
+
+        Args:
+            workers: their number.
+            timeout_s: to wait, at most.
+
+        Returns:
+            the number of their slots.
+
+        Raises:
+            UsageError: nothing was pushed yet, or the stack allows fewer workers.
+            SweepfleetError: they have not joined in time; says why.
+        """
+        from sweepfleet.fleet.steps import Steps
+        from sweepfleet.fleet.workers.group import ends_by_itself
+        from sweepfleet.fleet.workers.joining import start
+
+        if workers < 1:
+            raise UsageError(f"start({workers}): at least 1 worker. To shut all down: stop()")
+        with self._hints(), Steps(say=self._say) as steps:
+            slots = start(self._fleet, workers, deadline_s=timeout_s, steps=steps)
+        self._say(ends_by_itself(has_code=True))
+        return slots
+
+    def stop(self, *, yes: bool = False) -> None:
+        """Shut down all workers. Finished points are kept.
+
+        Args:
+            yes: also when runs are active: they stop, and the same sweep resumes them.
+
+        Raises:
+            UsageError: runs are active.
+            SweepfleetError: the head does not answer; with `yes`, AWS was told nevertheless.
+        """
+        from sweepfleet.fleet.workers.stopping import stop
+
+        with self._hints():
+            stop(self._fleet, yes=yes)
+        self._say("The workers shut down.")
+
+    def run(
+        self, command: str, *, worker: str = "", workers: bool = False, timeout_s: int = 600
+    ) -> Mapping[str, Answer]:
+        """Run a shell command on the head, on a worker, or on all workers.
+
+        Args:
+            command: a line for `sh`.
+            worker: the beginning of a worker's instance id.
+            workers: on all workers.
+            timeout_s: for each machine.
+
+        Returns:
+            `stdout`, `stderr` and `exit_code` by machine: `head`, or an instance id.
+
+        Raises:
+            UsageError: there is no such worker.
+            SweepfleetError: a machine cannot be reached, or the command does not end in time.
+        """
+        from sweepfleet.fleet.reach.many import answers
+
+        with self._hints():
+            words = ("sh", "-c", command)
+            return answers(self._fleet, *words, worker=worker, workers=workers, deadline_s=timeout_s)
+
+    def logs(self, *, name: str = "", worker: str = "", workers: bool = False, lines: int = 200) -> str:
+        """The journal of the head, of a worker, or of all workers.
+
+        Args:
+            name: of a run, whose lines alone are meant.
+            worker: the beginning of a worker's instance id.
+            workers: of all workers; each line begins with its worker's id.
+            lines: the number of last lines, of each machine.
+
+        Returns:
+            the lines.
+
+        Raises:
+            UsageError: there is no such worker.
+            SweepfleetError: a machine cannot be reached.
+        """
+        from sweepfleet.fleet.reach.many import answers
+        from sweepfleet.fleet.runs.journal import journal_command
+
+        with self._hints():
+            words = journal_command(name=name, lines=lines)
+            found = answers(self._fleet, *words, worker=worker, workers=workers, sudo=True)
+        if not workers:
+            return next(iter(found.values())).stdout
+        return "".join(f"[{name}] {line}\n" for name, each in found.items() for line in each.stdout.splitlines())
+
+    def cost(self) -> Mapping[str, Cost]:
+        """What each run has cost of the workers: of those that the head has, active ones so far.
+
+        Returns:
+            `usd` (at most; None: no price is known), `worker_hours` and `budget_usd` by run. The head, its disk and
+            the bucket cost apart from that: `docs/cluster.md`.
+
+        Raises:
+            SweepfleetError: the head cannot be reached.
+        """
+        from sweepfleet.fleet.money.cost import cost_of
+        from sweepfleet.fleet.runs import jobs
+
+        with self._hints(), self._fleet.head() as head:
+            return {name: cost_of(head, name) for name in jobs.names(head)}
+
+    def _hints(self) -> AbstractContextManager[None]:
+        return python_hints(self.stack)
+
+    def _say(self, text: str) -> None:
+        print(in_python(text, stack=self.stack), flush=True)
 
     def __repr__(self) -> str:
         return f"<sweepfleet cluster {self.stack} in {self._fleet.outputs.region}>"

@@ -44,14 +44,9 @@ def logs(
     follow: bool = False,
 ) -> None:
     """Print the journal of the head, of a worker, or of all workers."""
-    from sweepfleet.fleet.runs.jobs import folder_of
-    from sweepfleet.run.runs import check_name
+    from sweepfleet.fleet.runs.journal import journal_command
 
-    if name:
-        check_name(name)
-    unit = folder_of(name).unit if name else "sweepfleet-*"
-    count = str(number(lines, "--lines", least=1))
-    words = ["journalctl", "-u", unit, "-n", count, "--no-pager", "-o", "short-iso", *(["-f"] if follow else [])]
+    words = journal_command(name=name, lines=number(lines, "--lines", least=1), follow=follow)
     show(open_fleet(stack), words, worker=worker, workers=workers, sudo=True, endless=follow)
 
 

@@ -27,21 +27,13 @@ def start(c: Context, stack: str = "", workers: str = "1", timeout: str = "900")
     Without a sweep they shut down again.
     """
     from sweepfleet.fleet.steps import Steps
-    from sweepfleet.fleet.workers.group import ends_by_itself, scale
-    from sweepfleet.fleet.workers.joining import STAYS, wait_for_workers
-    from sweepfleet.grid.wording import counted
+    from sweepfleet.fleet.workers.group import ends_by_itself
+    from sweepfleet.fleet.workers.joining import start
 
     count, deadline_s = number(workers, "--workers", least=1), number(timeout, "--timeout", least=1)
     fleet = open_fleet(stack)
-    fleet.release()
-    with Steps() as steps, fleet.head() as head:
-        steps.step(f"Starting {counted(count, 'worker')}")
-        try:
-            scale(head, fleet.cloud, fleet.outputs, count)
-            wait_for_workers(fleet, head, count, deadline_s=deadline_s, say=steps.say)
-        except KeyboardInterrupt:
-            steps.say(STAYS)
-            raise
+    with Steps() as steps:
+        start(fleet, count, deadline_s=deadline_s, steps=steps)
     print(ends_by_itself(has_code=True))
 
 

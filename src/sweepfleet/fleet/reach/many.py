@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.fleet import Fleet
-from sweepfleet.fleet.reach.remote import Bytes, Host
+from sweepfleet.fleet.reach.remote import Answer, Bytes, Host
 from sweepfleet.fleet.workers.group import Worker, group
 from sweepfleet.grid.errors import SweepfleetError, UsageError
 from sweepfleet.grid.wording import counted
@@ -42,6 +42,54 @@ class Prefixed:
             self.write(b"\n")
 
 
+def answers(
+    fleet: Fleet, *words: str, worker: str = "", workers: bool = False, sudo: bool = False, deadline_s: int = 600
+) -> dict[str, Answer]:
+    """What a command says on the head, on a worker, or on all workers, by machine: `head`, or an instance id.
+
+    Args:
+        fleet: the cluster.
+        words: of the command.
+        worker: the beginning of a worker's instance id.
+        workers: on all workers, some at a time.
+        sudo: as root.
+        deadline_s: for each machine.
+
+    Raises:
+        UsageError: there are no workers, or none with this id.
+        ClusterError: a machine cannot be reached, or the command does not end in time; of several, each is said.
+    """
+    if worker and workers:
+        raise UsageError("--worker means one worker, --workers all of them. Remove one.")
+    if not workers:
+        with fleet.worker(fleet.find_worker(worker)) if worker else fleet.head() as host:
+            return {host.name: host.run(*words, sudo=sudo, deadline_s=deadline_s)}
+    found = _all(fleet)
+
+    def one(machine: Worker) -> Answer | ClusterError:
+        try:
+            with fleet.worker(machine) as host:
+                return host.run(*words, sudo=sudo, deadline_s=deadline_s)
+        except ClusterError as error:
+            return error
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        said = dict(zip([each.instance_id for each in found], pool.map(one, found), strict=True))
+    failed = {name: each for name, each in said.items() if isinstance(each, ClusterError)}
+    if failed:
+        lines = "".join(f"\n[{name}] {error}" for name, error in failed.items())
+        raise ClusterError(f"{len(failed)} of {counted(len(said), 'worker')} did not answer:{lines}")
+    return {name: each for name, each in said.items() if isinstance(each, Answer)}
+
+
+def _all(fleet: Fleet) -> tuple[Worker, ...]:
+    """All workers. Raises UsageError: there are none."""
+    workers = group(fleet.cloud, fleet.outputs).workers
+    if not workers:
+        raise UsageError("There are no workers now. Start some: inv start")
+    return workers
+
+
 class ManyFailedError(SweepfleetError):
     """It failed on some machines; what each said is printed already."""
 
@@ -62,9 +110,7 @@ def on_workers(fleet: Fleet, do: Callable[[Host, Bytes, Bytes], int], *, endless
         UsageError: there are no workers, or more than can be had at once.
         ManyFailedError: it failed on some, with the highest of their exit codes, or 3 when one cannot be reached.
     """
-    workers = group(fleet.cloud, fleet.outputs).workers
-    if not workers:
-        raise UsageError("There are no workers now. Start some: inv start")
+    workers = _all(fleet)
     if endless and len(workers) > AT_ONCE:
         raise UsageError(
             f"{len(workers)} workers are too many to follow at once; the limit is {AT_ONCE}. Follow one: --worker ID"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -106,9 +106,8 @@ def ended_runs(head: Host, *, most: int = SHOWN) -> list[EndedRun]:
     return [EndedRun.of(one) for one in found]
 
 
-def ended_lines(head: Host, now: datetime) -> Iterator[str]:
+def ended_lines(found: Sequence[EndedRun], now: datetime) -> Iterator[str]:
     """They for a person; nothing when there are none."""
-    found = ended_runs(head)
     if found:
         yield "Ended runs, the last one first:"
     for one in found:

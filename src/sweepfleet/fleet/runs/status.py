@@ -1,64 +1,199 @@
-"""What a cluster is doing, as lines for a person."""
+"""What a cluster is doing: facts for programs, and lines for a person."""
 
 from __future__ import annotations
 
+import html
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from sweepfleet.fleet.code.push import current_release, fleet_release
+from sweepfleet.fleet.code.push import Pushed, current_release, fleet_release
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.fleet import Fleet
-from sweepfleet.fleet.money.cost import cost_of
+from sweepfleet.fleet.money.cost import Cost, cost_of
 from sweepfleet.fleet.reach.remote import Host
 from sweepfleet.fleet.runs import jobs as runs
-from sweepfleet.fleet.runs.ended import ended_lines
+from sweepfleet.fleet.runs.ended import EndedRun, ended_lines, ended_runs
 from sweepfleet.fleet.stack.gone import DownError, GoneError
 from sweepfleet.fleet.workers import group as workers
 from sweepfleet.grid.wording import counted
 from sweepfleet.infra.layout import MachinePaths
 from sweepfleet.run.text import duration
 
+UNITS = ("scheduler", "signer", "keeper")
 
-def status(fleet: Fleet) -> Iterator[str]:
+
+@dataclass(frozen=True, slots=True)
+class HeadStatus:
+    """The head now."""
+
+    address: str
+    up_s: float
+    units: Mapping[str, str]  # systemd's word for each service: active, failed ...
+    free_gb: float  # of the data volume
+    gb: float
+
+    def line(self) -> str:
+        """It for a person."""
+        parts = ", ".join(f"{unit} {state}" for unit, state in self.units.items())
+        free = f"{self.free_gb:.0f} of {self.gb:.0f} GB free for runs"
+        return f"Head {self.address}: up {duration(self.up_s)}, {parts}, {free}"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """One worker now."""
+
+    instance_id: str
+    instance_type: str
+    zone: str
+    spot: bool
+    launched: datetime
+    state: str  # EC2's: pending, running ...
+    slots: int | None  # None: it has not joined the scheduler
+    is_known: bool  # whether the scheduler could be asked
+
+    def line(self, now: datetime) -> str:
+        """It for a person."""
+        kind = "spot" if self.spot else "on-demand"
+        state = self.state
+        if self.is_known:
+            state = f"{state}, has not joined" if self.slots is None else counted(self.slots, "slot")
+        up = _since(self.launched, now)
+        return f"  {self.instance_id}  {self.instance_type} {kind}  {self.zone}  up {up}  {state}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """An active run now."""
+
+    name: str
+    state: str  # starting, waiting, running
+    done: int | None  # points; None before it has begun
+    total: int | None
+    waiting_for: str
+    waits: str  # what finished points wait for; empty: nothing
+    waits_since: datetime | None
+    cost: Cost  # so far
+
+    def lines(self, now: datetime) -> Iterator[str]:
+        """It for a person."""
+        count = self.waiting_for
+        if self.done is not None and self.total is not None:
+            count = f"{self.done:,} of {counted(self.total, 'point')}"
+        yield f"Run {self.name}: {self.state}{f', {count}' if count else ''} · inv attach --name {self.name}"
+        if self.waits and self.waits_since:
+            yield f"  {self.waits}, for {_since(self.waits_since, now)}"
+        yield f"  cost so far {self.cost}"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Status:
+    """A cluster now; `str` says it as `inv status` does."""
+
+    stack: str
+    region: str
+    at: datetime
+    release: Pushed | None  # None: nothing was pushed yet
+    running_release: Pushed | None  # an older one that scheduler and workers still run; None: the same
+    workers: tuple[WorkerStatus, ...]
+    desired: int  # number of workers
+    most: int
+    head: HeadStatus | None  # None: it does not answer; see `error`
+    runs: tuple[RunStatus, ...] = ()
+    ended: tuple[EndedRun, ...] = ()  # the last one first
+    scheduler_error: str = ""
+    error: ClusterError | None = None
+    words: Callable[[str], str] = field(default=str, compare=False)  # a line for a person, as that person types
+
+    def lines(self) -> Iterator[str]:
+        """It for a person."""
+        yield f"Stack {self.stack} in {self.region}"
+        if self.release is None:
+            yield "Release: none yet. Push one: inv push"
+        else:
+            pushed = datetime.fromtimestamp(self.release.pushed, UTC)
+            yield f"Release: {self.release.label}, pushed {_since(pushed, self.at)} ago"
+            if self.running_release is not None:
+                label = self.running_release.label
+                yield f"  scheduler and workers run the code of {label} until the next run starts"
+        yield f"Workers: {len(self.workers)} of {self.desired} requested, at most {self.most}"
+        for worker in self.workers:
+            yield worker.line(self.at)
+        if self.head is not None:
+            yield self.head.line()
+        for run in self.runs:
+            yield from run.lines(self.at)
+        yield from ended_lines(self.ended, self.at)
+        if self.scheduler_error:
+            yield self.scheduler_error
+
+    def __repr__(self) -> str:
+        return self.words("\n".join([*self.lines(), *([str(self.error)] if self.error else [])]))
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+def look(fleet: Fleet) -> Status:
     """Look at everything; a part that cannot be reached is said, and the others are still looked at.
 
     Raises:
-        ClusterError: at the end, when the head could not be reached.
+        DownError: the stack was taken down.
+        ClusterError: AWS refuses.
     """
     out = fleet.outputs
     _require_stack(fleet)
-    yield f"Stack {out.stack} in {out.region}"
-    now = current_release(fleet.cloud, out)
-    if now is None:
-        yield "Release: none yet. Push one: inv push"
-    else:
-        pushed = datetime.fromtimestamp(now.pushed, UTC)
-        yield f"Release: {now.label}, pushed {_ago(pushed)} ago"
-        running = fleet_release(fleet.cloud, out)
-        if running is not None and running.engine != now.engine:
-            yield f"  scheduler and workers run the code of {running.label} until the next run starts"
-    found = workers.group(fleet.cloud, out)
-    yield f"Workers: {len(found.workers)} of {found.desired} requested, at most {found.most}"
-    lost: ClusterError | None = None
+    release = current_release(fleet.cloud, out)
+    running = fleet_release(fleet.cloud, out) if release is not None else None
+    if running is not None and release is not None and running.engine == release.engine:
+        running = None
+    group = workers.group(fleet.cloud, out)
+    error: ClusterError | None = None
     joined: dict[str, int] | None = None
-    lines: list[str] = []
+    head: HeadStatus | None = None
+    active: tuple[RunStatus, ...] = ()
+    ended: tuple[EndedRun, ...] = ()
+    scheduler_error = ""
     try:
-        with fleet.head() as head:
-            lines = list(_head_lines(head, out.head_ip))
+        with fleet.head() as host:
+            head = _head(host, out.head_ip)
+            active = tuple(_run(host, name) for name in runs.names(host, active=True))
+            ended = tuple(ended_runs(host))
             try:
-                joined = workers.slots(head) if found.workers else {}
-            except workers.SchedulerError as error:
-                lines.append(str(error))
-    except ClusterError as error:
-        lost = error
-    for one in found.workers:
-        state = _state(one, joined)
-        kind = "spot" if one.spot else "on-demand"
-        yield f"  {one.instance_id}  {one.instance_type} {kind}  {one.zone}  up {_ago(one.launched)}  {state}"
-    yield from lines
-    if lost is not None:
-        raise lost
+                joined = workers.slots(host) if group.workers else {}
+            except workers.SchedulerError as silent:
+                scheduler_error = str(silent)
+    except ClusterError as lost:
+        error = lost
+    return Status(
+        stack=out.stack,
+        region=out.region,
+        at=datetime.now(UTC),
+        release=release,
+        running_release=running,
+        workers=tuple(_worker(one, joined) for one in group.workers),
+        desired=group.desired,
+        most=group.most,
+        head=head,
+        runs=active,
+        ended=ended,
+        scheduler_error=scheduler_error,
+        error=error,
+    )
+
+
+def status(fleet: Fleet) -> Iterator[str]:
+    """What `look` has found, as lines.
+
+    Raises:
+        ClusterError: AWS refuses; or at the end, when the head could not be reached.
+    """
+    found = look(fleet)
+    yield from found.lines()
+    if found.error is not None:
+        raise found.error
 
 
 def _require_stack(fleet: Fleet) -> None:
@@ -71,31 +206,42 @@ def _require_stack(fleet: Fleet) -> None:
         pass
 
 
-def _state(worker: workers.Worker, joined: dict[str, int] | None) -> str:
+def _worker(one: workers.Worker, joined: dict[str, int] | None) -> WorkerStatus:
     """What a worker does, as the scheduler knows it; `joined` is None where nobody can say."""
-    if joined is None:
-        return worker.state
-    slots = joined.get(worker.instance_id)
-    return f"{worker.state}, has not joined" if slots is None else counted(slots, "slot")
+    return WorkerStatus(
+        instance_id=one.instance_id,
+        instance_type=one.instance_type,
+        zone=one.zone,
+        spot=one.spot,
+        launched=one.launched,
+        state=one.state,
+        slots=None if joined is None else joined.get(one.instance_id),
+        is_known=joined is not None,
+    )
 
 
-def _head_lines(head: Host, address: str) -> Iterator[str]:
-    units = ("scheduler", "signer", "keeper")
-    asked = head.run("systemctl", "is-active", *(f"sweepfleet-{unit}" for unit in units)).stdout.split()
-    parts = ", ".join(f"{unit} {state}" for unit, state in zip(units, asked, strict=False))
-    uptime = head.ask("ps", "-o", "etimes=", "-p", "1").strip()
-    space = json.loads(head.ask("python3", "-c", SPACE))
-    free = f"{space['free_gb']:.0f} of {space['gb']:.0f} GB free for runs"
-    yield f"Head {address}: up {duration(float(uptime))}, {parts}, {free}"
-    for name in runs.names(head, active=True):
-        now = runs.state(head, name)
-        done = now.progress or {}
-        count = f"{done.get('done', 0):,} of {counted(done.get('total', 0), 'point')}" if done else now.waiting_for
-        yield f"Run {name}: {now.state}{f', {count}' if count else ''} · inv attach --name {name}"
-        if done.get("waits"):
-            yield f"  {done['waits']}, for {_ago(datetime.fromtimestamp(done['waits_since'], UTC))}"
-        yield f"  cost so far {cost_of(head, name)}"
-    yield from ended_lines(head, datetime.now(UTC))
+def _head(host: Host, address: str) -> HeadStatus:
+    asked = host.run("systemctl", "is-active", *(f"sweepfleet-{unit}" for unit in UNITS)).stdout.split()
+    uptime = host.ask("ps", "-o", "etimes=", "-p", "1").strip()
+    space = json.loads(host.ask("python3", "-c", SPACE))
+    units = dict(zip(UNITS, asked, strict=False))
+    return HeadStatus(address, float(uptime), units, space["free_gb"], space["gb"])
+
+
+def _run(host: Host, name: str) -> RunStatus:
+    now = runs.state(host, name)
+    done = now.progress or {}
+    waits = str(done.get("waits") or "")
+    return RunStatus(
+        name=name,
+        state=now.state,
+        done=int(done.get("done", 0)) if done else None,
+        total=int(done.get("total", 0)) if done else None,
+        waiting_for=now.waiting_for,
+        waits=waits,
+        waits_since=datetime.fromtimestamp(done["waits_since"], UTC) if waits else None,
+        cost=cost_of(host, name),
+    )
 
 
 SPACE = f"""
@@ -105,5 +251,5 @@ print(json.dumps({{"gb": usage.total / 1e9, "free_gb": usage.free / 1e9}}))
 """
 
 
-def _ago(when: datetime) -> str:
-    return duration(max(0.0, (datetime.now(UTC) - when).total_seconds()))
+def _since(when: datetime, now: datetime) -> str:
+    return duration(max(0.0, (now - when).total_seconds()))

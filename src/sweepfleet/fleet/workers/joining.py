@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.fleet import Fleet
 from sweepfleet.fleet.reach.remote import Host
+from sweepfleet.fleet.steps import Steps
 from sweepfleet.fleet.workers import group as workers
 from sweepfleet.grid.wording import counted
 
@@ -16,6 +17,24 @@ STAYS = "The request stays active. Cancel it: inv scale 0"
 JOIN_S = 900
 POLL_S = 2.0
 LOOK_S = 10.0  # that the head itself waits for a change: to begin asking its scheduler takes a second of its time
+
+
+def start(fleet: Fleet, count: int, *, deadline_s: float = JOIN_S, steps: Steps) -> int:
+    """Start workers and wait until they have joined; returns their slots.
+
+    Raises:
+        UsageError: nothing was pushed yet, or the stack allows fewer.
+        ClusterError: they cannot be started, or have not joined in time.
+    """
+    fleet.release()
+    with fleet.head() as head:
+        steps.step(f"Starting {counted(count, 'worker')}")
+        try:
+            workers.scale(head, fleet.cloud, fleet.outputs, count)
+            return wait_for_workers(fleet, head, count, deadline_s=deadline_s, say=steps.say)
+        except KeyboardInterrupt:
+            steps.say(STAYS)
+            raise
 
 
 def wait_for_workers(
