@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sweepfleet.api.cluster import Cluster as Cluster
     from sweepfleet.api.cluster import connect as connect
+    from sweepfleet.api.calls.errors import CallError as CallError
+    from sweepfleet.api.executor import Executor as Executor
     from sweepfleet.api.grids import Metric as Metric
     from sweepfleet.api.grids import distribution as distribution
     from sweepfleet.api.grids import linspace as linspace
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "sweep": "api.sweeps",
     "open": "api.run",
+    "Executor": "api.executor",
+    "CallError": "api.calls.errors",
     "Run": "api.run",
     "connect": "api.cluster",
     "Cluster": "api.cluster",

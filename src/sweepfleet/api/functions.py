@@ -59,14 +59,24 @@ def function_of(function: Callable[..., Any], *, by_value: Sequence[ModuleType] 
         folder = _imported_from(sys.modules[function.__module__])
         if folder is not None:
             return Function(name, folder)
-    data = _pickled(function, by_value)
+    data = pickled(function, by_value)
     run = name_of(function)
+    return Function(run, _folder(), to_bytes(data, name=run, code=digest(function)))
+
+
+def pickled(function: Callable[..., Any], by_value: Sequence[ModuleType] = ()) -> bytes:
+    """A function as bytes: its name where another process can import it, and what it refers to where not.
+
+    Raises UsageError: it cannot be pickled, or is larger than `MAX_BYTES`; says because of which variable.
+    """
+    data = _pickled(function, by_value)
     if len(data) > MAX_BYTES:
         raise UsageError(
-            f"{run} is {len(data) / 1e6:.1f} MB with what it refers to{_largest(function)}; the limit is "
-            f"{MAX_BYTES / 1e6:.0f} MB. Write the data to a file, and read it in the function."
+            f"{name_of(function)} is {len(data) / 1e6:.1f} MB with what it refers to{_largest(function)}; the limit "
+            f"is {MAX_BYTES / 1e6:.0f} MB. Write the data to a file and read it in the function, or pass it as an "
+            "argument."
         )
-    return Function(run, _folder(), to_bytes(data, name=run, code=digest(function)))
+    return data
 
 
 def _imported_from(module: ModuleType) -> Path | None:

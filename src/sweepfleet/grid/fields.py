@@ -9,6 +9,7 @@ import json
 import math
 import re
 import shlex
+from collections.abc import Callable
 from typing import Any
 
 from pydantic_core import PydanticCustomError
@@ -23,6 +24,14 @@ LOG_MIN, LOG_MAX = 1000, 16_000_000
 
 def _refuse(allowed: str, **remedy: str) -> PydanticCustomError:
     return PydanticCustomError("not_allowed", "{allowed}", {"allowed": allowed, **remedy})
+
+
+def read(field: Callable[[Any], Any], value: Any) -> tuple[Any, str]:
+    """A field's value, and what is allowed where it is refused; else an empty text. For values from Python."""
+    try:
+        return field(value), ""
+    except PydanticCustomError as refusal:
+        return None, str((refusal.context or {})["allowed"])
 
 
 def number(value: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import queue
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from sweepfleet.run.calls import wire
@@ -163,7 +163,7 @@ class Driver:
         new: list[Call] = []
         for call in calls:
             if call.key is not None and call.key in known:
-                answered.append(replace(known[call.key], index=call.index))
+                answered.append(known[call.key].at(call.index))
             elif call.key is not None and call.key in self._by_key:
                 self._open[self._by_key[call.key]].indexes.append(call.index)
             else:
@@ -195,7 +195,7 @@ class Driver:
             if found.call.key is not None:
                 self._by_key.pop(found.call.key, None)
                 kept.append((outcome, found.call))
-            told += [replace(outcome, index=index) for index in found.indexes]
+            told += [outcome.at(index) for index in found.indexes]
         if self._ledger is not None and kept:
             self._ledger.keep(kept)
         for each in finished:

@@ -20,7 +20,7 @@ class Pickled(NamedTuple):
     outside: Sequence[Buffer] = ()  # its out-of-band buffers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as Outcome: they are made by the hundred thousand, and nobody changes them
 class Call:
     """A function with its arguments."""
 
@@ -38,7 +38,7 @@ class Failure:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """What came of a call."""
 
@@ -49,6 +49,10 @@ class Outcome:
     key: str | None = None
     attempts: int = 1
     started: float = 0.0  # unix time
+
+    def at(self, index: int) -> Outcome:
+        """The same for another index."""
+        return Outcome(index, self.value, self.raised, self.wall_s, self.key, self.attempts, self.started)
 
     @property
     def ok(self) -> bool:

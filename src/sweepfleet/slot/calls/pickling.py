@@ -9,13 +9,14 @@ from typing import Any
 from sweepfleet.slot.calls.batch import Pickled
 from sweepfleet.slot.calls.frames import Buffer
 
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes})  # for which Python's own pickle does, ten times faster
 OUTSIDE_BYTES = 1 << 14  # smaller buffers are copied into the pickle
 
 
 def dumps(value: Any) -> Pickled:
     """A pickle. Raises whatever the value's pickling does."""
-    if value is None:
-        return _NONE
+    if type(value) in _PLAIN:
+        return Pickled(pickle.dumps(value, protocol=5))
     import cloudpickle
 
     outside: list[Buffer] = []
@@ -33,7 +34,11 @@ def dumps(value: Any) -> Pickled:
     return Pickled(cloudpickle.dumps(value, protocol=5, buffer_callback=keep), outside)
 
 
-_NONE = Pickled(pickle.dumps(None, protocol=5))
+def dumps_arguments(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Pickled:
+    """A pickle of both. Raises whatever their pickling does."""
+    if not keywords and _PLAIN.issuperset(map(type, arguments)):
+        return Pickled(pickle.dumps((arguments, keywords), protocol=5))
+    return dumps((arguments, keywords))
 
 
 def loads(pickled: Pickled) -> Any:

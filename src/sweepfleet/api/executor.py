@@ -1,0 +1,248 @@
+"""`sweepfleet.Executor`: the standard library's interface to asynchronous calls, on this machine's cores."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import os
+import sys
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from sweepfleet.api.calls.client import Client
+from sweepfleet.api.calls.errors import ArgumentsError
+from sweepfleet.api.calls.way import Here, Way
+from sweepfleet.grid.errors import UsageError
+from sweepfleet.run.calls.wire import Hello
+from sweepfleet.slot import inside
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Executor(concurrent.futures.Executor):
+    """Executes calls asynchronously, each in a process of this machine; a `concurrent.futures.Executor`.
+
+    >>> import sweepfleet as sf
+    >>> with sf.Executor(2) as executor:
+    ...     list(executor.map(pow, [2, 3, 4], [5, 2, 3]))
+    [32, 9, 64]
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        *,
+        run: str | None = None,
+        cpus: int = 1,
+        memory: str | int | None = None,
+        timeout: str | float | None = None,
+        retries: int = 0,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        runs: str | Path | None = None,
+    ) -> None:
+        """Return at once; processes are started with the first call.
+
+        Args:
+            max_workers: calls at once; by default as many as cores and memory have room for.
+            run: keeps results in `runs/<run>`: the same call (the function's name and code, arguments by content) is
+                computed once, also by another process later. None: nothing is kept.
+            cpus: cores of a call: numerical libraries use as many threads.
+            memory: that a call may use, "2GB" or bytes; None: any.
+            timeout: that a call may take, "10m" or seconds; None: any.
+            retries: how often a call is executed again that raised, or whose process ended.
+            initializer: called once in each process before its first call.
+            initargs: its arguments.
+            runs: the folder of all runs; by default `runs/` in the project.
+
+        Raises:
+            UsageError: arguments that cannot be used, with all problems; a run that is a sweep's or another driver's.
+        """
+        if inside.a_point:
+            raise UsageError(
+                "A point or a call cannot start an Executor. Start it in the script or notebook that starts this one."
+            )
+        memory_bytes, timeout_s = _checked(
+            max_workers=max_workers, cpus=cpus, memory=memory, timeout=timeout, retries=retries,
+            initializer=initializer, run=run,
+        )  # fmt: skip
+        hello = Hello(
+            run=run,
+            runs=None if run is None else str(_runs(runs)),
+            max_workers=max_workers,
+            cpus=cpus,
+            memory_bytes=memory_bytes,
+            timeout_s=timeout_s,
+            retries=retries,
+            path=tuple(sys.path),
+            initializer=_initializer(initializer, initargs),
+        )
+        self._client = Client(hello, _start_here, slots=max_workers or os.cpu_count() or 1)
+        self._finalizer = weakref.finalize(self, self._client.shutdown, wait=False, cancel=False)
+        self._finalizer.atexit = False  # then the client has all calls executed
+        self._pid = os.getpid()
+        if run is not None:
+            self._client.begin()
+            try:
+                self._client.accepted()
+            except BaseException:
+                self.shutdown()
+                raise
+
+    @property
+    def _broken(self) -> Any:
+        """What broke it, under the name that the standard library's executors have for it; else False."""
+        return self._client.broken or False
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Execute `fn(*args, **kwargs)`; every keyword is the function's.
+
+        Returns a future. Its exceptions are those of the call, with the traceback of the other process as cause;
+        `CallError` when the call's process ended or used too much; what pickling raised, when the call or its result
+        cannot be sent.
+
+        Raises:
+            RuntimeError: after `shutdown`.
+            ExecutorBrokenError: a `BrokenExecutor`: no call can be executed any more.
+        """
+        return next(self._submitted(fn, [(args, kwargs)]))
+
+    def _submitted(
+        self, fn: Callable[..., T], calls: Iterable[tuple[tuple[Any, ...], dict[str, Any]]]
+    ) -> Iterator[Future[T]]:
+        if os.getpid() != self._pid:
+            raise RuntimeError("cannot schedule new futures in a fork of the process that made the Executor")
+        self._client.check()
+        futures: Iterator[Future[T]] = self._client.submit(fn, calls)
+        return futures
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """Call `fn` with the items of the iterables, and yield the results in their order.
+
+        Args:
+            fn: the function.
+            *iterables: its arguments by position; the shortest one ends it.
+            timeout: seconds from now in which a result has to come; else the iterator raises TimeoutError.
+            chunksize: is not needed: quick calls travel together by themselves.
+            buffersize: calls that are submitted ahead of the results that were taken; None: all of them, at once.
+
+        The iterator raises what a call raised, when its turn comes. When it is closed, calls that have not begun are
+        cancelled.
+        """
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if buffersize is not None and not isinstance(buffersize, int):
+            raise TypeError("buffersize must be an integer or None")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError("buffersize must be None or > 0")
+        end_s = None if timeout is None else time.monotonic() + timeout
+        submitted = self._submitted(fn, ((arguments, {}) for arguments in zip(*iterables, strict=False)))
+        futures = deque(itertools.islice(submitted, buffersize))
+        if buffersize is None:
+            return _results(futures, end_s)
+        # Of an Executor that is dropped meanwhile, only what was submitted is computed.
+        executor = weakref.ref(self)
+        return _results(futures, end_s, lambda: None if executor() is None else next(submitted, None))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as there
+        """Take no more calls, and end when all have ended.
+
+        Args:
+            wait: return when all calls have ended, and all processes.
+            cancel_futures: cancel the calls that have not begun.
+        """
+        self._finalizer.detach()
+        self._client.shutdown(wait=wait and os.getpid() == self._pid, cancel=cancel_futures)
+
+
+def _results(
+    futures: deque[Future[T]], end_s: float | None, another: Callable[[], Future[T] | None] = lambda: None
+) -> Iterator[T]:
+    try:
+        while futures:
+            if (new := another()) is not None:
+                futures.append(new)
+            del new
+            yield _result(futures.popleft(), None if end_s is None else end_s - time.monotonic())
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _result(future: Future[T], timeout: float | None) -> T:
+    try:
+        return future.result(timeout)
+    finally:
+        future.cancel()
+        del future  # it has an exception's traceback, and that this frame
+
+
+def _start_here() -> Way:
+    return Here()
+
+
+def _runs(runs: str | Path | None) -> Path:
+    from sweepfleet.api.run import runs_folder
+
+    return runs_folder(runs)
+
+
+def _initializer(initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> bytes | None:
+    if initializer is None:
+        return None
+    import cloudpickle
+
+    try:
+        return bytes(cloudpickle.dumps((initializer, initargs), protocol=5))
+    except Exception as error:
+        raise UsageError(
+            f"The initializer cannot be sent to another process: {error}. Make it of plain data."
+        ) from error
+
+
+def _checked(
+    *, max_workers: Any, cpus: Any, memory: Any, timeout: Any, retries: Any, initializer: Any, run: Any
+) -> tuple[int | None, float | None]:
+    """Memory in bytes and the timeout in seconds. Raises ArgumentsError with all problems."""
+    problems: list[str] = []
+    for name, value, least in (("max_workers", max_workers, 1), ("cpus", cpus, 1), ("retries", retries, 0)):
+        if name == "max_workers" and value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            than = "must be greater than 0" if least else "must be 0 or greater"
+            problems.append(f"{name} {than}, as a whole number; it is {value!r}.")
+    if initializer is not None and not callable(initializer):
+        raise TypeError("initializer must be a callable")
+    if run is not None and (not isinstance(run, str) or not run or run != Path(run).name or run.startswith(".")):
+        problems.append(f"run is the name of a folder in runs/, such as 'fits'; it is {run!r}.")
+    found: list[Any] = []
+    for name, value in (("memory", memory), ("timeout", timeout)):
+        known, allowed = _quantity(name, value)
+        found.append(known)
+        if allowed:
+            problems.append(f"{name} is {allowed}; it is {value!r}.")
+    if problems:
+        raise ArgumentsError("Executor: " + " ".join(problems))
+    return found[0], found[1]
+
+
+def _quantity(name: str, value: Any) -> tuple[Any, str]:
+    """A size in bytes, or a duration in seconds; and what is allowed, where it is none."""
+    if value is None:
+        return None, ""
+    from sweepfleet.grid import fields  # pydantic takes its time
+
+    return fields.read(fields.size if name == "memory" else fields.seconds, value)
