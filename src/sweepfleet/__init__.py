@@ -15,9 +15,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sweepfleet.api.calls.errors import CallError as CallError
     from sweepfleet.api.cluster import Cluster as Cluster
     from sweepfleet.api.cluster import connect as connect
-    from sweepfleet.api.calls.errors import CallError as CallError
     from sweepfleet.api.executor import Executor as Executor
     from sweepfleet.api.grids import Metric as Metric
     from sweepfleet.api.grids import distribution as distribution

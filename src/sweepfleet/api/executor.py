@@ -26,12 +26,19 @@ T = TypeVar("T")
 
 
 class Executor(concurrent.futures.Executor):
-    """Executes calls asynchronously, each in a process of this machine; a `concurrent.futures.Executor`.
+    """Executes calls in processes of this machine: a `concurrent.futures.Executor` in all that it promises.
 
-    >>> import sweepfleet as sf
-    >>> with sf.Executor(2) as executor:
-    ...     list(executor.map(pow, [2, 3, 4], [5, 2, 3]))
-    [32, 9, 64]
+    Each call is a call: two equal ones are executed twice, unless `run` keeps results. A call whose process ends, or
+    that uses too much, fails alone.
+
+    Examples:
+        >>> import sweepfleet as sf
+        >>> with sf.Executor(2) as executor:
+        ...     future = executor.submit(pow, 2, 10)
+        ...     list(executor.map(lambda x: x + 1, [1, 2, 3]))
+        [2, 3, 4]
+        >>> future.result()
+        1024
     """
 
     def __init__(
@@ -47,7 +54,7 @@ class Executor(concurrent.futures.Executor):
         initargs: tuple[Any, ...] = (),
         runs: str | Path | None = None,
     ) -> None:
-        """Return at once; processes are started with the first call.
+        """Return at once; processes are started with the first call, or now where a run keeps results.
 
         Args:
             max_workers: calls at once; by default as many as cores and memory have room for.
@@ -101,15 +108,23 @@ class Executor(concurrent.futures.Executor):
         return self._client.broken or False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Execute `fn(*args, **kwargs)`; every keyword is the function's.
+        """Execute `fn(*args, **kwargs)` in another process. Every keyword is the function's.
 
-        Returns a future. Its exceptions are those of the call, with the traceback of the other process as cause;
-        `CallError` when the call's process ended or used too much; what pickling raised, when the call or its result
-        cannot be sent.
+        The arguments are pickled now: what happens to them later does not change the call.
+
+        Args:
+            fn: anything that can be called. What another process cannot import is sent by value.
+            *args: its arguments by position.
+            **kwargs: its arguments by name.
+
+        Returns:
+            a future. It raises what the call raised, with the other process's traceback as the cause; `CallError`
+            where the call's process ended or used too much; and what pickling raised, where the function, an argument
+            or the result cannot be sent.
 
         Raises:
-            RuntimeError: after `shutdown`.
-            ExecutorBrokenError: a `BrokenExecutor`: no call can be executed any more.
+            RuntimeError: after `shutdown`, and in a fork of this process.
+            BrokenExecutor: no call can be executed any more.
         """
         return next(self._submitted(fn, [(args, kwargs)]))
 
@@ -132,15 +147,22 @@ class Executor(concurrent.futures.Executor):
     ) -> Iterator[T]:
         """Call `fn` with the items of the iterables, and yield the results in their order.
 
+        When the iterator is closed, or raises, calls that have not begun are cancelled.
+
         Args:
-            fn: the function.
+            fn: as of `submit`.
             *iterables: its arguments by position; the shortest one ends it.
-            timeout: seconds from now in which a result has to come; else the iterator raises TimeoutError.
-            chunksize: is not needed: quick calls travel together by themselves.
+            timeout: seconds from now within which a result has to come.
+            chunksize: of no use here: quick calls travel together by themselves.
             buffersize: calls that are submitted ahead of the results that were taken; None: all of them, at once.
 
-        The iterator raises what a call raised, when its turn comes. When it is closed, calls that have not begun are
-        cancelled.
+        Returns:
+            an iterator. It raises what a call raised when its turn comes, and TimeoutError.
+
+        Raises:
+            ValueError: `chunksize` or `buffersize` is less than 1.
+            TypeError: `buffersize` is no whole number.
+            RuntimeError, BrokenExecutor: as of `submit`.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
@@ -158,7 +180,7 @@ class Executor(concurrent.futures.Executor):
         return _results(futures, end_s, lambda: None if executor() is None else next(submitted, None))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as there
-        """Take no more calls, and end when all have ended.
+        """Take no more calls, and end when all have ended. As `with` does at its end.
 
         Args:
             wait: return when all calls have ended, and all processes.

@@ -9,10 +9,20 @@ from sweepfleet.slot.calls.batch import Failure
 
 
 class CallError(SweepfleetError):
-    """A call has no result and raised nothing: its process ended, or it used more than it may.
+    """A call of an `Executor` has no result and raised nothing: its process ended, or it used more than it may.
 
     `kind` is `ProcessExit`, `Crash`, `ProcessLost`, `OutOfMemory`, `MemoryLimit`, `Timeout`, or `Unreadable` for what
-    came back and could not be unpickled here.
+    came back and could not be unpickled here. A timeout is a TimeoutError, too, and the two about memory are a
+    MemoryError.
+
+    Examples:
+        >>> import sweepfleet as sf
+        >>> import os, time
+        >>> with sf.Executor(1, timeout="1s") as executor:
+        ...     for call in ((os._exit, 3), (time.sleep, 60)):
+        ...         print(executor.submit(*call).exception())
+        The call's process ended with exit code 3.
+        The call took longer than its timeout of 1 s.
     """
 
     def __init__(self, message: str, kind: str = "") -> None:
