@@ -174,9 +174,9 @@ def main() -> None:
     with sf.Executor(2, timeout="10m", memory="2GB", initializer=print, initargs=("ready",)) as executor:
         assert_type(executor.submit(fit, 0.1, fold=3, checkpoint_dir=Path()).result(), dict[str, float])
         assert_type(list(executor.map(float, ["1"], timeout=9, buffersize=2)), list[float])
-        error = executor.submit(fit, 0.1, 3, Path()).exception()
-        if isinstance(error, sf.CallError):
-            assert_type(error.kind, str)
+        raised = executor.submit(fit, 0.1, 3, Path()).exception()
+        if isinstance(raised, sf.CallError):
+            assert_type(raised.kind, str)
 """
 
 
