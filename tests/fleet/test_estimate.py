@@ -21,6 +21,7 @@ from sweepfleet.grid.load import loads
 from sweepfleet.grid.sweep import Execution
 from sweepfleet.infra.settings import Settings
 from sweepfleet.machine.facts import KEYS
+from sweepfleet.machine.head.rates import Rates
 from tests.cloud.inprocess import PUBLIC_KEY
 from tests.cloud.moto import moto_server
 from tests.fleet.test_runs_far import OUTPUTS
@@ -105,7 +106,7 @@ def test_settings_of_a_stack_that_is_not_up_will_do(cloud: Cloud, tmp_path: Path
     """As its outputs do: what a sweep costs can be said before the stack is there."""
     values = {"worker_instance_types": PRICED, "max_workers": 10, "spot_percent": 100, "on_demand_base": 2}
     settings = Settings(ssh_cidrs=("203.0.113.7/32",), ssh_public_key=PUBLIC_KEY, budget_usd=7, **values)
-    outputs = dataclasses.replace(OUTPUTS, budget_usd=7, **values)
+    outputs = dataclasses.replace(OUTPUTS, budget_usd=7, worker_disk_gb=30, **values)
     found = [
         capacity(one, cloud, Execution(max_parallel=5, cpus=2), count=3, cache=tmp_path / "prices.json")
         for one in (settings, outputs)
@@ -179,6 +180,20 @@ def test_the_price_is_of_the_workers_that_start(fleet: Fleet) -> None:
     ten = ordered(mixed, "{}")
     assert (two.job.workers_needed, ten.job.workers_needed) == (2, 10)
     assert two.job.usd_per_worker_hour > ten.job.usd_per_worker_hour
+
+
+def test_a_job_takes_the_price_of_each_type_along_with_its_disk_and_address(fleet: Fleet) -> None:
+    """The head pays by what starts; whoever submits is told the most that it can be."""
+    plain = ordered(fleet, "{}").job
+    public = dataclasses.replace(fleet, outputs=dataclasses.replace(fleet.outputs, worker_egress="public"))
+    larger = dataclasses.replace(fleet, outputs=dataclasses.replace(fleet.outputs, worker_disk_gb=1003))
+    rates = Rates.of(plain.rates)
+    assert set(rates.types) == set(fleet.outputs.worker_instance_types)
+    assert rates.beside == pytest.approx(fleet.outputs.worker_disk_gb * 0.08 / 730)
+    for other, more in ((public, 0.005), (larger, 1000 * 0.08 / 730)):
+        dearer = ordered(other, "{}").job
+        assert Rates.of(dearer.rates).beside == pytest.approx(rates.beside + more)
+        assert dearer.usd_per_worker_hour == pytest.approx(plain.usd_per_worker_hour + more)
 
 
 @pytest.mark.parametrize(

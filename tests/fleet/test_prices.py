@@ -104,7 +104,7 @@ def test_the_list_is_asked_for_this_region_linux_and_a_machine_of_ones_own_accou
     assert list_prices(client, ["c7i.xlarge"], "eu-west-1") == {"c7i.xlarge": 0.2037}
 
 
-def test_spot_prices_are_the_dearest_zones() -> None:
+def test_spot_prices_are_those_of_each_zone() -> None:
     client, stub = stubbed("ec2")
     answer_history(
         stub,
@@ -113,7 +113,10 @@ def test_spot_prices_are_the_dearest_zones() -> None:
         ("c7i.xlarge", "c", "0.08"),
         ("m7i.xlarge", "a", "0.08"),
     )
-    assert spot_prices(client, TYPES, now=NOW) == {"c7i.xlarge": 0.09, "m7i.xlarge": 0.08}
+    assert spot_prices(client, TYPES, now=NOW) == {
+        "c7i.xlarge": {"a": 0.07, "b": 0.09, "c": 0.08},
+        "m7i.xlarge": {"a": 0.08},
+    }
 
 
 def test_prices_are_kept_for_half_a_day(aws: tuple[Stubber, Stubber], tmp_path: Path) -> None:

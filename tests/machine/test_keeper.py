@@ -74,6 +74,10 @@ class Group:
     def machines(self, ids: tuple[str, ...]) -> tuple[aws.Machine, ...]:
         return tuple(aws.Machine(one, "c7i.xlarge", "a", True, "2026-11-27T00:00:00Z") for one in ids)
 
+    def spot_prices(self, types: Any) -> dict[str, dict[str, float]]:
+        self.asked.append(f"prices of {' '.join(types)}")
+        return {name: {"a": 0.08} for name in types}
+
     def end_worker(self, name: str) -> None:
         self.asked.append(f"end {name}")
         self.ended.add(name)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import sweepfleet.pipeline.trial as trials
-from sweepfleet.fleet.money.cost import Budget
+from sweepfleet.fleet.money.cost import Budget, beside_usd
 from sweepfleet.fleet.money.prices import Prices, _keep
 from sweepfleet.fleet.reach.cloud import Cloud
 from sweepfleet.grid.errors import UsageError
@@ -320,7 +320,7 @@ def server() -> Iterator[Moto]:
 
 @pytest.fixture
 def offer(server: Moto, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Offer:
-    """A stack with a budget of 25 USD and 10 workers of 4 slots, each worker at 0.10 USD an hour."""
+    """A stack with a budget of 25 USD and 10 workers of 4 slots, each worker with its disk at 0.10 USD an hour."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     settings = Settings(
@@ -331,7 +331,7 @@ def offer(server: Moto, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Offe
         budget_usd=25,
     )
     cache = tmp_path / "prices.json"
-    known = Prices({"c7i.xlarge": 0.1}, {}, ("a price list",), "2026-11-24")
+    known = Prices({"c7i.xlarge": 0.1 - beside_usd(settings)}, {}, ("a price list",), "2026-11-24")
     _keep(cache, REGION, ["c7i.xlarge"], known, now=datetime.now(UTC))
     return Offer(settings, Cloud(REGION, endpoint_url=server.endpoint), cache)
 
@@ -348,7 +348,7 @@ def test_a_stack_that_is_not_up_has_the_seconds_of_points_that_were_run_here(pro
     assert (one.grid, one.name, one.points, one.exact, one.left) == ("sweeps/mine.yaml", "mine", 10, True, 10)
     assert one.source == "6 points, run here"
     assert not one.at_least
-    assert one.usd == pytest.approx(one.point_s / 3600 * 10 * 0.1)  # all ten at once, on ten workers
+    assert one.usd == pytest.approx(one.point_s / 3600 * 3 * 0.1)  # all ten at once, on three workers
     assert (one.budget, one.problems, one.warnings) == (Budget(25), (), ())
 
 

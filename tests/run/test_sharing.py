@@ -102,6 +102,9 @@ class Workers:
     def __init__(self, *, away: int = 0, none: int = 0) -> None:
         self.asked, self._away, self._none = 0, away, none
 
+    def nthreads(self) -> dict[str, int]:
+        return {"w1": 2}
+
     def run(self, _: object, *, on_error: str) -> dict[str, dict[str, float]]:
         assert on_error == "ignore", "one worker that is gone leaves the others' answers"
         time.sleep(0.05)

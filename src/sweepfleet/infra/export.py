@@ -52,6 +52,7 @@ def export(
         architecture=setup.architecture,
         package_index=settings.package_index,
         budget_usd=settings.budget_usd,
+        worker_disk_gb=settings.worker_disk_gb,
     )
 
 

@@ -48,6 +48,7 @@ class Outputs:
     architecture: str  # amd64 or arm64
     package_index: str
     budget_usd: int
+    worker_disk_gb: int = 30
 
     @property
     def worker_groups(self) -> tuple[str, ...]:
@@ -71,6 +72,8 @@ class Outputs:
         wrong = []
         found: dict[str, Any] = {}
         for one in dataclasses.fields(cls):
+            if one.name not in values and one.default is not dataclasses.MISSING:
+                continue  # a stack that an older version made does not have it
             value = values.get(one.name)
             fitted = _fitted(value, str(one.type))
             if fitted is None:

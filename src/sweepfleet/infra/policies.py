@@ -68,6 +68,7 @@ def head_policy(*, bucket_arn: str, group_arn: str, stack: str) -> str:
                 "autoscaling:DescribeScalingActivities",
                 "autoscaling:DescribeScheduledActions",
                 "ec2:DescribeInstances",
+                "ec2:DescribeSpotPriceHistory",
             ],
             ["*"],
         ),

@@ -125,6 +125,26 @@ class Aws:
         found = self._json(*words, "--query", f"Reservations[].Instances[].[{parts}]")
         return tuple(Machine(one, kind, zone, market == "spot", at) for one, kind, zone, market, at in found or ())
 
+    def spot_prices(self, types: Collection[str]) -> dict[str, dict[str, float]]:
+        """The spot prices of these types now, in US dollars an hour, by type and zone."""
+        if not types:
+            return {}
+        words = [
+            "ec2",
+            "describe-spot-price-history",
+            "--product-descriptions",
+            "Linux/UNIX",
+            "--instance-types",
+            *types,
+        ]
+        now = self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        query = "SpotPriceHistory[].[InstanceType,AvailabilityZone,SpotPrice]"
+        found: dict[str, dict[str, float]] = {}
+        for name, zone, price in self._json(*words, "--start-time", now, "--query", query) or ():
+            here = found.setdefault(name, {})
+            here[zone] = max(float(price), here.get(zone, 0.0))
+        return found
+
     def end_worker(self, instance_id: str) -> None:
         """End one machine of the group, which has one less from then on."""
         words = ["terminate-instance-in-auto-scaling-group", "--instance-id", instance_id]

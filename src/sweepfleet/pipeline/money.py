@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweepfleet.fleet.money.cost import beside_usd
 from sweepfleet.fleet.money.prices import Prices, prices
 from sweepfleet.fleet.money.rest_prices import (
     ADDRESS_USD_PER_HOUR,
@@ -92,16 +93,10 @@ def money(plan: Plan, settings: Settings, cloud: Cloud, *, cache: Path) -> Money
     return Money(
         items=tuple(Item(what, now.get(what, 0.0), then.get(what, 0.0)) for what in sorted({**now, **then})),
         unpriced=tuple(_unpriced(_sides(plan)[1])),
-        worker_usd=None if worker is None else worker + _beside(settings),
+        worker_usd=None if worker is None else worker + beside_usd(settings),
         workers=settings.max_workers,
         label=f"{known.label_of(settings.worker_instance_types)}; {TABLE_SOURCE}",
     )
-
-
-def _beside(settings: Settings) -> float:
-    """What a worker costs an hour beside its instance: its disk, and an address where it has one."""
-    disk = settings.worker_disk_gb * USD_PER_GB_MONTH["gp3"] / HOURS
-    return disk + (ADDRESS_USD_PER_HOUR if settings.worker_egress == "public" else 0.0)
 
 
 Side = Mapping[str, State]  # by URN

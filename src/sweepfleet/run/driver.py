@@ -84,6 +84,7 @@ class Driver:
             self._write()
             self._note_silence()
             self._note_waits()
+            self._slot_use.note(self.progress)
             self.show(self.progress)
             stop = self._stop()
         else:

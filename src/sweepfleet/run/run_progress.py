@@ -29,6 +29,9 @@ class Progress:
     busy_s: float = 0.0  # of all attempts of this command, added up
     slots: int = 0  # that it may use now
     slot_s: float | None = None  # slot-seconds that it had, without what other runs held; None: slots times wall_s
+    used_s: float = 0.0  # thread-seconds that its bundles had on a cluster, as far as its workers were asked
+    workers: int = 0  # of the cluster, when they were asked
+    threads: int = 0  # of all of them
     first_submit_s: float | None = None  # unix time, as the next two
     first_result_s: float | None = None
     last_result_s: float | None = None

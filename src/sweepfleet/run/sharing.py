@@ -93,6 +93,11 @@ class Sums:
         self._mine_s = self._others_s = 0.0
         self._begun = False
 
+    @property
+    def used_s(self) -> float:
+        """Thread-seconds of the run's own bundles."""
+        return self._mine_s
+
     def add(self, workers: Mapping[str, Mapping[str, float]]) -> Held:
         """Add answers, by worker; the first ones are the start of this run."""
         for worker, now in workers.items():
@@ -118,6 +123,7 @@ class Sharing:
         self._sums = Sums(run, cpus=cpus)
         self._lock = threading.Lock()
         self._news: Held | None = None
+        self.fleet = (0, 0)  # the number of workers, and of all their threads
         self._wake, self._asked, self._closed = threading.Event(), threading.Event(), False
 
     def begin(self) -> None:
@@ -129,6 +135,12 @@ class Sharing:
         with self._lock:
             found, self._news = self._news, None
             return found
+
+    @property
+    def used_s(self) -> float:
+        """The thread time of the run's bundles, as it was known last."""
+        with self._lock:
+            return self._sums.used_s
 
     def last(self) -> Held | None:
         """The same, asked for now; None when no worker answers soon."""
@@ -149,6 +161,8 @@ class Sharing:
             found: dict[str, dict[str, float]] | None = None
             with contextlib.suppress(Exception):  # workers and scheduler may be gone: what is known then stays
                 found = self._client.run(seconds_held, on_error="ignore")
+                threads = self._client.nthreads()
+                self.fleet = len(threads), sum(threads.values())
             with self._lock:
                 if found is not None:
                     self._news = self._sums.add(found)

@@ -41,5 +41,11 @@ class SlotUse:
             self._time.settle(time.time(), held)
         progress.slot_s = self._time.had(progress.last_result_s)
 
+    def note(self, progress: Progress) -> None:
+        """Write what its bundles had of a cluster's workers into the progress, as it is known now."""
+        if self._engine.sharing is not None:
+            progress.used_s = self._engine.sharing.used_s
+            progress.workers, progress.threads = self._engine.sharing.fleet
+
     def _see(self, now_s: float, slots: int) -> None:
         self._time.see(now_s, slots=slots, of=max(1, self._engine.slots))

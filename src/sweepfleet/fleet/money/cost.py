@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from sweepfleet.fleet.money.cpu_credits import surplus_usd
 from sweepfleet.fleet.money.prices import prices
+from sweepfleet.fleet.money.rest_prices import ADDRESS_USD_PER_HOUR, HOURS, USD_PER_GB_MONTH
 from sweepfleet.fleet.reach.cloud import Cloud
 from sweepfleet.fleet.reach.remote import Host
 from sweepfleet.fleet.runs.jobs import folder_of
 from sweepfleet.machine.head.meter import Reading
+from sweepfleet.machine.head.rates import Rates
 from sweepfleet.machine.job import Job
 from sweepfleet.run.text import dollars, hours_text
 
@@ -28,6 +31,10 @@ class Workers(Protocol):
     def on_demand_base(self) -> int: ...  # noqa: D102
     @property
     def budget_usd(self) -> int: ...  # noqa: D102
+    @property
+    def worker_disk_gb(self) -> int: ...  # noqa: D102
+    @property
+    def worker_egress(self) -> str: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +66,9 @@ class Cost:
     """What a run has had of the workers."""
 
     worker_hours: float
-    usd: float | None  # at most; None: no price is known
+    usd: float | None  # None: no price is known
     budget_usd: float | None
+    exact: bool = False  # by what was there; else at most, at the price of the dearest type
 
     def __str__(self) -> str:
         """For a person."""
@@ -68,7 +76,7 @@ class Cost:
         if self.usd is None:
             return f"{hours}; their cost is unknown"
         budget = f", of a budget of {dollars(self.budget_usd)}" if self.budget_usd is not None else ""
-        return f"at most {dollars(self.usd)} USD{budget} ({hours})"
+        return f"{'' if self.exact else 'at most '}{dollars(self.usd)} USD{budget} ({hours})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,7 @@ class Rate:
     usd_per_worker_hour: float | None
     label: str
     unpriced: tuple[str, ...]  # types that no price is known of
+    rates: Rates | None = None  # of each type; None: a price is unknown
 
     def line(self, workers: int, *, budget: Budget) -> str:
         """What so many workers cost, for the person who starts them."""
@@ -94,7 +103,21 @@ def rate_of(workers: Workers, cloud: Cloud, *, count: int, cache: Path) -> Rate:
     types = workers.worker_instance_types
     known = prices(cloud, types, cache=cache)
     usd = known.mixed(types, workers=count, on_demand_base=workers.on_demand_base, spot_percent=workers.spot_percent)
-    return Rate(usd, known.label_of(types), tuple(known.unknown(types)))
+    if usd is None:
+        return Rate(None, known.label_of(types), tuple(known.unknown(types)))
+    rates = Rates(
+        {name: known.on_demand[name] for name in types},
+        {name: known.zones[name] for name in types if name in known.zones},
+        {name: surplus for name in types if (surplus := surplus_usd(name))},
+        beside_usd(workers),
+    )
+    return Rate(usd + rates.beside, known.label_of(types), (), rates)
+
+
+def beside_usd(workers: Workers) -> float:
+    """What an hour of a worker costs beside the instance: its disk, and its address where it has one."""
+    disk = workers.worker_disk_gb * USD_PER_GB_MONTH["gp3"] / HOURS
+    return disk + (ADDRESS_USD_PER_HOUR if workers.worker_egress == "public" else 0.0)
 
 
 def cost_of(head: Host, name: str) -> Cost:
@@ -102,4 +125,10 @@ def cost_of(head: Host, name: str) -> Cost:
     folder = folder_of(name)
     job = Job.from_json(head.ask("cat", str(folder.job)))
     reading = Reading.parse(head.run("cat", str(folder.meter)).stdout)
-    return Cost(reading.worker_s / 3600, reading.usd(job), job.budget_usd)
+    return cost(reading, job)
+
+
+def cost(reading: Reading, job: Job) -> Cost:
+    """What a run has cost, out of its meter and its job."""
+    exact = reading.paid_usd is not None
+    return Cost(reading.worker_s / 3600, reading.usd(job), job.budget_usd, exact=exact)

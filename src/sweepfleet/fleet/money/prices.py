@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ class Prices:
     spot: dict[str, float]  # in the dearest zone
     sources: tuple[str, ...]
     asked: str  # the day, as ISO 8601 has it
+    zones: dict[str, dict[str, float]] = field(default_factory=dict)  # spot prices by type and zone
 
     def of(self, instance_type: str, *, spot: bool) -> float | None:
         """A type's price; where no spot price is known, the on-demand one, which is above it. None: unknown."""
@@ -122,18 +123,20 @@ def prices(cloud: Cloud, types: Iterable[str], *, cache: Path, now: datetime | N
     today = now.date().isoformat()
     sources = []
     on_demand: dict[str, float] = {}
-    spot: dict[str, float] = {}
+    zones: dict[str, dict[str, float]] = {}
     with contextlib.suppress(ClusterError), asking_aws("ask for prices"):
         if not cloud.endpoint_url:  # AWS's list is AWS's own
             listed = dataclasses.replace(cloud, region=LIST_REGION).client("pricing")
             on_demand = list_prices(listed, names, cloud.region)
             sources.append(LIST_SOURCE)
     with contextlib.suppress(ClusterError), asking_aws("ask for spot prices"):
-        spot = spot_prices(cloud.client("ec2"), names, now=now)
-        sources += [HISTORY_SOURCE] if spot else []
+        zones = spot_prices(cloud.client("ec2"), names, now=now)
+        sources += [HISTORY_SOURCE] if zones else []
+    spot = {name: max(prices.values()) for name, prices in zones.items()}
     complete = len(on_demand) == len(names) and bool(spot)
     made_good = {name: price for name in names if name not in on_demand and (price := from_table(name)) is not None}
-    found = Prices(on_demand | made_good, spot, (*sources, *([TABLE_SOURCE] if made_good else [])), today)
+    found_at = (*sources, *([TABLE_SOURCE] if made_good else []))
+    found = Prices(on_demand | made_good, spot, found_at, today, zones)
     if complete:
         _keep(cache, cloud.region, names, found, now=now)
     return found
@@ -172,16 +175,17 @@ def _usd_per_hour(product: dict[str, Any]) -> list[float]:
     ]
 
 
-def spot_prices(client: Any, types: Iterable[str], *, now: datetime) -> dict[str, float]:
-    """Spot prices by type as they are now, in the dearest zone of the region."""
+def spot_prices(client: Any, types: Iterable[str], *, now: datetime) -> dict[str, dict[str, float]]:
+    """Spot prices by type and zone as they are now."""
     pages = client.get_paginator("describe_spot_price_history").paginate(
         InstanceTypes=list(types), ProductDescriptions=["Linux/UNIX"], StartTime=now
     )
-    found: dict[str, float] = {}
+    found: dict[str, dict[str, float]] = {}
     for page in pages:
         for one in page["SpotPriceHistory"]:
-            name, price = one["InstanceType"], float(one["SpotPrice"])
-            found[name] = max(price, found.get(name, 0.0))
+            here = found.setdefault(one["InstanceType"], {})
+            zone, price = one["AvailabilityZone"], float(one["SpotPrice"])
+            here[zone] = max(price, here.get(zone, 0.0))
     return found
 
 
@@ -200,7 +204,7 @@ def _kept(cache: Path, region: str, names: list[str], *, now: datetime) -> Price
         fresh = now - datetime.fromisoformat(said["at"]) < FRESH
         if not fresh or said["region"] != region or said["types"] != names:
             return None
-        return Prices(said["on_demand"], said["spot"], tuple(said["sources"]), said["asked"])
+        return Prices(said["on_demand"], said["spot"], tuple(said["sources"]), said["asked"], said["zones"])
     except (OSError, ValueError, KeyError, TypeError):  # there is none, or it is of another version
         return None
 

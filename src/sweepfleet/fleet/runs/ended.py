@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sweepfleet.fleet.money.cost import Cost
+from sweepfleet.fleet.money.cost import Cost, cost
 from sweepfleet.fleet.reach import data_volume
 from sweepfleet.fleet.reach.remote import Host
 from sweepfleet.fleet.runs.jobs import JOBS
@@ -70,7 +70,7 @@ class EndedRun:
             at=datetime.fromtimestamp(found["at"], UTC),
             points=_points(summary),
             error=next(iter(str(said.get("error") or "").strip().splitlines()), ""),
-            cost=Cost(reading.worker_s / 3600, reading.usd(job), None),
+            cost=replace(cost(reading, job), budget_usd=None),
         )
 
     def line(self, now: datetime) -> str:

@@ -20,6 +20,7 @@ from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.space import Space
 from sweepfleet.grid.sweep import Sweep
 from sweepfleet.infra.layout import MachinePaths
+from sweepfleet.machine.head.rates import Rates
 from sweepfleet.machine.head.take_over import GOES_ON, TAKE_OVER
 from sweepfleet.machine.job import Job, JobFolder
 
@@ -82,6 +83,7 @@ def job_of(
     slots_each: int = 1,
     usd_per_worker_hour: float | None = None,
     budget_usd: float | None = None,
+    rates: Rates | None = None,
 ) -> Job:
     """A sweep as the head is asked to run it.
 
@@ -96,6 +98,7 @@ def job_of(
         slots_each: points that a worker runs at once, at least.
         usd_per_worker_hour: what a worker costs at most; None: not known, so no budget can be held.
         budget_usd: what the run may cost; then it stops.
+        rates: what an hour of each type costs.
 
     Raises:
         UsageError: the grid is outside the project.
@@ -117,6 +120,7 @@ def job_of(
         most_workers=workers,
         usd_per_worker_hour=usd_per_worker_hour,
         budget_usd=budget_usd,
+        rates=rates.to_dict() if rates else None,
     )
 
 

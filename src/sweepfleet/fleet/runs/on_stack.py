@@ -96,6 +96,7 @@ def order(
         slots_each=each,
         usd_per_worker_hour=rate.usd_per_worker_hour,
         budget_usd=budget.usd,
+        rates=rate.rates,
     )
     return Order(job, release, rate, budget)
 

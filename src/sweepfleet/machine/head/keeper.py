@@ -5,6 +5,7 @@ The switch is a scheduled scale-to-zero in AWS; while runs are active, the keepe
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from sweepfleet.machine.aws import Aws, AwsError, Group
 from sweepfleet.machine.facts import Data, Facts
 from sweepfleet.machine.head import meter
+from sweepfleet.machine.head.price_list import PriceList
 from sweepfleet.machine.head.shrink import Shrink, all_known, in_order, retire
 from sweepfleet.machine.job import active_jobs
 
@@ -64,7 +66,7 @@ def keep(facts: Facts) -> None:
     While runs are active, it is lowered by idle workers alone.
     """
     data, aws = Data(Path(facts.data)), Aws(facts)
-    shrink = Shrink(aws, retire)
+    shrink, prices = Shrink(aws, retire), PriceList(aws)
     busy_s = switch_s = metered_s = float("-inf")
     size: int | None = None
     group = Group(0, 0, ())
@@ -80,7 +82,8 @@ def keep(facts: Facts) -> None:
             keeps = min(max(aim, held(data)), group.most)
             busy_s = now_s if keeps else busy_s
             if now_s - metered_s > METER_EVERY_S:
-                meter.count(active, workers=len(group.members), now_s=time.time())
+                usd = prices.usd_per_hour(group.members, active)
+                meter.count(active, workers=len(group.members), now_s=time.time(), usd_per_hour=usd)
                 metered_s = now_s
             if aim > size or (aim and now_s - switch_s > SWITCH_EVERY_S):
                 aws.set_switch()
@@ -93,7 +96,7 @@ def keep(facts: Facts) -> None:
             due = shrink.is_due(surplus=_surplus(group, size, keeps), now_s=now_s)
             if due and all_known(active, now_s=time.time()):
                 group, size = aws.group(), None
-                machines = in_order(aws.machines(group.members), price=lambda _: 0.0)
+                machines = in_order(prices.machines(group.members), price=functools.partial(prices.of, jobs=active))
                 shrink.end_idle(machines, most=_surplus(group, group.size, keeps), now_s=now_s)
         except AwsError as error:
             print(error, flush=True)
