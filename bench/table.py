@@ -16,7 +16,7 @@ from bench.here import ROOT, tell_load
 from sweepfleet.run.folder import write_whole
 
 Samples = Mapping[str, Sequence[float]]
-Unit = Literal["points/s", "x", "", "s", "MB"]
+Unit = Literal["points/s", "x", "", "s", "ms", "MB"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,8 @@ def shown(value: float, unit: Unit) -> str:
             return f"{value:,.0f}x" if value >= 10 else f"{value:.2f}x"
         case "s":
             return f"{value:.2f} s"
+        case "ms":
+            return f"{value:.1f} ms"
         case "MB":
             return f"{value:,.0f} MB"
         case "":

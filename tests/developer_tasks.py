@@ -59,15 +59,17 @@ def actionlint() -> list[str] | None:
 @task(
     help={
         "start": "the first seconds of a sweep and short sweeps, instead of long ones; writes bench/start.json",
+        "calls": "the Executor beside dask, joblib and ProcessPoolExecutor, instead; writes bench/calls.json",
         "quick": "a fraction of the points, once: does it run at all?",
     }
 )
-def bench(c: Context, *, start: bool = False, quick: bool = False) -> None:
+def bench(c: Context, *, start: bool = False, calls: bool = False, quick: bool = False) -> None:
     """Measure against plain Python, dask and joblib on this machine.
 
     Writes bench/results.json; with --start, bench/start.json.
     """
-    measure = f"python -m bench.{'start' if start else 'run'}{' --quick' if quick else ''}"
+    what = "calls" if calls else "start" if start else "run"
+    measure = f"python -m bench.{what}{' --quick' if quick else ''}"
     c.run(f"uv run --group bench {measure}", pty=sys.stdout.isatty())
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import readme, start, start_table
+from bench import calls, readme, start, start_table
 from bench.bare import bare_environment
 from bench.table import Row
 
@@ -34,6 +34,26 @@ def test_in_small_it_measures_every_row_and_leaves_nothing_behind():
         assert what in ran.stdout, what
     assert (results.read_bytes() if results.exists() else None) == before
     assert set((ROOT / ".sweepfleet").glob("bench-*")) == there
+
+
+def test_calls_in_small_measure_every_way():
+    """And leave the file of results as it was."""
+    results = calls.RESULTS.read_bytes() if calls.RESULTS.exists() else None
+    ran = subprocess.run(
+        [sys.executable, "-m", "bench.calls", "--quick"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    for name in calls.NAMES.values():
+        assert name in ran.stdout
+    assert (calls.RESULTS.read_bytes() if calls.RESULTS.exists() else None) == results
+
+
+def test_the_executor_is_held_against_dask_of_the_same_round():
+    found = {f"{way} {what}": [2.0, 9.0] for way in calls.NAMES for what in ("map", "latency", "first")}
+    found |= {"ours map": [100.0, 300.0], "dask_client map": [2.0, 9.0], "ours latency": [4.0, 6.0]}
+    judged = {row.what: row for row in calls.table(found) if row.target}
+    assert judged["ours : client.map and gather, same round"].samples == pytest.approx((50, 100 / 3))
+    assert [row.held for row in calls.table(found) if row.target] == [True, True, False]
 
 
 @pytest.fixture
