@@ -109,6 +109,15 @@ class Home:
         """The folder of all environments."""
         return self.path / "environments"
 
+    def jupyter(self, lock: str) -> Path:
+        """An environment of the console and the notebook, by the hash of what is in it."""
+        return self.all_jupyter / lock
+
+    @property
+    def all_jupyter(self) -> Path:
+        """The folder of all of them."""
+        return self.path / "jupyter"
+
     @property
     def current(self) -> Path:
         """The link to the newest release."""
@@ -178,6 +187,25 @@ class Data:
     def tls(self) -> Tls:
         """The cluster's CA and the head's own keys."""
         return Tls(self.path / "tls")
+
+    @property
+    def sessions(self) -> Path:
+        """One folder for the console and one for the notebook server; their home beside them."""
+        return self.path / "sessions"
+
+    @property
+    def sessions_home(self) -> Path:
+        """The home folder of what runs in them: the service user's own."""
+        return self.sessions / "home"
+
+    def ended(self, kind: str) -> Path:
+        """Why the last session of a kind has ended by itself."""
+        return self.sessions_home / f".{kind}-ended"
+
+    @property
+    def notebooks(self) -> Path:
+        """The user's own files."""
+        return self.path / "notebooks"
 
     @property
     def hold(self) -> Path:

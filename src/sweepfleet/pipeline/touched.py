@@ -75,7 +75,7 @@ def effects(plan: Plan, *, active: int) -> Iterator[str]:
 def _effect(step: Step, active: int) -> Iterator[str]:
     stop = f"{counted(active, 'worker')} stop{'s' if active == 1 else ''}"
     if step.type == DATA_VOLUME and step.goes:
-        yield "The data volume is deleted, with the ledgers of all runs."
+        yield "The data volume is deleted, with notebooks and the ledgers of all runs."
     elif step.type == BUCKET and step.goes:
         yield "The bucket is deleted, with the results of all runs."
     elif step.type == HEAD and step.goes:

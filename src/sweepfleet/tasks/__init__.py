@@ -7,7 +7,7 @@ from sweepfleet.tasks import ci
 from sweepfleet.tasks.audit import audit
 from sweepfleet.tasks.forget import rm
 from sweepfleet.tasks.init import init
-from sweepfleet.tasks.interactive import ssh_config
+from sweepfleet.tasks.interactive import console, notebook, ssh_config
 from sweepfleet.tasks.lifecycle import doctor, down, outputs, preview_, up
 from sweepfleet.tasks.machines import dashboard, logs, run, ssh
 from sweepfleet.tasks.operations import allow_me, attach, cancel, push, releases, status
@@ -23,7 +23,8 @@ speak_any_encoding()
 ns = Collection(
     *(init, sweep, results, report, output, runs, rm),
     *(up, preview_, down, outputs, doctor, audit, allow_me),
-    *(push, releases, start, scale, stop, status, attach, cancel, logs, ssh, run, dashboard, ssh_config),
+    *(push, releases, start, scale, stop, status, attach, cancel, logs, ssh, run, dashboard),
+    *(ssh_config, console, notebook),
     version,
     ci=ci.ns,
 )

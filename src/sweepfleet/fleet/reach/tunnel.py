@@ -1,4 +1,4 @@
-"""A port of this machine's loopback that leads to one of the head's, by the `ssh` program: the way to a dashboard."""
+"""A port of this machine's loopback that leads to one of the head's, by `ssh`: the way to dashboard and notebook."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ OPEN_S = 30
 ANSWER_S = 30
 
 
-def free_port(asked: int | None) -> int:
-    """The port that was asked for; else the dashboard's usual one, or the next that is free.
+def free_port(asked: int | None, *, usual: int = DASHBOARD_PORT) -> int:
+    """The port that was asked for; else the usual one, or the next that is free.
 
     Raises:
         UsageError: it is taken.
     """
-    for port in (asked,) if asked is not None else range(DASHBOARD_PORT, DASHBOARD_PORT + NEXT_PORTS):
+    for port in (asked,) if asked is not None else range(usual, usual + NEXT_PORTS):
         if not 0 < port < 65536:
             raise UsageError(f"--port {port} is not a port. Use 1 to 65535.")
         with socket.socket() as trial:

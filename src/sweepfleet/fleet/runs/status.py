@@ -19,6 +19,7 @@ from sweepfleet.fleet.stack.gone import DownError, GoneError
 from sweepfleet.fleet.workers import group as workers
 from sweepfleet.grid.wording import counted
 from sweepfleet.infra.layout import MachinePaths
+from sweepfleet.machine.session import KINDS
 from sweepfleet.run.text import duration
 
 UNITS = ("scheduler", "signer", "keeper")
@@ -33,6 +34,7 @@ class HeadStatus:
     units: Mapping[str, str]  # systemd's word for each service: active, failed ...
     free_gb: float  # of the data volume
     gb: float
+    sessions: tuple[str, ...] = ()  # the active ones: console, notebook
 
     def line(self) -> str:
         """It for a person."""
@@ -123,6 +125,8 @@ class Status:
             yield worker.line(self.at)
         if self.head is not None:
             yield self.head.line()
+            for kind in self.head.sessions:
+                yield f"{kind.capitalize()}: active · inv {kind} · inv {kind} --end"
         for run in self.runs:
             yield from run.lines(self.at)
         yield from ended_lines(self.ended, self.at)
@@ -221,11 +225,12 @@ def _worker(one: workers.Worker, joined: dict[str, int] | None) -> WorkerStatus:
 
 
 def _head(host: Host, address: str) -> HeadStatus:
-    asked = host.run("systemctl", "is-active", *(f"sweepfleet-{unit}" for unit in UNITS)).stdout.split()
+    asked = host.run("systemctl", "is-active", *(f"sweepfleet-{unit}" for unit in (*UNITS, *KINDS))).stdout.split()
     uptime = host.ask("ps", "-o", "etimes=", "-p", "1").strip()
     space = json.loads(host.ask("python3", "-c", SPACE))
     units = dict(zip(UNITS, asked, strict=False))
-    return HeadStatus(address, float(uptime), units, space["free_gb"], space["gb"])
+    sessions = tuple(kind for kind, state in zip(KINDS, asked[len(UNITS) :], strict=False) if state == "active")
+    return HeadStatus(address, float(uptime), units, space["free_gb"], space["gb"], sessions)
 
 
 def _run(host: Host, name: str) -> RunStatus:

@@ -51,7 +51,7 @@ def _fates(stack: Stack, ours: list[Resource], going: list[Resource], *, purge: 
         if at_work:
             lines.append(f"  stopped: {counted(at_work, 'worker')}, and the runs that use them: inv status")
         if one.type == DATA_VOLUME:
-            lines.append(f"  lost: the data volume {one.id}, with the ledgers of all runs, active ones too")
+            lines.append(f"  lost: the data volume {one.id}, with notebooks and all runs' ledgers, active ones too")
         inside = bucket.contents(cloud, one.id) if one.type == BUCKET else None
         if inside is not None:
             fate = "lost" if purge else "kept"

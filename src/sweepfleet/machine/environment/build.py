@@ -66,6 +66,18 @@ class Builder:
         (new / RESOLVED).write_text(resolved)
         return resolved
 
+    def build_locked(self, lock: str, new: Path) -> None:
+        """Build the environment that a requirements file with hashes is, in a new folder.
+
+        Raises:
+            BuildError: uv cannot; with its last lines.
+        """
+        self._uv("venv", "--python", self.python, "--relocatable", "--quiet", str(new))
+        self.say(f"building the environment of Jupyter, from {_host(self.index)}")
+        file = self.work / "locked.txt"
+        file.write_text(lock)
+        self._pip_install(new, "--require-hashes", "--no-deps", "--default-index", self.index, "-r", str(file))
+
     def _check_python(self, note: Environment, new: Path) -> None:
         """Refuse a machine's Python that the project does not allow."""
         if not note.requires_python:

@@ -28,7 +28,8 @@ from sweepfleet.machine.environment.build import RESOLVED, Builder, BuildError
 from sweepfleet.machine.environment.note import identity
 from sweepfleet.machine.facts import CODE, HOME, KEYS, NETRC_PARAMETER, PUSHED_BY, Data, Facts
 from sweepfleet.machine.in_process import door
-from sweepfleet.machine.job import active_jobs
+from sweepfleet.machine.job import JobFolder, active_jobs
+from sweepfleet.machine.session import SessionFolder, active_sessions
 
 ENGINE = ("grid", "slot", "run", "machine")  # what scheduler, workers and drivers must have the same of
 AWAIT_RELEASE = "sweepfleet-boot@await-release.service"
@@ -105,14 +106,15 @@ def kept_by(data: Data, engine: str) -> list[str]:
 
 
 def prune(needed: set[Path], data: Data) -> None:
-    """Remove releases and environments from this disk: not these, no run's that goes on, none of the newest."""
+    """Remove releases and environments from this disk: not these, none in use, none of the newest."""
     releases = [place for place in HOME.releases.iterdir() if not place.name.startswith(".")]
     kept = needed | {place.resolve() for place in (HOME.current, HOME.fleet_release) if place.exists()}
     kept |= set(sorted(releases, key=lambda place: place.stat().st_mtime)[-KEPT:])
     jobs = active_jobs(data.jobs) if data.jobs.exists() else []
-    kept |= {job.release.resolve() for job in jobs}
+    users: list[JobFolder | SessionFolder] = [*jobs, *active_sessions(data)]
+    kept |= {user.release.resolve() for user in users}
     environments = {HOME.environment(lock_of(place)) for place in kept if place.exists()}
-    environments |= {place.resolve() for place in (HOME.fleet_environment, *(job.environment for job in jobs))}
+    environments |= {place.resolve() for place in (HOME.fleet_environment, *(user.environment for user in users))}
     _remove_going()  # of a power cut
     data_files.prune(kept)
     for place in (*releases, *HOME.environments.iterdir()):
