@@ -193,7 +193,7 @@ def test_a_console_is_the_same_after_its_connection_broke(laptop: Laptop) -> Non
         first.until("A new console on the head of dev. It ends 2 h after its last use")
         first.until("In [")
         first.type("kept = 6 * 7; import bokeh, sys, examples.diabetes.fit; print('at', sys.prefix)")
-        first.until("at /opt/sweepfleet/environments/")
+        first.until("at /srv/sweepfleet/sessions/console/environment")
         first.type("print('to' + 'fleet', fleet.client().submit(sum, [20, 22]).result())")
         first.until("tofleet 42")
         first.type("import time; print('com' + 'putes'); time.sleep(10000)")
@@ -300,7 +300,7 @@ def test_a_notebook_computes_through_the_tunnel_for_whoever_has_its_token(laptop
         assert status == "201"
         kernel = json.loads(body)["id"]
         assert "'2\\n'" in computed(laptop, address, token, kernel, "print(1 + 1)")
-        assert "/opt/sweepfleet/environments/" in computed(
+        assert "/srv/sweepfleet/sessions/notebook/environment" in computed(
             laptop, address, token, kernel, "import sys; print(sys.prefix)"
         )
         code = "print(fleet.client().submit(sum, [20, 22]).result())"
