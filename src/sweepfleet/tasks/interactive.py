@@ -79,7 +79,7 @@ def console(c: Context, stack: str = "", idle: str = "", *, end: bool = False) -
     begin_session(fleet, "console", idle)
     print("Leave it: Ctrl-D · come back: inv console", flush=True)
     code = subprocess.run(console_command(fleet, terminal=sys.stdin.isatty()), check=False).returncode
-    if code == BROKEN:
+    if code == BROKEN or code < 0:  # or somebody has ended ssh
         raise ClusterError("The connection broke. The console keeps its variables; come back: inv console")
     if code:
         raise Exit(code=code)
