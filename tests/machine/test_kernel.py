@@ -19,6 +19,7 @@ from sweepfleet.machine.head import kernel_idle
 from sweepfleet.machine.head.fleet_here import FleetHere
 from sweepfleet.machine.head.kernel_idle import Activity, watch
 from sweepfleet.machine.session import Session, SessionFolder
+from tests.one_worker import one_worker
 from tests.processes import ends_with_test
 
 DEADLINE_S = 120
@@ -161,7 +162,7 @@ def test_what_runs_or_has_tasks_is_not_idle(monkeypatch: pytest.MonkeyPatch) -> 
 def test_tasks_of_any_client_count_until_they_have_ended() -> None:
     from distributed import Client, Event
 
-    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None) as client:
+    with one_worker() as cluster, Client(cluster) as client:
         assert not kernel_idle.has_tasks()
         gate = Event("gate", client=client)
         future = client.submit(lambda: Event("gate").wait() or 1)
