@@ -87,7 +87,10 @@ def test_a_worker_whose_slots_are_empty_costs_as_much_as_a_full_one(at_once: int
             made(0.4, budget=Budget(25, 100)),
             "Cost: about 1 USD at most, of a budget of 25 (a price list).",
         ),
-        (made(None), "Cost: unknown. The price of x9.large is unknown."),
+        (
+            made(None),
+            "Cost: unknown. The price of x9.large is unknown. No budget can be enforced, so it is refused without --unpriced.",  # noqa: E501
+        ),
         (
             made(None, budget=Budget(25, 12)),
             "Cost: unknown. The price of x9.large is unknown. Its max_cost cannot be enforced, so it is refused.",
@@ -145,8 +148,8 @@ def sweep(root: Path, execution: str = "{}", points: int = 100) -> Any:
     return loads((root / "grid.yaml").read_text(), source=root / "grid.yaml")
 
 
-def ordered(fleet: Fleet, execution: str) -> Any:
-    return order(fleet, sweep(fleet.root, execution), command_line="inv sweep", redo="", workers=None)
+def ordered(fleet: Fleet, execution: str, **how: bool) -> Any:
+    return order(fleet, sweep(fleet.root, execution), command_line="inv sweep", redo="", workers=None, **how)
 
 
 @pytest.mark.parametrize(
@@ -166,11 +169,16 @@ def test_a_run_stops_at_the_smaller_of_the_stacks_budget_and_its_own(
 
 
 def test_a_max_cost_that_nobody_could_hold_is_refused(fleet: Fleet) -> None:
-    """Without it the sweep is taken, and said to have no limit."""
+    """And any sweep whose budget nobody can, unless that is said: then it is taken, and said to have no limit."""
     dear = dataclasses.replace(fleet, outputs=dataclasses.replace(fleet.outputs, worker_instance_types=UNPRICED))
     with pytest.raises(UsageError, match=r"max_cost is 12\.50 USD, and cannot be enforced: .* x1e\.xlarge"):
         ordered(dear, "{max_cost: 12.5}")
-    assert ordered(dear, "{}").lines[-1].startswith("The cost is unknown and no budget is enforced")
+    with pytest.raises(UsageError, match=r"max_cost is 12\.50 USD, and cannot be enforced"):
+        ordered(dear, "{max_cost: 12.5}", without_price=True)
+    with pytest.raises(UsageError, match=r"budgetUsd is 25 USD, and cannot .* x1e\.xlarge .* inv sweep --unpriced"):
+        ordered(dear, "{}")
+    taken = ordered(dear, "{}", without_price=True)
+    assert taken.lines[-1].startswith("The cost is unknown and no budget is enforced")
 
 
 def test_the_price_is_of_the_workers_that_start(fleet: Fleet) -> None:

@@ -416,11 +416,8 @@ def test_a_max_cost_that_nobody_could_hold_refuses_a_sweep(project: Path, offer:
     assert problem.startswith(
         "execution.max_cost is 5 USD, and cannot be enforced: the price of x1e.xlarge is unknown."
     )
-    free = estimate(put(project, grid()), root=project, offer=dear)
-    assert (free.refused, free.warnings) == (
-        False,
-        ("The price of x1e.xlarge is unknown, so no budget is enforced.",),
-    )
+    (problem,) = estimate(put(project, grid()), root=project, offer=dear).problems
+    assert problem.startswith("The stack's budgetUsd is 25 USD, and cannot be enforced: the price of x1e.xlarge is")
 
 
 def test_a_cost_that_is_only_known_to_be_more_is_said_so(project: Path, offer: Offer) -> None:

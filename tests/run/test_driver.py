@@ -39,6 +39,7 @@ class FakeEngine:
     compute: Callable[[Point, int], Any]  # a point and how often it was run before: its result, or what it raises
     slots: int = 2
     sharing: None = None
+    lost_s: float = 0.0
     events: Callable[[list[Bundle]], list[tuple[str, Bundle]]] | None = None  # what happens to those that fly
     losses_of: Callable[[Point], int] = lambda _: 0
     through: Callable[[int], int] = lambda points: points  # how many of a bundle's points it has time for

@@ -207,8 +207,8 @@ def _with_money(known: Estimate, its: Capacity) -> Estimate:
     usd = None if hours is None else its.usd(hours)
     problems, warnings = list(known.problems), list(known.warnings)
     limit = its.budget.max_cost_usd
-    if limit is not None and its.rate.usd_per_worker_hour is None:
-        problems.append(f"{unpriced(its.rate, limit)}.")
+    if its.rate.usd_per_worker_hour is None:
+        problems.append(f"{unpriced(its.rate, its.budget)}.")
     elif limit is not None and usd is None:
         problems.append(
             f"It has a max_cost of {dollars(limit)} USD, and its cost is unknown. Run a part of it first (inv "
@@ -225,8 +225,6 @@ def _with_money(known: Estimate, its: Capacity) -> Estimate:
             f"It would cost {_usd(usd, at_least=known.at_least)} USD, more than the stack's budgetUsd of "
             f"{dollars(stacks)}: it stops there, and what is done is kept."
         )
-    if its.rate.usd_per_worker_hour is None and limit is None:
-        warnings.append(f"The price of {', '.join(its.rate.unpriced)} is unknown, so no budget is enforced.")
     return replace(known, hours=hours, usd=usd, problems=tuple(problems), warnings=tuple(warnings))
 
 

@@ -73,6 +73,7 @@ class Engine:
         self._outcomes = Outcomes(client, lambda number: self._events.put(("ended", number)))
         self._starts: Counter[int] = Counter()
         self._since: dict[int, float] = {}  # by bundle that has a runner: time.monotonic() when it got it
+        self.lost_s = 0.0  # slot time of bundles that were lost with their worker
         self._storing: dict[int, tuple[float, Waits]] = {}  # by bundle whose files are not stored: unix time since
         self._failure: BaseException | None = None  # met beside results that had to be delivered first
         self._events: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
@@ -281,7 +282,7 @@ class Engine:
             if message.get("runs"):
                 self._since[number] = time.monotonic()
                 return
-            self._since.pop(number, None)
+            since_s = self._since.pop(number, None)
             if waits := message.get("waits"):
                 since, _ = self._storing.get(number, (time.time(), None))
                 self._storing[number] = since, Waits(**cast(dict[str, Any], waits))
@@ -289,6 +290,7 @@ class Engine:
             self._storing.pop(number, None)
             self._starts[number] += 1
             if self._starts[number] > 1:
+                self.lost_s += time.monotonic() - since_s if since_s is not None else 0.0
                 self._events.put(("lost", number))
 
     def close(self) -> None:

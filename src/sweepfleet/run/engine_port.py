@@ -13,6 +13,7 @@ class EnginePort(Protocol):
     """An engine, as the driver sees it."""
 
     start: Start
+    lost_s: float
 
     @property
     def slots(self) -> int: ...  # noqa: D102

@@ -26,6 +26,7 @@ class Progress:
     failed_now: int = 0  # of them failed
     retried: int = 0  # attempts that were or will be repeated
     losses: int = 0  # processes and machines taken away
+    lost_s: float = 0.0  # slot time of bundles that were lost with their machine
     busy_s: float = 0.0  # of all attempts of this command, added up
     slots: int = 0  # that it may use now
     slot_s: float | None = None  # slot-seconds that it had, without what other runs held; None: slots times wall_s

@@ -46,6 +46,7 @@ class SlotUse:
         if self._engine.sharing is not None:
             progress.used_s = self._engine.sharing.used_s
             progress.workers, progress.threads = self._engine.sharing.fleet
+            progress.lost_s = self._engine.lost_s
 
     def _see(self, now_s: float, slots: int) -> None:
         self._time.see(now_s, slots=slots, of=max(1, self._engine.slots))

@@ -46,6 +46,7 @@ from sweepfleet.tasks.sweeps_on_stack import NO_SUMMARY, SEE_FIRST, preview_on_s
         "detach": "on a cluster: submit and return; inv attach watches it",
         "push": "on a cluster: push this checkout first, if the release differs",
         "as_pushed": "on a cluster: run the release as it is, even if this checkout differs",
+        "unpriced": "on a cluster: run it where the price of a worker is unknown, so that no budget is enforced",
         "yes": "run more than 10^8 points, or more than a year of them, without being asked",
     },
 )
@@ -68,6 +69,7 @@ def sweep(
     detach: bool = False,
     push: bool = False,
     as_pushed: bool = False,
+    unpriced: bool = False,
     yes: bool = False,
 ) -> None:
     """Run a grid's points, on this machine's cores or on the cluster.
@@ -104,11 +106,13 @@ def sweep(
             preview_on_stack(c, checked, root=root, stack=stack, workers=workers, redo=redo, json=json)
             return
         wishes: Any = {"workers": workers, "redo": redo, "detach": detach, "json": json, "yes": yes}
+        wishes |= {"unpriced": unpriced}
         sweep_on_stack(c, checked, root=root, stack=stack, push=push, as_pushed=as_pushed, **wishes)
         return
-    if detach or stack or push or as_pushed:
+    if detach or stack or push or as_pushed or unpriced:
         raise UsageError(
-            "--detach, --stack, --push and --as-pushed are for a cluster; --local and --test-point run here."
+            "--detach, --stack, --push, --as-pushed and --unpriced are for a cluster; --local and --test-point run "
+            "here."
         )
     slots = slots_here(checked, workers=integer(workers, "--workers"))
     one = integer(test_point, "--test-point")

@@ -78,6 +78,7 @@ def sweep_on_stack(
     yes: bool,
     push: bool = False,
     as_pushed: bool = False,
+    unpriced: bool = False,
 ) -> None:
     """The same on a cluster."""
     from sweepfleet.fleet.runs.on_stack import agreed, hand_over
@@ -104,7 +105,8 @@ def sweep_on_stack(
     )
     command_line = shlex.join([*called().split(), *sys.argv[1:]])
     try:
-        hand_over(fleet, checked, command_line=command_line, redo=redo, workers=most, release=release, say=say)
+        asked: Any = {"command_line": command_line, "redo": redo, "workers": most, "without_price": unpriced}
+        hand_over(fleet, checked, release=release, say=say, **asked)
     except KeyboardInterrupt:
         raise Exit(
             "Stopped while the sweep was submitted. Does the cluster have it? inv status · Cancel: inv cancel "

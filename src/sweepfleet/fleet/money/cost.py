@@ -122,10 +122,14 @@ def beside_usd(workers: Workers) -> float:
 
 def cost_of(head: Host, name: str) -> Cost:
     """What a run has cost so far, by the meter on the head."""
+    return cost(*metered(head, name))
+
+
+def metered(head: Host, name: str) -> tuple[Reading, Job]:
+    """A run's meter on the head, and its job."""
     folder = folder_of(name)
     job = Job.from_json(head.ask("cat", str(folder.job)))
-    reading = Reading.parse(head.run("cat", str(folder.meter)).stdout)
-    return cost(reading, job)
+    return Reading.parse(head.run("cat", str(folder.meter)).stdout), job
 
 
 def cost(reading: Reading, job: Job) -> Cost:

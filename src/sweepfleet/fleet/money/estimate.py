@@ -44,7 +44,9 @@ class Capacity:
         usd = self.usd(self.hours(busy_s, points=points))
         if usd is None:
             said = f"Cost: unknown. The price of {', '.join(self.rate.unpriced)} is unknown."
-            return f"{said} Its max_cost cannot be enforced, so it is refused." if self.budget.max_cost_usd else said
+            if self.budget.max_cost_usd is not None:
+                return f"{said} Its max_cost cannot be enforced, so it is refused."
+            return f"{said} No budget can be enforced, so it is refused without --unpriced."
         more = "more than " if usd > self.budget.usd else "of "
         return f"Cost: {about_dollars(usd)} USD at most, {more}{self.budget.named} ({self.rate.label})."
 

@@ -70,11 +70,14 @@ def order(
     redo: str,
     workers: int | None,
     release: Pushed | None = None,
+    without_price: bool = False,
 ) -> Order:
     """What to ask of the cluster for a sweep; asks AWS for prices, and without `release` what the cluster runs.
 
+    `without_price`: it runs where the price of a worker is unknown, too, though no budget can be enforced.
+
     Raises:
-        UsageError: nothing was pushed yet, the grid is outside the project, or nobody can hold its max_cost.
+        UsageError: nothing was pushed yet, the grid is outside the project, or its budget cannot be enforced.
         ClusterError: AWS refuses.
     """
     release = release or fleet.release()
@@ -83,8 +86,8 @@ def order(
     needed = runs.workers_needed(sweep, workers=workers, max_workers=out.max_workers, slots_each=each)
     rate = rate_of(out, fleet.cloud, count=needed, cache=fleet.folder.prices_file)
     budget = Budget(out.budget_usd, sweep.execution.max_cost_usd)
-    if budget.max_cost_usd is not None and rate.usd_per_worker_hour is None:
-        raise UsageError(unpriced(rate, budget.max_cost_usd))
+    if rate.usd_per_worker_hour is None and (budget.max_cost_usd is not None or not without_price):
+        raise UsageError(unpriced(rate, budget))
     job = runs.job_of(
         sweep,
         release,
@@ -101,12 +104,15 @@ def order(
     return Order(job, release, rate, budget)
 
 
-def unpriced(rate: Rate, max_cost_usd: float) -> str:
-    """Why a sweep with a max_cost is refused when nobody knows what the workers cost."""
+def unpriced(rate: Rate, budget: Budget) -> str:
+    """Why a sweep is refused where the price of a worker is unknown."""
+    limited = budget.max_cost_usd is not None
+    limit = "execution.max_cost" if limited else "The stack's budgetUsd"
+    usd = dollars(budget.max_cost_usd if budget.max_cost_usd is not None else budget.stack_usd)
+    instead = "remove max_cost" if limited else "run it without a limit: inv sweep --unpriced"
     return (
-        f"execution.max_cost is {dollars(max_cost_usd)} USD, and cannot be enforced: the price of "
-        f"{', '.join(rate.unpriced)} is unknown. Allow the price requests to AWS (docs/cluster.md), choose other "
-        "workerInstanceTypes, or remove max_cost"
+        f"{limit} is {usd} USD, and cannot be enforced: the price of {', '.join(rate.unpriced)} is unknown. Allow "
+        f"the price requests to AWS (docs/cluster.md), choose other workerInstanceTypes, or {instead}"
     )
 
 
@@ -172,9 +178,18 @@ def hand_over(
     workers: int | None,
     release: Pushed,
     say: Callable[[str], None],
+    without_price: bool = False,
 ) -> None:
     """Submit a sweep to the cluster, to be run by this release."""
-    asked = order(fleet, sweep, command_line=command_line, redo=redo, workers=workers, release=release)
+    asked = order(
+        fleet,
+        sweep,
+        command_line=command_line,
+        redo=redo,
+        workers=workers,
+        release=release,
+        without_price=without_price,
+    )
     with fleet.head() as head:
         check_python(head, sweep, lock=release.lock)
         runs.submit(head, sweep, asked.job, root=fleet.root)

@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from sweepfleet.fleet.code.push import Pushed, current_release, fleet_release
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.fleet import Fleet
-from sweepfleet.fleet.money.cost import Cost, cost_of
+from sweepfleet.fleet.money.cost import Cost, cost, metered
+from sweepfleet.fleet.money.forecast import Forecast, forecast
 from sweepfleet.fleet.reach.remote import Host
 from sweepfleet.fleet.runs import jobs as runs
 from sweepfleet.fleet.runs.ended import EndedRun, ended_lines, ended_runs
+from sweepfleet.fleet.runs.watch import progress_of
 from sweepfleet.fleet.stack.gone import DownError, GoneError
 from sweepfleet.fleet.workers import group as workers
 from sweepfleet.grid.wording import counted
@@ -78,6 +80,7 @@ class RunStatus:
     waits: str  # what finished points wait for; empty: nothing
     waits_since: datetime | None
     cost: Cost  # so far
+    forecast: Forecast = field(default_factory=Forecast)  # from here on
 
     def lines(self, now: datetime) -> Iterator[str]:
         """It for a person."""
@@ -88,6 +91,8 @@ class RunStatus:
         if self.waits and self.waits_since:
             yield f"  {self.waits}, for {_since(self.waits_since, now)}"
         yield f"  cost so far {self.cost}"
+        for line in self.forecast.lines(budget_usd=self.cost.budget_usd):
+            yield f"  {line}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -237,6 +242,7 @@ def _run(host: Host, name: str) -> RunStatus:
     now = runs.state(host, name)
     done = now.progress or {}
     waits = str(done.get("waits") or "")
+    reading, job = metered(host, name)
     return RunStatus(
         name=name,
         state=now.state,
@@ -245,7 +251,8 @@ def _run(host: Host, name: str) -> RunStatus:
         waiting_for=now.waiting_for,
         waits=waits,
         waits_since=datetime.fromtimestamp(done["waits_since"], UTC) if waits else None,
-        cost=cost_of(host, name),
+        cost=cost(reading, job),
+        forecast=forecast(reading, progress_of(now) if done else None),
     )
 
 
