@@ -25,7 +25,10 @@ def opened(runs: Path, name: str) -> Iterator[tuple[RunFolder, CallLedger]]:
     refuse_a_sweep(folder)
     with folder.locked(), contextlib.closing(CallLedger(folder.calls)) as ledger:
         collect(folder, ledger)
-        yield folder, ledger
+        try:
+            yield folder, ledger
+        finally:
+            collect(folder, ledger)  # of calls that ended while it was told to end
 
 
 def refuse_a_sweep(folder: RunFolder) -> None:
@@ -43,11 +46,7 @@ def collect(folder: RunFolder, ledger: CallLedger) -> None:
     for path in sorted(folder.mailboxes.glob(f"*{SUFFIX}")):
         found, _ = records(memoryview(path.read_bytes()))
         unknown, nothing = "", Pickled(b"")
-        ledger.keep(
-            [
-                (each, Call(each.index, unknown, nothing, each.key))
-                for each in found
-                if each.key is not None and each.ok
-            ]
-        )
+        done = ledger.done([each.key for each in found if each.key is not None])
+        new = [each for each in found if each.key is not None and each.ok and each.key not in done]
+        ledger.keep([(each, Call(each.index, unknown, nothing, each.key)) for each in new])
         path.unlink()

@@ -19,6 +19,7 @@ from sweepfleet.slot.calls.pool import Pool
 from sweepfleet.slot.calls.runner import InitializerError, SlotClosedError
 from sweepfleet.slot.calls.spec import Spec
 
+LOOK_S = 0.2  # between two looks whether it has been closed
 AHEAD = 2  # bundles a slot that are out: one waits, so that no slot does
 
 
@@ -73,8 +74,9 @@ class HereEngine:
         def finish(outcomes: Sequence[Outcome]) -> None:
             kept = threading.Event()
             self._tell(Finished(bundle.number, outcomes, kept.set))
-            while self._durable and not kept.wait(0.2) and not self._closed.is_set():
-                pass
+            while self._durable and not kept.wait(LOOK_S):
+                if self._closed.is_set():  # the outcomes stay in the mailbox
+                    raise SlotClosedError
 
         def give_back(left: Sequence[Call]) -> None:
             self._tell(GivenBack([call.index for call in left]))

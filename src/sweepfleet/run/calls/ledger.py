@@ -71,6 +71,19 @@ class CallLedger:
             self._db.execute(f"PRAGMA user_version = {VERSION}")
             self._db.execute("COMMIT")
 
+    def done(self, keys: Sequence[str]) -> set[str]:
+        """Those of these calls whose results are here."""
+        found: set[str] = set()
+        for begin in range(0, len(keys), _AT_ONCE):
+            some = keys[begin : begin + _AT_ONCE]
+            marks = ",".join("?" * len(some))
+            rows = self._db.execute(
+                f"SELECT key FROM calls WHERE status = 'done' AND key IN ({marks})",  # noqa: S608 - question marks
+                list(some),
+            )
+            found.update(key for (key,) in rows)
+        return found
+
     def results(self, keys: Sequence[str]) -> dict[str, Outcome]:
         """What calls of these keys returned, by key; those that failed are computed again."""
         found: dict[str, Outcome] = {}
