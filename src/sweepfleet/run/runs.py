@@ -11,6 +11,7 @@ from pathlib import Path
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.space import Count, Space
 from sweepfleet.grid.sweep import Metric
+from sweepfleet.run.calls.about import counts, is_calls, refuse_calls
 from sweepfleet.run.files_note import FilesNote
 from sweepfleet.run.folder import RunFolder, read_json
 from sweepfleet.run.ledger import Counts, Ledger, StorageError
@@ -38,18 +39,19 @@ class Listed:
 
 def listed(runs: Path) -> Iterator[Listed]:
     """Every run below `runs`, by name; reads only. Raises UsageError when `runs` cannot be read."""
-    for folder in _folders(runs):
-        yield _look(folder)
+    for folder in _folders(runs, calls=True):
+        yield _look(folder) if _has_ledger(folder) else _look_at_calls(folder)
 
 
-def _folders(runs: Path) -> list[RunFolder]:
+def _folders(runs: Path, *, calls: bool = False) -> list[RunFolder]:
+    """All sweeps, and all runs of calls where these are asked for."""
     try:
         if not runs.exists():
             return []
         folders = [RunFolder(path) for path in sorted(runs.iterdir())]
     except OSError as error:
         raise UsageError(f"{runs} is the folder for runs, and cannot be read: {error.strerror}.") from error
-    return [folder for folder in folders if _has_ledger(folder)]
+    return [folder for folder in folders if _has_ledger(folder) or (calls and is_calls(folder))]
 
 
 def _has_ledger(folder: RunFolder) -> bool:
@@ -87,16 +89,28 @@ def _look(folder: RunFolder) -> Listed:
     return Listed(folder, state, done, failed, points, points_exact=exact, started=started)
 
 
+def _look_at_calls(folder: RunFolder) -> Listed:
+    try:
+        found = counts(folder)
+    except UsageError as error:
+        return Listed(folder, "unreadable", 0, 0, 0, points_exact=False, started=None, problem=str(error))
+    holder = folder.running()
+    state = "calls" if holder is None else f"calls, running (pid {holder['pid']} on {holder['host']})"
+    ended = found.done + found.failed
+    return Listed(folder, state, found.done, found.failed, ended, points_exact=True, started=found.started)
+
+
 def find(runs: Path, name: str | None) -> RunFolder:
     """The run of this name; without one, the run whose command was given last.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or it has an Executor's calls.
     """
     if name is not None:
         check_name(name)
         folder = RunFolder(runs / name)
         if not _has_ledger(folder):
+            refuse_calls(folder)
             known = ", ".join(each.folder.name for each in listed(runs)) or "none yet"
             raise UsageError(f"There is no run {name!r} in {runs}. There are: {known}.")
         return folder

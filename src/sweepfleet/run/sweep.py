@@ -15,6 +15,7 @@ from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.sweep import Sweep
 from sweepfleet.grid.wording import counted
 from sweepfleet.run.bundles import Pending
+from sweepfleet.run.calls.about import refuse_calls
 from sweepfleet.run.checkpoints import Checkpoints
 from sweepfleet.run.disk import FullDiskError, StoppedFullError
 from sweepfleet.run.files_writer import FilesWriter
@@ -68,6 +69,7 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
     chosen = Selection(sweep)
     chosen.check()
     folder = RunFolder(request.runs / sweep.name)
+    refuse_calls(folder)
     stop: Stop | None = None
     started: Start | None = None
     recorder = Recorder(folder.output)

@@ -11,3 +11,7 @@ def slow_log(path, number):
     with Path(path).with_name("finished").open("a") as log:
         log.write(f"{number}\n")
     return number * 2
+
+
+def squared(x):
+    return x**2

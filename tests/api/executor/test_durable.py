@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 import sweepfleet as sf
-from tests.api.executor.logged import slow_log
+from sweepfleet.run.runs import listed
+from tests.api.executor.logged import slow_log, squared
 from tests.processes import ends_with_test
 
 LONG_S = 60
@@ -100,6 +101,7 @@ def test_other_code_is_another_call(project):
 PROGRAM = """
 import pathlib, sys
 import sweepfleet as sf
+from sweepfleet.run.runs import listed
 from tests.api.executor.logged import slow_log
 executor = sf.Executor(2, run="killed")
 futures = [executor.submit(slow_log, sys.argv[1], number) for number in range(2000)]
@@ -175,3 +177,22 @@ def test_what_has_no_content_is_refused_with_the_fix(project):
         with pytest.raises(sf.UsageError, match="without run="):
             executor.submit(len, loop).result(LONG_S)
         assert executor.submit(len, [1]).result(LONG_S) == 1
+
+
+def test_a_run_of_calls_is_listed_and_never_taken_for_a_sweep(project):
+    with sf.Executor(1, run="calls") as executor:
+        executor.submit(abs, -1).result(LONG_S)
+        executor.submit(abs, "x").exception(LONG_S)
+    (run,) = listed(project / "runs")
+    assert (run.folder.name, run.state, run.done, run.failed, run.problem) == ("calls", "calls", 1, 1, "")
+    with pytest.raises(sf.UsageError, match=r'Executor\(run="calls"\) finds their results'):
+        sf.open("calls")
+    with pytest.raises(sf.UsageError, match="There are no runs"):
+        sf.open()
+    with pytest.raises(sf.UsageError, match="has the calls of an Executor"):
+        sf.sweep(abs, {"x": [1]}, name="calls")
+    sf.sweep(squared, {"x": [1]}, name="swept", runs=project / "runs")
+    with pytest.raises(sf.UsageError, match="is a sweep"):
+        sf.Executor(1, run="swept")
+    with sf.Executor(1, run="calls") as executor:
+        assert executor.submit(abs, -1).result(LONG_S) == 1
