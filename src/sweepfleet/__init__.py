@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sweepfleet.api.calls.errors import CallError as CallError
     from sweepfleet.api.cluster import Cluster as Cluster
     from sweepfleet.api.cluster import connect as connect
+    from sweepfleet.api.decorated import function as function
     from sweepfleet.api.executor import Executor as Executor
     from sweepfleet.api.grids import Metric as Metric
     from sweepfleet.api.grids import distribution as distribution
@@ -36,6 +37,7 @@ _HOMES = {
     "sweep": "api.sweeps",
     "open": "api.run",
     "Executor": "api.executor",
+    "function": "api.decorated",
     "CallError": "api.calls.errors",
     "Run": "api.run",
     "connect": "api.cluster",

@@ -177,6 +177,9 @@ def main() -> None:
         raised = executor.submit(fit, 0.1, 3, Path()).exception()
         if isinstance(raised, sf.CallError):
             assert_type(raised.kind, str)
+    fitted = sf.function(cpus=2, timeout="10m")(fit)
+    assert_type(fitted.submit(0.1, fold=3, checkpoint_dir=Path()).result(), dict[str, float])
+    assert_type(list(fitted.starmap([(0.1, 3, Path())])), list[dict[str, float]])
 """
 
 

@@ -102,6 +102,10 @@ class Executor(concurrent.futures.Executor):
                 self.shutdown()
                 raise
 
+    def __repr__(self) -> str:
+        """Its slots and the calls that have not ended."""
+        return f"<sweepfleet.Executor: {self._client}>"
+
     @property
     def _broken(self) -> Any:
         """What broke it, under the name that the standard library's executors have for it; else False."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from sweepfleet.grid.errors import SweepfleetError, UsageError
 from sweepfleet.grid.wording import counted
 from sweepfleet.run import outputs
+from sweepfleet.run.calls.about import counts, is_calls
 from sweepfleet.run.folder import RunFolder, storing
 from sweepfleet.run.ledger import Ledger
 from sweepfleet.run.runs import refresh
@@ -29,7 +30,8 @@ class Removal:
 
     def __str__(self) -> str:
         count = self.done + self.failed
-        rows = f"{counted(count, 'row')} ({self.done:,} done, {self.failed:,} failed)"
+        what = "row" if self.folder.ledger.exists() else "call"
+        rows = f"{counted(count, what)} ({self.done:,} done, {self.failed:,} failed)"
         if self.ids is None:
             return f"The run {self.folder.name}, {rows}, {megabytes(self.size)}: all of {self.folder.path}"
         return (
@@ -52,6 +54,14 @@ def to_remove(folder: RunFolder, *, where: str | None) -> Removal:
         )
     if folder.path.is_symlink():
         raise UsageError(f"{folder.path} is a symbolic link. Remove it, and what it points to, by hand.")
+    if is_calls(folder):
+        if where is not None:
+            raise UsageError(
+                f"The run {folder.name} has the calls of an Executor, and no rows to choose from. Remove it whole: "
+                f"inv rm {folder.name}"
+            )
+        found = counts(folder)
+        return Removal(folder, None, found.done, found.failed, 0, size_of(folder.path))
     if where is None:
         done, failed = 0, 0
         with contextlib.suppress(SweepfleetError), contextlib.closing(Ledger(folder.ledger, readonly=True)) as ledger:

@@ -100,8 +100,13 @@ def _look_at_calls(folder: RunFolder) -> Listed:
     return Listed(folder, state, found.done, found.failed, ended, points_exact=True, started=found.started)
 
 
-def find(runs: Path, name: str | None) -> RunFolder:
-    """The run of this name; without one, the run whose command was given last.
+def find(runs: Path, name: str | None, *, calls: bool = False) -> RunFolder:
+    """The run of this name; without one, the sweep whose command was given last.
+
+    Args:
+        runs: the folder of all runs.
+        name: of the run.
+        calls: whether it may be an Executor's.
 
     Raises:
         UsageError: there is none, or it has an Executor's calls.
@@ -109,7 +114,7 @@ def find(runs: Path, name: str | None) -> RunFolder:
     if name is not None:
         check_name(name)
         folder = RunFolder(runs / name)
-        if not _has_ledger(folder):
+        if not _has_ledger(folder) and not (calls and is_calls(folder)):
             refuse_calls(folder)
             known = ", ".join(each.folder.name for each in listed(runs)) or "none yet"
             raise UsageError(f"There is no run {name!r} in {runs}. There are: {known}.")

@@ -28,7 +28,7 @@ def rm(c: Context, name: str = "", where: str = "", *, yes: bool = False) -> Non
 
     if not name:
         raise UsageError("Which run? Name it: inv rm RUN. List them: inv runs")
-    removal = to_remove(find(runs_folder(c), name), where=where or None)
+    removal = to_remove(find(runs_folder(c), name, calls=True), where=where or None)
     print(printable(str(removal)), flush=True)
     confirm(
         "Remove it for good?",

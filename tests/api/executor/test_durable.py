@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 import sweepfleet as sf
-from sweepfleet.run.runs import listed
+from sweepfleet.run.forget import remove, to_remove
+from sweepfleet.run.runs import find, listed
 from tests.api.executor.logged import slow_log, squared
 from tests.processes import ends_with_test
 
@@ -101,7 +102,6 @@ def test_other_code_is_another_call(project):
 PROGRAM = """
 import pathlib, sys
 import sweepfleet as sf
-from sweepfleet.run.runs import listed
 from tests.api.executor.logged import slow_log
 executor = sf.Executor(2, run="killed")
 futures = [executor.submit(slow_log, sys.argv[1], number) for number in range(2000)]
@@ -196,3 +196,12 @@ def test_a_run_of_calls_is_listed_and_never_taken_for_a_sweep(project):
         sf.Executor(1, run="swept")
     with sf.Executor(1, run="calls") as executor:
         assert executor.submit(abs, -1).result(LONG_S) == 1
+        with pytest.raises(sf.UsageError, match="is being written"):
+            to_remove(find(project / "runs", "calls", calls=True), where=None)
+    folder = find(project / "runs", "calls", calls=True)
+    with pytest.raises(sf.UsageError, match="no rows to choose from"):
+        to_remove(folder, where="x > 1")
+    removal = to_remove(folder, where=None)
+    assert "2 calls (1 done, 1 failed)" in str(removal)
+    remove(removal)
+    assert [each.folder.name for each in listed(project / "runs")] == ["swept"]

@@ -154,6 +154,7 @@ def test_a_call_whose_process_ends_fails_alone(executor, ends, kind, says):
     assert isinstance(error, sf.CallError)
     assert error.kind == kind
     assert says in str(error)
+    assert ends.__name__ in str(error)
     assert [each.result(LONG_S) for each in others] == [number**2 for number in range(20)]
     assert list(more) == [number**2 for number in range(2000)]
 
@@ -239,6 +240,7 @@ def test_cancel_tells_the_truth(executor, tmp_path):
 
     running = [executor.submit(waits, number) for number in range(2)]
     waiting = executor.submit(waits, 2)
+    assert repr(executor) == "<sweepfleet.Executor: 2 slots, 2 calls sent, 1 waiting>"
     called = []
     waiting.add_done_callback(called.append)
     assert running[0].running()
@@ -364,3 +366,24 @@ def test_a_fork_of_this_process_has_no_executor(executor):
         os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
     assert executor.submit(abs, -2).result(LONG_S) == 2
+
+
+@sf.function(max_workers=1, retries=1)
+def power(base, exponent=2):
+    return base**exponent, os.getpid()
+
+
+@sf.function(retries=1, max_workers=1)
+def twice(base):
+    return 2 * power(base)[0], os.getpid()
+
+
+def test_a_decorated_function_is_called_here_and_elsewhere():
+    assert power(3) == power.local(3) == (9, os.getpid())
+    results = [*power.map([1, 2]), *power.starmap([(2, 3), [3]]), power.submit(2, exponent=5).result(LONG_S)]
+    assert [value for value, _ in results] == [1, 4, 8, 9, 32]
+    value, pid = twice.submit(4).result(LONG_S)  # which calls another one, there
+    assert value == 32
+    assert {pid} == {each for _, each in results} != {os.getpid()}  # one Executor for both
+    with pytest.raises(sf.UsageError, match="cpus"):
+        sf.function(cpus=0)(abs).submit(1)

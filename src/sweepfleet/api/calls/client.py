@@ -114,6 +114,11 @@ class Client:
                 "tables, or use an Executor without run=."
             ) from error
 
+    def __str__(self) -> str:
+        with self._lock:
+            state = "broken" if self.broken else "shut down" if self._ending else f"{self._queue.slots} slots"
+            return f"{state}, {self._queue}"
+
     def check(self) -> None:
         """Raise what `submit` raises when no more calls can come: RuntimeError, ExecutorBrokenError."""
         with self._lock:
@@ -278,7 +283,7 @@ class Client:
 
 def _set(item: Item, outcome: Outcome) -> None:
     """Set a call's future; its callbacks are called here."""
-    value, raised = _value(outcome)
+    value, raised = _value(outcome, item.function.name)
     try:
         if raised:
             item.future.set_exception(value)
@@ -290,15 +295,17 @@ def _set(item: Item, outcome: Outcome) -> None:
         LOGGER.exception("exception calling callback for %r", item.future)
 
 
-def _value(outcome: Outcome) -> tuple[Any, bool]:
+def _value(outcome: Outcome, function: str) -> tuple[Any, bool]:
     """What the call returned, or the exception that its future gets; and whether it is one."""
     if isinstance(outcome.value, Failure):
-        return error_of(outcome.value), True
+        return error_of(outcome.value, function), True
     try:
         return (loads_error(outcome.value), True) if outcome.raised else (loads(outcome.value), False)
     except BaseException as error:  # noqa: BLE001 - by the object's own methods
         what = "exception" if outcome.raised else "result"
-        unreadable = CallError(f"The {what} cannot be unpickled: {type(error).__name__}: {error}", "Unreadable")
+        unreadable = CallError(
+            f"{function}: The {what} cannot be unpickled: {type(error).__name__}: {error}", "Unreadable"
+        )
         unreadable.__cause__ = error
         return unreadable, True
 

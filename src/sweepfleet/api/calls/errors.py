@@ -21,8 +21,8 @@ class CallError(SweepfleetError):
         >>> with sf.Executor(1, timeout="1s") as executor:
         ...     for call in ((os._exit, 3), (time.sleep, 60)):
         ...         print(executor.submit(*call).exception())
-        The call's process ended with exit code 3.
-        The call took longer than its timeout of 1 s.
+        posix:_exit: The call's process ended with exit code 3.
+        time:sleep: The call took longer than its timeout of 1 s.
     """
 
     def __init__(self, message: str, kind: str = "") -> None:
@@ -49,6 +49,6 @@ class ArgumentsError(UsageError, ValueError):
 _KINDS = {"Timeout": CallTimeoutError, "MemoryLimit": CallMemoryError, "OutOfMemory": CallMemoryError}
 
 
-def error_of(failure: Failure) -> CallError:
-    """The error for a call that failed."""
-    return _KINDS.get(failure.kind, CallError)(failure.text, failure.kind)
+def error_of(failure: Failure, function: str) -> CallError:
+    """The error for a call that failed, of the function with this name."""
+    return _KINDS.get(failure.kind, CallError)(f"{function}: {failure.text}", failure.kind)

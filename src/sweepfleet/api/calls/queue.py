@@ -58,6 +58,9 @@ class Queue:
     def __bool__(self) -> bool:
         return bool(self._waiting or self._out)
 
+    def __str__(self) -> str:
+        return f"{len(self._out):,} calls sent, {len(self._waiting):,} waiting"
+
     def add(self, item: Item) -> None:
         """One more call."""
         item.function.open += 1

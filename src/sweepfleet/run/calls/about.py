@@ -41,5 +41,5 @@ def refuse_calls(folder: RunFolder) -> None:
     if is_calls(folder):
         raise UsageError(
             f"The run {folder.name} has the calls of an Executor, and is not a sweep. In Python, "
-            f'sweepfleet.Executor(run="{folder.name}") finds their results. Give the sweep another --name.'
+            f'sweepfleet.Executor(run="{folder.name}") finds their results. A sweep needs another --name.'
         )
