@@ -29,7 +29,7 @@ from sweepfleet.fleet.runs import jobs as runs
 from sweepfleet.fleet.runs import travel, watch
 from sweepfleet.fleet.runs.fetch import MARK, PARTS, _say_skipped, check_place, fetch
 from sweepfleet.fleet.runs.fetch_names import sort_out
-from sweepfleet.fleet.runs.jobs import State
+from sweepfleet.fleet.runs.jobs import State, progress_of
 from sweepfleet.fleet.runs.on_stack import fetched
 from sweepfleet.fleet.stack.folder import StackFolder
 from sweepfleet.fleet.stack.gone import DownError, GoneError
@@ -469,7 +469,7 @@ def test_times_are_shown_by_this_machines_clock() -> None:
     """A head whose clock is an hour ahead makes the rate no other."""
     there = time.time() + 3600
     progress = dataclasses.asdict(Progress(total=4, exact=True, resumed=0, first_submit_s=there - 10))
-    here = watch.progress_of(State.of({"progress": progress | {"later": 1}, "now": there}))
+    here = progress_of(State.of({"progress": progress | {"later": 1}, "now": there}))
     assert here.first_submit_s is not None
     assert here.first_submit_s == pytest.approx(time.time() - 10, abs=60)
 

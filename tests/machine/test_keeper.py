@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from sweepfleet.machine.aws import AwsError
 from sweepfleet.machine.facts import Data, Facts
 from sweepfleet.machine.head import keeper
 from sweepfleet.machine.head.meter import Reading
+from sweepfleet.machine.head.rates import Rates
+from sweepfleet.machine.head.spending import Spending
 from sweepfleet.machine.job import Job, JobFolder
 
 JOB = Job("one", "r", "e", "g", "grid.yaml", "inv sweep", 0.0, retry_failed=False, workers_needed=2)
@@ -271,6 +274,25 @@ def test_a_driver_that_does_not_say_what_it_can_use_has_what_was_asked_for(
     """And one at least, where it is of another release."""
     job(data, says=says)
     assert group.keep(for_s=10) == ["switch", f"size {workers}"]
+
+
+def test_workers_are_counted_by_day_whether_a_run_uses_them_or_not(group: Group, data: Data) -> None:
+    """At the price of those that are there; what nobody used is told apart."""
+    rates = Rates(on_demand={"c7i.xlarge": 0.18}).to_dict()
+    one = job(data)
+    one.job.write_text(dataclasses.replace(JOB, rates=rates).to_json())
+    group.size = 2
+    data.hold.write_text('{"workers": 2, "for_s": 1800, "boot": "this", "since_s": 0.0, "until_s": 0}')
+    group.keep(for_s=100)
+    one.active.unlink()
+    group.keep(for_s=100)
+    [day] = Spending.parse(data.spending.read_text()).days.values()
+    slack = 2 * 3 * keeper.METER_EVERY_S
+    assert day.worker_s == pytest.approx(2 * 200, abs=slack)
+    assert day.usd == pytest.approx(2 * 200 / 3600 * 0.08, abs=slack / 3600 * 0.08)
+    assert day.unused_usd == pytest.approx(day.usd / 2, abs=slack / 3600 * 0.08)
+    assert day.unpriced_s == 0
+    assert Reading.of(one).paid_usd == pytest.approx(day.usd / 2, abs=slack / 3600 * 0.08)
 
 
 def test_machines_that_are_there_are_counted_for_the_runs_that_are_active(group: Group, data: Data) -> None:

@@ -76,7 +76,7 @@ def test_spot_prices_are_asked_for_every_hour_and_what_there_is_holds_where_they
     clock = SimpleNamespace(now_s=0.0)
     monkeypatch.setattr(price_list, "time", SimpleNamespace(monotonic=lambda: clock.now_s))
     aws: Any = Aws()
-    prices, both = PriceList(aws), ("i-1", "i-2")
+    prices, both = PriceList(aws, jobs[0].path.parent), ("i-1", "i-2")
     assert prices.usd_per_hour(both, jobs) == pytest.approx(0.08 + 0.19)
     assert prices.usd_per_hour(both, jobs) == pytest.approx(0.08 + 0.19)
     assert aws.asked == ["prices c7i.xlarge t3.xlarge", "machines i-1 i-2"]
@@ -90,6 +90,15 @@ def test_spot_prices_are_asked_for_every_hour_and_what_there_is_holds_where_they
 def test_where_a_price_is_unknown_so_is_the_sum(jobs: list[JobFolder]) -> None:
     aws: Any = Aws()
     aws.fleet["i-3"] = machine("x9.large", name="i-3")
-    assert PriceList(aws).usd_per_hour(("i-1", "i-3"), jobs) is None
+    assert PriceList(aws, jobs[0].path.parent).usd_per_hour(("i-1", "i-3"), jobs) is None
     jobs[0].job.write_text(JOB.to_json())
-    assert PriceList(aws).usd_per_hour(("i-1",), jobs) is None, "a job of an older release has none"
+    assert PriceList(aws, jobs[0].path.parent).usd_per_hour(("i-1",), jobs) is None, (
+        "a job of an older release has none"
+    )
+
+
+def test_workers_that_no_run_uses_are_priced_as_the_last_run_was(jobs: list[JobFolder]) -> None:
+    """Also by a head that has just begun."""
+    aws: Any = Aws()
+    assert PriceList(aws, jobs[0].path.parent).usd_per_hour(("i-1",), []) == pytest.approx(0.08)
+    assert PriceList(aws, jobs[0].path.parent).usd_per_hour((), []) == 0.0

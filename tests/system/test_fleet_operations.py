@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -463,7 +464,13 @@ def test_workers_that_have_nothing_left_go_while_another_computes(laptop: Laptop
     [stays] = until(
         lambda: (now := workers(laptop)) and len(now) == 1 and now, what="one worker", timeout_s=PATIENCE_S
     )
-    assert "29 of 30 points" in laptop.inv("status").stdout
+    said = laptop.inv("status").stdout
+    assert "29 of 30 points" in said
+    assert re.search(r"cost so far (<0\.0+1|0\.\d+) USD, of a budget of 100", said), said
+    assert "USD an hour" in said
+    said = laptop.inv("cost", "--since", "1d").stdout
+    assert re.search(r"workers +(<0\.0+1|0\.\d+) USD .*\n +head +", said), said
+    assert "Run straggler: cost so far" in said
     laptop.cloud.machine(stays).run(["touch", "/tmp/let-go"])  # noqa: S108
     assert "30 of 30 points done" in laptop.inv("attach", "--name", "straggler").stdout
     table = pl.read_parquet(laptop.path / "runs" / "straggler" / "results.parquet")

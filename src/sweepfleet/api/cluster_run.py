@@ -14,8 +14,9 @@ from sweepfleet.api.screen import NotebookLine, in_notebook, is_interactive
 from sweepfleet.fleet.code.agreed import release_for, unasked
 from sweepfleet.fleet.fleet import Fleet
 from sweepfleet.fleet.runs import jobs
+from sweepfleet.fleet.runs.jobs import progress_of
 from sweepfleet.fleet.runs.on_stack import agreed, bring, fetched, hand_over
-from sweepfleet.fleet.runs.watch import observer_of, progress_of, watch
+from sweepfleet.fleet.runs.watch import observer_of, watch
 from sweepfleet.fleet.steps import Steps
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.sweep import Sweep

@@ -11,7 +11,7 @@ from sweepfleet.infra.access import MachineRole
 from sweepfleet.infra.checks import burstable
 from sweepfleet.infra.firewall import Firewall
 from sweepfleet.infra.key_pair import KeyPair
-from sweepfleet.infra.layout import RENEW_HEAD
+from sweepfleet.infra.layout import HEAD_DISK_GB, RENEW_HEAD
 from sweepfleet.infra.machine_options import HOP_LIMIT, HTTP_ENDPOINT, HTTP_TOKENS, VOLUME_TYPE
 from sweepfleet.infra.network import Network
 from sweepfleet.infra.policies import head_policy
@@ -19,7 +19,6 @@ from sweepfleet.infra.setup import Setup
 from sweepfleet.infra.storage import Storage
 from sweepfleet.infra.workers import Workers
 
-ROOT_DISK_GB = 20  # system, uv, releases and environments; runs are on the data volume
 DATA_DEVICE = "/dev/xvdf"  # as the boot text knows it where there is no NVMe
 
 
@@ -100,7 +99,7 @@ class Head(pulumi.ComponentResource):
             ),
             root_block_device=aws.ec2.InstanceRootBlockDeviceArgs(
                 encrypted=True,
-                volume_size=ROOT_DISK_GB,
+                volume_size=HEAD_DISK_GB,
                 volume_type=VOLUME_TYPE,
                 delete_on_termination=True,
                 tags=setup.tags | {"Name": f"{name}-head"},

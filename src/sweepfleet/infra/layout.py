@@ -30,6 +30,9 @@ ZONE_LETTERS = "abcdefg"
 WIDEST_VPC, NARROWEST_VPC = 16, 25  # AWS's widest; a /25 makes subnets of /28, AWS's narrowest
 
 
+HEAD_DISK_GB = 20  # the head's system disk: system, uv, releases and environments; runs are on the data volume
+
+
 @dataclass(frozen=True, slots=True)
 class AddressPlan:
     """How the VPC's addresses are given out. A zone's block depends on its letter alone: adding one moves none."""

@@ -212,6 +212,11 @@ class Data:
         """How many workers `inv start` asked for, and for how long."""
         return self.path / "hold.json"
 
+    @property
+    def spending(self) -> Path:
+        """What the workers have cost by day."""
+        return self.path / "spending.json"
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:

@@ -5,6 +5,7 @@ from invoke.collection import Collection
 from sweepfleet.tasks import first as first  # isort: skip # before all else
 from sweepfleet.tasks import ci
 from sweepfleet.tasks.audit import audit
+from sweepfleet.tasks.cost import cost
 from sweepfleet.tasks.forget import rm
 from sweepfleet.tasks.init import init
 from sweepfleet.tasks.interactive import console, notebook, ssh_config
@@ -23,7 +24,7 @@ speak_any_encoding()
 ns = Collection(
     *(init, sweep, results, report, output, runs, rm),
     *(up, preview_, down, outputs, doctor, audit, allow_me),
-    *(push, releases, start, scale, stop, status, attach, cancel, logs, ssh, run, dashboard),
+    *(push, releases, start, scale, stop, status, cost, attach, cancel, logs, ssh, run, dashboard),
     *(ssh_config, console, notebook),
     version,
     ci=ci.ns,

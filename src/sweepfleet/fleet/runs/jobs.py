@@ -23,6 +23,7 @@ from sweepfleet.infra.layout import MachinePaths
 from sweepfleet.machine.head.rates import Rates
 from sweepfleet.machine.head.take_over import GOES_ON, TAKE_OVER
 from sweepfleet.machine.job import Job, JobFolder
+from sweepfleet.run.run_progress import Progress
 
 PATHS = MachinePaths()
 JOBS = f"{PATHS.data}/jobs"
@@ -57,6 +58,17 @@ class State:
             summary=said.get("summary") or {},
             said=said.get("now"),
         )
+
+
+def progress_of(state: State) -> Progress:
+    """A driver's progress, by this machine's clock; what a later version may have added is left aside."""
+    known = {name: value for name, value in (state.progress or {}).items() if name in Progress.__dataclass_fields__}
+    best = known.pop("best", None)
+    ahead_s = 0.0 if state.said is None else state.said - time.time()
+    for name in ("first_submit_s", "first_result_s", "last_result_s", "waits_since"):
+        if known.get(name) is not None:
+            known[name] -= ahead_s
+    return Progress(**known, best=tuple(best) if best else None)
 
 
 def folder_of(name: str) -> JobFolder:

@@ -15,8 +15,7 @@ from sweepfleet.fleet.money.estimate import Capacity, capacity, slots_each
 from sweepfleet.fleet.reach.host_keys import HostKeyError, NotYetError
 from sweepfleet.fleet.runs import jobs as runs
 from sweepfleet.fleet.runs.fetch import check_place, fetch
-from sweepfleet.fleet.runs.jobs import State
-from sweepfleet.fleet.runs.watch import progress_of
+from sweepfleet.fleet.runs.jobs import State, progress_of
 from sweepfleet.fleet.steps import Steps
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.sweep import Sweep

@@ -16,7 +16,7 @@ from sweepfleet.fleet.money.forecast import Forecast, forecast
 from sweepfleet.fleet.reach.remote import Host
 from sweepfleet.fleet.runs import jobs as runs
 from sweepfleet.fleet.runs.ended import EndedRun, ended_lines, ended_runs
-from sweepfleet.fleet.runs.watch import progress_of
+from sweepfleet.fleet.runs.jobs import progress_of
 from sweepfleet.fleet.stack.gone import DownError, GoneError
 from sweepfleet.fleet.workers import group as workers
 from sweepfleet.grid.wording import counted
@@ -236,6 +236,12 @@ def _head(host: Host, address: str) -> HeadStatus:
     units = dict(zip(UNITS, asked, strict=False))
     sessions = tuple(kind for kind, state in zip(KINDS, asked[len(UNITS) :], strict=False) if state == "active")
     return HeadStatus(address, float(uptime), units, space["free_gb"], space["gb"], sessions)
+
+
+def active_runs(fleet: Fleet) -> list[RunStatus]:
+    """The active runs. Raises ClusterError: the head does not answer."""
+    with fleet.head() as head:
+        return [_run(head, name) for name in runs.names(head, active=True)]
 
 
 def _run(host: Host, name: str) -> RunStatus:

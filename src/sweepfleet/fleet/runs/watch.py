@@ -15,7 +15,7 @@ from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.fleet import Fleet
 from sweepfleet.fleet.reach.host_keys import HostKeyError
 from sweepfleet.fleet.runs import jobs as runs
-from sweepfleet.fleet.runs.jobs import State
+from sweepfleet.fleet.runs.jobs import State, progress_of
 from sweepfleet.fleet.stack.gone import DownError, GoneError
 from sweepfleet.fleet.workers import group as workers
 from sweepfleet.run.bar import Bar
@@ -160,14 +160,3 @@ class _Waiting:
         if text not in self._said:
             self._said.add(text)
             self._say(text)
-
-
-def progress_of(state: State) -> Progress:
-    """A driver's progress, by this machine's clock; what a later version may have added is left aside."""
-    known = {name: value for name, value in (state.progress or {}).items() if name in Progress.__dataclass_fields__}
-    best = known.pop("best", None)
-    ahead_s = 0.0 if state.said is None else state.said - time.time()
-    for name in ("first_submit_s", "first_result_s", "last_result_s", "waits_since"):
-        if known.get(name) is not None:
-            known[name] -= ahead_s
-    return Progress(**known, best=tuple(best) if best else None)

@@ -39,6 +39,11 @@ class StackFolder:
         """What its machines cost, as AWS said lately."""
         return self.path / "prices.json"
 
+    @property
+    def head_prices_file(self) -> Path:
+        """What its head costs, likewise."""
+        return self.path / "head-prices.json"
+
     def outputs(self) -> Outputs | None:
         """The outputs, when they are here.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sweepfleet.machine.aws import Aws, AwsError, Group
 from sweepfleet.machine.facts import Data, Facts
-from sweepfleet.machine.head import meter
+from sweepfleet.machine.head import meter, spending
 from sweepfleet.machine.head.price_list import PriceList
 from sweepfleet.machine.head.shrink import Shrink, all_known, in_order, retire
 from sweepfleet.machine.job import active_jobs
@@ -66,7 +66,7 @@ def keep(facts: Facts) -> None:
     While runs are active, it is lowered by idle workers alone.
     """
     data, aws = Data(Path(facts.data)), Aws(facts)
-    shrink, prices = Shrink(aws, retire), PriceList(aws)
+    shrink, prices = Shrink(aws, retire), PriceList(aws, data.jobs)
     busy_s = switch_s = metered_s = float("-inf")
     size: int | None = None
     group = Group(0, 0, ())
@@ -84,6 +84,8 @@ def keep(facts: Facts) -> None:
             if now_s - metered_s > METER_EVERY_S:
                 usd = prices.usd_per_hour(group.members, active)
                 meter.count(active, workers=len(group.members), now_s=time.time(), usd_per_hour=usd)
+                there = len(group.members)
+                spending.note(data.spending, workers=there, usd_per_hour=usd, used=bool(active), now_s=time.time())
                 metered_s = now_s
             if aim > size or (aim and now_s - switch_s > SWITCH_EVERY_S):
                 aws.set_switch()

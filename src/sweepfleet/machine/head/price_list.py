@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from sweepfleet.machine.aws import Aws, AwsError, Machine
 from sweepfleet.machine.head.rates import Rates, fleet_usd
@@ -17,15 +19,17 @@ class PriceList:
     """What the workers cost an hour."""
 
     aws: Aws
+    all_jobs: Path  # the folder of all jobs
     _machines: tuple[Machine, ...] = ()
     _spot: dict[str, dict[str, float]] = field(default_factory=dict)
+    _known: dict[str, Any] | None = None  # what `Rates` was made of last
     _asked_s: float = float("-inf")  # time.monotonic()
     _types: tuple[str, ...] = ()
 
     def usd_per_hour(self, members: tuple[str, ...], jobs: list[JobFolder]) -> float | None:
         """What an hour of these workers costs; None: a price is unknown. Raises AwsError: EC2 does not answer."""
-        if not jobs:
-            return None
+        if not members:
+            return 0.0
         rates = self._rates(jobs)
         return None if rates is None else fleet_usd(rates, self.machines(members))
 
@@ -41,12 +45,11 @@ class PriceList:
         return (rates and rates.usd(machine)) or 0.0
 
     def _rates(self, jobs: list[JobFolder]) -> Rates | None:
-        """The prices that the run that was submitted last came with, with today's spot prices."""
-        known = [Job.from_json(folder.job.read_text()) for folder in jobs]
-        last = max((job for job in known if job.rates), key=lambda job: job.submitted, default=None)
-        if last is None or last.rates is None:
+        """The prices that the run that was submitted last came with, active or not, with the spot prices of now."""
+        last = _last(jobs) or self._known or _last([JobFolder(one) for one in self.all_jobs.glob("[!.]*")])
+        if last is None:
             return None
-        rates = Rates.of(last.rates)
+        self._known, rates = last, Rates.of(last)
         self._renew(tuple(rates.types))
         return rates.with_spot(self._spot)
 
@@ -58,3 +61,10 @@ class PriceList:
             self._spot = self.aws.spot_prices(types)
         except AwsError as error:  # those that the job came with hold
             print(f"spot prices cannot be asked for: {error}", flush=True)
+
+
+def _last(jobs: list[JobFolder]) -> dict[str, Any] | None:
+    """The prices of the job that was submitted last, of those that have any."""
+    known = [Job.from_json(folder.job.read_text()) for folder in jobs if folder.job.exists()]
+    priced = sorted((job for job in known if job.rates), key=lambda job: job.submitted)
+    return priced[-1].rates if priced else None
