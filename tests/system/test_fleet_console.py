@@ -219,10 +219,18 @@ def test_a_console_is_the_same_after_its_connection_broke(laptop: Laptop) -> Non
 
 
 def test_a_console_is_the_service_users_alone(laptop: Laptop) -> None:
-    """Its sockets and its key; no port of the network leads to it."""
-    head = head_of(laptop)
-    assert head.run(["stat", "-c", "%U %a", "/run/sweepfleet-console"]).stdout == "sweepfleet 700\n"
-    assert head.run(["stat", "-c", "%a", "/run/sweepfleet-console/kernel.json"]).stdout == "600\n"
+    """Its sockets and its key are in a folder that no other user enters; it listens on no port."""
+    nobody_enters(head_of(laptop), "/run/sweepfleet-console")
+    kernel = head_of(laptop).run(["systemctl", "show", "-P", "MainPID", "sweepfleet-console"]).stdout.strip()
+    assert f"pid={kernel}," not in head_of(laptop).run(["ss", "-Hltunp"]).stdout
+
+
+def nobody_enters(machine: MachineHandle, *places: str) -> None:
+    """Another user of a machine is refused there."""
+    for place in places:
+        assert machine.run(["test", "-e", place], check=False).returncode == 0
+        said = machine.run(["runuser", "-u", "nobody", "--", "ls", f"{place}/"], check=False).stderr
+        assert "Permission denied" in said
 
 
 def test_a_console_ends_when_it_is_told_to(laptop: Laptop) -> None:
@@ -338,7 +346,5 @@ def nobody_else_reaches_it(laptop: Laptop) -> None:
     assert [port for port in ports if port.endswith(":8888")] == ["127.0.0.1:8888"]
     connect = f"exec 3<>/dev/tcp/{laptop.outputs.head_private_ip}/8888"
     assert worker_of(laptop).run(["timeout", "20", "bash", "-c", connect], check=False).returncode != 0
-    for place in ("sessions/notebook/token", "sessions/home/.jupyter"):
-        words = ["runuser", "-u", "nobody", "--", "ls", f"/srv/sweepfleet/{place}"]
-        assert "Permission denied" in head.run(words, check=False).stderr
-    assert head.run(["stat", "-c", "%U %a", "/run/sweepfleet-notebook"]).stdout == "sweepfleet 700\n"
+    data = "/srv/sweepfleet/sessions"
+    nobody_enters(head, "/run/sweepfleet-notebook", f"{data}/notebook", f"{data}/home")

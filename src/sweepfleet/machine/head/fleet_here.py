@@ -18,7 +18,10 @@ class FleetHere:
     tls: Tls
 
     def client(self) -> Any:
-        """Dask's client of the fleet's scheduler: the same one each time, and dask's default from then on."""
+        """Dask's client of the fleet's scheduler: the same one each time, and dask's default from then on.
+
+        Its tasks wait while there are no workers: `inv start --workers N`.
+        """
         from distributed import Client, Security, default_client
 
         try:
