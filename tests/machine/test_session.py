@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sweepfleet.infra.layout import MachinePaths
 from sweepfleet.machine import session
-from sweepfleet.machine.environment.jupyter import LOCK, identity
+from sweepfleet.machine.environment.build import BuildError
+from sweepfleet.machine.environment.jupyter import LOCK, OVERRIDES, SETTINGS, identity
 from sweepfleet.machine.environment.requirements import entries
-from sweepfleet.machine.facts import Data, Home
+from sweepfleet.machine.facts import Data, Facts, Home
 from sweepfleet.machine.head import publish
 from sweepfleet.machine.head import session as begun
 from sweepfleet.machine.session import KINDS, PORT, Session, SessionFolder, kernel_spec, server_config
@@ -69,6 +72,33 @@ def test_a_server_is_on_the_loopback_alone_and_ends_when_it_is_not_used() -> Non
     assert config["MappingKernelManager"] == {"cull_idle_timeout": 7200, "cull_interval": 60, "cull_connected": True}
     assert config["KernelManager"]["transport"] == "ipc"
     assert "token" not in json.dumps(config)
+
+
+def test_jupyters_environment_is_built_once_and_whole(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed build leaves nothing that could pass for it."""
+    built: list[Path] = []
+
+    class Uv:
+        def __init__(self, **_: Any) -> None:
+            pass
+
+        def build_locked(self, lock: str, new: Path) -> None:
+            assert lock == LOCK.read_text()
+            built.append(new)
+            new.mkdir()
+            if len(built) == 1:
+                raise BuildError("no")
+
+    monkeypatch.setattr(begun, "Builder", Uv)
+    monkeypatch.setattr(begun, "secret_for_indexes", lambda _: contextlib.nullcontext())
+    facts = Facts("head", "dev", "b", "r", "10.0.0.1", "https://pypi.org/simple", "us-east-1", "", "/srv", "g")
+    with pytest.raises(BuildError):
+        begun.have_jupyter(facts)
+    assert list(home.all_jupyter.iterdir()) == []
+    place = begun.have_jupyter(facts)
+    assert place == begun.have_jupyter(facts) == home.jupyter(identity(LOCK.read_text()))
+    assert len(built) == 2
+    assert json.loads((place / OVERRIDES).read_text()) == SETTINGS
 
 
 def test_a_kernel_is_of_the_releases_environment() -> None:

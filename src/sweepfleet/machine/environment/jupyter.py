@@ -8,6 +8,9 @@ from pathlib import Path
 
 # Written by: uv export --frozen --only-group jupyter --no-emit-local --no-header --no-annotate
 LOCK = Path(__file__).with_name("jupyter.txt")
+# In the environment: JupyterLab asks a new user whether it may fetch news; here it asks for nothing from outside.
+OVERRIDES = Path("share", "jupyter", "lab", "settings", "overrides.json")
+SETTINGS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
 
 
 def identity(lock: str) -> str:

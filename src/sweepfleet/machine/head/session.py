@@ -20,7 +20,7 @@ from typing import Any
 
 from sweepfleet.machine.aws import Aws, AwsError
 from sweepfleet.machine.environment.build import Builder, BuildError
-from sweepfleet.machine.environment.jupyter import LOCK, identity
+from sweepfleet.machine.environment.jupyter import LOCK, OVERRIDES, SETTINGS, identity
 from sweepfleet.machine.facts import HOME, SERVICE_USER, Data, Facts
 from sweepfleet.machine.files import write_whole
 from sweepfleet.machine.head.publish import UV, lock_of, secret_for_indexes
@@ -116,6 +116,8 @@ def have_jupyter(facts: Facts) -> Path:
             index = facts.package_index
             builder = Builder(uv=UV, cache=HOME.path / ".uv", work=Path(work), index=index, netrc=netrc, say=_say)
             builder.build_locked(lock, new)
+        (new / OVERRIDES).parent.mkdir(parents=True, exist_ok=True)
+        (new / OVERRIDES).write_text(json.dumps(SETTINGS))
         os.sync()
         new.rename(place)
     finally:
