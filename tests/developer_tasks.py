@@ -95,7 +95,7 @@ def docs(c: Context, *, show: bool = False) -> None:
 
 @task
 def tutorial(c: Context) -> None:
-    """Run the tutorial's part for this machine, and write its notebook and outputs.
+    """Run the tutorial's local part; write its notebook and outputs.
 
     Requires Chromium, which draws the plot.
     """
