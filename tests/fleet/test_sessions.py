@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import replace
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ import pytest
 
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.reach.remote import Answer, Host
-from sweepfleet.fleet.reach.sessions import Begun, begin, end, idle_seconds, lines
+from sweepfleet.fleet.reach.sessions import SCRIPT, Begun, begin, end, idle_seconds, lines
 from sweepfleet.fleet.steps import Steps
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.machine.session import Session
@@ -74,6 +75,13 @@ def test_what_the_head_does_is_shown_and_what_it_answers_is_not(capsys: pytest.C
     assert capsys.readouterr().out == "The head is starting the console\n"
     head = Head(Answer('{"active": false}\n', "", 0))
     assert end(cast(Host, head), "console", steps=steps) is False
+
+
+def test_a_head_without_this_version_says_what_to_push() -> None:
+    """As a shell runs it; this machine is no head."""
+    done = subprocess.run(["sh", "-uc", SCRIPT, "session", "begin"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("has no console and no notebook. Push this version: inv push\n")
 
 
 @pytest.mark.parametrize(("code", "kind"), [(2, UsageError), (1, ClusterError)])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed import Client, Event
 from jupyter_client import BlockingKernelClient
 
 from sweepfleet.machine.facts import Data, Tls
@@ -160,8 +161,6 @@ def test_what_runs_or_has_tasks_is_not_idle(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_tasks_of_any_client_count_until_they_have_ended() -> None:
-    from distributed import Client, Event
-
     with one_worker() as cluster, Client(cluster) as client:
         assert not kernel_idle.has_tasks()
         gate = Event("gate", client=client)
@@ -196,5 +195,13 @@ def test_a_notebook_server_hears_of_tasks(monkeypatch: pytest.MonkeyPatch) -> No
     assert sent == [kernel_idle.ALIVE] * 2
 
 
-def test_the_fleet_says_what_to_type() -> None:
-    assert "fleet.client()" in repr(FleetHere("dev", "10.0.0.1", Tls(Path("/tls"))))
+def test_the_fleet_says_what_to_type(capsys: pytest.CaptureFixture[str]) -> None:
+    """And why tasks would wait."""
+    fleet = FleetHere("dev", "10.0.0.1", Tls(Path("/tls")))
+    assert "fleet.client()" in repr(fleet)
+    with one_worker() as cluster, Client(cluster) as client:
+        assert fleet.client() is client
+        assert capsys.readouterr().out == ""
+        client.retire_workers(list(client.nthreads()))
+        assert fleet.client() is client
+    assert "inv start --workers N" in capsys.readouterr().out

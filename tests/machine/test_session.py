@@ -51,6 +51,7 @@ def test_a_unit_and_its_folder_mean_the_same_places(kind: str) -> None:
     assert f"RuntimeDirectory={folder.runtime.name}\nRuntimeDirectoryMode=0700" in text
     assert f"WorkingDirectory={DATA.notebooks}" in text
     assert "User=sweepfleet" in text
+    assert "OOMScoreAdjust=800\nCPUWeight=20\n" in text, "scheduler and drivers come first"
     assert "Restart=" not in text, "what ends by itself stays ended"
     program = re.search(r"ExecStart=(.*)", text)[1].split()  # type: ignore[index]
     if kind == "console":

@@ -20,12 +20,12 @@ class FleetHere:
     def client(self) -> Any:
         """Dask's client of the fleet's scheduler: the same one each time, and dask's default from then on.
 
-        Its tasks wait while there are no workers: `inv start --workers N`.
+        Its tasks wait while there are no workers, which is printed.
         """
         from distributed import Client, Security, default_client
 
         try:
-            return default_client()
+            client = default_client()
         except ValueError:
             security = Security(
                 tls_ca_file=str(self.tls.ca),
@@ -33,7 +33,10 @@ class FleetHere:
                 tls_client_key=str(self.tls.key("driver")),
                 require_encryption=True,
             )
-            return Client(dask_command.address(self.head_ip), security=security)
+            client = Client(dask_command.address(self.head_ip), security=security)
+        if not client.nthreads():
+            print("The cluster has no workers, and tasks wait for some. Start them: inv start --workers N")
+        return client
 
     def __repr__(self) -> str:
         """What to type."""
