@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sweepfleet.grid.errors import SweepfleetError as SweepfleetError
     from sweepfleet.grid.errors import UsageError as UsageError
     from sweepfleet.slot.checkpoints import checkpoint as checkpoint
+    from sweepfleet.slot.leaving import leaving as leaving
 
 _HOMES = {
     "sweep": "api.sweeps",
@@ -49,6 +50,7 @@ _HOMES = {
     "logspace": "api.grids",
     "distribution": "api.grids",
     "checkpoint": "slot.checkpoints",
+    "leaving": "slot.leaving",
     "SweepfleetError": "grid.errors",
     "UsageError": "grid.errors",
 }

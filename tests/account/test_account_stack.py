@@ -287,7 +287,7 @@ def test_a_cluster_s_machines_may_inside_the_boundary_all_that_their_policies_gi
         for resource in statement["Resource"]
     }
     assert len(asked) > 20
-    assert sorted(one for one in asked if not allows(made.boundary, *one, userid=userid)) == []
+    assert sorted(one for one in asked if not allows(made.boundary, *one, userid=userid, context={})) == []
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_a_cluster_s_machines_may_inside_the_boundary_all_that_their_policies_gi
     ],
 )
 def test_whatever_policy_a_machine_is_given_it_gets_no_further(made: Made, action: str, resource: str) -> None:
-    assert not allows(made.boundary, action, resource, userid="x")
+    assert not allows(made.boundary, action, resource, userid="x", context={})
 
 
 def state(made: Made, path: str) -> str:

@@ -125,7 +125,8 @@ import sweepfleet as sf
 
 
 def fit(alpha: float, fold: int, checkpoint_dir: Path) -> dict[str, float]:
-    sf.checkpoint()
+    if sf.leaving() is not None:
+        sf.checkpoint()
     return {"rmse": alpha * fold}
 
 

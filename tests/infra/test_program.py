@@ -224,6 +224,9 @@ ME, OTHER = "AROAME:i-1", "AROAME:i-2"
         ("s3:PutObject", "tls/ca.pem", False),
         ("s3:PutObject", "runs/rates/artifacts/0123456789abcdef/plot.png", True),
         ("s3:PutObject", "runs/rates/ledger.sqlite", False),
+        ("s3:PutObject", "checkpoints/rates/0123456789abcdef.tar", True),
+        ("s3:GetObject", "checkpoints/rates/0123456789abcdef.tar", True),
+        ("s3:DeleteObject", "checkpoints/rates/0123456789abcdef.tar", False),
         ("s3:PutObject", "inbox/letter.json", False),
         ("s3:PutObject", "outbox/letter.json", False),
         ("s3:GetObject", "inbox/letter.json", False),
@@ -235,15 +238,27 @@ def test_a_worker_reads_its_own_and_writes_under_its_own_name(
     made: Made, action: str, key: str, *, may: bool
 ) -> None:
     resource = f"{BUCKET}{made.outputs.bucket}" + (f"/{key}" if key else "")
-    assert allows(made.policy("worker"), action, resource, userid=ME) is may
+    assert allows(made.policy("worker"), action, resource, userid=ME, context={}) is may
+
+
+@pytest.mark.parametrize(
+    ("prefix", "may"),
+    [("checkpoints/", True), ("checkpoints/rates/", True), ("", False), ("runs/", False), ("checkpointsx/", False)],
+)
+def test_a_worker_lists_checkpoints_alone(made: Made, prefix: str, *, may: bool) -> None:
+    resource = f"{BUCKET}{made.outputs.bucket}"
+    assert allows(made.policy("worker"), "s3:ListBucket", resource, userid=ME, context={"s3:prefix": prefix}) is may
 
 
 def test_a_worker_can_do_nothing_outside_the_bucket(made: Made) -> None:
     policy = made.policy("worker")
     for statement in json.loads(policy)["Statement"]:
         assert all(action.startswith("s3:") for action in statement["Action"])
-        assert all(one.startswith(f"{BUCKET}{made.outputs.bucket}/") for one in statement["Resource"])
-    assert not allows(policy, "s3:GetObject", f"{BUCKET}{made.outputs.bucket}-other/releases/x", userid=ME)
+        own = f"{BUCKET}{made.outputs.bucket}"
+        assert all(one == own or one.startswith(f"{own}/") for one in statement["Resource"])
+    assert not allows(
+        policy, "s3:GetObject", f"{BUCKET}{made.outputs.bucket}-other/releases/x", userid=ME, context={}
+    )
 
 
 def test_the_head_changes_only_its_own_group_and_bucket(made: Made) -> None:
@@ -261,6 +276,8 @@ def test_the_head_changes_only_its_own_group_and_bucket(made: Made) -> None:
     assert not allows(policy, "s3:PutObject", f"{bucket}/inbox/letter.json")
     assert not allows(policy, "s3:PutObject", f"{bucket}-other/releases/x")
     assert not allows(policy, "s3:DeleteBucket", bucket)
+    assert allows(policy, "s3:DeleteObject", f"{bucket}/checkpoints/rates/0123456789abcdef.tar")
+    assert not allows(policy, "s3:DeleteObject", f"{bucket}/runs/rates/ledger.sqlite")
     reading = ("Describe", "Get", "List")
     for statement in json.loads(policy)["Statement"]:
         if "*" in statement["Resource"]:
@@ -278,8 +295,12 @@ def test_the_bucket_is_private_encrypted_versioned_and_kept(made: Made) -> None:
     assert (deny["Effect"], deny["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
     lifecycle = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
     expiring = {rule["ID"] for rule in lifecycle if "Expiration" in rule}
-    assert expiring == {"requests", "certificates", "inbox", "outbox"}, (
+    assert expiring == {"requests", "certificates", "inbox", "outbox", "checkpoints"}, (
         "results, releases and environments must never expire, nor the host key of a head that stays up"
+    )
+    (checkpoints,) = (rule for rule in lifecycle if rule["ID"] == "checkpoints")
+    assert checkpoints["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}, (
+        "they are large, and often overwritten"
     )
     assert "forceDestroy" not in made.one("aws:s3/bucket:Bucket").inputs
 

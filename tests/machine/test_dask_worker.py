@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import Worker
+from distributed import Client, Scheduler, Status, Worker, get_worker
 
 from sweepfleet.machine.worker import dask_worker
 from sweepfleet.machine.worker.dask_worker import LOST, ClusterWorker, serve
@@ -129,3 +131,47 @@ def test_runners_are_ended_where_the_scheduler_that_is_joined_again_knows_them_n
 
     assert asyncio.run(bounded()) == 0
     assert tidied == ["one"]
+
+
+def opened(gate: str) -> bool:
+    """A task that ends once there is this file."""
+    while not Path(gate).exists():
+        time.sleep(0.01)
+    return True
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a state of dask's; the test has the deadline."""
+    while not condition():  # noqa: ASYNC110 - dask has no event for it
+        await asyncio.sleep(0.01)
+
+
+def test_a_worker_that_takes_no_more_is_sent_nothing_and_finishes_what_it_has(tmp_path: Path) -> None:
+    """With real workers and a real scheduler: each task says which worker has run it."""
+
+    async def told() -> list[str]:
+        options = {"dashboard": False, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}
+        async with Scheduler(port=0, **options) as scheduler:
+            address = scheduler.address
+            async with (
+                ClusterWorker(address, name="leaves", nthreads=2, **options) as leaves,
+                ClusterWorker(address, name="stays", nthreads=2, **options) as stays,
+                Client(address, asynchronous=True) as client,
+            ):
+                held = client.submit(opened, str(tmp_path / "gate"), workers=[leaves.address])
+                await until(lambda: bool(leaves.state.executing))
+                leaves.take_no_more()
+                await until(lambda: scheduler.workers[leaves.address].status == Status.paused)
+                tasks = [client.submit(lambda _: get_worker().name, number, pure=False) for number in range(20)]
+                names = await client.gather(tasks)
+                assert (leaves.busy, stays.busy) == (True, True)  # a point in hand; results that are held here
+                (tmp_path / "gate").touch()
+                assert await held
+                del tasks, held
+                await until(lambda: not (leaves.busy or stays.busy))
+                return list(names)
+
+    async def bounded() -> list[str]:
+        return await asyncio.wait_for(told(), 120)
+
+    assert asyncio.run(bounded()) == ["stays"] * 20

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sweepfleet.grid.space import Space
-from sweepfleet.run.checkpoints import Checkpoints
+from sweepfleet.run.checkpoints import Checkpoints, Folder
 from sweepfleet.run.folder import RunFolder
 from sweepfleet.run.forget import remove, to_remove
 from sweepfleet.run.ledger import Ledger
@@ -52,7 +52,7 @@ def values(project: Project) -> dict[int, float]:
 
 
 def kept(project: Project) -> list[str]:
-    return sorted(Checkpoints(RunFolder(project.runs / "n").checkpoints).ids())
+    return sorted(Folder(RunFolder(project.runs / "n").checkpoints).ids())
 
 
 def test_a_retry_goes_on_from_it_and_it_goes_with_the_point(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 def indexes(folder: RunFolder, of: Space = HERE) -> list[int]:
-    ids = Checkpoints(folder.checkpoints).ids()
+    ids = Folder(folder.checkpoints).ids()
     return [index for index in range(4) if of.point(index).id in ids]
 
 
@@ -126,9 +126,9 @@ def test_before_points_run_those_of_finished_ones_go(folder: RunFolder) -> None:
     """The command before was killed between the row and the removal. One that is computed again keeps its own."""
     ledger = Ledger(folder.ledger)
     ledger.redo([1])
-    Checkpoints(folder.checkpoints).tidy(ledger)
+    Checkpoints(Folder(folder.checkpoints), ledger).begin()
     assert indexes(folder) == [1, 2, 3]
-    Checkpoints(folder.checkpoints).tidy(ledger, again=[2])
+    Checkpoints(Folder(folder.checkpoints), ledger).begin(again=[2])
     assert indexes(folder) == [1, 3]
     ledger.close()
 

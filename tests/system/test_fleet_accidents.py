@@ -35,7 +35,7 @@ WORKERS = 2
 RECOVERY_S = 300  # for a broken program to give up, not a measure of a good one
 POINTS = 4000  # none of the sweeps ends before its accidents are over; then the rest is let go, and takes no time
 FIT = """
-import time
+import signal, sys, time
 from pathlib import Path
 
 def fit(a, gate):
@@ -44,6 +44,19 @@ def fit(a, gate):
     if not Path(gate).exists():
         time.sleep(0.5)
     return {"twice": 2.0 * a}
+
+def slow(a, checkpoint_dir):
+    if a:
+        time.sleep(2)
+        return {"twice": 2.0 * a}
+    # One that goes on until the others are through, and counts its attempts.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("it goes on elsewhere"))
+    file = checkpoint_dir / "attempts"
+    attempts = int(file.read_text()) + 1 if file.exists() else 1
+    file.write_text(str(attempts))
+    while not Path("/run/noticed").exists():
+        time.sleep(0.1)
+    return {"twice": 0.0, "attempts": attempts}
 """
 GRID = """
 name: {name}
@@ -51,6 +64,12 @@ run: accidents.fit:fit
 parameters:
   a: {{range: [0, {POINTS}, 1]}}
   gate: {{value: {gate}}}
+"""
+NOTICED = """
+name: noticed
+run: accidents.fit:slow
+parameters: {a: {range: [0, 400, 1]}}
+execution: {bundle: 8}
 """
 ROWS = """
 import json, sqlite3, sys
@@ -233,16 +252,6 @@ def worker_cut_off(fleet: Fleet, run: Run) -> None:
     until(lambda: worker.instance_id in fleet.joined(), what="it is back", timeout_s=RECOVERY_S)
 
 
-def worker_taken_back(fleet: Fleet, run: Run) -> None:
-    """AWS gives notice: the worker leaves before its machine does."""
-    worker = fleet.a_worker()
-    fleet.laptop.cloud.interrupt_spot(worker.instance_id, in_s=60)
-    until(lambda: worker.instance_id not in fleet.joined(), what="it leaves", timeout_s=50)
-    assert worker.running, "it was taken back before it left"
-    until(lambda: worker.instance_id not in fleet.members, what="it is taken back", timeout_s=120)
-    until(lambda: len(fleet.members) == WORKERS, what="the group replaces it")
-
-
 def scheduler_killed(fleet: Fleet, run: Run) -> None:
     """Nothing is known any more of what is in flight."""
     fleet.kill("sweepfleet-scheduler.service")
@@ -309,7 +318,6 @@ OF_THE_HEAD = (scheduler_killed, driver_killed, head_rebooted, head_power_cut)  
         scheduler_killed,
         driver_killed,
         worker_killed,
-        worker_taken_back,
         worker_cut_off,
         head_rebooted,
         head_power_cut,
@@ -329,6 +337,50 @@ def test_a_sweep_lives_through_an_accident(steady: Fleet, accident: Callable[[Fl
             begun = steady.begun(run.name)
             assert (len(begun), begun.total()) == (POINTS, POINTS), [each for each in begun.items() if each[1] > 1]
         run.until(lambda: not any(map(steady.runners, steady.joined())), what="no runner is left", timeout_s=60)
+
+
+def notice(fleet: Fleet, instance_id: str) -> None:
+    """AWS gives notice, and the worker leaves before that is over; the group replaces it at once."""
+    fleet.laptop.cloud.interrupt_spot(instance_id, in_s=90)
+    until(lambda: instance_id not in fleet.members, what="it has left", timeout_s=120)
+    until(lambda: len(fleet.members) == WORKERS, what="the group replaces it")
+
+
+def test_no_finished_point_is_computed_again_after_a_notice(steady: Fleet) -> None:
+    """400 points of 2 s in bundles of 8, and one notice after the other: at most the points in hand are lost.
+
+    One of them takes longer than its machines live. It goes on from its checkpoint, on another worker.
+    """
+    until(steady.all_joined, what="all workers joined", timeout_s=RECOVERY_S)
+    slots = int(steady.a_worker().run(["nproc"]).stdout)
+    grid = Path(steady.laptop.path, "accidents", "noticed.yaml")
+    grid.write_text(NOTICED)
+    run = Run(steady, "noticed", steady.laptop.start("sweep", "--grid", "accidents/noticed.yaml"))
+    notices = sorted(steady.joined())
+    for instance_id in notices:
+        there = len(run.rows())
+        run.until(lambda there=there: run.goes_on(beyond=there + slots), what="it goes on")
+        before = run.rows()
+        notice(steady, instance_id)
+        run.before.append(before)
+    run.until(lambda: len(run.rows()) == 399, what="all but the long one", timeout_s=2 * RECOVERY_S)
+    open_gates(steady.laptop, "/run/noticed", run.client, run=run.name, timeout_s=RECOVERY_S)
+    said = run.client.communicate()[0]
+    assert run.client.returncode == 0, said
+    table = pl.read_parquet(steady.laptop.path / "runs" / "noticed" / "results.parquet")
+    assert table["param.a"].sort().to_list() == list(range(400))
+    assert set(table["status"]) == {"done"}
+    assert set(table["attempts"]) == {1}
+    assert table["infra_losses"].sum() <= len(notices) * slots
+    (attempts,) = table.filter(pl.col("param.a") == 0)["metric.attempts"]
+    (losses,) = table.filter(pl.col("param.a") == 0)["infra_losses"]
+    assert 2 <= attempts == losses + 1
+    bucket = steady.laptop.cloud.client("s3")
+    listed = bucket.list_objects_v2(Bucket=steady.laptop.outputs.bucket, Prefix="checkpoints/")
+    assert listed.get("Contents", []) == [], "what a finished point left is gone"
+    rows = run.rows()
+    for before in run.before:
+        assert before.items() <= rows.items(), "a finished point was computed again"
 
 
 def budget_changed(fleet: Fleet, run: Run) -> None:

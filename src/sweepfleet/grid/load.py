@@ -138,6 +138,7 @@ def _sweep(
             memory_bytes=execution.resources.memory,
             bundle=execution.bundle,
             order=execution.order,
+            checkpoint_every_s=execution.checkpoint_every,
             max_cost_usd=execution.max_cost,
             log_bytes=execution.log or None,
             start=execution.start,

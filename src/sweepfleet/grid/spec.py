@@ -123,6 +123,10 @@ class ExecutionSpec(_Optional):
         BeforeValidator(fields.bundle, json_schema_input_type=Literal["auto"] | Annotated[int, Field(ge=1)]),
     ] = Field(None, description="Points sent to a slot at once; auto measures.", examples=[100])
     order: Literal["given", "shuffled"] = Field("given", description="The order of running.", examples=["shuffled"])
+    checkpoint_every: Annotated[
+        float | None,
+        BeforeValidator(fields.seconds, json_schema_input_type=str | Annotated[float, Field(gt=0)]),
+    ] = Field(None, description="On a cluster, how often a running point's checkpoint is stored.", examples=["10m"])
     max_cost: Annotated[
         float | None, BeforeValidator(fields.usd, json_schema_input_type=Annotated[float, Field(gt=0)])
     ] = Field(

@@ -68,6 +68,7 @@ class Execution:
     memory_bytes: int | None = None  # a point that grows past this fails
     bundle: int | None = None  # points sent to a slot at once; None: measured
     order: Literal["given", "shuffled"] = "given"
+    checkpoint_every_s: float | None = None  # on a cluster, how often a running point's checkpoint is stored
     max_cost_usd: float | None = None  # on a cluster; then it stops
     log_bytes: int | None = 65536  # kept of what one point prints; None: nothing
     start: Start = "auto"  # how the processes that compute points are started

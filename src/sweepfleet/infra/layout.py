@@ -71,6 +71,7 @@ class BucketLayout:
     environments: str = "environments/"  # the head writes, all read: Python environments, by lock hash
     tls: str = "tls/"  # the head writes, all read: the cluster's CA certificate
     runs: str = "runs/"  # the head writes: snapshots of runs; workers what points wrote, and nothing else there
+    checkpoints: str = "checkpoints/"  # workers write and read what points continue from; the head removes it
     hosts: str = "hosts/"  # every machine writes under its own id, the operator reads: SSH host keys
     requests: str = "requests/"  # every machine writes under its own id, the head reads: certificate requests
     certificates: str = "certificates/"  # the head writes, a machine reads under its own id

@@ -19,19 +19,28 @@ EC2_MAY_ASSUME = json.dumps(
 
 
 def worker_policy(*, bucket_arn: str) -> str:
-    """A worker reads code, environments and its certificate; it writes its host key, its request and artifacts."""
+    """A worker reads code, environments and its certificate; it writes its host key, its request and artifacts.
+
+    It lists, reads and writes checkpoints: a point may continue on another worker.
+    """
     return _document(
         _allow(
             ["s3:GetObject"],
             [
                 *(f"{bucket_arn}/{prefix}*" for prefix in (BUCKET.releases, BUCKET.environments, BUCKET.tls)),
                 f"{bucket_arn}/{BUCKET.certificates}{ME}/*",
+                f"{bucket_arn}/{BUCKET.checkpoints}*",
             ],
         ),
         _allow(
             ["s3:PutObject"],
-            [f"{bucket_arn}/{key}" for key in (BUCKET.host_key(ME), BUCKET.request(ME), BUCKET.artifacts("*"))],
+            [
+                *(f"{bucket_arn}/{key}" for key in (BUCKET.host_key(ME), BUCKET.request(ME), BUCKET.artifacts("*"))),
+                f"{bucket_arn}/{BUCKET.checkpoints}*",
+            ],
         ),
+        _allow(["s3:ListBucket"], [bucket_arn])
+        | {"Condition": {"StringLike": {"s3:prefix": f"{BUCKET.checkpoints}*"}}},
     )
 
 
@@ -50,6 +59,7 @@ def head_policy(*, bucket_arn: str, group_arn: str, stack: str) -> str:
             ["s3:PutObject"],
             [*(f"{bucket_arn}/{prefix}*" for prefix in writes), f"{bucket_arn}/{BUCKET.host_key(ME)}"],
         ),
+        _allow(["s3:DeleteObject"], [f"{bucket_arn}/{BUCKET.checkpoints}*"]),
         _allow(
             [
                 "autoscaling:SetDesiredCapacity",

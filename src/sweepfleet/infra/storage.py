@@ -16,7 +16,9 @@ UNFINISHED_UPLOADS_DAYS = 7
 PATHS = BucketLayout()
 # A worker asks for its certificate when it starts, and keeps it. Host keys stay: the head's must be there as long as
 # the head, which publishes it once. Answers outlive letters, or an old letter would be one without an answer.
-EXPIRE_DAYS = {PATHS.requests: 30, PATHS.certificates: 30, PATHS.inbox: 30, PATHS.outbox: 90}
+EXPIRE_DAYS = {PATHS.requests: 30, PATHS.certificates: 30, PATHS.inbox: 30, PATHS.outbox: 90, PATHS.checkpoints: 30}
+BRIEF = frozenset({PATHS.checkpoints})  # may be large, and is overwritten often: nobody wants what was there before
+BRIEF_DAYS = 1
 
 
 class PrivateBucket(pulumi.ComponentResource):
@@ -126,4 +128,9 @@ def _expire(prefix: str, days: int) -> aws.s3.BucketLifecycleConfigurationRuleAr
         status="Enabled",
         filter=aws.s3.BucketLifecycleConfigurationRuleFilterArgs(prefix=prefix),
         expiration=aws.s3.BucketLifecycleConfigurationRuleExpirationArgs(days=days),
+        noncurrent_version_expiration=aws.s3.BucketLifecycleConfigurationRuleNoncurrentVersionExpirationArgs(
+            noncurrent_days=BRIEF_DAYS
+        )
+        if prefix in BRIEF
+        else None,
     )

@@ -229,6 +229,11 @@ class Keys:
     certificates: str = "certificates/"
     inbox: str = "inbox/"
     outbox: str = "outbox/"
+    all_checkpoints: str = "checkpoints/"
+
+    def checkpoints(self, run: str) -> str:
+        """What the points of a run continue from; ends with a slash."""
+        return f"{self.all_checkpoints}{run}/"
 
     def letter(self, letter: str) -> str:
         """What a pipeline asks of the head."""

@@ -100,6 +100,12 @@ class InProcess(Aws):
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             self.put(file, prefix + file.relative_to(folder).as_posix())
 
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is not there is none."""
+        import obstore
+
+        self._done(obstore.delete, key)
+
     def exists(self, key: str) -> bool:
         """Whether an object is there; only for a role that may list."""
         import obstore

@@ -21,7 +21,9 @@ from sweepfleet.machine.files import write_whole
 from sweepfleet.machine.in_process import door
 from sweepfleet.machine.job import active_jobs
 from sweepfleet.machine.renew import SCHEDULER, active_runs, become, other_engine, renew_fleet
-from sweepfleet.machine.worker.interruption import notice
+from sweepfleet.machine.worker.interruption import notice, seconds_left
+from sweepfleet.slot.leaving import VARIABLE as LEAVING
+from sweepfleet.slot.leaving import announce
 
 UNITS = Path(__file__).with_name("units")
 SYSTEMD = Path("/etc/systemd/system")
@@ -62,7 +64,7 @@ def start_worker(facts: Facts, environment: Path) -> None:
         command,
         env=os.environ
         | dask_command.environment(WORKER_TLS, "worker")
-        | {"PYTHONPATH": str(release / CODE), "HOME": str(SCRATCH)}
+        | {"PYTHONPATH": str(release / CODE), "HOME": str(SCRATCH), LEAVING: str(SCRATCH / "leaving")}
         | {
             "PATH": f"{environment}/bin:{os.environ.get('PATH', os.defpath)}"
         },  # `python` of a command is the project's
@@ -85,8 +87,10 @@ def start_worker(facts: Facts, environment: Path) -> None:
             said = notice()
             if said:
                 print(f"AWS takes this instance back; the worker shuts down: {said}", flush=True)
+                announce(SCRATCH / "leaving", time.monotonic() + seconds_left(said))
                 worker.terminate()
                 worker.wait()
+                subprocess.run(["systemctl", "poweroff"], check=False)  # the group replaces it at once
                 return
     print(f"the worker ended with {worker.returncode}; it is started again", flush=True)
     time.sleep(1)

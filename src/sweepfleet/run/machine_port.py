@@ -7,13 +7,14 @@ worker is `machine.worker.cluster_machine`. The driver sends it to the workers w
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from sweepfleet.slot.context import Context
+    from sweepfleet.slot.pool import Pool
 
 
 class NoReleaseError(Exception):
@@ -48,8 +49,15 @@ class MachinePort(Protocol):
     def artifacts_url(self) -> str | None:
         """Where what points write is kept, as s3://bucket/prefix; None: where they wrote it."""
 
+    @property
+    def checkpoints_url(self) -> str | None:
+        """Likewise, of what their next attempts continue from."""
+
     async def bring(self, root: Path) -> None:
         """Return when the project is at this path. Raises NoReleaseError."""
+
+    def restore(self, pool: Pool, points: Callable[[], Iterable[str]]) -> None:
+        """Return when these points' checkpoints are where their next attempts look for them."""
 
     def keep(self, context: Context, packet: bytes, slot: Slot) -> None:
         """Return when what a bundle's points wrote is kept; only then do their rows count.
@@ -63,9 +71,13 @@ class OwnMachine:
     """The machine that has the project."""
 
     artifacts_url: str | None = None
+    checkpoints_url: str | None = None
 
     async def bring(self, root: Path) -> None:
         """Nothing to do: the project is here."""
+
+    def restore(self, pool: Pool, points: Callable[[], Iterable[str]]) -> None:
+        """Nothing to do: what an attempt left is where it left it."""
 
     def keep(self, context: Context, packet: bytes, slot: Slot) -> None:
         """Nothing to do: the files are where they belong."""

@@ -13,6 +13,7 @@ from sweepfleet.run.project import project_of
 from sweepfleet.slot.context import Context
 
 if TYPE_CHECKING:
+    from sweepfleet.run.checkpoints import Stored
     from sweepfleet.run.machine_port import MachinePort  # loaded with the engine, while children start
 
 
@@ -30,6 +31,8 @@ class Request:
     address: str | None = None  # a dask scheduler to use; None: this machine
     most_workers: int | None = None  # of the scheduler's, that it uses; None: all
     artifacts: Path | None = None  # where points write on the scheduler's workers; None: nothing of it is kept
+    checkpoints: Path | None = None  # where they leave there what their next attempts continue from; None: nowhere
+    stored: Stored | None = None  # where the workers store that
     machine: MachinePort | None = None  # what the scheduler's workers are on; None: as this one, with the project
     spent: Callable[[], bool] = lambda: False  # whether it has cost what it may
     longest_s: float | None = None  # what is left may take so long at the first points' time; None: any time
@@ -46,6 +49,7 @@ def context_of(
     artifacts: Path | None,
     artifacts_url: str | None = None,
     checkpoints: Path | None = None,
+    checkpoints_url: str | None = None,
     function: bytes | None = None,
 ) -> Context:
     """The sweep as its workers see it."""
@@ -59,6 +63,8 @@ def context_of(
         artifacts=str(artifacts) if artifacts else None,
         artifacts_url=artifacts_url,
         checkpoints=str(checkpoints) if checkpoints else None,
+        checkpoints_url=checkpoints_url,
+        checkpoint_every_s=execution.checkpoint_every_s,
         timeout_s=execution.timeout_s,
         memory_bytes=execution.memory_bytes,
         infra_retries=execution.infra_retries,

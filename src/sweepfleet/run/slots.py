@@ -12,10 +12,12 @@ import psutil
 from distributed import Worker, WorkerPlugin, get_worker, secede
 
 from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.space import Space
 from sweepfleet.run.machine_port import MachinePort, Slot, Waits
 from sweepfleet.run.sharing import holds_a_slot, let_go
 from sweepfleet.slot.context import Context
 from sweepfleet.slot.held import Name
+from sweepfleet.slot.points import points_of
 from sweepfleet.slot.pool import contexts, dismiss, leave, pool_of, prepare
 from sweepfleet.slot.runner import Span
 from sweepfleet.slot.source import Start
@@ -103,6 +105,12 @@ def slots_of(context: Context, *, threads: int) -> int:
     return max(1, slots)
 
 
+@functools.lru_cache(maxsize=8)
+def space_of(context: Context) -> Space:
+    """The points of a sweep."""
+    return Space(context.plan)
+
+
 class Ready(NamedTuple):
     """A worker's runners."""
 
@@ -172,6 +180,9 @@ def run_bundle(
     def compute() -> bytes:
         # Counted by the driver: a bundle that starts twice was lost once.
         tell({"engine": engine, "number": number, "runs": False})
+        pool.ready()
+        if pool.takes_checkpoint:
+            machine.restore(pool, lambda: (point.id for point in points_of(space_of(pool.context), given, shuffle)))
         packet = pool.run(given, shuffle=shuffle, limit_s=limit_s, begun=begun)
         machine.keep(pool.context, packet, Slot(leave_slot, wait, pool.ended))
         return packet

@@ -16,7 +16,7 @@ from sweepfleet.grid.sweep import Sweep
 from sweepfleet.grid.wording import counted
 from sweepfleet.run.bundles import Pending
 from sweepfleet.run.calls.about import refuse_calls
-from sweepfleet.run.checkpoints import Checkpoints
+from sweepfleet.run.checkpoints import Checkpoints, Folder
 from sweepfleet.run.disk import FullDiskError, StoppedFullError
 from sweepfleet.run.files_writer import FilesWriter
 from sweepfleet.run.folder import RunFolder, write_whole
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 FULL_LONGEST_S = 15.0  # between two looks whether a full disk has room for tables and report
 SHUFFLE_KEY = 0x5EED
+STORED_EVERY_S = 60.0  # between two looks at a bucket, whether it has checkpoints of finished points
 COUNTED = 10_000  # points that are left, beyond which their number makes no difference to who is told of it
 WORKERS_PATIENCE_S = 1800  # for the first worker of a cluster: spot capacity may be a while in coming
 
@@ -83,13 +84,14 @@ def run_sweep(sweep: Sweep, request: Request, observer: Observer) -> tuple[Summa
             # A cluster's workers do not share this disk.
             artifacts = folder.artifacts.absolute() if request.address is None else request.artifacts
             url = request.machine.artifacts_url if request.machine else None
-            checkpoints = folder.checkpoints.absolute() if request.address is None else None
+            checkpoints = folder.checkpoints.absolute() if request.address is None else request.checkpoints
             context = context_of(
                 sweep,
                 root=request.root,
                 artifacts=artifacts,
                 artifacts_url=url,
                 checkpoints=checkpoints,
+                checkpoints_url=request.machine.checkpoints_url if request.machine else None,
                 function=request.function,
             )
             writer.start()
@@ -232,8 +234,9 @@ def _drive(
         mark = Mark.read(ledger)
         if request.address is None or (request.redo and ledger.meta(REDO_REQUEST) != request.redo_request):
             mark = Mark(ledger)  # what workers still have was computed before this request
-        checkpoints = Checkpoints(folder.checkpoints)
-        checkpoints.tidy(ledger, again=asked_again(sweep, chosen, ledger, request) if request.redo in AFRESH else ())
+        stored = request.stored or Folder(folder.checkpoints)
+        checkpoints = Checkpoints(stored, ledger, every_s=STORED_EVERY_S if request.stored else 0.0)
+        checkpoints.begin(again=asked_again(sweep, chosen, ledger, request) if request.redo in AFRESH else ())
         ledger.redo(asked_again(sweep, chosen, ledger, request), request=request.redo_request)
         shuffle = SHUFFLE_KEY if sweep.execution.order == "shuffled" else None
         progress = begun(folder, chosen, ledger)

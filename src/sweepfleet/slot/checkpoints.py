@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from sweepfleet.grid.errors import UsageError
+from sweepfleet.slot.archives import pack
 from sweepfleet.slot.handed import SCRATCH
 
+OUTBOX = ".stored"  # beside the points' folders, where the worker of a cluster stores what is put there
+STORED_S = 60.0  # to wait for that
+LOOK_S = 0.05
 VARIABLE = "SWEEPFLEET_CHECKPOINT_DIR"  # names the folder of the point that runs in this process or above it
 
 
@@ -42,12 +47,21 @@ def _remove_empty(folder: Path) -> None:
         folder.rmdir()
 
 
+def asked_file(folder: Path) -> Path:
+    """The mark of a point that chooses itself when its checkpoint is stored."""
+    return folder.parent / OUTBOX / f"{folder.name}.asked"
+
+
 def checkpoint() -> None:
-    """Store the files in the running point's `checkpoint_dir` now: they survive a power cut.
+    """Store the files in the running point's `checkpoint_dir` now: the next attempt finds them as they are.
+
+    On this machine they survive a power cut. On a cluster they are in the bucket when this returns; where S3 does not
+    answer for a minute, it returns, and they are stored as soon as it does. From the first call on, nothing but what
+    these calls store counts there: what is written in between is not half a checkpoint.
 
     Raises:
         UsageError: no point runs here, or its function has no keyword `checkpoint_dir`.
-        OSError: the disk refuses.
+        OSError: the disk or the bucket refuses.
 
     Examples:
         >>> import sweepfleet as sf
@@ -78,6 +92,25 @@ def checkpoint() -> None:
                     _sync(file)
         with contextlib.suppress(OSError):  # some file systems have no such thing for folders
             _sync(Path(folder))  # after its files, whose names it has
+
+    if (Path(name).parent / OUTBOX).is_dir():
+        _store(Path(name))
+
+
+def _store(folder: Path) -> None:
+    """Have the worker of a cluster store a folder."""
+    outbox = folder.parent / OUTBOX
+    asked_file(folder).touch()
+    archive = outbox / f"{folder.name}.tar"
+    going, refused = archive.with_suffix(".going"), archive.with_suffix(".refused")
+    pack(folder, archive, asked=True)
+    end_s = time.monotonic() + STORED_S
+    while time.monotonic() < end_s and (archive.exists() or going.exists()):
+        time.sleep(LOOK_S)
+    if refused.exists():
+        said = refused.read_text()
+        refused.unlink()
+        raise OSError(f"the checkpoint cannot be stored: {said}")
 
 
 def _sync(path: Path) -> None:

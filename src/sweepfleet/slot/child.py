@@ -35,7 +35,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweepfleet.grid.errors import UsageError
-from sweepfleet.grid.permutation import Permutation
 from sweepfleet.grid.space import Point, Space
 from sweepfleet.slot import inside
 from sweepfleet.slot.code import Code, code_of
@@ -45,10 +44,11 @@ from sweepfleet.slot.fork_safety import ImportWatch, fork, renew
 from sweepfleet.slot.handed import SCRATCH
 from sweepfleet.slot.modules import put_aside
 from sweepfleet.slot.output import Output
+from sweepfleet.slot.points import points_of
 from sweepfleet.slot.records import PIDS, PIDS_AT, SHARED_BYTES, STOP_AT, Schema, Stop
 from sweepfleet.slot.supervisor import ENDED, supervise
 from sweepfleet.slot.surroundings import Surroundings, start_folder
-from sweepfleet.slot.target import Compute, find
+from sweepfleet.slot.target import Compute, find, takes_checkpoint
 from sweepfleet.slot.writer import Writer
 
 _INTERRUPTED = int(Stop.INTERRUPTED)
@@ -195,11 +195,11 @@ def _serve(link: Link, work: Work) -> None:
     os.register_at_fork(after_in_child=lambda: _become_a_copy(writer, *link.fds))
     surroundings = Surroundings(fault_log=output.fd)
     tell_code()
-    link.reply(ready=True)
+    link.reply(ready=True, checkpoints=takes_checkpoint(context, work.compute))
     for job in link.orders():
         writer.restart()
         end_s = time.perf_counter() + job["limit_s"]
-        points = _points(work.space, job)
+        points = points_of(work.space, job["spans"], job["shuffle"])
         watched = None if context.target.run is not None else code
         if watched is not None:
             tell_code()  # of what was written since the last job
@@ -213,17 +213,6 @@ def _serve(link: Link, work: Work) -> None:
         if watched is None:
             tell_code()  # of what the points imported
         link.reply(ended=True, unfinished=unfinished)
-
-
-def _points(space: Space, job: dict[str, Any]) -> Iterator[Point]:
-    if job["shuffle"] is None:
-        for start, stop in job["spans"]:
-            yield from space.points(start, stop)
-    else:
-        index_at = Permutation(space.size, job["shuffle"])
-        for start, stop in job["spans"]:
-            for position in range(start, stop):
-                yield space.point(index_at(position))
 
 
 def _run(

@@ -24,6 +24,8 @@ class Context:
     artifacts: str | None = None  # each point may write below <artifacts>/<point id>
     artifacts_url: str | None = None  # where a cluster's worker brings that, as s3://bucket/prefix; None: it stays
     checkpoints: str | None = None  # each point may leave <checkpoints>/<point id> for its next attempt
+    checkpoints_url: str | None = None  # where a cluster's worker stores that, as s3://bucket/prefix; None: it stays
+    checkpoint_every_s: float | None = None
     timeout_s: float | None = None
     memory_bytes: int | None = None
     infra_retries: int = 20

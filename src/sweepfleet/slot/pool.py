@@ -89,6 +89,16 @@ class Pool:
             raise self._failure
 
     @property
+    def takes_checkpoint(self) -> bool:
+        """Whether the target is given a checkpoint's folder, once a runner is ready."""
+        return any(runner.takes_checkpoint for runner in self._runners)
+
+    @property
+    def running(self) -> set[str]:
+        """The ids of the points that run now."""
+        return {id_ for runner in self._runners if (id_ := runner.running) is not None}
+
+    @property
     def start(self) -> Start:
         """How children are started, once they are ready."""
         return self._source.start
@@ -136,13 +146,18 @@ class Pool:
             else:
                 self._free.append(runner)
 
-    def stop(self, how: Stop) -> None:
-        """Have every runner return what it has finished, and begin no other point."""
+    def cut(self) -> None:
+        """Have every runner return what it has finished after its point in hand, and begin no other."""
         for runner in self._runners:
-            runner.stop(how)
+            runner.stop(Stop.CUT)
+
+    def interrupt(self) -> None:
+        """Tell the points in hand to stop; after `cut`."""
+        for runner in self._runners:
+            runner.interrupt()
 
     def drop_points(self) -> None:
-        """End the points in hand; after `stop`."""
+        """End the points in hand; after `cut`."""
         for runner in self._runners:
             runner.drop_point()
 
@@ -210,9 +225,14 @@ def pools() -> int:
     return len(_pools)
 
 
+def all_pools() -> list[Pool]:
+    """The pools that there are."""
+    return list(_pools.values())
+
+
 def contexts() -> list[Context]:
     """The sweeps for which there are pools."""
-    return [pool.context for pool in list(_pools.values())]
+    return [pool.context for pool in all_pools()]
 
 
 def leave(context: Context) -> None:

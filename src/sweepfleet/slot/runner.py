@@ -15,6 +15,7 @@ from sweepfleet.grid.wording import counted
 from sweepfleet.slot.cause import MEMORY_LIMIT, Cause, append_failure, cause_of
 from sweepfleet.slot.context import Context
 from sweepfleet.slot.drain import Budget
+from sweepfleet.slot.leaving import interrupt
 from sweepfleet.slot.process import Child, Running
 from sweepfleet.slot.records import IDLE, RECORD, Packet, Stop, drop
 from sweepfleet.slot.source import RunnerClosedError, Source, imported
@@ -87,6 +88,7 @@ class Runner:
         self._closed = False
         self._busy, self._asking = threading.RLock(), threading.RLock()
         self._going: _Going | None = None  # begun by the job before it
+        self.takes_checkpoint = False  # whether its target does; known when it is ready
         self._stop = Stop.NO  # of its present child and of those to come
 
     def stop(self, how: Stop) -> None:
@@ -94,6 +96,20 @@ class Runner:
         self._stop = how
         if (child := self._child) is not None:
             child.stop(how)
+
+    def interrupt(self) -> None:
+        """Tell the point in hand to stop, if it handles SIGTERM; one that fails from now on comes back unfinished."""
+        self.stop(Stop.INTERRUPTED)
+        if (child := self._child) is not None and child.running().point_index != IDLE:
+            interrupt(child.pid, command=self.context.target.run is None)
+
+    @property
+    def running(self) -> str | None:
+        """The id of the point that runs now, if there is one."""
+        with contextlib.suppress(ValueError):  # the child was closed meanwhile
+            if (child := self._child) is not None and (now := child.running()).point_index != IDLE:
+                return now.id.hex()
+        return None
 
     def drop_point(self) -> None:
         """End the point in hand, if there is one; after `stop`."""
@@ -125,7 +141,8 @@ class Runner:
         """Wait until the child has imported the target. Raises UsageError when it cannot."""
         with self._busy:
             if not self._ready:
-                imported(self.child, self._restart, self.context, closed=lambda: self._closed, word="ready")
+                _, said = imported(self.child, self._restart, self.context, closed=lambda: self._closed, word="ready")
+                self.takes_checkpoint = said["checkpoints"]
                 self._ready = True
 
     def _start(self) -> Child:

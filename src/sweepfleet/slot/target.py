@@ -29,6 +29,7 @@ from sweepfleet.slot.wandb_script import Handover, handed
 
 Compute = Callable[[Point], Any]
 GIVEN = ("seed", "artifact_dir", "checkpoint_dir", "project_dir")  # passed to a function that names them
+_TAKES = "takes_checkpoint"  # an attribute of what `find` returns
 TAIL_BYTES = 4096
 OUT_BYTES = 2 * MAX_PAYLOAD_BYTES  # of standard output, in which the result is looked for
 ROWS_BYTES = 2 * MAX_ROWS_BYTES  # of standard output, in which a point's rows are
@@ -168,7 +169,13 @@ def _call(function: Callable[..., Any], wants: Sequence[str], *, dotted: bool, c
                 keywords["checkpoint_dir"] = stack.enter_context(checkpoint_folder(context.checkpoints, point.id))
             return function(**keywords)
 
+    setattr(compute, _TAKES, checkpoint_dir)
     return compute
+
+
+def takes_checkpoint(context: Context, compute: Compute) -> bool:
+    """Whether what `find` has found is given a checkpoint's folder: a function that names it, and every command."""
+    return context.target.run is None or getattr(compute, _TAKES, False)
 
 
 def _to_its_end(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from urllib.parse import parse_qs
 
 from moto.backends import get_backend
 from moto.sts.models import AssumedRole
@@ -54,9 +55,11 @@ class Guard:
         assert claim is not None
         policy, boundary = _policy(role), _boundary(role)
 
+        context = {"s3:prefix": parse_qs(query).get("prefix", [""])[0]} if claim.service == "s3" else {}
+
         def may(one: Asked) -> bool:
             return one.action in FREE or allows(
-                policy, one.action, one.resource, userid=role.user_id, boundary=boundary
+                policy, one.action, one.resource, userid=role.user_id, boundary=boundary, context=context
             )
 
         wanted = _wanted(environ, claim.service)
@@ -64,6 +67,7 @@ class Guard:
             if not may(one):
                 return self._deny(environ, start, claim.service, role.user_id, f"{one.action} on {one.resource}")
         bucket = wanted[0].resource.partition("/")[0]
+        context = {}  # who lists some prefixes alone is not told either
         if claim.service == "s3" and not may(Asked("s3:ListBucket", bucket)):
             start = _hiding_absence(start)
         return self._application(environ, start)  # type: ignore[no-any-return]

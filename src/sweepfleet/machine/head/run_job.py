@@ -20,10 +20,12 @@ from sweepfleet.grid.space import Space
 from sweepfleet.grid.sweep import Sweep
 from sweepfleet.machine import dask_command
 from sweepfleet.machine.aws import Aws, AwsError
-from sweepfleet.machine.facts import HOME, SCRATCH, Data, Facts
+from sweepfleet.machine.facts import HOME, KEYS, SCRATCH, Data, Facts
 from sweepfleet.machine.head.reporter import NOTE_EVERY_S, Reporter
 from sweepfleet.machine.head.snapshot import alone, tell_end
+from sweepfleet.machine.head.stored import StoredCheckpoints
 from sweepfleet.machine.head.travelled import code_that_ran, sweep_of
+from sweepfleet.machine.in_process import InProcess
 from sweepfleet.machine.job import Job, JobFolder
 from sweepfleet.machine.refusals import is_final
 from sweepfleet.machine.worker.cluster_machine import ClusterMachine
@@ -71,7 +73,12 @@ def run(folder: JobFolder, facts: Facts) -> int:
             address=dask_command.address(facts.head_ip),
             most_workers=job.most_workers,
             artifacts=SCRATCH / "artifacts" / job.name,
-            machine=ClusterMachine(f"s3://{facts.bucket}/runs/{job.name}/artifacts"),
+            checkpoints=SCRATCH / "checkpoints" / job.name,
+            stored=StoredCheckpoints(InProcess(facts), KEYS.checkpoints(job.name)),
+            machine=ClusterMachine(
+                f"s3://{facts.bucket}/runs/{job.name}/artifacts",
+                f"s3://{facts.bucket}/{KEYS.checkpoints(job.name)[:-1]}",
+            ),
             spent=folder.spent.exists,
             function=folder.function.read_bytes() if folder.function.exists() else None,
             goes_on=lambda: not folder.cancelled.exists(),  # the machine goes down, and the run goes on after it

@@ -16,8 +16,10 @@ from pathlib import Path
 
 from sweepfleet.machine.in_process import bucket, reason_of
 from sweepfleet.machine.refusals import is_final
+from sweepfleet.machine.worker.checkpoints import left_by
 from sweepfleet.run.machine_port import ArtifactsLeftError, Slot, Waits
 from sweepfleet.run.pauses import pauses
+from sweepfleet.slot.checkpoints import OUTBOX
 from sweepfleet.slot.context import Context
 from sweepfleet.slot.records import Packet
 
@@ -86,11 +88,8 @@ def keep_artifacts(context: Context, packet: bytes, slot: Slot) -> None:
     """
     if context.artifacts is None or context.artifacts_url is None:
         return
-    try:
-        written = set(os.listdir(context.artifacts))  # noqa: PTH208 - of this bundle, and of those that run meanwhile
-    except FileNotFoundError:
-        return
-    if not written:
+    written = {name for place in (context.artifacts, context.checkpoints) if place for name in _names(place)}
+    if not written - {OUTBOX}:
         return
     unpacked = Packet.from_bytes(packet)
     ids = {row.id.hex() for segment in unpacked.segments for row in segment.rows()}
@@ -101,10 +100,25 @@ def keep_artifacts(context: Context, packet: bytes, slot: Slot) -> None:
         for folder in folders
         for file in _files(folder)
     }
-    if files:
-        _Bundle(Path(context.artifacts), size=len(packet), points=unpacked.attempts, slot=slot).store(files, name)
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+    archives, left = left_by(context, unpacked)
+    if files | archives:
+        scratch = Path(context.artifacts)
+        scratch.mkdir(parents=True, exist_ok=True)
+        bundle = _Bundle(scratch, size=len(packet), points=unpacked.attempts, slot=slot)
+        bundle.store(files | archives, name)
+    for folder in (*folders, *left):
+        if folder.is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            folder.unlink(missing_ok=True)
+
+
+def _names(folder: str) -> list[str]:
+    """What is in a folder: of this bundle, and of those that run meanwhile."""
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - names alone
+    except FileNotFoundError:
+        return []
 
 
 def _files(folder: Path) -> Iterator[Path]:

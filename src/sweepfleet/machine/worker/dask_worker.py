@@ -11,17 +11,19 @@ import argparse
 import asyncio
 import contextlib
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from distributed import Worker
+from distributed import Status, Worker
 from distributed._signals import wait_for_signals
 
 from sweepfleet.machine.aws import AwsError
 from sweepfleet.machine.facts import Facts
 from sweepfleet.machine.in_process import door
 from sweepfleet.machine.renew import other_engine
+from sweepfleet.machine.worker.leaving import leave
 from sweepfleet.run.slots import end_others
 from sweepfleet.slot.pool import pools
 
@@ -43,6 +45,18 @@ class ClusterWorker(Worker):  # type: ignore[misc]
         if self.why in LOST:
             named["executor_wait"] = False
         return await super().close(*words, reason=reason, **named)
+
+    def take_no_more(self) -> None:
+        """Have the scheduler send no other task; those that are here already run."""
+        self.batched_send(
+            {"op": "worker-status-change", "status": Status.paused.name, "stimulus_id": f"leaving-{time.time()}"}
+        )
+
+    @property
+    def busy(self) -> bool:
+        """Whether a task runs or waits here, or a result that nobody has fetched."""
+        state = self.state
+        return bool(state.executing or state.long_running or state.ready or self.data)
 
     async def scheduler_id(self) -> str:
         """Which scheduler it has joined: one that starts anew is another one. Empty when it is gone already."""
@@ -108,11 +122,21 @@ async def _first(*waits: Awaitable[Any]) -> None:
 
 
 async def _run(make: Callable[[], ClusterWorker], may_join: Callable[[], bool]) -> int:
-    """Serve until the end, or until a signal."""
-    serving = asyncio.ensure_future(serve(make, may_join=may_join))
+    """Serve until the end, or until a signal: then what is in hand is brought to its end."""
+    workers: list[ClusterWorker] = []  # the last one is the present one
+    leaves = False
+
+    def made() -> ClusterWorker:
+        workers[:] = [make()]
+        return workers[0]
+
+    serving = asyncio.ensure_future(serve(made, may_join=lambda: not leaves and may_join()))
     await _first(asyncio.shield(serving), wait_for_signals())
     if serving.done():
         return serving.result()
+    leaves = True
+    if workers and workers[0].status == Status.running:
+        await leave(workers[0])
     serving.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await serving
