@@ -101,6 +101,20 @@ def test_the_line_says_whether_the_limit_will_do_and_whose_it_is(capacity: Capac
     assert capacity.line(36_000, 1000) == line
 
 
+@pytest.mark.parametrize(
+    ("deadline_s", "said"),
+    [
+        (36_000.0, "Deadline: 10 h, met by 1 worker of at most 10."),
+        (7200.0, "Deadline: 2 h, met by 2 workers of at most 10."),
+        (660.0, "Deadline: 11 min, not met: it needs 16 workers, and has at most 10. Raise maxWorkers or "),
+        (30.0, "Deadline: 30 s, not met: one point takes about 36 s. Raise execution.deadline."),
+    ],
+)
+def test_a_deadline_is_said_to_be_met_by_so_many_or_not(deadline_s: float, said: str) -> None:
+    """Ten hours of one slot's work, in 1000 points; four slots a worker."""
+    assert f" {said}" in made(0.4, deadline_s=deadline_s).line(36_000, 1000)
+
+
 def test_a_cost_too_small_to_be_told_is_not_about_nothing() -> None:
     assert made(0.4).line(0.001, 1000) == "Cost: <0.0001 USD at most, of a budget of 25 (a price list)."
 

@@ -41,3 +41,16 @@ def test_what_is_unknown_is_not_said(reading: Reading, progress: Progress | None
     assert found.end_usd is None
     assert not any("end" in line for line in found.lines(budget_usd=10))
     assert not list(Forecast().lines(budget_usd=10))
+
+
+@pytest.mark.parametrize(
+    ("deadline_s", "said"),
+    [
+        (7200.0, "deadline in 2 h: met"),
+        (600.0, "deadline in 10 min: missed by about 20 min with the workers of now"),
+        (-5.0, "deadline over: the run has as many workers as it can use"),
+    ],
+)
+def test_an_active_run_says_whether_it_meets_its_deadline(deadline_s: float, said: str) -> None:
+    assert said in list(forecast(METER, HALFWAY, deadline_s=deadline_s).lines(budget_usd=10))
+    assert not any("deadline" in line for line in forecast(METER, HALFWAY).lines(budget_usd=10))

@@ -34,7 +34,7 @@ include: [{model: ols}]
 replicates: 5
 metric: {name: rmse, goal: minimize}
 execution: {timeout: 1h30m, retries: 2, max_fails: 50, max_parallel: 64,
-            resources: {cpus: 2, memory: 512MiB}, bundle: auto, order: shuffled, max_cost: 12, log: 1MB}
+            resources: {cpus: 2, memory: 512MiB}, bundle: auto, order: shuffled, max_cost: 12, deadline: 6h, log: 1MB}
 """
 
 
@@ -74,6 +74,7 @@ def test_a_full_file_becomes_the_plan_that_it_describes():
         log_bytes=1_000_000,
         order="shuffled",
         max_cost_usd=12.0,
+        deadline_s=21600.0,
     )
     assert sweep.warnings == ()
     grid, extra = sweep.plan.blocks
@@ -190,6 +191,7 @@ execution: {timeout: soon}
         ("run: a:b\nexecution: {log: 10}", 2, "execution.log", "none, or a size from 1kB to 16MB", "1MB"),
         ("run: a:b\nexecution: {log: 1GB}", 2, "execution.log", "none, or a size from 1kB to 16MB", "1MB"),
         ("run: a:b\nexecution: {log: true}", 2, "execution.log", "none, or a size from 1kB to 16MB", "1MB"),
+        ("run: a:b\nexecution: {deadline: soon}", 2, "execution.deadline", "a duration above 0", "6h"),
         ("run: a:b\nmax_cost: 5", 2, "max_cost", "not a key here", "under `execution`"),
         ("run: a:b\nmetric: {goal: maximize}", 2, "metric", "`name` is missing", "rmse"),
         ("run: a:b\nmetric: {name: x, goal: max}", 2, "metric.goal", "minimize or maximize", "goal"),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sweepfleet.machine.head.reporter as reporter_module
-from sweepfleet.machine.head.demand import WORTH_S, workers_for
+from sweepfleet.machine.head.demand import MARGIN, START_S, WORTH_S, workers_for
 from sweepfleet.machine.head.reporter import Reporter
 from sweepfleet.machine.job import SETTLED, JobFolder
 from sweepfleet.run.run_progress import Progress
@@ -56,6 +56,25 @@ def test_more_work_never_asks_for_less(
     assert workers_for(points, point_s=point_s, **room) <= workers_for(points + more, point_s=point_s, **room)
     assert workers_for(points, point_s=point_s, **room) <= workers_for(points, point_s=point_s + longer_s, **room)
     assert workers_for(points, point_s=math.inf, **room) == min(most, math.ceil(points / slots))
+
+
+@given(POINTS, st.floats(1e-3, 1e5), SLOTS, st.floats(100, 1e6))
+def test_a_deadline_has_as_many_workers_as_meet_it_and_no_more(
+    points: int, point_s: float, slots: int, time_s: float
+) -> None:
+    room = {"point_s": point_s, "slots_each": slots, "time_s": time_s}
+    workers = workers_for(points, most=10**9, **room)
+    work_s = points * point_s
+    assert workers * slots * time_s >= min(work_s, points * time_s) * (1 - 1e-9), "or a slot for each point"
+    if workers > 1:
+        assert (workers - 1) * slots * min(time_s * MARGIN, time_s - START_S) < work_s * (1 + 1e-9)
+    assert workers_for(points, most=3, **room) == min(3, workers)
+
+
+@pytest.mark.parametrize("late_s", [0.0, -3600.0])
+def test_a_run_that_is_late_has_all_that_it_can_use(late_s: float) -> None:
+    assert workers_for(100, point_s=60.0, slots_each=4, most=8, time_s=late_s) == 8
+    assert workers_for(5, point_s=60.0, slots_each=4, most=8, time_s=late_s) == 2
 
 
 @pytest.fixture
@@ -134,3 +153,13 @@ def test_an_estimate_of_the_points_that_is_too_low_takes_no_worker_away(folder: 
     reporter = Reporter(folder, workers_needed=8)
     reporter.update(Progress(total=90, exact=False, resumed=0, done=95, computed=95, busy_s=95.0, slots=2))
     assert said(folder) == 1
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_run_with_a_deadline_asks_for_as_many_as_meet_it(folder: JobFolder) -> None:
+    """400 points of a minute are 100 minutes of a worker's four slots; its time is this many seconds from now."""
+    for left_s, workers in ((36_000, 1), (6000, 2), (3600, 2), (2000, 4), (10, 8)):
+        reporter = Reporter(folder, workers_needed=8, slots_each=4, deadline=1e9 + left_s)
+        reporter.update(Progress(total=410, exact=True, resumed=0, done=10, computed=10, busy_s=600.0, slots=4))
+        assert said(folder) == workers, left_s
+        reporter.end()

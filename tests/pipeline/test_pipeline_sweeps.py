@@ -408,6 +408,15 @@ def test_over_its_max_cost_a_sweep_is_refused_and_over_the_budget_it_is_told_to_
     assert warning.startswith("It would cost about 100 USD, more than the stack's budgetUsd of 25: it stops there")
 
 
+def test_a_deadline_that_the_stacks_workers_do_not_meet_is_told(project: Path, offer: Offer) -> None:
+    text = grid(replicates=40, execution={"deadline": "1h"})
+    one = estimate(put(project, text), root=project, offer=had(offer, "mine", DEAR))
+    [late] = [warning for warning in one.warnings if "Deadline" in warning]
+    assert late.startswith("Deadline: 1 h, not met: ")
+    soon = estimate(put(project, text.replace("1h", "3000h")), root=project, offer=had(offer, "mine", DEAR))
+    assert not any("Deadline" in warning for warning in soon.warnings)
+
+
 def test_a_max_cost_that_nobody_could_hold_refuses_a_sweep(project: Path, offer: Offer) -> None:
     dear = replace(offer, workers=replace(offer.workers, worker_instance_types=("x1e.xlarge",)))
     one = estimate(put(project, grid(execution={"max_cost": 5})), root=project, offer=dear)

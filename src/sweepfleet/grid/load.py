@@ -140,6 +140,7 @@ def _sweep(
             order=execution.order,
             checkpoint_every_s=execution.checkpoint_every,
             max_cost_usd=execution.max_cost,
+            deadline_s=execution.deadline,
             log_bytes=execution.log or None,
             start=execution.start,
         ),

@@ -132,6 +132,12 @@ class ExecutionSpec(_Optional):
     ] = Field(
         None, description="Most US dollars that the sweep may cost on a cluster; it stops there.", examples=[12.5]
     )
+    deadline: Annotated[
+        float | None,
+        BeforeValidator(fields.seconds, json_schema_input_type=str | Annotated[float, Field(gt=0)]),
+    ] = Field(
+        None, description="When the sweep is to be done on a cluster, from its submission: 6h, 90m.", examples=["6h"]
+    )
     log: Annotated[
         int,
         BeforeValidator(fields.log, json_schema_input_type=str | Annotated[int, Field(ge=1000, le=16_000_000)]),

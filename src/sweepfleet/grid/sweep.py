@@ -70,6 +70,7 @@ class Execution:
     order: Literal["given", "shuffled"] = "given"
     checkpoint_every_s: float | None = None  # on a cluster, how often a running point's checkpoint is stored
     max_cost_usd: float | None = None  # on a cluster; then it stops
+    deadline_s: float | None = None  # on a cluster, from its submission; the number of workers follows it
     log_bytes: int | None = 65536  # kept of what one point prints; None: nothing
     start: Start = "auto"  # how the processes that compute points are started
 

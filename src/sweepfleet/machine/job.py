@@ -30,6 +30,7 @@ class Job:
     workers_needed: int  # at most; what is left of it says how many
     usd_per_worker_hour: float | None = None  # at most; None: not known
     budget_usd: float | None = None
+    deadline: float | None = None  # unix time at which it is to be done
     rates: dict[str, Any] | None = None  # what each type of worker costs, as `head.rates.Rates` has it
     grid_sha256: str = ""  # of the grid file as it was, before --set; empty: made in Python, and no file
     where: tuple[str, ...] = ()  # conditions: it computes what meets them

@@ -225,6 +225,9 @@ def _with_money(known: Estimate, its: Capacity) -> Estimate:
             f"It would cost {_usd(usd, at_least=known.at_least)} USD, more than the stack's budgetUsd of "
             f"{dollars(stacks)}: it stops there, and what is done is kept."
         )
+    late = "" if point_s is None else its.deadline_line(left * point_s, left)
+    if "not met" in late:
+        warnings.append(late)
     return replace(known, hours=hours, usd=usd, problems=tuple(problems), warnings=tuple(warnings))
 
 

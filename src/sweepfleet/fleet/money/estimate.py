@@ -9,7 +9,9 @@ from pathlib import Path
 from sweepfleet.fleet.money.cost import Budget, Rate, Workers, rate_of
 from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 from sweepfleet.grid.sweep import Execution
-from sweepfleet.run.text import about_dollars
+from sweepfleet.grid.wording import counted
+from sweepfleet.machine.head.demand import workers_for
+from sweepfleet.run.text import about_dollars, duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class Capacity:
     slots_each: int  # of the smallest type: AWS may choose it
     rate: Rate
     budget: Budget
+    deadline_s: float | None = None  # in which it is to be done; None: any time
     at_once: int | None = None  # points that may run at once; None: one in each slot
 
     @property
@@ -40,7 +43,26 @@ class Capacity:
         return None if usd is None else hours * self.workers * usd
 
     def line(self, busy_s: float, points: int) -> str:
-        """What so many points cost, for a person."""
+        """What so many points cost, for a person, and whether the deadline is met."""
+        deadline = self.deadline_line(busy_s, points)
+        return f"{self._cost(busy_s, points)}{f' {deadline}' if deadline else ''}"
+
+    def deadline_line(self, busy_s: float, points: int) -> str:
+        """How many workers meet the deadline; empty where there is none."""
+        if self.deadline_s is None or not points:
+            return ""
+        point_s = busy_s / points
+        needed = workers_for(points, point_s=point_s, slots_each=self.slots_each, most=points, time_s=self.deadline_s)
+        said = f"Deadline: {duration(self.deadline_s)}"
+        if point_s > self.deadline_s:
+            return f"{said}, not met: one point takes about {duration(point_s)}. Raise execution.deadline."
+        if needed <= self.workers:
+            return f"{said}, met by {counted(needed, 'worker')} of at most {self.workers}."
+        more = f"{counted(needed, 'worker')}, and has at most {self.workers}"
+        return f"{said}, not met: it needs {more}. Raise maxWorkers or execution.deadline."
+
+    def _cost(self, busy_s: float, points: int) -> str:
+        """What so many points cost."""
         usd = self.usd(self.hours(busy_s, points=points))
         if usd is None:
             said = f"Cost: unknown. The price of {', '.join(self.rate.unpriced)} is unknown."
@@ -67,7 +89,7 @@ def capacity(workers: Workers, cloud: Cloud, execution: Execution, *, count: int
     rate = rate_of(workers, cloud, count=count, cache=cache)
     each = slots_each(workers, cloud, execution)
     budget = Budget(workers.budget_usd, execution.max_cost_usd)
-    return Capacity(count, each, rate, budget, execution.max_parallel)
+    return Capacity(count, each, rate, budget, execution.deadline_s, execution.max_parallel)
 
 
 def slots_each(workers: Workers, cloud: Cloud, execution: Execution) -> int:

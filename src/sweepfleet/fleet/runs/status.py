@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -249,6 +250,7 @@ def _run(host: Host, name: str) -> RunStatus:
     done = now.progress or {}
     waits = str(done.get("waits") or "")
     reading, job = metered(host, name)
+    left_s = None if job.deadline is None else job.deadline - (now.said or time.time())
     return RunStatus(
         name=name,
         state=now.state,
@@ -258,7 +260,7 @@ def _run(host: Host, name: str) -> RunStatus:
         waits=waits,
         waits_since=datetime.fromtimestamp(done["waits_since"], UTC) if waits else None,
         cost=cost(reading, job),
-        forecast=forecast(reading, progress_of(now) if done else None),
+        forecast=forecast(reading, progress_of(now) if done else None, deadline_s=left_s),
     )
 
 

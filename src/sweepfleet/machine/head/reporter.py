@@ -32,16 +32,19 @@ def point_s(progress: Progress) -> float | None:
 class Reporter:
     """Tells whoever follows the job how it is doing, through its progress file."""
 
-    def __init__(self, folder: JobFolder, *, workers_needed: int, slots_each: int = 1) -> None:
+    def __init__(
+        self, folder: JobFolder, *, workers_needed: int, slots_each: int = 1, deadline: float | None = None
+    ) -> None:
         """Begin where the driver before this one stopped: its workers may compute for this one.
 
         Args:
             folder: of the job.
             workers_needed: at most.
             slots_each: of a worker.
+            deadline: unix time at which it is to be done; None: any time.
         """
         self._folder = folder
-        self._most, self._slots_each = workers_needed, slots_each
+        self._most, self._slots_each, self._deadline = workers_needed, slots_each, deadline
         before = folder.read_progress()
         went_on = {"workers_needed"} <= before.keys() and before.get("state") != "ended"
         self._before = min(workers_needed, int(before["workers_needed"])) if went_on else 0
@@ -91,7 +94,8 @@ class Reporter:
             return self._before
         least = self._before if self._measured_s is None else 0
         room = {"slots_each": self._slots_each, "most": self._most}
-        now = workers_for(self._points, point_s=self._measured_s, **room)
+        time_s = None if self._deadline is None else self._deadline - time.time()
+        now = workers_for(self._points, point_s=self._measured_s, time_s=time_s, **room)
         return max(now, min(least, workers_for(self._points, point_s=math.inf, **room)))
 
     def needs_no_workers(self) -> None:

@@ -50,7 +50,8 @@ def run(folder: JobFolder, facts: Facts) -> int:
     """
     job = Job.from_json(folder.job.read_text())
     data = Data(Path(facts.data))
-    reporter = Reporter(folder, workers_needed=job.workers_needed, slots_each=job.slots_each)
+    limits: Any = {"workers_needed": job.workers_needed, "slots_each": job.slots_each, "deadline": job.deadline}
+    reporter = Reporter(folder, **limits)
     reporter.state("starting")
     summary: dict[str, Any] = {}
     said = ""
