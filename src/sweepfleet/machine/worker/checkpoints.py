@@ -20,7 +20,6 @@ from sweepfleet.machine.in_process import bucket, reason_of
 from sweepfleet.machine.refusals import is_final
 from sweepfleet.run.machine_port import ArtifactsLeftError
 from sweepfleet.run.pauses import pauses
-from sweepfleet.run.slots import space_of
 from sweepfleet.slot.archives import pack, signature, unpack
 from sweepfleet.slot.checkpoints import OUTBOX, asked_file
 from sweepfleet.slot.context import Context
@@ -77,6 +76,10 @@ def left_by(context: Context, packet: Packet) -> tuple[dict[str, Path], list[Pat
     rows = [row for segment in packet.segments for row in segment.rows()] if left else []
     ended = {row.id.hex(): row.status == Status.DONE for row in rows}
     if left:
+        from sweepfleet.run.slots import (
+            space_of,
+        )  # with dask, which a driver must not load before it has its settings
+
         ended |= {space_of(context).point(index).id: False for index in packet.unfinished}
     files: dict[str, Path] = {}
     gone: list[Path] = []
