@@ -220,16 +220,18 @@ def waits_for(path, number):
     return number
 
 
-def test_a_call_that_waits_for_a_later_one_holds_up_nothing(executor, tmp_path):
-    executor.submit(waits_for, os.devnull, 0).result(LONG_S)  # quick ones: the next ones travel together
-    list(executor.map(waits_for, [os.devnull] * 500, range(500)))
-    path = tmp_path / "written by the last one"
+def test_a_call_that_waits_for_the_next_one_of_its_bundle_holds_up_nothing(executor, tmp_path):
+    list(executor.map(waits_for, [os.devnull] * 500, range(500)))  # quick ones: the next ones travel together
+    gate, path = tmp_path / "gate", tmp_path / "path"
+    busy = [executor.submit(waits_for, gate, number) for number in range(4)]  # all slots, and what is sent ahead
     first = executor.submit(waits_for, path, 1)
+    second = executor.submit(Path.touch, path)
     others = [executor.submit(waits_for, os.devnull, number) for number in range(1000)]
-    last = executor.submit(Path.touch, path)
-    last.result(LONG_S)
+    gate.touch()
+    second.result(LONG_S)
     assert first.result(LONG_S) == 1
     assert [each.result(LONG_S) for each in others] == list(range(1000))
+    assert [each.result(LONG_S) for each in busy] == list(range(4))
 
 
 def test_cancel_tells_the_truth(executor, tmp_path):
