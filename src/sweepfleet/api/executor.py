@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from types import TracebackType
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from sweepfleet.api.calls.client import Client
 from sweepfleet.api.calls.errors import ArgumentsError
@@ -182,6 +183,17 @@ class Executor(concurrent.futures.Executor):
         # Of an Executor that is dropped meanwhile, only what was submitted is computed.
         executor = weakref.ref(self)
         return _results(futures, end_s, lambda: None if executor() is None else next(submitted, None))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> Literal[False]:
+        """Shut down. After Ctrl-C: at once, with the calls that run; else when all have ended."""
+        interrupted = kind is not None and issubclass(kind, KeyboardInterrupt)
+        if interrupted:
+            self.shutdown(wait=False, cancel_futures=True)
+            self._client.interrupt()
+        self.shutdown(wait=True)
+        return False
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as there
         """Take no more calls, and end when all have ended. As `with` does at its end.

@@ -187,3 +187,53 @@ def test_killed_slots_fail_at_most_the_calls_that_they_were_at(tmp_path):
     begun = [int(line.split()[0]) for line in path.read_text().splitlines()]
     assert len(begun) == len(set(begun))
     assert set(range(2000)) - set(begun) <= {futures.index(future) for future in failed}  # killed before it wrote
+
+
+def test_ctrl_c_in_a_with_block_ends_all_calls_at_once(tmp_path):
+    process = program(
+        f"""
+        import os, pathlib, time
+        def long(number):
+            pathlib.Path({str(tmp_path)!r}, str(os.getpid())).touch()
+            time.sleep(1000)
+        with sf.Executor(2) as executor:
+            futures = [executor.submit(long, number) for number in range(10)]
+            try:
+                futures[0].result()
+            finally:
+                print("interrupted", flush=True)
+        """,
+        wait=False,
+    )
+    end_s = time.monotonic() + LONG_S
+    while len(pids := [int(path.name) for path in tmp_path.iterdir()]) < 2:
+        assert time.monotonic() < end_s
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=LONG_S)
+    assert out == "interrupted\n"
+    assert "KeyboardInterrupt" in err.splitlines()[-1]
+    gone(pids)
+
+
+def test_calls_end_with_a_user_that_is_killed_after_it_has_shut_down(tmp_path):
+    process = program(
+        f"""
+        import os, pathlib, time
+        def long(number):
+            pathlib.Path({str(tmp_path)!r}, str(os.getpid())).touch()
+            time.sleep(1000)
+        executor = sf.Executor(1)
+        executor.submit(long, 1)
+        executor.shutdown()
+        """,
+        wait=False,
+    )
+    end_s = time.monotonic() + LONG_S
+    while not (pids := [int(path.name) for path in tmp_path.iterdir()]):
+        assert time.monotonic() < end_s
+        time.sleep(0.02)
+    time.sleep(0.1)  # not needed: that it has said that it ends makes the test harder
+    process.kill()
+    process.wait()
+    gone(pids)

@@ -151,6 +151,15 @@ class Client:
         if wait:
             self.join()
 
+    def interrupt(self) -> None:
+        """Have the driver end all calls that it has, now; their futures raise ExecutorBrokenError."""
+        with self._lock:
+            self._ending = True
+            if self._queue:
+                self._outbox.clear()
+                self._outbox.append(wire.stop())
+            self._lock.notify_all()
+
     def join(self) -> None:
         """Wait until all calls and all processes have ended."""
         if self._writing is not None and self._writing is not threading.current_thread():

@@ -136,10 +136,9 @@ class Driver:
         self._tell = None
         for each in self._open.values():
             each.indexes.clear()
-        if not self._ending:
-            self._ending = True
-            if not self._outlives:
-                self._open.clear()
+        self._ending = True
+        if not self._outlives:  # one that ends in order waits for `done`
+            self._open.clear()
 
     def _receive(self, engine: CallsEngine, frame: Frame) -> None:
         match frame.kind:
@@ -153,6 +152,9 @@ class Driver:
             case "bundle":
                 _, calls = wire.calls_of(frame)
                 self._begin(engine, calls)
+            case "stop":
+                self._ending = True
+                self._open.clear()
             case "end":
                 self._ending = True
 

@@ -1,9 +1,10 @@
 """The messages between an Executor's client and the driver of its calls. Pure; nothing is unpickled here.
 
-Client to driver: `hello`, once; `function`, before the first call of each, and
-`forget`; `bundle`s of calls; `end`. A stream that ends without `end`
-means that the client died. Driver to client: `accepted` or `broken` as the answer to `hello`; `ready` and `slots`;
-`results`, several times a bundle where some finish earlier; `returned`; `broken`; `say`; `done`, the last one.
+Client to driver: `hello`, once; `function`, before the first call of each, and `forget`; `bundle`s of calls; `end` or
+`stop`. A stream that ends before `done` means that the client died.
+
+Driver to client: `accepted` or `broken` as the answer to `hello`; `ready` and `slots`; `results`, several times a
+bundle where some finish earlier; `returned`; `broken`; `say`; `done`, the last one.
 """
 
 from __future__ import annotations
@@ -77,6 +78,11 @@ def calls_of(frame: Frame) -> tuple[int, list[Call]]:
 def end() -> Frame:
     """No more calls will come: the driver finishes those that it has, and ends."""
     return Frame({"kind": "end"})
+
+
+def stop() -> Frame:
+    """The calls that are open end now, and so does the driver; what has finished is kept."""
+    return Frame({"kind": "stop"})
 
 
 def accepted(**more: Any) -> Frame:

@@ -19,6 +19,7 @@ import contextlib
 import faulthandler
 import os
 import pickle
+import signal
 import sys
 import time
 import traceback
@@ -67,6 +68,7 @@ def main(arguments: list[str]) -> None:
     supervise(life_fd, messages_fd, tokens_fd, mailbox_fd)
     with contextlib.suppress(OSError, ValueError, AttributeError):  # no standard error
         faulthandler.enable()  # a crash says where it was
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which the driver ignores
     inside.a_point = True
     reader, writer = Reader(messages_fd), Writer(messages_fd)
     os.register_at_fork(after_in_child=lambda: _become_a_copy(messages_fd, tokens_fd, mailbox_fd))
