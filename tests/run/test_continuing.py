@@ -13,7 +13,7 @@ from sweepfleet.run.checkpoints import Checkpoints, Folder
 from sweepfleet.run.folder import RunFolder
 from sweepfleet.run.forget import remove, to_remove
 from sweepfleet.run.ledger import Ledger
-from tests.command import Project, interrupt
+from tests.command import ROOT, Project, interrupt
 from tests.support import batches, eventually, space
 
 # Each attempt adds a line, which outlives it; the point ends once there is a file `go`, as each parameter says.
@@ -139,3 +139,46 @@ def test_they_go_with_the_rows_that_are_removed(folder: RunFolder) -> None:
     assert "of artifacts and checkpoints" in str(removal)
     remove(removal)
     assert indexes(folder) == [0, 1, 3]
+
+
+# The example's own training, whose process dies right after each of its first five checkpoints.
+DYING = """\
+import os
+from pathlib import Path
+
+from examples.digits import sgd
+
+DEATHS = Path(__file__).with_name("deaths")
+checkpoint = sgd.sf.checkpoint
+
+def die():
+    checkpoint()
+    died = len(DEATHS.read_text())
+    if died < 5:
+        DEATHS.write_text("x" * (died + 1))
+        os.kill(os.getpid(), 9)
+
+sgd.sf.checkpoint = die
+
+def fit(seed, checkpoint_dir, **parameters):
+    return sgd.fit(**parameters, seed=seed, checkpoint_dir=checkpoint_dir)
+"""
+SGD = "name: sgd\nrun: fit:fit\nparameters: {alpha: [0.0001], rate: [0.01], epochs: [60]}\n"
+
+
+def test_a_fit_that_is_interrupted_five_times_ends_with_the_same_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit those of a fit that was left alone."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    project = Project(tmp_path).write(SGD, DYING)
+    (tmp_path / "deaths").write_text("")
+    rows = []
+    for name in ("interrupted", "alone"):
+        project.sweep("--name", name)
+        assert (tmp_path / "deaths").read_text() == "x" * 5
+        (row,) = project.table(name).to_dicts()
+        rows.append({key: value for key, value in row.items() if key.startswith("metric.") or key == "seed"})
+        assert row["infra_losses"] == (5 if name == "interrupted" else 0)
+    assert rows[0] == rows[1]
+    assert 0.9 < rows[0]["metric.accuracy"] < 1

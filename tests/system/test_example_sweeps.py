@@ -22,6 +22,7 @@ NEEDS_R = pytest.mark.skipif(
         ("diabetes/grid.yaml", 915, {"model": "lasso", "alpha": 0.6309573444801936}),
         ("digits/grid.yaml", 135, {"max_depth": 16}),
         ("digits/random.yaml", 180, {}),
+        ("digits/sgd.yaml", 36, {}),
         ("montecarlo/grid.yaml", 100_000, {"reorder_at": 30.0, "order": 80.0}),
         ("any_language/grid.yaml", 157, {"beta": 1.663, "gamma": 0.44}),
         pytest.param("any_language/grid-r.yaml", 157, {"beta": 1.663, "gamma": 0.44}, marks=NEEDS_R),
