@@ -236,15 +236,18 @@ def nobody_enters(machine: MachineHandle, *places: str) -> None:
 def test_a_console_ends_when_it_is_told_to(laptop: Laptop) -> None:
     assert laptop.inv("console", "--end").stdout.endswith("The console has ended.\n")
     assert laptop.inv("console", "--end").stdout.endswith("No console is active.\n")
+
+
+@pytest.fixture(scope="module")
+def forgotten(laptop: Laptop) -> None:
+    """A console with another idle time that somebody has left; other things are tested meanwhile."""
     with Terminal(laptop, "console", "--idle", "1m") as console:
         console.until("A new console on the head of dev. It ends 1 min after its last use")
         console.until("In [")
         console.type("print('is it', 'kept' in globals())")
         console.until("is it False")
-        until(lambda: not active(laptop, "console"), what="it ends by itself", timeout_s=PATIENCE_S)
-    with Terminal(laptop, "console") as console:
-        console.until("The console before ended by itself: 60 s without a command")
-    laptop.inv("console", "--end")
+        console.press("D")
+        assert console.process.wait(timeout=PATIENCE_S) == 0
 
 
 def active(laptop: Laptop, kind: str) -> bool:
@@ -294,6 +297,7 @@ def asked(laptop: Laptop, address: str, token: str = "", method: str = "GET") ->
     return laptop.cloud.laptop.run([sys.executable, "-c", ASK, address, token, method]).stdout
 
 
+@pytest.mark.usefixtures("forgotten")
 def test_a_notebook_computes_through_the_tunnel_for_whoever_has_its_token(laptop: Laptop) -> None:
     """In the release's environment, with the cluster at hand; it is found again, and ends when it is told to."""
     with Terminal(laptop, "notebook", "--no-open") as first:
@@ -331,6 +335,14 @@ def test_a_notebook_computes_through_the_tunnel_for_whoever_has_its_token(laptop
         third.until("(Ctrl-C closes the tunnel")
         assert token not in third.shown, "each has a token of its own"
     laptop.inv("notebook", "--end")
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_a_console_that_nobody_uses_ends_by_itself_and_the_next_one_says_so(laptop: Laptop) -> None:
+    until(lambda: not active(laptop, "console"), what="it ends by itself", timeout_s=PATIENCE_S)
+    with Terminal(laptop, "console") as console:
+        console.until("The console before ended by itself: 60 s without a command")
+    laptop.inv("console", "--end")
 
 
 def computed(laptop: Laptop, address: str, token: str, kernel: str, code: str) -> str:
