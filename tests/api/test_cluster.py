@@ -206,6 +206,7 @@ def test_a_run_that_has_ended_is_not_cancelled_again(head: Head) -> None:
         ("inv push --dirty", 'sf.connect("dev").push(dirty=True)'),
         ("Push this checkout first: inv sweep --push.", "Push this checkout first: sweep(..., push=True)."),
         ("Watch: inv attach --name a.b-2. Now", 'Watch: sf.open("a.b-2", stack="dev").wait(). Now'),
+        ("without a limit: inv sweep --unpriced", "without a limit: sweep(..., unpriced=True)"),
         ("· Cancel: inv cancel --name a", '· Cancel: sf.open("a", stack="dev").cancel()'),
         ("another name: --name a-2", 'another name: name="a-2"'),
         ("Make it: inv up", 'Make it: sf.up("dev")'),

@@ -170,6 +170,8 @@ def main() -> None:
     assert_type(sum(worker.slots or 0 for worker in status.workers), int)
     assert_type(fleet.run("nproc", workers=True)["i-0"].stdout + fleet.logs(name="ridge"), str)
     assert_type(fleet.cost()["ridge"].usd, float | None)
+    with fleet.client(workers=2) as client:
+        assert client.submit(fit, 1.0, 2, Path()).result()
     fleet.stop(yes=True)
     sf.down("dev")
     with sf.Executor(2, timeout="10m", memory="2GB", initializer=print, initargs=("ready",)) as executor:

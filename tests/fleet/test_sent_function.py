@@ -131,6 +131,25 @@ def test_a_module_that_git_does_not_track_is_refused_wherever_it_is_imported(pro
     assert "study/newer.py is not tracked by Git" in refusal(project, sweep_of(project, "import near"))
 
 
+def test_a_module_that_git_ignores_may_be_made_over_there(project: Project) -> None:
+    """As by the build of a package. So is one that travels as data."""
+    project.commit(**{".gitignore": "study/_version.py\n"})
+    project.write(**{"study/_version.py": ""})
+    check_modules(project.fleet, sweep_of(project, "import _version"), project.release)
+    settings = (project.root / "pyproject.toml").read_text()
+    project.commit(**{"pyproject.toml": f'{settings}\n[tool.sweepfleet]\ninclude = ["study/new.py"]\n'})
+    project.write(**{"study/new.py": ""})
+    check_modules(project.fleet, sweep_of(project, "import new"), project.release)
+
+
+def test_a_function_of_a_module_needs_its_files_in_the_release_too(project: Project) -> None:
+    project.write(**{"trial/newer.py": "def fit(i):\n    return i\n"})
+    text = "name: t\nrun: trial.newer:fit\nparameters: {i: [1]}\n"
+    said = refusal(project, loads(text, source=project.root / "trial" / "t.yaml"))
+    assert "trial/newer.py is not tracked by Git. Commit it, then: inv push" in said
+    assert "by_value" not in said
+
+
 def test_a_module_of_another_folder_is_refused(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.cloud.gates import open_gates
-from tests.cloud.rehearsal.cloud import Cloud
+from tests.cloud.rehearsal.cloud import Cloud, until
 from tests.cloud.rehearsal.host import why_not
 from tests.cloud.rehearsed import DEADLINE_S, Laptop
 
@@ -99,6 +99,27 @@ def test_a_function_of_a_script_has_the_same_rows_on_the_cluster(laptop: Laptop)
     assert all(worker.startswith("ip-10-42-") for worker in workers)
 
 
+def test_the_commands_return_what_the_machines_say(laptop: Laptop) -> None:
+    """Of the head, of workers that were started, and of the run before."""
+    slots, cores, names, logs, joined, cost = python(
+        laptop,
+        'fleet = sf.connect("dev")\n'
+        "slots = fleet.start(2)\n"
+        'cores = fleet.run("nproc", workers=True)\n'
+        "status = fleet.status()\n"
+        "print(json.dumps([slots, [int(each.stdout) for each in cores.values()], sorted(cores), "
+        "[fleet.logs(name='there', lines=9), fleet.logs(workers=True, lines=9)], "
+        "[[one.instance_id, one.slots] for one in status.workers], fleet.cost()['there'].worker_hours]))\n",
+    )
+    assert [name for name, _ in joined] == names
+    assert sum(each for _, each in joined) == slots
+    assert len(cores) == 2
+    assert all(one >= 1 for one in cores)
+    assert "ended with 0" in logs[0]
+    assert all(line.startswith(("[i-", "-- ")) for line in logs[1].splitlines())
+    assert cost > 0
+
+
 def test_a_run_goes_on_without_its_script_and_another_one_finds_it(laptop: Laptop) -> None:
     """What it has so far is there at once; cancelled, it keeps that, and the same sweep resumes it."""
     sweep = 'sf.sweep(gated, HELD, metric="loss", name="left", stack="dev", wait={wait}, execution={{"bundle": 1}})'
@@ -134,3 +155,52 @@ def test_a_run_goes_on_without_its_script_and_another_one_finds_it(laptop: Lapto
         out, err = process.communicate()
     assert process.returncode == 0, f"{out}\n{err}"
     assert json.loads(out.splitlines()[-1]) == ["done", 10, 20, 30]
+
+
+CLIENT = """
+import joblib
+import numpy as np
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
+
+def where(number):
+    import socket
+    return socket.gethostname()
+
+fleet = sf.connect("dev")
+x = np.random.default_rng(1).normal(size=(60, 3))
+y = x @ [1.0, 2.0, 3.0]
+with fleet.client() as client:
+    total = client.submit(sum, range(10)).result()
+    hosts = sorted(set(client.gather(client.map(where, range(20)))))
+    with joblib.parallel_config(backend="dask"):
+        search = GridSearchCV(Ridge(), {"alpha": [1e-3, 1.0, 1e3]}, cv=3).fit(x, y)
+    active = [run.name for run in fleet.status().runs]
+    beside = fleet.sweep(fit, {"a": range(4), "fold": [0]}, metric="loss", name="beside")
+print(json.dumps([total, hosts, search.best_params_, active, beside.state]))
+"""
+
+
+def test_a_dask_client_has_workers_while_it_has_tasks(laptop: Laptop) -> None:
+    """Joblib and scikit-learn run on it, and a sweep beside it; then the job on the head ends, and the workers go."""
+    total, hosts, best, active, beside = python(laptop, CLIENT)
+    assert (total, best, beside) == (45, {"alpha": 1e-3}, "done")
+    assert all(host.startswith("ip-10-42-") for host in hosts)
+    assert [name.startswith("client-ada-") for name in active] == [True]
+
+    def nothing_is_left() -> bool:
+        runs, cost = python(
+            laptop,
+            'fleet = sf.connect("dev")\n'
+            "print(json.dumps([[run.name for run in fleet.status().runs], "
+            f"fleet.cost()[{active[0]!r}].worker_hours > 0]))\n",
+        )
+        return not runs and cost and not workers(laptop)
+
+    until(nothing_is_left, what="the client's job and the workers end", timeout_s=300)
+
+
+def workers(laptop: Laptop) -> list[str]:
+    """The machines that are on, the head aside."""
+    on = [name for name, leader in laptop.cloud.machines().items() if leader]
+    return [name for name in on if name != laptop.outputs.head_id]

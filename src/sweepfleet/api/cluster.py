@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.project_root import project_around
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from sweepfleet.fleet.fleet import Fleet
     from sweepfleet.fleet.money.cost import Cost
     from sweepfleet.fleet.reach.remote import Answer
@@ -221,6 +224,35 @@ class Cluster:
 
         with self._hints(), self._fleet.head() as head:
             return {name: cost_of(head, name) for name in jobs.names(head)}
+
+    @contextlib.contextmanager
+    def client(self, *, workers: int | None = None, unpriced: bool = False) -> Iterator[Client]:
+        """A plain `distributed.Client` of the cluster's scheduler, for as long as the `with` block lasts.
+
+        It goes through the verified SSH tunnel, with a certificate of its own. Workers start for its tasks, as many
+        as these can use, and shut down when it has none; its results stay on them for half an hour after the last
+        task. The stack's `budgetUsd` ends it. Sweeps and other clients beside it get their part of the workers.
+
+        Args:
+            workers: at most so many; by default the stack's `maxWorkers`.
+            unpriced: also where the price of a worker is unknown, and so no budget can be enforced.
+
+        Returns:
+            a context manager with the client, which is dask's default one within.
+
+        Raises:
+            UsageError: nothing was pushed yet, the budget cannot be enforced, or versions here and on the cluster
+                differ; lists them.
+            SweepfleetError: the cluster cannot be reached.
+        """
+        from sweepfleet.fleet.steps import Steps
+
+        with contextlib.ExitStack() as stack:
+            with self._hints(), Steps(say=self._say) as steps:
+                from sweepfleet.api.dask_client import client_of
+
+                client = stack.enter_context(client_of(self._fleet, workers=workers, unpriced=unpriced, steps=steps))
+            yield client
 
     def _hints(self) -> AbstractContextManager[None]:
         return python_hints(self.stack)

@@ -161,7 +161,7 @@ def start(fleet: Fleet, checked: Sweep, *, root: Path, runs: Path, wait: bool, y
         runs: the folder of all runs here.
         wait: until it has ended.
         yes: whether more points are meant than anybody would type.
-        **how: `redo`, `workers`, `push` and `as_pushed`.
+        **how: `redo`, `workers`, `push`, `as_pushed` and `unpriced`.
 
     Raises:
         UsageError: nothing was submitted; says why, and what to do.
@@ -190,7 +190,16 @@ def start(fleet: Fleet, checked: Sweep, *, root: Path, runs: Path, wait: bool, y
             say=say,
         )
         command_line = f"sweepfleet.sweep in {sys.argv[0] or 'python'}"
-        hand_over(fleet, checked, command_line=command_line, redo=redo, workers=workers, release=release, say=say)
+        hand_over(
+            fleet,
+            checked,
+            command_line=command_line,
+            redo=redo,
+            workers=workers,
+            release=release,
+            without_price=how["unpriced"],
+            say=say,
+        )
     run = ClusterRun(fleet, checked.name, runs=runs)
     return run.wait() if wait else run
 

@@ -16,6 +16,7 @@ _PYTHON = (
     (rf"inv results --fetch --name {_NAME}", r'sf.open("\1", stack={stack})'),
     (r"inv sweep --push", "sweep(..., push=True)"),
     (r"inv sweep --as-pushed", "sweep(..., as_pushed=True)"),
+    (r"inv sweep --unpriced", "sweep(..., unpriced=True)"),
     (r"inv push --(dirty|yes)", r"{fleet}.push(\1=True)"),
     (r"inv push", "{fleet}.push()"),
     (r"inv status", "{fleet}.status()"),

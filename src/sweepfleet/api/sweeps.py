@@ -49,6 +49,7 @@ def sweep(
     push: bool = False,
     as_pushed: bool = False,
     yes: bool = False,
+    unpriced: bool = False,
     **grid: Any,
 ) -> Run:
     """Run a function for every point of a grid, on this machine's cores or on a cluster; finished points are skipped.
@@ -77,6 +78,7 @@ def sweep(
         push: on a cluster: push this checkout first, if the release differs.
         as_pushed: on a cluster: run the release as it is, even if this checkout differs.
         yes: on a cluster: run more than 10^8 points, or more than a year of them.
+        unpriced: on a cluster: run also where the price of a worker is unknown, and so no budget can be enforced.
         **grid: the other keys of grid.yaml: method, samples, zip, when, exclude, include, grids, points.
 
     Returns:
@@ -142,9 +144,11 @@ def sweep(
         from sweepfleet.api.cluster_run import start
 
         how: dict[str, Any] = {"redo": redo, "workers": workers, "push": push, "as_pushed": as_pushed}
+        how["unpriced"] = unpriced
         with _tidied(folder):
             return start(fleet, checked, root=root, runs=place, wait=wait, yes=yes, **how)
-    if odd := [name for name, given in {"push": push, "as_pushed": as_pushed, "yes": yes}.items() if given]:
+    theirs = {"push": push, "as_pushed": as_pushed, "yes": yes, "unpriced": unpriced}
+    if odd := [name for name, given in theirs.items() if given]:
         raise UsageError(f"{' and '.join(odd)}: for a cluster, and this sweep runs here. Remove it, or add stack=.")
     _write(function, folder)
     order = Order(

@@ -42,7 +42,7 @@ def make_request(tls: Tls, name: str, *, subject: str) -> Path:
     return request
 
 
-def sign(tls: Tls, request: Path, certificate: Path, *, subject: str) -> None:
+def sign(tls: Tls, request: Path, certificate: Path, *, subject: str, days: int = DAYS) -> None:
     """Make a certificate of a request, for a subject that the caller knows, whatever the request says.
 
     Raises:
@@ -53,7 +53,7 @@ def sign(tls: Tls, request: Path, certificate: Path, *, subject: str) -> None:
     extensions = certificate.with_name(f".{certificate.name}.ext")
     extensions.write_text("basicConstraints=critical,CA:FALSE\n")  # or a worker could make certificates itself
     _openssl(
-        *("x509", "-req", "-in", request, "-CA", tls.ca, "-CAkey", tls.ca_key, "-days", str(DAYS)),
+        *("x509", "-req", "-in", request, "-CA", tls.ca, "-CAkey", tls.ca_key, "-days", str(days)),
         *("-set_serial", f"0x{os.urandom(16).hex()}", "-subj", f"/CN={subject}", "-extfile", extensions, "-out", new),
     )
     extensions.unlink()

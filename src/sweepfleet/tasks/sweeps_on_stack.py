@@ -99,7 +99,7 @@ def sweep_on_stack(
         redo=redo,
         workers=most,
         release=lambda: release_for(fleet, checked, **which),
-        whole=not as_pushed,
+        whole=not as_pushed and checked.target.pickle is not None,  # of a module, the head says what it lacks
         confirm_run=functools.partial(confirm_run, yes=yes, instead=SEE_FIRST),
         say=say,
     )

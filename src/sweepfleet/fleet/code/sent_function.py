@@ -7,10 +7,11 @@ import importlib.util
 import io
 import sys
 import tarfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweepfleet.fleet.code.git import git
 from sweepfleet.fleet.code.included import included
 from sweepfleet.fleet.code.needs import modules_of
 from sweepfleet.fleet.code.push import Pushed
@@ -47,46 +48,55 @@ class Lacking:
 
 
 def check_modules(fleet: Fleet, sweep: Sweep, release: Pushed) -> None:
-    """Refuse a function whose modules the release and its environment lack. Of a function that is imported: nothing.
+    """Refuse a function whose modules the release and its environment lack.
 
-    Files that both have, and that differ, are `same_code.difference`'s.
+    Files that both have, and that differ, are `same_code.difference`'s. Files that Git ignores may be made where they
+    are needed, so of these nothing is known; nor of what a command imports. The environment is looked at for a
+    function that is sent by value: one of a module is imported over there before its first point.
 
     Raises:
         UsageError: says each of them and its fix.
         ClusterError: AWS or Git refuse.
     """
-    if sweep.target.pickle is None:
+    if sweep.target.run is None:
         return
-    names = tracked(fleet.root)
-    there = {*names, *(name for part in included(fleet.root, names) for name in (*part.files, *part.links))}
-    lacking = [*_files(fleet.root, sweep, there, release), *_installed(fleet, sweep, release)]
+    lacking = list(_untracked(fleet.root, sweep))
+    if sweep.target.pickle is not None:
+        lacking += [*_outside(fleet.root, sweep, release), *_installed(fleet, sweep, release)]
     if lacking:
         lines = "\n".join(map(str, dict.fromkeys(lacking)))
         raise UsageError(f"{sweep.target.run} needs modules that the cluster lacks; nothing was sent.\n{lines}")
 
 
-def _files(root: Path, sweep: Sweep, there: Collection[str], release: Pushed) -> Iterator[Lacking]:
-    """The modules that are files here and in no release."""
-    outside = [(root / name).resolve() for name in release.outside]
-    along = "or send it along: sweep(..., by_value=[{}])."
-    for file in sorted(closure(sweep, root=root)):
-        place = file.relative_to(root).as_posix() if file.is_relative_to(root) else None
-        if place is not None and place not in there:
-            fix = f"Commit it, then: inv push, {along.format(file.stem)}"
-            yield Lacking(file.stem, f"{place} is not tracked by Git", fix)
+def _untracked(root: Path, sweep: Sweep) -> Iterator[Lacking]:
+    """The modules that are files of the project, and in no release."""
+    listed = git(root, "ls-files", "--others", "--exclude-standard", "-z").split("\0")
+    names = set(filter(None, listed))
+    included_here = {name for part in included(root, tracked(root)) for name in (*part.files, *part.links)}
+    files = closure(sweep, root=root)
+    if sweep.target.pickle is not None:
+        modules = [_found(module, sweep, root=root) for module in modules_of(_pickle(sweep))]
+        files |= {file.resolve() for file in modules if file is not None and not _is_installed(file)}
+    for file in sorted(files):
+        if not file.is_relative_to(root):
+            continue
+        place = file.relative_to(root).as_posix()
+        if place in names - included_here:
+            along = f", or send it along: sweep(..., by_value=[{file.stem}])" if sweep.target.pickle else ""
+            yield Lacking(file.stem, f"{place} is not tracked by Git", f"Commit it, then: inv push{along}")
+
+
+def _outside(root: Path, sweep: Sweep, release: Pushed) -> Iterator[Lacking]:
+    """The modules that are files of other folders here, and in no release."""
+    carried = [root, *(root / name for name in release.outside)]
     for module in sorted(modules_of(_pickle(sweep))):
         found = _found(module, sweep, root=root)
         if found is None or _is_installed(found):
             continue
-        if found.resolve().is_relative_to(root.resolve()):
-            name = found.resolve().relative_to(root.resolve()).as_posix()
-            if name not in there:
-                fix = f"Commit it, then: inv push, {along.format(found.stem)}"
-                yield Lacking(module.partition(".")[0], f"{name} is not tracked by Git", fix)
-        elif not any(found.resolve().is_relative_to(place) for place in outside):
+        if not any(found.resolve().is_relative_to(place.resolve()) for place in carried):
             top = module.partition(".")[0]
-            why = f"{found} is outside the project {root}"
-            yield Lacking(top, why, f"Put it into the project, {along.format(top)}")
+            fix = f"Put it into the project, or send it along: sweep(..., by_value=[{top}])"
+            yield Lacking(top, f"{found} is outside the project {root}", fix)
 
 
 def _installed(fleet: Fleet, sweep: Sweep, release: Pushed) -> Iterator[Lacking]:

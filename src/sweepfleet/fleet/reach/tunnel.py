@@ -43,14 +43,22 @@ def free_port(asked: int | None, *, usual: int = DASHBOARD_PORT) -> int:
 
 
 @contextlib.contextmanager
-def tunnel(fleet: Fleet, port: int, *, to: int = DASHBOARD_PORT) -> Iterator[subprocess.Popen[str]]:
+def tunnel(
+    fleet: Fleet, port: int, *, to: int = DASHBOARD_PORT, address: str = LOOPBACK
+) -> Iterator[subprocess.Popen[str]]:
     """A tunnel from a port of this machine to one of the head's, for as long as the block lasts.
+
+    Args:
+        fleet: the cluster.
+        port: of this machine's loopback.
+        to: the head's.
+        address: of the head, on which that listens.
 
     Raises:
         ClusterError: it cannot be opened, with what ssh says.
     """
     options = ["-N", "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes"]
-    options += ["-L", f"{LOOPBACK}:{port}:{LOOPBACK}:{to}"]
+    options += ["-L", f"{LOOPBACK}:{port}:{address}:{to}"]
     with subprocess.Popen(
         ssh_command(fleet, worker="", options=options), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as ssh:

@@ -88,7 +88,8 @@ def _state(said: dict[str, Any]) -> str:
         return "cancelled"  # before its driver could say so
     if said.get("exit_code") == 2:
         return "refused"
-    return str((said.get("summary") or {}).get("state") or "error")
+    failed = said.get("exit_code") or said.get("error")
+    return str((said.get("summary") or {}).get("state") or ("error" if failed else "done"))
 
 
 def _points(summary: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ from sweepfleet.grid.sweep import Sweep
 from sweepfleet.infra.layout import MachinePaths
 from sweepfleet.machine.head.rates import Rates
 from sweepfleet.machine.head.take_over import GOES_ON, TAKE_OVER
-from sweepfleet.machine.job import Job, JobFolder
+from sweepfleet.machine.job import CLIENT, Job, JobFolder
 from sweepfleet.run.run_progress import Progress
 
 PATHS = MachinePaths()
@@ -150,24 +150,29 @@ def submit(head: Host, sweep: Sweep, job: Job, *, root: Path) -> None:
         UsageError: a run of this name goes on; or a points file is outside the project.
         ClusterError: the head cannot take it.
     """
-    folder = folder_of(sweep.name)
     with TemporaryDirectory() as here:
         archive = Path(here, "job.tar")
         travel.pack(archive, sweep, job, root=root)
-        incoming = head.ask("mktemp").strip()
-        head.put(archive, incoming)
-    words = [incoming, str(folder.path), sweep.name, folder.unit]
+        send(head, archive, name=sweep.name)
+
+
+def send(head: Host, archive: Path, *, name: str) -> None:
+    """Hand a job's archive over to the head; errors as of `submit`."""
+    folder = folder_of(name)
+    incoming = head.ask("mktemp").strip()
+    head.put(archive, incoming)
+    words = [incoming, str(folder.path), name, folder.unit]
     try:
         answer = head.run("sh", "-euc", data_volume.needed(TAKE_OVER), "take-over", *words, sudo=True)
     except ClusterError as error:
         raise ClusterError(
-            f"{error} Whether the cluster has the sweep is unknown. See: inv status · Watch: inv attach --name "
-            f"{sweep.name} · Cancel: inv cancel --name {sweep.name}"
+            f"{error} Whether the cluster has the run is unknown. See: inv status · Watch: inv attach --name "
+            f"{name} · Cancel: inv cancel --name {name}"
         ) from None
     if answer.exit_code == GOES_ON:
-        raise UsageError(goes_on(sweep.name))
+        raise UsageError(goes_on(name))
     if answer.exit_code:
-        raise ClusterError(f"[head] The sweep could not be started: {(answer.stderr or answer.stdout).strip()}")
+        raise ClusterError(f"[head] The run could not be started: {(answer.stderr or answer.stdout).strip()}")
 
 
 def goes_on(name: str) -> str:
@@ -189,6 +194,12 @@ def names(head: Host, *, active: bool = False) -> list[str]:
     return [Path(line).parent.name for line in found.splitlines()]
 
 
+def _clients(head: Host) -> set[str]:
+    """The dask clients among the runs that the head knows; errors as of `names`."""
+    script = f"""grep -l '"kind": "{CLIENT}"' {JOBS}/*/job.json 2>/dev/null || true"""
+    return {Path(line).parent.name for line in head.ask("sh", "-c", data_volume.needed(script)).splitlines()}
+
+
 def which(head: Host, name: str) -> str:
     """The run that a command means: as named, else the one that goes on, else the last one.
 
@@ -200,7 +211,9 @@ def which(head: Host, name: str) -> str:
         if name not in known:
             raise UsageError(f"The cluster has no run {name}. It has: {', '.join(known[:10]) or 'none'}")
         return name
-    active = names(head, active=True)
+    clients = _clients(head)  # which are meant by their names alone
+    known = [each for each in known if each not in clients]
+    active = [each for each in names(head, active=True) if each not in clients]
     if len(active) > 1:
         raise UsageError(f"More than one run is active: {', '.join(active)}. Name one: --name {active[0]}")
     if not known:

@@ -22,11 +22,12 @@ from sweepfleet.machine import dask_command
 from sweepfleet.machine.aws import Aws, AwsError
 from sweepfleet.machine.facts import HOME, KEYS, SCRATCH, Data, Facts
 from sweepfleet.machine.head.reporter import NOTE_EVERY_S, Reporter
+from sweepfleet.machine.head.run_client import run_client
 from sweepfleet.machine.head.snapshot import alone, tell_end
 from sweepfleet.machine.head.stored import StoredCheckpoints
 from sweepfleet.machine.head.travelled import code_that_ran, sweep_of
 from sweepfleet.machine.in_process import InProcess
-from sweepfleet.machine.job import Job, JobFolder
+from sweepfleet.machine.job import CLIENT, Job, JobFolder
 from sweepfleet.machine.refusals import is_final
 from sweepfleet.machine.worker.cluster_machine import ClusterMachine
 from sweepfleet.run.disk import FullDiskError
@@ -53,16 +54,14 @@ def run(folder: JobFolder, facts: Facts) -> int:
     limits: Any = {"workers_needed": job.workers_needed, "slots_each": job.slots_each, "deadline": job.deadline}
     reporter = Reporter(folder, **limits)
     reporter.state("starting")
+    if job.kind == CLIENT:
+        return _client(folder, job, facts, reporter)
     summary: dict[str, Any] = {}
     said = ""
     try:
         sweep = sweep_of(folder, job)
         reporter.words = Words(Space(sweep.plan), sweep.metric)
-        if _fleet_engine() not in {None, job.engine}:
-            raise UsageError(
-                "The cluster runs another version of the project's code or environment, for a run that is "
-                "active. Wait until it has ended (inv status), or cancel it (inv cancel)."
-            )
+        _check_engine(job)
         os.environ.update(dask_command.environment(data.tls, "driver"))
         request = Request(
             runs=data.runs,
@@ -116,6 +115,34 @@ def run(folder: JobFolder, facts: Facts) -> int:
     reporter.end(exit_code=code, summary=summary, error=said)
     folder.active.unlink(missing_ok=True)
     return code
+
+
+def _client(folder: JobFolder, job: Job, facts: Facts, reporter: Reporter) -> int:
+    """The same for a user's dask client, of which nothing is stored."""
+    code, said = 0, ""
+    try:
+        _check_engine(job)
+        said = run_client(folder, job, facts, reporter)
+    except UsageError as error:
+        code, said = error.exit_code, str(error)
+    except KeyboardInterrupt:
+        if not folder.cancelled.exists():
+            return EXIT_INTERRUPTED  # the machine goes down
+        said = "It was cancelled."
+    print(f"the client has gone. {said}", flush=True)
+    reporter.needs_no_workers()
+    reporter.end(exit_code=code, summary={}, error=said)
+    folder.active.unlink(missing_ok=True)
+    return code
+
+
+def _check_engine(job: Job) -> None:
+    """Raise UsageError when scheduler and workers run other code than the job's."""
+    if _fleet_engine() not in {None, job.engine}:
+        raise UsageError(
+            "The cluster runs another version of the project's code or environment, for a run that is "
+            "active. Wait until it has ended (inv status), or cancel it (inv cancel)."
+        )
 
 
 def _run_with_room(sweep: Sweep, request: Request, reporter: Reporter) -> tuple[Summary, int]:

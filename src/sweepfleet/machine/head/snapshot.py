@@ -21,7 +21,7 @@ from sweepfleet.machine.aws import Aws, AwsError
 from sweepfleet.machine.facts import KEYS, Data, Facts
 from sweepfleet.machine.head.meter import Reading
 from sweepfleet.machine.in_process import door
-from sweepfleet.machine.job import Job, JobFolder
+from sweepfleet.machine.job import CLIENT, Job, JobFolder
 from sweepfleet.machine.refusals import is_final
 from sweepfleet.run.folder import RunFolder, StorageError, read_json
 from sweepfleet.run.ledger import Ledger
@@ -73,11 +73,14 @@ def snapshot(folder: JobFolder, facts: Facts, *, last: bool) -> None:
         last: no more comes: say in its progress file that it was cancelled, unless it says already how it ended.
 
     Raises:
-        UsageError: there is nothing yet.
+        UsageError: there is nothing yet, or never will be.
         StorageError: the files cannot be written.
         AwsError: they cannot be stored.
     """
-    name = Job.from_json(folder.job.read_text()).name
+    job = Job.from_json(folder.job.read_text())
+    name = job.name
+    if job.kind == CLIENT:
+        raise UsageError(f"{name} is a dask client: its results are not stored.")
     run = RunFolder(Data(Path(facts.data)).runs / name)
     with alone(folder), TemporaryDirectory(dir=folder.path, prefix=".snapshot-") as place:
         if last and folder.read_progress().get("state") == "ended":

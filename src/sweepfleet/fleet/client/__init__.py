@@ -1,0 +1,1 @@
+"""A dask client on this machine, of the cluster's scheduler."""
