@@ -11,7 +11,7 @@ from sweepfleet.machine.aws import Aws, AwsError, Machine
 from sweepfleet.machine.facts import CODE, HOME
 from sweepfleet.machine.job import SETTLED, JobFolder
 
-WAIT_S = 20.0  # with a worker too many, before it goes: a point that is tried again finds it
+WAIT_S = 10.0  # with a worker too many, before it goes: a point that is tried again finds it
 ASK_EVERY_S = 10.0  # the scheduler, which of them are idle: a second of the head's time
 ASK_WITHIN_S = 60.0
 FRESH_S = 10.0  # a driver that is alive writes every second
