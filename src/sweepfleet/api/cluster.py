@@ -213,7 +213,7 @@ class Cluster:
         """What each run has cost of the workers: of those that the head has, active ones so far.
 
         Returns:
-            `usd` (at most; None: no price is known), `worker_hours` and `budget_usd` by run. The head, its disk and
+            `usd` (None: no price is known), `worker_hours` and `budget_usd` by run. The head, its disk and
             the bucket cost apart from that: `docs/cluster.md`.
 
         Raises:
