@@ -15,7 +15,7 @@ WAIT_S = 10.0  # with a worker too many, before it goes: a point that is tried a
 ASK_EVERY_S = 10.0  # the scheduler, which of them are idle: a second of the head's time
 ASK_WITHIN_S = 60.0
 FRESH_S = 10.0  # a driver that is alive writes every second
-GONE = "ValidationError"  # what AWS says of a machine that is not in the group any more
+GONE = "not found"  # what AWS says of a machine that is not in the group any more: "Instance Id not found"
 
 
 def all_known(folders: list[JobFolder], *, now_s: float) -> bool:
