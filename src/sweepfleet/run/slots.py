@@ -12,12 +12,11 @@ import psutil
 from distributed import Worker, WorkerPlugin, get_worker, secede
 
 from sweepfleet.grid.errors import UsageError
-from sweepfleet.grid.space import Space
 from sweepfleet.run.machine_port import MachinePort, Slot, Waits
 from sweepfleet.run.sharing import holds_a_slot, let_go
 from sweepfleet.slot.context import Context
 from sweepfleet.slot.held import Name
-from sweepfleet.slot.points import points_of
+from sweepfleet.slot.points import points_of, space_of
 from sweepfleet.slot.pool import contexts, dismiss, leave, pool_of, prepare
 from sweepfleet.slot.runner import Span
 from sweepfleet.slot.source import Start
@@ -103,12 +102,6 @@ def slots_of(context: Context, *, threads: int) -> int:
     if context.memory_bytes:
         slots = min(slots, psutil.virtual_memory().total // context.memory_bytes)
     return max(1, slots)
-
-
-@functools.lru_cache(maxsize=8)
-def space_of(context: Context) -> Space:
-    """The points of a sweep."""
-    return Space(context.plan)
 
 
 class Ready(NamedTuple):

@@ -24,6 +24,7 @@ from sweepfleet.slot.archives import pack, signature, unpack
 from sweepfleet.slot.checkpoints import OUTBOX, asked_file
 from sweepfleet.slot.context import Context
 from sweepfleet.slot.leaving import leaving
+from sweepfleet.slot.points import space_of
 from sweepfleet.slot.pool import Pool
 from sweepfleet.slot.records import Packet, Status
 
@@ -76,10 +77,6 @@ def left_by(context: Context, packet: Packet) -> tuple[dict[str, Path], list[Pat
     rows = [row for segment in packet.segments for row in segment.rows()] if left else []
     ended = {row.id.hex(): row.status == Status.DONE for row in rows}
     if left:
-        from sweepfleet.run.slots import (
-            space_of,
-        )  # with dask, which a driver must not load before it has its settings
-
         ended |= {space_of(context).point(index).id: False for index in packet.unfinished}
     files: dict[str, Path] = {}
     gone: list[Path] = []
