@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 import sweepfleet as sf
+from sweepfleet.api.calls import client
 from sweepfleet.api.calls.functions import MOST_KEPT
+from sweepfleet.slot.fork_safety import fork
 
 LONG_S = 60  # more than any of these takes; a test that waits this long has failed
 
@@ -358,7 +360,7 @@ def test_an_initializer_that_raises_breaks_the_executor(caplog):
 
 def test_a_fork_of_this_process_has_no_executor(executor):
     executor.submit(abs, 1).result(LONG_S)
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         try:
             executor.submit(abs, 1)
@@ -368,6 +370,29 @@ def test_a_fork_of_this_process_has_no_executor(executor):
         os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
     assert executor.submit(abs, -2).result(LONG_S) == 2
+
+
+def test_forks_of_this_process_end_whatever_its_threads_were_at(executor):
+    ends = threading.Event()
+
+    def keeps_busy():
+        while not ends.is_set():
+            list(executor.map(abs, range(300)))
+
+    busy = threading.Thread(target=keeps_busy)
+    busy.start()
+    try:
+        for _ in range(50):
+            pid = fork()
+            if pid == 0:
+                signal.alarm(LONG_S)  # for a failure to be one
+                executor.shutdown()
+                client._at_exit()  # as multiprocessing's processes do
+                os._exit(0)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    finally:
+        ends.set()
+        busy.join()
 
 
 @sf.function(max_workers=1, retries=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import os
 import sys
 import threading
 import weakref
@@ -53,6 +54,7 @@ class Client:
         self._ended = False
         self.broken: SweepfleetError | None = None
         self._writing: threading.Thread | None = None
+        _all.add(self)
 
     def begin(self) -> None:
         """Start the driver, unless it has been started."""
@@ -150,6 +152,12 @@ class Client:
             item.future.set_running_or_notify_cancel()
         if wait:
             self.join()
+
+    def forget(self) -> None:
+        """Be nothing, in a fork of the process whose threads and driver it has."""
+        self._lock = threading.Condition(threading.Lock())  # the other one may have been locked
+        self._ending = self._ended = True
+        self._writing = None
 
     def interrupt(self) -> None:
         """Have the driver end all calls that it has, now; their futures raise ExecutorBrokenError."""
@@ -319,6 +327,7 @@ def _value(outcome: Outcome, function: str) -> tuple[Any, bool]:
         return unreadable, True
 
 
+_all: weakref.WeakSet[Client] = weakref.WeakSet()
 _open: weakref.WeakSet[Client] = weakref.WeakSet()  # whose drivers run
 _interpreter_ends = False
 
@@ -336,3 +345,12 @@ def _at_exit() -> None:
 
 # Before threads are joined and `atexit` runs, as in concurrent.futures.process: it has no public name.
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def _after_fork() -> None:
+    _open.clear()
+    for client in list(_all):
+        client.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from sweepfleet.run.calls.ledger import CallLedger
 from sweepfleet.run.folder import RunFolder
 from sweepfleet.slot.calls.batch import Call, Pickled
 from sweepfleet.slot.calls.mailbox import SUFFIX, records
+
+LEAVES_S = 2.0
 
 
 @contextlib.contextmanager
@@ -23,12 +26,28 @@ def opened(runs: Path, name: str) -> Iterator[tuple[RunFolder, CallLedger]]:
     """
     folder = RunFolder(runs / name)
     refuse_a_sweep(folder)
-    with folder.locked(), contextlib.closing(CallLedger(folder.calls)) as ledger:
+    with _locked(folder), contextlib.closing(CallLedger(folder.calls)) as ledger:
         collect(folder, ledger)
         try:
             yield folder, ledger
         finally:
             collect(folder, ledger)  # of calls that ended while it was told to end
+
+
+@contextlib.contextmanager
+def _locked(folder: RunFolder) -> Iterator[None]:
+    """`RunFolder.locked`, with a moment for a driver whose client has just been killed to end."""
+    end_s = time.monotonic() + LEAVES_S
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(folder.locked())
+                break
+            except UsageError:
+                if time.monotonic() > end_s:
+                    raise
+            time.sleep(LEAVES_S / 20)
+        yield
 
 
 def refuse_a_sweep(folder: RunFolder) -> None:
