@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote
+from xml.sax.saxutils import unescape
 
 SCOPE = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
 OBJECT_PARTS = {"acl": "Acl", "tagging": "Tagging", "retention": "Retention", "legal-hold": "LegalHold"}
@@ -54,6 +55,16 @@ def s3(method: str, path: str, query: str, copied: str = "") -> list[Asked]:
     if copied:
         asked.append(Asked("s3:GetObject", f"arn:aws:s3:::{unquote(copied).lstrip('/').partition('?')[0]}"))
     return asked
+
+
+def deleted(path: str, body: str) -> list[Asked]:
+    """What a request to delete several objects needs: the right to delete each.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
+    """
+    bucket = unquote(path).strip("/")
+    keys = re.findall(r"<Key>(.*?)</Key>", body, flags=re.DOTALL)
+    return [Asked("s3:DeleteObject", f"arn:aws:s3:::{bucket}/{unescape(key)}") for key in keys]
 
 
 def _bucket_action(method: str, parts: set[str]) -> str:

@@ -135,6 +135,8 @@ def _boundary(role: AssumedRole) -> str | None:
 def _wanted(environ: Environ, service: str) -> list[Asked]:
     method, query = environ["REQUEST_METHOD"], environ.get("QUERY_STRING", "")
     if service == "s3":
+        if method == "POST" and "delete" in parse_qs(query, keep_blank_values=True):
+            return asked.deleted(environ["PATH_INFO"], _body(environ).decode())
         return asked.s3(method, environ["PATH_INFO"], query, environ.get("HTTP_X_AMZ_COPY_SOURCE", ""))
     return asked.api(service, environ.get("HTTP_X_AMZ_TARGET", ""), query or _body(environ).decode(), _group_arn)
 
