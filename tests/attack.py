@@ -259,4 +259,5 @@ NOTHING = (
     *("autoscaling:CreateOrUpdateTags", "autoscaling:DeleteAutoScalingGroup", "autoscaling:DeleteTags"),
     *("autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup"),
     *("autoscaling:PutScheduledUpdateGroupAction", "autoscaling:DeleteScheduledAction"),
+    *("autoscaling:SuspendProcesses", "autoscaling:ResumeProcesses"),
 )

@@ -67,12 +67,14 @@ def test_a_worker_may_do_what_it_does_in_the_bucket_and_no_more() -> None:
         KEYS.environment("a"),
         KEYS.certificate(me),
     ):
-        assert allows(policy, "s3:GetObject", f"{arn}/{key}", userid=me)
-    assert allows(policy, "s3:PutObject", f"{arn}/{KEYS.request(me)}", userid=me)
-    assert not allows(policy, "s3:PutObject", f"{arn}/{KEYS.request('AROA:i-2')}", userid=me)
-    assert not allows(policy, "s3:PutObject", f"{arn}/{KEYS.certificate(me)}", userid=me)
-    assert allows(policy, "s3:PutObject", f"{arn}/runs/trial/artifacts/ab/plot.png", userid=me)
-    assert not allows(policy, "s3:PutObject", f"{arn}/runs/trial/ledger.sqlite", userid=me)
+        assert allows(policy, "s3:GetObject", f"{arn}/{key}", userid=me, context={})
+    assert allows(policy, "s3:PutObject", f"{arn}/{KEYS.request(me)}", userid=me, context={})
+    assert not allows(policy, "s3:PutObject", f"{arn}/{KEYS.request('AROA:i-2')}", userid=me, context={})
+    assert not allows(policy, "s3:PutObject", f"{arn}/{KEYS.certificate(me)}", userid=me, context={})
+    assert allows(policy, "s3:PutObject", f"{arn}/runs/trial/artifacts/ab/plot.png", userid=me, context={})
+    assert not allows(policy, "s3:PutObject", f"{arn}/runs/trial/ledger.sqlite", userid=me, context={})
+    for action in ("s3:GetObject", "s3:PutObject"):
+        assert allows(policy, action, f"{arn}/{KEYS.checkpoints('trial')}ab.tar", userid=me, context={})
 
 
 def test_a_certificate_is_the_cas_and_its_keys_own(tmp_path: Path) -> None:
