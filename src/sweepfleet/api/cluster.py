@@ -20,6 +20,7 @@ from sweepfleet.grid.project_root import project_around
 if TYPE_CHECKING:
     from distributed import Client
 
+    from sweepfleet.api.executor import Executor
     from sweepfleet.fleet.fleet import Fleet
     from sweepfleet.fleet.money.cost import Cost
     from sweepfleet.fleet.reach.remote import Answer
@@ -66,6 +67,24 @@ class Cluster:
         from sweepfleet.api.sweeps import sweep
 
         return sweep(target, parameters, **how, stack=self)
+
+    def executor(self, max_workers: int | None = None, **how: Any) -> Executor:
+        """An executor of calls on this cluster; see `sweepfleet.Executor`.
+
+        Args:
+            max_workers: calls at once; by default as many as workers have room for.
+            **how: what `sweepfleet.Executor` takes beside it.
+
+        Returns:
+            the executor.
+
+        Raises:
+            UsageError: arguments that cannot be used, or a release or a Python that is another one than here.
+            BrokenExecutor: the cluster cannot be reached.
+        """
+        from sweepfleet.api.executor import Executor
+
+        return Executor(max_workers, **how, stack=self)
 
     def open(self, name: str | None = None, *, runs: str | Path | None = None) -> Run:
         """A run by its name; without one, the active run, or the last one.

@@ -1,4 +1,4 @@
-"""`sweepfleet.Executor`: the standard library's interface to asynchronous calls, on this machine's cores."""
+"""`sweepfleet.Executor`: the standard library's interface to asynchronous calls, on this machine or on a cluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from sweepfleet.api.calls.client import Client
 from sweepfleet.api.calls.errors import ArgumentsError
@@ -22,12 +22,16 @@ from sweepfleet.grid.errors import UsageError
 from sweepfleet.run.calls.wire import Hello
 from sweepfleet.slot import inside
 
+if TYPE_CHECKING:
+    from sweepfleet.api.calls.far import StartFar
+    from sweepfleet.api.cluster import Cluster
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Executor(concurrent.futures.Executor):
-    """Executes calls in processes of this machine: a `concurrent.futures.Executor` in all that it promises.
+    """Executes calls in processes of this machine or of a cluster: a `concurrent.futures.Executor` in every letter.
 
     Each call is a call: two equal ones are executed twice, unless `run` keeps results. A call whose process ends, or
     that uses too much, fails alone.
@@ -46,6 +50,7 @@ class Executor(concurrent.futures.Executor):
         self,
         max_workers: int | None = None,
         *,
+        stack: str | Cluster | None = None,
         run: str | None = None,
         cpus: int = 1,
         memory: str | int | None = None,
@@ -55,10 +60,13 @@ class Executor(concurrent.futures.Executor):
         initargs: tuple[Any, ...] = (),
         runs: str | Path | None = None,
     ) -> None:
-        """Return at once; processes are started with the first call, or now where a run keeps results.
+        """Return at once; processes start with the first call, or now where a run keeps results or on a cluster.
 
         Args:
             max_workers: calls at once; by default as many as cores and memory have room for.
+            stack: executes calls on this cluster: a stack's name, or what `connect` returned. Modules of the project
+                are those of its release. Workers are started for what is to be executed, within the stack's
+                `maxWorkers` and budget. With `run`, what was sent is executed also when this machine is gone.
             run: keeps results in `runs/<run>`: the same call (the function's name and code, arguments by content) is
                 computed once, also by another process later. None: nothing is kept.
             cpus: cores of a call: numerical libraries use as many threads.
@@ -70,7 +78,9 @@ class Executor(concurrent.futures.Executor):
             runs: the folder of all runs; by default `runs/` in the project.
 
         Raises:
-            UsageError: arguments that cannot be used, with all problems; a run that is a sweep's or another driver's.
+            UsageError: arguments that cannot be used, with all problems; a run that is a sweep's or another driver's;
+                a cluster whose release or Python is another one.
+            BrokenExecutor: the cluster cannot be reached.
         """
         if inside.a_point:
             raise UsageError(
@@ -91,11 +101,14 @@ class Executor(concurrent.futures.Executor):
             path=tuple(sys.path),
             initializer=_initializer(initializer, initargs),
         )
-        self._client = Client(hello, _start_here, slots=max_workers or os.cpu_count() or 1)
+        far = None if stack is None else _start_far(stack, hello)
+        self._client = Client(hello, far or _start_here, slots=max_workers or os.cpu_count() or 1)
+        if far is not None:
+            far.pending = self._client.waiting
         self._finalizer = weakref.finalize(self, self._client.shutdown, wait=False, cancel=False)
         self._finalizer.atexit = False  # then the client has all calls executed
         self._pid = os.getpid()
-        if run is not None:
+        if run is not None or stack is not None:
             self._client.begin()
             try:
                 self._client.accepted()
@@ -230,6 +243,12 @@ def _result(future: Future[T], timeout: float | None) -> T:
 
 def _start_here() -> Way:
     return Here()
+
+
+def _start_far(stack: str | Cluster, hello: Hello) -> StartFar:
+    from sweepfleet.api.calls.far import StartFar
+
+    return StartFar(stack, run=hello.run, max_workers=hello.max_workers, cpus=hello.cpus)
 
 
 def _runs(runs: str | Path | None) -> Path:

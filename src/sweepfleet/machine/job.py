@@ -12,7 +12,7 @@ from sweepfleet.machine.files import write_whole
 
 # In a progress file: the scheduler knows all that workers have of the run, so one that has nothing there is idle.
 SETTLED = "settled"
-SWEEP, CLIENT = "sweep", "client"  # the kinds of jobs
+SWEEP, CLIENT, CALLS = "sweep", "client", "calls"  # the kinds of jobs
 PROGRESS_BYTES = 16384  # of a progress file, so that two of them can change places
 
 
@@ -24,7 +24,7 @@ class Job:
     release: str  # SHA-256 of its archive
     environment: str  # the lock that names it
     engine: str  # of the release: what scheduler and workers must have the same of
-    grid: str  # the grid file's path in the project, with /; the release need not have it; empty for a client
+    grid: str  # the grid file's path in the project, with /; the release need not have it; empty for the other kinds
     command_line: str
     submitted: float  # unix time
     retry_failed: bool  # as redo "failed"
@@ -38,6 +38,7 @@ class Job:
     slots_each: int = 1  # points that a worker runs at once, at least
     most_workers: int | None = None  # of the cluster's, that it may use, as its command says; None: all
     kind: str = SWEEP
+    durable: bool = False  # of calls: their results are kept, and those that were sent are executed without a client
     redo: str = ""  # which ended points it computes again: done, failed, stale, all
 
     def to_json(self) -> str:
@@ -106,6 +107,16 @@ class JobFolder:
     def spent(self) -> Path:
         """There when it has cost its budget."""
         return self.path / "spent"
+
+    @property
+    def socket(self) -> Path:
+        """Where the driver of calls listens for clients."""
+        return self.path / "calls.sock"
+
+    @property
+    def spool(self) -> Path:
+        """What clients have asked the driver of calls for."""
+        return self.path / "calls.spool"
 
     @property
     def storing(self) -> Path:

@@ -168,6 +168,10 @@ class Client:
                 self._outbox.append(wire.stop())
             self._lock.notify_all()
 
+    def waiting(self) -> int:
+        """How many calls were not sent yet."""
+        return self._queue.waiting
+
     def join(self) -> None:
         """Wait until all calls and all processes have ended."""
         if self._writing is not None and self._writing is not threading.current_thread():

@@ -61,6 +61,11 @@ class Queue:
     def __str__(self) -> str:
         return f"{len(self._out):,} calls sent, {len(self._waiting):,} waiting"
 
+    @property
+    def waiting(self) -> int:
+        """How many calls were not sent yet."""
+        return len(self._waiting)
+
     def add(self, item: Item) -> None:
         """One more call."""
         item.function.open += 1

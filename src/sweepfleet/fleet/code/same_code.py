@@ -9,7 +9,7 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,12 +56,12 @@ class Difference:
     @property
     def lines(self) -> list[str]:
         """What runs there, what is here, and what differs; for a person."""
-        others = f" Others that differ: {_shown(self.others)}." if self.target and self.others else ""
+        others = f" Others that differ: {shown(self.others)}." if self.target and self.others else ""
         which = (
-            f"Files of the target that differ: {_shown(self.target)}.{others}"
+            f"Files of the target that differ: {shown(self.target)}.{others}"
             if self.target
             else f"{counted(len(self.others), 'file')} differ{'' if self.others[1:] else 's'}, none of the target's: "
-            f"{_shown(self.others)}."
+            f"{shown(self.others)}."
         )
         return [
             f"The release on stack {self.stack} is {self.release.label}, {since(self.release)}.",
@@ -69,11 +69,25 @@ class Difference:
         ]
 
 
-def difference(fleet: Fleet, sweep: Sweep, release: Pushed) -> Difference | None:
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The names of what a release and a checkout do not have alike."""
+
+    names: tuple[str, ...]
+    always: frozenset[str]  # of those: sweepfleet itself, data files, locks, and code outside the project
+    commit: str  # what is checked out
+    changed: bool  # whether files of it are not as committed
+
+
+def compare(fleet: Fleet, release: Pushed, *, travels: Collection[Path] = ()) -> Compared | None:
     """What of this checkout is not as the release has it; None when all of it is.
 
-    The grid file and the points files are left aside, since they travel with the sweep. Fetches the release where its
-    commit is not what is checked out, or one of both is not as committed.
+    Fetches the release where its commit is not what is checked out, or one of both is not as committed.
+
+    Args:
+        fleet: the cluster.
+        release: its.
+        travels: files that are left aside.
 
     Raises:
         UsageError: this is not a Git repository with a commit.
@@ -88,7 +102,6 @@ def difference(fleet: Fleet, sweep: Sweep, release: Pushed) -> Difference | None
     other_package = release.package not in ("", package_digest())
     if commit == release.commit and not (changed or release.dirty or other_data or outside or other_package):
         return None
-    travels = {_placed(path) for path in (sweep.source, *(sweep.folder / name for name in sweep.files))}
     data = get_bytes(fleet.cloud, fleet.outputs.bucket, KEYS.release(release.sha256), doing="read the release")
     there, here = archived(data), {name: _content(root / name) for name in names}
     built = {source for name, source in installed(data).items() if name in there}  # into the project's packages
@@ -112,19 +125,35 @@ def difference(fleet: Fleet, sweep: Sweep, release: Pushed) -> Difference | None
     )
     if own := {name for name in different if name.startswith(f"{CODE}/")}:
         different = [package, *(name for name in different if name not in own)]
-    of_target = {package, *outside, *(built & set(different))}
-    of_target |= {*there_data, *here_data}  # data files are included for targets, which open them by any name
-    in_project = [name for name in different if name not in (package, *outside)]
-    of_target |= {name for name in in_project if belongs(root / name, sweep, root=root)}
-    of_target |= {name for name in in_project if name in LOCKS or REQUIREMENTS.fullmatch(name)}
+    always = {package, *outside, *(built & set(different))}
+    always |= {*there_data, *here_data}  # data files are included for targets, which open them by any name
+    always |= {name for name in different if name in LOCKS or REQUIREMENTS.fullmatch(name)}
+    return Compared(tuple(different), frozenset(always & set(different)), commit, bool(changed))
+
+
+def difference(fleet: Fleet, sweep: Sweep, release: Pushed) -> Difference | None:
+    """What of this checkout is not as the release has it, for a sweep; None when all of it is.
+
+    The grid file and the points files are left aside, since they travel with the sweep. Errors as of `compare`.
+    """
+    root = fleet.root
+    travels = {_placed(path) for path in (sweep.source, *(sweep.folder / name for name in sweep.files))}
+    found = compare(fleet, release, travels=travels)
+    if found is None:
+        return None
     imported = {path.resolve() for path in closure(sweep, root=root)}
-    of_target |= {name for name in different if (root / name).resolve() in imported}
+
+    def is_targets(name: str) -> bool:
+        if name in found.always or (root / name).resolve() in imported:
+            return True
+        return name not in release.outside and belongs(root / name, sweep, root=root)
+
     return Difference(
         fleet.outputs.stack,
         release,
-        label(commit, dirty=bool(changed)),
-        tuple(name for name in different if name in of_target),
-        tuple(name for name in different if name not in of_target),
+        label(found.commit, dirty=found.changed),
+        tuple(name for name in found.names if is_targets(name)),
+        tuple(name for name in found.names if not is_targets(name)),
     )
 
 
@@ -203,8 +232,12 @@ def closure(sweep: Sweep, *, root: Path) -> set[Path]:
 
     Reads them and runs nothing; an import that is computed as the target runs is not seen.
     """
-    places = (sweep.folder, project_of(sweep, home=root))
-    left, found = list(_begin(sweep, root=root)), set[Path]()
+    return reached(_begin(sweep, root=root), places=(sweep.folder, project_of(sweep, home=root)))
+
+
+def reached(files: Iterable[Path], *, places: Sequence[Path]) -> set[Path]:
+    """These files, and what they import in turn from these folders and from beside them."""
+    left, found = list(files), set[Path]()
     while left:
         file = left.pop()
         if file not in found:
@@ -255,6 +288,7 @@ def module_files(parts: list[str], places: Iterable[Path]) -> Iterator[Path]:
             yield from (path for path in tries if path.is_file())
 
 
-def _shown(names: tuple[str, ...]) -> str:
+def shown(names: tuple[str, ...]) -> str:
+    """Some of these names, for a person."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"{', '.join(names[:SHOWN])}{more}"

@@ -95,6 +95,9 @@ def _state(said: dict[str, Any]) -> str:
 def _points(summary: dict[str, Any]) -> str:
     if not summary:
         return ""
+    if calls := summary.get("calls"):
+        lost = f", {calls['failed']:,} failed" if calls["failed"] else ""
+        return f"{counted(calls['done'], 'call')} done{lost}"
     failed = f", {summary['failed']:,} failed" if summary["failed"] else ""
     about = "" if summary["points_exact"] else "about "
     return f"{summary['done']:,} of {about}{counted(summary['points'], 'point')} done{failed}"

@@ -63,12 +63,12 @@ def check_place(folder: RunFolder, outputs: Outputs) -> Mark:
     mark = Mark.of(folder)
     if mark is None:
         mark = Mark(outputs.stack, outputs.bucket)
-        if not folder.ledger.exists():
+        if not rows_of(folder).exists():
             return mark
         what = "a run that was made on this machine"
     elif (mark.stack, mark.bucket) != (outputs.stack, outputs.bucket):
         what = f"a run of the stack {mark.stack}"
-    elif folder.ledger.exists() and _state(folder.ledger) not in mark.ledgers:
+    elif rows_of(folder).exists() and _state(rows_of(folder)) not in mark.ledgers:
         what = "a run that was resumed on this machine after it was fetched"
     else:
         return mark
@@ -76,6 +76,11 @@ def check_place(folder: RunFolder, outputs: Outputs) -> Mark:
         f"{folder.path} has {what}. Fetching the run of the stack {outputs.stack} would overwrite it. Move the "
         f"folder, or give the run another name: --name {folder.name}-2"
     )
+
+
+def rows_of(folder: RunFolder) -> Path:
+    """The file with a run's results that cannot be made again from others: its ledger, or an Executor's calls."""
+    return folder.calls if folder.calls.exists() else folder.ledger
 
 
 def _state(ledger: Path) -> list[int]:
@@ -128,8 +133,8 @@ def fetch(cloud: Cloud, outputs: Outputs, name: str, *, runs: Path, steps: Steps
 
         def bring_one(one: dict[str, Any]) -> dict[str, Any]:
             with _downloaded(s3, outputs, one, folder.path / PARTS, arriving.came) as beside:
-                if one["name"] == folder.ledger.name:
-                    _expect(folder, beside, mark)
+                if one["name"] in (folder.ledger.name, folder.calls.name):
+                    _expect(folder, one["name"], beside, mark)
                 elif one["name"] == folder.output.name:
                     _remove_log(folder.output)
                 (folder.path / one["name"]).parent.mkdir(parents=True, exist_ok=True)
@@ -236,12 +241,13 @@ def _downloaded(
             beside.unlink(missing_ok=True)
 
 
-def _expect(folder: RunFolder, new: Path, mark: Mark) -> None:
+def _expect(folder: RunFolder, name: str, new: Path, mark: Mark) -> None:
     """Before a ledger takes its place: mark it as fetched, and remove the log of the one before."""
-    before = [_state(folder.ledger)] if folder.ledger.exists() else []
+    ledger = folder.path / name
+    before = [_state(ledger)] if ledger.exists() else []
     mark.ledgers = [*before, _state(new)]  # which of the two it is, a kill decides
     mark.write(folder)
-    _remove_log(folder.ledger)
+    _remove_log(ledger)
 
 
 def _remove_log(database: Path) -> None:

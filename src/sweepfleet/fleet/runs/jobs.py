@@ -43,6 +43,7 @@ class State:
     error: str
     summary: dict[str, Any]
     said: float | None  # by the head's clock, unix time
+    calls: dict[str, Any] | None = None  # of an Executor: how many are done, failed and open
 
     @classmethod
     def of(cls, said: dict[str, Any]) -> State:
@@ -57,6 +58,7 @@ class State:
             error=said.get("error", ""),
             summary=said.get("summary") or {},
             said=said.get("now"),
+            calls=said.get("calls"),
         )
 
 
@@ -158,6 +160,16 @@ def submit(head: Host, sweep: Sweep, job: Job, *, root: Path) -> None:
 
 def send(head: Host, archive: Path, *, name: str) -> None:
     """Hand a job's archive over to the head; errors as of `submit`."""
+    if not take_over(head, archive, name):
+        raise UsageError(goes_on(name))
+
+
+def take_over(head: Host, archive: Path, name: str) -> bool:
+    """Have the head take a job over; False when an active run has this name.
+
+    Raises:
+        ClusterError: the head cannot take it.
+    """
     folder = folder_of(name)
     incoming = head.ask("mktemp").strip()
     head.put(archive, incoming)
@@ -169,10 +181,9 @@ def send(head: Host, archive: Path, *, name: str) -> None:
             f"{error} Whether the cluster has the run is unknown. See: inv status · Watch: inv attach --name "
             f"{name} · Cancel: inv cancel --name {name}"
         ) from None
-    if answer.exit_code == GOES_ON:
-        raise UsageError(goes_on(name))
-    if answer.exit_code:
+    if answer.exit_code and answer.exit_code != GOES_ON:
         raise ClusterError(f"[head] The run could not be started: {(answer.stderr or answer.stdout).strip()}")
+    return answer.exit_code != GOES_ON
 
 
 def goes_on(name: str) -> str:

@@ -75,20 +75,22 @@ class RunStatus:
 
     name: str
     state: str  # starting, waiting, running
-    done: int | None  # points; None before it has begun
+    done: int | None  # points, or an Executor's calls; None before it has begun
     total: int | None
     waiting_for: str
     waits: str  # what finished points wait for; empty: nothing
     waits_since: datetime | None
     cost: Cost  # so far
     forecast: Forecast = field(default_factory=Forecast)  # from here on
+    unit: str = "point"  # or call
 
     def lines(self, now: datetime) -> Iterator[str]:
         """It for a person."""
         count = self.waiting_for
         if self.done is not None and self.total is not None:
-            count = f"{self.done:,} of {counted(self.total, 'point')}"
-        yield f"Run {self.name}: {self.state}{f', {count}' if count else ''} · inv attach --name {self.name}"
+            count = f"{self.done:,} of {counted(self.total, self.unit)}"
+        watch = f" · inv attach --name {self.name}" if self.unit == "point" else ""
+        yield f"Run {self.name}: {self.state}{f', {count}' if count else ''}{watch}"
         if self.waits and self.waits_since:
             yield f"  {self.waits}, for {_since(self.waits_since, now)}"
         yield f"  cost so far {self.cost}"
@@ -248,6 +250,10 @@ def active_runs(fleet: Fleet) -> list[RunStatus]:
 def _run(host: Host, name: str) -> RunStatus:
     now = runs.state(host, name)
     done = now.progress or {}
+    calls = now.calls or {}
+    if calls:
+        ended = calls["done"] + calls["failed"]
+        done = {"done": ended, "total": ended + calls["open"]}
     waits = str(done.get("waits") or "")
     reading, job = metered(host, name)
     left_s = None if job.deadline is None else job.deadline - (now.said or time.time())
@@ -260,7 +266,8 @@ def _run(host: Host, name: str) -> RunStatus:
         waits=waits,
         waits_since=datetime.fromtimestamp(done["waits_since"], UTC) if waits else None,
         cost=cost(reading, job),
-        forecast=forecast(reading, progress_of(now) if done else None, deadline_s=left_s),
+        forecast=forecast(reading, progress_of(now) if now.progress else None, deadline_s=left_s),
+        unit="call" if calls else "point",
     )
 
 

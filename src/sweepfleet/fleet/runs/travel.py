@@ -81,6 +81,12 @@ def pack(archive: Path, sweep: Sweep, job: Job, *, root: Path) -> None:
                 raise UsageError(f"{file} cannot be read: {error.strerror or error}") from None
 
 
+def pack_job(archive: Path, job: Job) -> None:
+    """The same for a job that is nothing but itself: calls, which come later."""
+    with tarfile.open(archive, "w") as tar:
+        _add(tar, "job.json", job.to_json().encode())
+
+
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     entry = tarfile.TarInfo(name)
     entry.size = len(data)

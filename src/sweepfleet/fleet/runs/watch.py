@@ -18,6 +18,7 @@ from sweepfleet.fleet.runs import jobs as runs
 from sweepfleet.fleet.runs.jobs import State, progress_of
 from sweepfleet.fleet.stack.gone import DownError, GoneError
 from sweepfleet.fleet.workers import group as workers
+from sweepfleet.grid.errors import UsageError
 from sweepfleet.run.bar import Bar
 from sweepfleet.run.progress import Lines, Observer, Silent, Words
 from sweepfleet.run.run_progress import Progress
@@ -73,6 +74,8 @@ def watch(
                         if lost:
                             screen.say("The connection is back.")
                         heard_s, lost = time.monotonic(), False
+                        if state.calls is not None:
+                            raise UsageError(of_an_executor(name))
                         waiting.look(state)
                         words.said = state.best
                         screen.show(state)
@@ -93,6 +96,14 @@ def watch(
                 time.sleep(RETRY_S)
                 if gone:  # this checkout may have made another one meanwhile
                     fleet = replace(fleet, outputs=fleet.folder.outputs() or fleet.outputs)
+
+
+def of_an_executor(name: str) -> str:
+    """Why a run of calls cannot be watched."""
+    return (
+        f"The run {name} has an Executor's calls, whose results come to the program that submits them: "
+        f'sweepfleet.Executor(run="{name}", stack=...). See: inv status · Cancel: inv cancel --name {name}'
+    )
 
 
 class _Screen:

@@ -27,7 +27,7 @@ from sweepfleet.machine.head.snapshot import alone, tell_end
 from sweepfleet.machine.head.stored import StoredCheckpoints
 from sweepfleet.machine.head.travelled import code_that_ran, sweep_of
 from sweepfleet.machine.in_process import InProcess
-from sweepfleet.machine.job import CLIENT, Job, JobFolder
+from sweepfleet.machine.job import CALLS, CLIENT, Job, JobFolder
 from sweepfleet.machine.refusals import is_final
 from sweepfleet.machine.worker.cluster_machine import ClusterMachine
 from sweepfleet.run.disk import FullDiskError
@@ -56,13 +56,15 @@ def run(folder: JobFolder, facts: Facts) -> int:
     reporter.state("starting")
     if job.kind == CLIENT:
         return _client(folder, job, facts, reporter)
+    if job.kind == CALLS:
+        return _calls(folder, job, facts, reporter)
     summary: dict[str, Any] = {}
     said = ""
     try:
         sweep = sweep_of(folder, job)
         reporter.words = Words(Space(sweep.plan), sweep.metric)
         _check_engine(job)
-        os.environ.update(dask_command.environment(data.tls, "driver"))
+        _use_certificates(data)
         request = Request(
             runs=data.runs,
             root=HOME.release(job.release),
@@ -110,6 +112,58 @@ def run(folder: JobFolder, facts: Facts) -> int:
             said = f"{said}\n{why}".rstrip()
             summary = read_json(run_folder.summary)
         print(f"error: {said}", flush=True)
+    return _end(folder, facts, reporter, code=code, said=said, summary=summary)
+
+
+def _calls(folder: JobFolder, job: Job, facts: Facts, reporter: Reporter) -> int:
+    """The same for an Executor's calls."""
+    summary: dict[str, Any] = {}
+    code, said = 0, ""
+    try:
+        _check_engine(job)
+        _use_certificates(Data(Path(facts.data)))
+        from sweepfleet.machine.head.run_calls import run_calls  # which takes a second, most of it dask's
+
+        summary = run_calls(folder, job, facts, reporter).summary()
+    except KeyboardInterrupt:
+        if not folder.cancelled.exists():
+            return EXIT_INTERRUPTED  # the machine goes down, and the calls that are kept go on when it is up
+        code, said = EXIT_INTERRUPTED, "It was cancelled."
+    except (ClusterError, FullDiskError) as error:
+        waiting_for = f"room: {error}" if isinstance(error, FullDiskError) else str(error)
+        reporter.state("waiting", waiting_for=waiting_for, workers_needed=0)
+        raise
+    except SweepfleetError as error:
+        code, said = error.exit_code, str(error)
+        print(f"error: {said}", flush=True)
+    reporter.needs_no_workers()
+    run_folder = RunFolder(Path(facts.data, "runs", job.name))
+    if run_folder.calls.exists() and (why := _store(folder, reporter, Aws(facts), run_folder.path)):
+        code, said = EXIT_FAILED, f"{said}\n{why}".lstrip()
+    return _end(folder, facts, reporter, code=code, said=said, summary=summary)
+
+
+def _use_certificates(data: Data) -> None:
+    """Have dask use the driver's certificates. It reads its settings when it is imported, and may be already."""
+    os.environ.update(dask_command.environment(data.tls, "driver"))
+    import dask.config
+
+    dask.config.refresh()
+
+
+def _check_engine(job: Job) -> None:
+    """Raise UsageError when scheduler and workers run other code than the job's."""
+    if _fleet_engine() not in {None, job.engine}:
+        raise UsageError(
+            "The cluster runs another version of the project's code or environment, for a run that is "
+            "active. Wait until it has ended (inv status), or cancel it (inv cancel)."
+        )
+
+
+def _end(
+    folder: JobFolder, facts: Facts, reporter: Reporter, *, code: int, said: str, summary: dict[str, Any]
+) -> int:
+    """Say how a job has ended, in the bucket and in its progress file; returns the exit code."""
     wait = lambda what: reporter.state("waiting", waiting_for=what)  # noqa: E731
     tell_end(folder, facts, exit_code=code, error=said, waiting=wait)
     reporter.end(exit_code=code, summary=summary, error=said)
@@ -122,6 +176,7 @@ def _client(folder: JobFolder, job: Job, facts: Facts, reporter: Reporter) -> in
     code, said = 0, ""
     try:
         _check_engine(job)
+        _use_certificates(Data(Path(facts.data)))
         said = run_client(folder, job, facts, reporter)
     except UsageError as error:
         code, said = error.exit_code, str(error)
@@ -134,15 +189,6 @@ def _client(folder: JobFolder, job: Job, facts: Facts, reporter: Reporter) -> in
     reporter.end(exit_code=code, summary={}, error=said)
     folder.active.unlink(missing_ok=True)
     return code
-
-
-def _check_engine(job: Job) -> None:
-    """Raise UsageError when scheduler and workers run other code than the job's."""
-    if _fleet_engine() not in {None, job.engine}:
-        raise UsageError(
-            "The cluster runs another version of the project's code or environment, for a run that is "
-            "active. Wait until it has ended (inv status), or cancel it (inv cancel)."
-        )
 
 
 def _run_with_room(sweep: Sweep, request: Request, reporter: Reporter) -> tuple[Summary, int]:
@@ -194,7 +240,7 @@ def main() -> int:
     folder = JobFolder(Path(sys.argv[1]))
     try:
         code = run(folder, Facts.read())
-    except (ClusterError, AwsError) as error:
+    except (ClusterError, AwsError, FullDiskError) as error:
         print(f"{error}; continuing in a moment", flush=True)
         return EXIT_AGAIN
     except Exception:  # noqa: BLE001 - a defect of ours, and whoever waits for the run must hear of it

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import shutil
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -47,6 +48,9 @@ def copy(run: RunFolder, target: RunFolder) -> None:
         UsageError: it has nothing yet.
         StorageError: the files cannot be written.
     """
+    if run.calls.exists():
+        _copy_calls(run, target)
+        return
     if not run.ledger.exists():
         raise UsageError(f"The run {run.name} has no results yet.")
     target.path.mkdir(parents=True)
@@ -62,6 +66,18 @@ def copy(run: RunFolder, target: RunFolder) -> None:
         ):
             outputs.copy_to(target.output)
     refresh(target, always=True)
+
+
+def _copy_calls(run: RunFolder, target: RunFolder) -> None:
+    target.path.mkdir(parents=True)
+    try:
+        with (
+            contextlib.closing(sqlite3.connect(f"{run.calls.as_uri()}?mode=ro", uri=True)) as calls,
+            contextlib.closing(sqlite3.connect(target.calls)) as copied,
+        ):
+            calls.backup(copied)
+    except sqlite3.Error as error:
+        raise StorageError(f"{run.calls} cannot be copied: {error}") from None
 
 
 def snapshot(folder: JobFolder, facts: Facts, *, last: bool) -> None:

@@ -24,6 +24,7 @@ from sweepfleet.machine.facts import Facts
 from sweepfleet.machine.in_process import door
 from sweepfleet.machine.renew import other_engine
 from sweepfleet.machine.worker.leaving import leave
+from sweepfleet.run.calls.far_slots import end_other_calls, executors
 from sweepfleet.run.slots import end_others
 from sweepfleet.slot.pool import pools
 
@@ -67,6 +68,12 @@ class ClusterWorker(Worker):  # type: ignore[misc]
     async def end_what_is_over(self) -> None:
         """End the runners of sweeps that ended while this scheduler had lost the worker: it knows them no more."""
         await asyncio.to_thread(end_others, self.plugins)
+        await asyncio.to_thread(end_other_calls, self.plugins)
+
+
+def busy() -> bool:
+    """Whether this process has runners of a sweep, or slots of an Executor."""
+    return bool(pools() or executors())
 
 
 async def serve(make: Callable[[], ClusterWorker], *, may_join: Callable[[], bool]) -> int:
@@ -87,7 +94,7 @@ async def serve(make: Callable[[], ClusterWorker], *, may_join: Callable[[], boo
         try:
             await worker
         except (OSError, RuntimeError):  # TimeoutError is an OSError; RuntimeError: it was refused
-            if not (again and pools()):
+            if not (again and busy()):
                 return 1
             await asyncio.sleep(AGAIN_S)
             continue
@@ -98,7 +105,7 @@ async def serve(make: Callable[[], ClusterWorker], *, may_join: Callable[[], boo
             await _first(worker.finished(), _until_renewed(may_join))
         else:
             await worker.finished()
-        if worker.why not in LOST or not pools():
+        if worker.why not in LOST or not busy():
             return 0
         again = True
 

@@ -128,6 +128,8 @@ class Driver:
 
     def _connect(self, tell: Tell) -> None:
         self._tell, self._ending = tell, False
+        for each in self._open.values():  # they are of a client before, and this one asks again for what it needs
+            each.indexes.clear()
         if self._slots is not None:
             tell(wire.ready(self._slots[0], ahead=self._slots[1]))
 

@@ -79,7 +79,8 @@ class HereEngine:
                     raise SlotClosedError
 
         def give_back(left: Sequence[Call]) -> None:
-            self._tell(GivenBack([call.index for call in left]))
+            if left:
+                self._tell(GivenBack([call.index for call in left]))
 
         self._pool.execute(bundle.calls, finish, give_back)
 

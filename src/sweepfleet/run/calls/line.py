@@ -62,7 +62,7 @@ class SocketConnection:
 
     def write(self, buffers: Sequence[Buffer]) -> None:
         """See `Connection`."""
-        for each in _joined(buffers):
+        for each in joined(buffers):
             self._stream.sendall(each)
 
     def close(self) -> None:
@@ -72,7 +72,7 @@ class SocketConnection:
         self._stream.close()
 
 
-def _joined(buffers: Sequence[Buffer]) -> Iterator[Buffer]:
+def joined(buffers: Sequence[Buffer]) -> Iterator[Buffer]:
     """The same bytes, small buffers as one."""
     small: list[Buffer] = []
     for each in buffers:
@@ -125,6 +125,12 @@ class Line:
     _ends: bool = False  # whether nothing more is sent after what is kept
     _writing: Connection | None = None
     _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the other end is not known to have anything of this line."""
+        with self._changed:
+            return not self.received and len(self._kept) == self._numbers
 
     def send(self, *buffers: Buffer) -> None:
         """Send a frame now, or with the next connection. Its buffers must not change meanwhile."""

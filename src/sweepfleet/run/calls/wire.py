@@ -75,6 +75,11 @@ def calls_of(frame: Frame) -> tuple[int, list[Call]]:
     return frame.header["number"], unpack_calls(frame)
 
 
+def pending(calls: int) -> Frame:
+    """How many calls the client has yet to send: a cluster asks for workers by it."""
+    return Frame({"kind": "pending", "calls": calls})
+
+
 def end() -> Frame:
     """No more calls will come: the driver finishes those that it has, and ends."""
     return Frame({"kind": "end"})

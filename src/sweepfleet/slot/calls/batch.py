@@ -84,6 +84,12 @@ def unpack_calls(frame: Frame) -> list[Call]:
     ]
 
 
+def indexes_of(frame: Frame) -> Sequence[int]:
+    """The indexes of a frame's calls or outcomes."""
+    indexes: Sequence[int] = frame.header["each"] or range(*frame.header["indexes"] or (0, 0))
+    return indexes
+
+
 def pack_outcomes(outcomes: Sequence[Outcome], header: dict[str, Any]) -> Frame:
     """A frame with outcomes, and with what else `header` has."""
     empty = Pickled(b"")

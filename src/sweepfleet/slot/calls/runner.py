@@ -19,7 +19,7 @@ EXACT_S = 0.1  # and a timeout is enforced this exactly; short ones to a twentie
 MAX_STRAYS = 3  # deaths of new processes before they reached a call, one after the other
 
 Tell = Callable[[Sequence[Outcome]], None]  # takes finished calls; when it returns, they are kept
-GiveBack = Callable[[Sequence[Call]], None]  # takes calls that have not begun
+GiveBack = Callable[[Sequence[Call]], None]  # takes calls that have not begun, while another one takes long
 
 
 class InitializerError(Exception):
@@ -83,8 +83,8 @@ class Runner:
             calls: in this order.
             functions: pickled, by digest.
             tell: gets outcomes as they are known, at the latest when a call takes long.
-            give_back: gets calls that have not begun, as soon as one before them takes long: that one may wait for
-                what they do.
+            give_back: gets the calls that have not begun, or none, as soon as one takes long, and after what ended
+                before it: that one may wait for what they do. Once for each process that is given calls.
 
         Raises:
             InitializerError, SlotClosedError, SlotError
@@ -142,8 +142,8 @@ class _Job:
             if reply is None:
                 stalled = watch.stalled()
                 self._take(child, watch)
-                if stalled and (left := watch.take_back()):
-                    self._give_back(left)
+                if stalled:
+                    self._give_back(watch.take_back())
                 if (failure := watch.overdrawn()) is None:
                     continue
                 child.kill()
@@ -206,11 +206,12 @@ class _Watch:
         self._begun_at = 0  # how many were begun at the last look
         self._since_s = time.monotonic()
         self._taken = 0  # the last ones, which were taken back
+        self._has_stalled = False
 
     @property
     def patience_s(self) -> float | None:
         """How long to wait before the next look; None: there is nothing to look for."""
-        limits = [LOOK_S] if self._taken == 0 and len(self._calls) > 1 else []
+        limits = [LOOK_S] if not self._has_stalled and len(self._calls) > 1 else []
         if self._spec.timeout_s is not None:
             limits.append(max(0.001, min(EXACT_S, self._spec.timeout_s / 20)))
         if self._spec.memory_bytes is not None:
@@ -221,12 +222,15 @@ class _Watch:
         return len(self._calls) - self._taken - self._child.tokens.left()
 
     def stalled(self) -> bool:
-        """Whether one call has been running since the last look but one, and others wait for it."""
+        """Whether one call has been running since the last look but one, beside others; true once."""
         begun, now_s = self._begun(), time.monotonic()
         if begun != self._begun_at:
             self._begun_at, self._since_s = begun, now_s
             return False
-        return self._taken == 0 and begun < len(self._calls) and begun > 0 and now_s - self._since_s >= LOOK_S / 2
+        if self._has_stalled or not begun or now_s - self._since_s < LOOK_S / 2:
+            return False
+        self._has_stalled = True
+        return len(self._calls) > 1
 
     def take_back(self) -> list[Call]:
         """The calls that have not begun and now never will."""

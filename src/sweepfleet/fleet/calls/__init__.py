@@ -1,0 +1,1 @@
+"""The way from an Executor on this machine to the driver of its calls on a cluster."""
