@@ -15,16 +15,15 @@ from typing import Any
 
 import yaml
 
+import sweepfleet
+
 ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / ".site"  # Git ignores it
 NOT_PAGES = ("tests/",)  # whose Markdown is what tests compare with
 LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(#[^)\s]*)?(?=\))")
 NAME = re.compile(r"^\| `sf\.(\w+)`", re.MULTILINE)
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-STYLE = """
-.md-grid { max-width: 80rem }  /* our lines of code are long */
-.language-text code { background: none; border-left: .15rem solid var(--md-default-fg-color--lightest) }
-"""
+STYLE = ".md-grid { max-width: 80rem }\n"  # our lines of code are long
 COPIED = {".ipynb", ".png"}  # as they are
 LANGUAGES = {".py": "python", ".json": "json", ".yml": "yaml", ".yaml": "yaml"}
 
@@ -75,7 +74,13 @@ def links(text: str) -> list[str]:
 def with_reference(text: str) -> str:
     """The page of the public names, with what the docstring of each says."""
     linked = NAME.sub(lambda found: f"| [`sf.{found[1]}`](#sweepfleet.{found[1]})", text)
-    return linked + "".join(f"\n::: sweepfleet.{name}\n" for name in NAME.findall(text))
+    return linked + "".join(f"\n::: sweepfleet.{name}\n{_options(name)}" for name in NAME.findall(text))
+
+
+def _options(name: str) -> str:
+    """Of a class that users make, the arguments of its constructor are shown, too."""
+    made = "Args:" in (getattr(getattr(sweepfleet, name).__init__, "__doc__", None) or "")
+    return "    options:\n      merge_init_into_class: true\n" if made else ""
 
 
 def page_of(target: Path) -> Path:

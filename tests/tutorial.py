@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,10 @@ PROJECT = '[project]\nname = "own"\nversion = "1"\ndependencies = ["sweepfleet"]
 CODE = re.compile(
     r"^```python\n(?P<code>.*?)\n```\n(?:\n```text\n(?P<said>.*?)\n```\n|\n!\[[^\]]*\]\(images/tutorial\.png\)\n)?",
     re.MULTILINE | re.DOTALL,
+)
+STEPS = re.compile(
+    r"^(?:[\d,]+ of [\d,]+ · |Waiting |Looking |Fetching |Fetched |Asking |Connecting |The head ).*(?:\n|\Z)",
+    re.MULTILINE,
 )
 ON_A_CLUSTER = "\n## On a cluster"  # from there on, cells need one that is up
 DRAW = "figure => Plotly.toImage(figure, {format: 'png', width: 800, height: 420, scale: 1.5})"
@@ -63,28 +68,33 @@ def is_for_a_cluster(cell: Any) -> bool:
     return "cluster" in cell["metadata"].get("tags", [])
 
 
-def execute(cells: list[Any], folder: Path) -> list[Any]:
-    """Run cells in a project in this folder; they have their outputs then. Raises CellExecutionError: one failed."""
+def project(folder: Path) -> Path:
+    """The folder, as a project that has nothing yet."""
     (folder / "pyproject.toml").write_text(PROJECT)
+    return folder
+
+
+def execute(cells: list[Any], folder: Path) -> list[Any]:
+    """Run cells in this folder; they have their outputs then. Raises CellExecutionError: one failed."""
     made = nbformat.v4.new_notebook(cells=cells)
     NotebookClient(made, timeout=DEADLINE_S, resources={"metadata": {"path": str(folder)}}).execute()
     for cell in made["cells"]:
         cell["metadata"].pop("execution", None)  # when it ran
         for output in cell.get("outputs", []):
             if "text" in output:
-                output["text"] = output["text"].replace(f"{folder}/", "")
+                output["text"] = output["text"].replace(f"{folder}/", "").replace(f"{ROOT}/", "")
     return list(made["cells"])
 
 
 def said(cell: Any) -> str:
-    """What a cell prints, and the text of its value; without a progress that changes."""
+    """What a cell prints, and the text of its value; without progress and steps on the way."""
     texts = []
     for output in cell["outputs"]:
         if output["output_type"] == "stream":
             texts.append(output["text"])
         elif output["output_type"] == "execute_result":
             texts.append(output["data"]["text/plain"])
-    return "\n".join(text.rstrip("\n") for text in texts)
+    return STEPS.sub("", "\n".join(text.rstrip("\n") for text in texts)).rstrip("\n")
 
 
 def with_outputs(page: str, cells: list[Any]) -> str:
@@ -122,7 +132,7 @@ def write() -> None:
     code = [cell for cell in made["cells"] if cell["cell_type"] == "code"]
     here = [cell for cell in code if not is_for_a_cluster(cell)]
     with tempfile.TemporaryDirectory() as folder:
-        execute(here, Path(folder))
+        execute(here, project(Path(folder)))
     for cell in code:
         if is_for_a_cluster(cell) and cell["source"] in before:
             cell["outputs"] = before[cell["source"]]["outputs"]
@@ -131,5 +141,32 @@ def write() -> None:
                 PICTURE.parent.mkdir(exist_ok=True)
                 PICTURE.write_bytes(draw(figure))
                 output["data"] = {"image/png": base64.b64encode(PICTURE.read_bytes()).decode()}
+    _store(made)
+
+
+def merge(executed: Any) -> None:
+    """Write what a cluster's cells have said in an executed notebook into ours, and into the page."""
+    ours = nbformat.read(NOTEBOOK, 4)
+    for cell, other in zip(ours["cells"], executed["cells"], strict=True):
+        if cell["cell_type"] == "code" and is_for_a_cluster(cell):
+            cell["outputs"] = other["outputs"]
+    _store(ours)
+
+
+def _store(made: Any) -> None:
+    code = [cell for cell in made["cells"] if cell["cell_type"] == "code"]
     NOTEBOOK.write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n")
-    PAGE.write_text(with_outputs(page, code))
+    PAGE.write_text(with_outputs(PAGE.read_text(), code))
+
+
+def main() -> None:
+    """Run the whole notebook in its folder, and write what has come of it into a file."""
+    (file,) = sys.argv[1:]
+    whole = nbformat.read(NOTEBOOK, 4)
+    code = [cell for cell in whole["cells"] if cell["cell_type"] == "code"]
+    execute(code, NOTEBOOK.parent)
+    Path(file).write_text(json.dumps(whole))
+
+
+if __name__ == "__main__":  # on the rehearsal's laptop
+    main()

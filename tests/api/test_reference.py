@@ -64,7 +64,7 @@ def test_every_export_has_examples_under_their_title(name: str) -> None:
 
 
 def public() -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Every public function, and every public method and property of our own classes."""
+    """Every public function, and every public method, property and constructor of our own classes."""
     for name in sf.__all__:
         thing = getattr(sf, name)
         if not inspect.isclass(thing):
@@ -72,7 +72,8 @@ def public() -> Iterator[tuple[str, Callable[..., Any]]]:
             continue
         for own, member in vars(thing).items():
             function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
-            if not own.startswith("_") and inspect.isfunction(function):
+            made_by_users = own == "__init__" and "Not for users" not in (function.__doc__ or "Not for users")
+            if inspect.isfunction(function) and (made_by_users or not own.startswith("_")):
                 yield f"{name}.{own}", function
 
 
