@@ -55,7 +55,7 @@ class SameModules:
         needed = {path.resolve() for path in reached(own, places=[self._root])}
         bad = [name for name in self._different if name in self._always or (self._root / name).resolve() in needed]
         if bad:
-            what = "other code" if PACKAGE not in bad else "another sweepfleet"
+            what = "another sweepfleet" if any(name.startswith(PACKAGE) for name in bad) else "other code"
             raise UsageError(
                 f"The release on stack {self._fleet.outputs.stack} is {self._release.label}, {since(self._release)}, "
                 f"and has {what} than this checkout: {shown(tuple(bad))}. Commit, then push it: inv push"
