@@ -15,8 +15,11 @@ from typing import Any
 import pytest
 
 import sweepfleet as sf
+from sweepfleet.api.driver import Order
+from sweepfleet.api.driving import Driver
 from sweepfleet.grid.load import load
 from sweepfleet.grid.space import Space
+from sweepfleet.run.progress import Silent
 from tests.command import DEADLINE_S, ROOT, Project
 from tests.support import eventually, gone
 
@@ -222,3 +225,41 @@ def test_what_it_offers_is_listed_and_costs_nothing_until_it_is_used() -> None:
     assert set(dir(sf)) == set(sf.__all__)
     for name in sf.__all__:
         assert getattr(sf, name).__doc__
+
+
+def test_a_name_with_a_space_becomes_a_folders_name_and_the_function_is_found_there(project):
+    code = (
+        FIT + SWEEP.replace('"small"', '"my run"') + "print(json.dumps([run.name, run.state, run.frame().height]))\n"
+    )
+    assert python(project, code) == ["my-run", "done", 6]
+    assert python(project, code + "print(json.dumps(run.summary['resumed']))\n") == 6
+    assert [each.name for each in (project.path / "runs").iterdir()] == ["my-run"]
+
+
+def test_all_arguments_of_a_wrong_kind_are_named_in_one_error():
+    wrong: Any = {"name": 3, "metric": 4, "where": 5, "by_value": re, "workers": "all", "runs": 6}
+    with pytest.raises(sf.UsageError) as caught:
+        sf.sweep(abs, {"x": [1]}, **wrong)
+    assert re.findall(r"(\w+) is [^;]*; it is ", str(caught.value)) == list(wrong)
+
+
+def test_a_pandas_frame_without_its_packages_says_what_to_add(tmp_path, monkeypatch):
+    run = sf.sweep(lambda a: a, {"a": [1]}, name="small", runs=tmp_path)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(sf.UsageError, match="uv add pandas pyarrow"):
+        run.frame(pandas=True)
+
+
+def test_a_driver_that_is_interrupted_before_it_can_say_so_is_interrupted(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    (tmp_path / "python").write_text("#!/bin/sh\nexec sleep 600\n")  # Python that is still starting
+    (tmp_path / "python").chmod(0o755)
+    order = Order(
+        text="", source="x.yaml", where=(), name="x", runs=str(tmp_path), root=str(tmp_path), command_line="",
+        workers=None, redo="", stops_with_its_owner=True,
+    )  # fmt: skip
+    driver = Driver(order)
+    driver.interrupt()
+    driver.follow(Silent())
+    assert driver.exit_code == 130

@@ -6,9 +6,10 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from sweepfleet.api.executor import Executor
+from sweepfleet.slot.identity import name_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -22,8 +23,15 @@ class Function(Generic[P, T]):
     __wrapped__: Callable[P, T]
 
     def __init__(self, function: Callable[P, T], options: dict[str, Any]) -> None:
+        if not callable(function):
+            raise TypeError(f"sweepfleet.function decorates a function, and {function!r:.80} is none")
         functools.update_wrapper(self, function)
         self._options = options
+
+    def __repr__(self) -> str:
+        """What it was made of."""
+        options = ", ".join(f"{name}={value!r}" for name, value in self._options.items())
+        return f"<sweepfleet.function({options}) of {name_of(self.__wrapped__)}>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call it in this process."""
@@ -69,7 +77,15 @@ class _Starred(Generic[T]):
         return self.__wrapped__(*arguments)
 
 
-def function(**executor: Any) -> Callable[[Callable[P, T]], Function[P, T]]:
+@overload
+def function(decorated: Callable[P, T], /) -> Function[P, T]: ...
+
+
+@overload
+def function(**executor: Any) -> Callable[[Callable[P, T]], Function[P, T]]: ...
+
+
+def function(decorated: Callable[..., Any] | None = None, /, **executor: Any) -> Any:
     """Decorate a function, so that an `Executor` executes its calls: in a notebook, `f.map(xs)` is enough.
 
     The decorated function has `submit(...)`, `map(xs)` and `starmap(tuples)` as an Executor has them, and
@@ -77,12 +93,14 @@ def function(**executor: Any) -> Callable[[Callable[P, T]], Function[P, T]]:
     first call, and ends with Python.
 
     Args:
+        decorated: the function, as `@function` without parentheses passes it.
         **executor: the arguments of `Executor`.
 
     Returns:
-        the decorator.
+        the decorator; with `decorated`, the decorated function.
 
     Raises:
+        TypeError: what is decorated is no function.
         UsageError: at the first call: arguments that cannot be used.
 
     Examples:
@@ -95,4 +113,6 @@ def function(**executor: Any) -> Callable[[Callable[P, T]], Function[P, T]]:
         >>> fit.submit(3, degree=3).result(), list(fit.starmap([(2, 1), (2, 5)])), fit(5)
         (27, [2, 32], 25)
     """
+    if decorated is not None:
+        return Function(decorated, executor)
     return lambda decorated: Function(decorated, executor)

@@ -32,6 +32,7 @@ class Driver:
         self._events: deque[dict[str, Any]] = deque()  # that nobody has followed yet
         self._said = threading.Condition()
         self.exit_code: int | None = None  # once the end of its sweep was followed
+        self._interrupted = False
         self._now: dict[str, Any] = {}  # the event that began what it does
         # A session of its own: Ctrl-C is the owner's, who decides.
         self._process = subprocess.Popen(
@@ -60,7 +61,9 @@ class Driver:
             self._input.close()
         if self._process.stdout:
             self._process.stdout.close()
-        if not ended:
+        if not ended and self._interrupted and code == -signal.SIGINT:  # before it could say so: nothing has run
+            self._put({"ended": 128 + signal.SIGINT})
+        elif not ended:
             self._put({"ended": 1, "error": f"The sweep's driver ended with {code}.", "kind": "DriverError"})
 
     def _put(self, event: dict[str, Any]) -> None:
@@ -121,5 +124,6 @@ class Driver:
 
     def interrupt(self) -> None:
         """Stop it; finished points are kept."""
+        self._interrupted = True
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)

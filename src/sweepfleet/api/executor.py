@@ -19,6 +19,7 @@ from sweepfleet.api.calls.client import Client
 from sweepfleet.api.calls.errors import ArgumentsError
 from sweepfleet.api.calls.way import Here, Way
 from sweepfleet.grid.errors import UsageError
+from sweepfleet.grid.run_names import ALLOWED, is_run_name
 from sweepfleet.run.calls.wire import Hello
 from sweepfleet.slot import inside
 
@@ -283,8 +284,8 @@ def _checked(
             problems.append(f"{name} {than}, as a whole number; it is {value!r}.")
     if initializer is not None and not callable(initializer):
         raise TypeError("initializer must be a callable")
-    if run is not None and (not isinstance(run, str) or not run or run != Path(run).name or run.startswith(".")):
-        problems.append(f"run is the name of a folder in runs/, such as 'fits'; it is {run!r}.")
+    if run is not None and not (isinstance(run, str) and is_run_name(run)):
+        problems.append(f"run is the name of a folder in runs/, of {ALLOWED}; it is {run!r:.120}.")
     found: list[Any] = []
     for name, value in (("memory", memory), ("timeout", timeout)):
         known, allowed = _quantity(name, value)

@@ -163,7 +163,7 @@ class Run:
             a frame of polars or pandas.
 
         Raises:
-            UsageError: the condition cannot be read, or no point returned rows.
+            UsageError: the condition cannot be read, no point returned rows, or pandas or pyarrow is missing.
         """
         import polars as pl
 
@@ -176,7 +176,7 @@ class Run:
             rows = pl.read_parquet(self._folder.long)
         else:
             raise UsageError(f"No point of {self.name} has returned rows.")
-        return rows.to_pandas() if pandas else rows
+        return _to_pandas(rows) if pandas else rows
 
     def best(self) -> dict[str, Any] | None:
         """The best configuration by the run's metric: `params`, `mean`, `sd`, `n` of `of` points; None without."""
@@ -254,6 +254,13 @@ class Run:
         return f'{head}<iframe srcdoc="{page}" style="width: 100%; height: 40em; border: 1px solid #ccc"></iframe>'
 
 
+def _to_pandas(rows: pl.DataFrame) -> pd.DataFrame:
+    try:
+        return rows.to_pandas()
+    except ModuleNotFoundError as error:
+        raise UsageError(f"A pandas frame needs the package {error.name}. Add it: uv add pandas pyarrow") from None
+
+
 def open(  # noqa: A001 - sweepfleet.open reads well
     name: str | None = None, *, runs: str | Path | None = None, stack: str | Cluster | None = None
 ) -> Run:
@@ -282,9 +289,10 @@ def open(  # noqa: A001 - sweepfleet.open reads well
     """
     if stack is not None:
         from sweepfleet.api.cluster import fleet_of
+
+        fleet = fleet_of(stack)  # before what needs more packages than a sweep here
         from sweepfleet.api.cluster_run import find as find_there
 
-        fleet = fleet_of(stack)
         return find_there(fleet, name, runs=runs_folder(runs, root=fleet.root))
     from sweepfleet.run.runs import find
 

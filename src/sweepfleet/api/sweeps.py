@@ -6,10 +6,12 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from sweepfleet.api.arguments import check_kinds
 from sweepfleet.api.driver import Order
 from sweepfleet.api.driving import Driver
 from sweepfleet.api.functions import Function, function_of
@@ -112,6 +114,7 @@ def sweep(
     """
     if inside.a_point:
         raise UsageError("A point cannot start a sweep. Start it from the script or notebook that starts this one.")
+    check_kinds(name=name, metric=metric, where=where, by_value=by_value, workers=workers, runs=runs)
     check_redo(redo)
     conditions = (where,) if isinstance(where, str) else tuple(where)
     if isinstance(target, str | Path):
@@ -199,7 +202,12 @@ def _checked(
     except TypeError as error:
         allowed = "A value is text, a number, True, False, None, or a list of them."
         raise UsageError(f"{error}. {allowed}") from None
-    return loads(text, source=source), place
+    checked = loads(text, source=source)
+    if checked.name == called:
+        return checked, place
+    # The grid has made a folder's name of it, and the function's file is in that folder.
+    again, place = _checked(function, parameters, name=checked.name, runs=runs, more=more)
+    return replace(again, warnings=(*checked.warnings, *again.warnings)), place
 
 
 def _project(source: Path) -> Path:

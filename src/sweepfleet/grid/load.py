@@ -20,6 +20,7 @@ from sweepfleet.grid.module_names import remedy as remedy_for
 from sweepfleet.grid.plan import Block, Plan, Value
 from sweepfleet.grid.points_file import PointsError, read_points
 from sweepfleet.grid.report import Report
+from sweepfleet.grid.run_names import ALLOWED, is_run_name
 from sweepfleet.grid.space import Space
 from sweepfleet.grid.spec import GridFile
 from sweepfleet.grid.sweep import Execution, Metric, Sweep, Target
@@ -28,7 +29,6 @@ from sweepfleet.grid.wandb import command_of, note_unused, note_words, paths
 from sweepfleet.grid.wording import nearest, show
 from sweepfleet.grid.yamlfile import MAX_BYTES, YamlError
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MAX_CAPPED = 100_000  # points of a grid that a run_cap may keep: they are listed one by one
 
 
@@ -215,15 +215,15 @@ def _name(spec: GridFile, *, source: Path, typed: str | None, wandb: bool, repor
     name = typed if typed is not None else spec.name
     if name is None:
         return _plain(_stem(source)) or "sweep"
-    if typed is None and not _NAME.fullmatch(name):
+    if typed is None and not is_run_name(name):
         spaced = "-".join(name.split())
         plain = (_plain(name) or _plain(_stem(source)) or "sweep") if wandb else spaced
-        if plain != name and _NAME.fullmatch(plain):
+        if plain != name and is_run_name(plain):
             report.warn(f"The name {name!r} is changed to {plain!r}, since it is also a folder's name.")
             return plain
-    if not _NAME.fullmatch(name):
+    if not is_run_name(name):
         seen = f"{show(name)} cannot be a name: it becomes a folder, runs/<name>."
-        remedy = "Use up to 100 letters, digits, dots, - and _, with a letter or digit first."
+        remedy = f"Use {ALLOWED}."
         if typed is None:
             report.add(("name",), seen, remedy)
         else:

@@ -70,8 +70,30 @@ def test_an_exception_has_the_other_processes_traceback_as_its_cause(executor):
     assert "_outcome" not in text  # nothing of ours
 
 
+class CodeError(Exception):
+    """As many are: its `__init__` takes other arguments than it passes on."""
+
+    def __init__(self, text, *, code):
+        super().__init__(f"{code}: {text}")
+        self.code = code
+
+
+def raises_code():
+    raise CodeError("unknown", code=404)
+
+
+def test_an_exception_whose_init_takes_other_arguments_is_the_one_that_was_raised(executor):
+    with pytest.raises(CodeError, match=r"^404: unknown$") as caught:
+        executor.submit(raises_code).result(LONG_S)
+    assert caught.value.code == 404
+    assert "raise CodeError" in str(caught.value.__cause__)
+
+
 class OddError(Exception):
     """That can be pickled, and not unpickled."""
+
+    def __new__(cls, one, two):
+        return super().__new__(cls, one, two)
 
     def __init__(self, one, two):
         super().__init__(f"{one} and {two}")
@@ -403,6 +425,25 @@ def power(base, exponent=2):
 @sf.function(retries=1, max_workers=1)
 def twice(base):
     return 2 * power(base)[0], os.getpid()
+
+
+@sf.function
+def plus_one(value):
+    return value + 1
+
+
+def test_a_function_is_decorated_without_parentheses_too():
+    assert [plus_one(1), *plus_one.map([2])] == [2, 3]
+    assert repr(plus_one).startswith("<sweepfleet.function() of ")
+    with pytest.raises(TypeError, match="a function, and 4 is none"):
+        sf.function(cpus=1)(4)
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "-x", "a b", "a\nb", "a\0b", "$(x)", "\ud800", "x" * 101, "", 3])
+def test_a_run_of_calls_has_a_name_that_a_sweep_may_have(name, tmp_path):
+    with pytest.raises(sf.UsageError, match="run is the name of a folder"):
+        sf.Executor(1, run=name, runs=tmp_path / "runs")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_decorated_function_is_called_here_and_elsewhere():

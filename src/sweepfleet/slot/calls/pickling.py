@@ -58,17 +58,47 @@ class CannotBeSentError(Exception):
     """A call raised an exception that cannot be pickled, or not unpickled; says its type and message."""
 
 
+class _Uninitialized:
+    """Stands for an exception in a pickle: it is made again from its content, without its `__init__`.
+
+    By itself, an exception is made again by calling its class with `args`: what its `__init__` passed on, and often
+    not what that takes.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _initialized, (type(self._error), self._error.args, vars(self._error))
+
+
+def _initialized(kind: type[BaseException], arguments: tuple[Any, ...], state: dict[str, Any]) -> BaseException:
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    vars(error).update(state)
+    return error
+
+
 def dumps_error(error: BaseException) -> Pickled:
     """A pickle of (exception, traceback): of another exception, where this one does not survive the way."""
     text = "".join(traceback.format_exception(type(error), error, _without_ours(error)))
     error = error.with_traceback(None)
     try:
-        pickled = dumps((error, text))
-        loads(pickled)
-    except BaseException as why:  # noqa: BLE001 - by the exception's own methods
+        return _survives(error, text)
+    except BaseException as first:  # noqa: BLE001 - by the exception's own methods
+        why = first
+    try:
+        return _survives(_Uninitialized(error), text)
+    except BaseException:  # noqa: BLE001 - likewise
         said = f"{type(error).__module__}.{type(error).__qualname__}: {_text_of(error)}"
         unsent = CannotBeSentError(f"{said} (this exception cannot be pickled: {_text_of(why)})")
         return dumps((unsent, text))
+
+
+def _survives(error: Any, text: str) -> Pickled:
+    """A pickle that can be read. Raises what it or its reading raises."""
+    pickled = dumps((error, text))
+    loads(pickled)
     return pickled
 
 
