@@ -94,6 +94,7 @@ def test_ssh_connects_with_the_published_key_and_no_other(
         far = seen_by_ssh(folder, worker)
         assert far["stricthostkeychecking"] == "true"
         assert far["userknownhostsfile"].strip('"') == str(folder.workers_known_hosts(OUTPUTS.stack))
+        assert far["proxycommand"].endswith(" '%n'")  # which a shell reads
         said = subprocess.check_output(["sh", "-c", f"printf '%s\\n' {far['proxycommand']}"], text=True)
         assert said.splitlines() == [
             *(sys.executable, "-m", "sweepfleet.fleet.reach.ssh_proxy"),

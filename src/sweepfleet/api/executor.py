@@ -261,10 +261,10 @@ def _runs(runs: str | Path | None) -> Path:
 def _initializer(initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> bytes | None:
     if initializer is None:
         return None
-    import cloudpickle
+    from sweepfleet.slot import cloudpickled
 
     try:
-        return bytes(cloudpickle.dumps((initializer, initargs), protocol=5))
+        return cloudpickled.dumps((initializer, initargs))
     except Exception as error:
         raise UsageError(
             f"The initializer cannot be sent to another process: {error}. Make it of plain data."

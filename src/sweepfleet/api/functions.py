@@ -101,12 +101,14 @@ def _folder() -> Path:
 def _pickled(function: Callable[..., Any], by_value: Sequence[ModuleType]) -> bytes:
     import cloudpickle
 
+    from sweepfleet.slot import cloudpickled
+
     with contextlib.ExitStack() as stack:
         for module in by_value:
             cloudpickle.register_pickle_by_value(module)
             stack.callback(cloudpickle.unregister_pickle_by_value, module)
         try:
-            return bytes(cloudpickle.dumps(function))
+            return cloudpickled.dumps(function)
         except Exception as error:
             which = next((f" because of `{name}`" for name, value in _variables(function) if not _can(value)), "")
             raise UsageError(

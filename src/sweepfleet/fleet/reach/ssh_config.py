@@ -71,7 +71,8 @@ def block(hosts: Hosts) -> str:
     head = [f"HostName {hosts.head_ip}", f"HostKeyAlias {hosts.name}"]
     head += [f"UserKnownHostsFile {_quoted(hosts.known_hosts)}"]
     workers = [f"UserKnownHostsFile {_quoted(hosts.workers_known_hosts)}"]
-    workers += [f"ProxyCommand {' '.join(shlex.quote(word).replace('%', '%%') for word in proxy)} %n"]
+    # A shell reads it, and old versions of ssh pass on any name that was typed.
+    workers += [f"ProxyCommand {' '.join(shlex.quote(word).replace('%', '%%') for word in proxy)} '%n'"]
     return (
         f"# sweepfleet: stack {hosts.stack}, head {hosts.head_id}, of {hosts.root}\n"
         "# Written by `inv ssh-config`, which overwrites it.\n"

@@ -17,7 +17,7 @@ def dumps(value: Any) -> Pickled:
     """A pickle. Raises whatever the value's pickling does."""
     if type(value) in _PLAIN:
         return Pickled(pickle.dumps(value, protocol=5))
-    import cloudpickle
+    from sweepfleet.slot import cloudpickled
 
     outside: list[Buffer] = []
 
@@ -31,7 +31,7 @@ def dumps(value: Any) -> Pickled:
         outside.append(raw)
         return False
 
-    return Pickled(cloudpickle.dumps(value, protocol=5, buffer_callback=keep), outside)
+    return Pickled(cloudpickled.dumps(value, buffer_callback=keep), outside)
 
 
 def dumps_arguments(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Pickled:
