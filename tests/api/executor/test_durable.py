@@ -166,7 +166,7 @@ def again(patience_s):
 def test_a_run_has_one_driver(project):
     with sf.Executor(1, run="mine") as executor:
         executor.submit(abs, 1).result(LONG_S)
-        with pytest.raises(sf.UsageError, match="is being written by"):
+        with pytest.raises(sf.UsageError, match=r'is being written by .* another name: Executor\(run="mine-2"\)$'):
             sf.Executor(1, run="mine")
 
 

@@ -43,9 +43,10 @@ def _locked(folder: RunFolder) -> Iterator[None]:
             try:
                 stack.enter_context(folder.locked())
                 break
-            except UsageError:
+            except UsageError as error:
                 if time.monotonic() > end_s:
-                    raise
+                    option, ours = f"--name {folder.name}-2", f'Executor(run="{folder.name}-2")'
+                    raise UsageError(str(error).replace(option, ours)) from None
             time.sleep(LEAVES_S / 20)
         yield
 
