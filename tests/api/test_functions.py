@@ -96,7 +96,7 @@ def test_what_is_too_large_is_named() -> None:
 
 
 def test_what_cannot_be_called_is_no_function() -> None:
-    with pytest.raises(UsageError, match=r"sweep\(\) needs a function, and 3 is a int"):
+    with pytest.raises(UsageError, match=r"sweep\(\) needs a function, and 3 is of type int"):
         function_of(3)  # type: ignore[arg-type]
 
 
@@ -198,3 +198,16 @@ def test_a_module_that_is_missing_there_is_named_with_what_to_write(tmp_path: Pa
     finally:
         del sys.modules["only_here"]
     assert by_value.load(tmp_path / "f", run="a:b")(1) == 2
+
+
+def test_under_a_tool_the_project_is_that_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pytest's script is in the environment: a run must not land in the project that this belongs to."""
+    monkeypatch.chdir(tmp_path)
+    assert function_of(lambda: 1).folder == tmp_path
+    (tmp_path / "tools").mkdir()
+    script = tmp_path / "tools/script.py"
+    script.touch()
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script))
+    assert function_of(lambda: 1).folder == tmp_path / "tools"

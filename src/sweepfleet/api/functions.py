@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ def function_of(function: Callable[..., Any], *, by_value: Sequence[ModuleType] 
         UsageError: it cannot be called or pickled, or is larger than `MAX_BYTES`; says because of which variable.
     """
     if not callable(function):
-        raise UsageError(f"sweep() needs a function, and {function!r:.80} is a {type(function).__name__}.")
+        raise UsageError(f"sweep() needs a function, and {function!r:.80} is of type {type(function).__name__}.")
     name = importable(function)
     if name is not None and function.__module__ not in {module.__name__ for module in by_value}:
         folder = _imported_from(sys.modules[function.__module__])
@@ -93,9 +94,15 @@ def _imported_from(module: ModuleType) -> Path | None:
 
 
 def _folder() -> Path:
-    """The script's folder, from which its imports come; of a notebook or a prompt, the current one."""
+    """The script's folder, from which its imports come; of a notebook, a prompt or a tool, the current one."""
     file = getattr(sys.modules.get("__main__"), "__file__", None)
-    return Path(file).resolve().parent if file and Path(file).is_file() else Path.cwd()
+    if not file or not Path(file).is_file():
+        return Path.cwd()
+    script = Path(file).resolve()
+    # pytest's own script is in the environment, and so in a project that need not be that of the tests.
+    programs = Path(sysconfig.get_path("scripts")).resolve()
+    is_a_tool = script.parent == programs or not NOT_THE_PROJECTS.isdisjoint(script.parts)
+    return Path.cwd() if is_a_tool else script.parent
 
 
 def _pickled(function: Callable[..., Any], by_value: Sequence[ModuleType]) -> bytes:

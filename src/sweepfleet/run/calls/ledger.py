@@ -45,6 +45,7 @@ class CallLedger:
         self.path = path
         try:
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            self._check()  # before the first change
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._prepare()
@@ -56,14 +57,20 @@ class CallLedger:
             return storage_error(self.path, error)
         return UsageError(f"{self.path} is not a ledger of calls: {error}. Use another run: Executor(run=...)")
 
-    def _prepare(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        ours = self._db.execute("PRAGMA application_id").fetchone()[0]
-        if version > VERSION or ours not in (0, APPLICATION_ID):
+    def _check(self) -> None:
+        """Raise UsageError for a file of another program or of a newer version; an empty one is nobody's."""
+        version, application = self._version(), self._db.execute("PRAGMA application_id").fetchone()[0]
+        is_empty = not self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        if version > VERSION or application != (0 if is_empty else APPLICATION_ID):
             raise UsageError(
                 f"{self.path} was written by a newer sweepfleet or by another program. It was not changed."
             )
-        if not version:
+
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    def _prepare(self) -> None:
+        if not self._version():
             self._db.execute("BEGIN IMMEDIATE")
             for statement in _TABLES.split(";\n"):
                 self._db.execute(statement)
