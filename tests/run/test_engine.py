@@ -13,13 +13,16 @@ from typing import NoReturn, Self
 import psutil
 import pytest
 from distributed import Client
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.run.bundles import Bundle, Ended
-from sweepfleet.run.engine import Engine
+from sweepfleet.run.engine import MOST_OUT, Engine, first_out
 from sweepfleet.run.engine_errors import ClusterError
 from sweepfleet.run.engines import local_engine, remote_engine
 from sweepfleet.run.slots import STARTED_TOPIC, end_runners, here, plugin_name
+from sweepfleet.slot.held import Held
 from sweepfleet.slot.pool import pool_of
 from sweepfleet.slot.records import Packet
 from tests.support import GATED, context, eventually, gone, outcomes_of
@@ -240,3 +243,26 @@ def test_a_worker_of_a_new_scheduler_is_no_broken_sweep(tmp_path: Path) -> None:
         (tmp_path / "go").touch()
         with pytest.raises(ClusterError), remote_engine(given, address=cluster.address, patience_s=60) as engine:
             run_on(engine, forget)
+
+
+@given(st.lists(st.integers(0, 3 * MOST_OUT), max_size=4 * MOST_OUT))
+def test_a_worker_keeps_every_bundle_that_is_out_however_many_are(ended: list[int]) -> None:
+    """And drops those that are committed once the first of those that are out have told it so."""
+    held = Held()
+    flying: dict[int, None] = {}
+
+    def send(number: int) -> None:
+        held.committed("engine", first_out(flying, number))
+        flying[number] = None
+        held.join(("engine", number), [(number, number + 1)], None)
+
+    for number in range(3 * MOST_OUT):
+        send(number)
+        assert flying.keys() <= {name[1] for name, _, _ in held.of({"engine"})}
+    for number, other in enumerate(ended, 3 * MOST_OUT):
+        flying.pop(other, None)
+        send(number)
+        assert flying.keys() <= {name[1] for name, _, _ in held.of({"engine"})}
+    flying.clear()
+    send(10_000)
+    assert [name[1] for name, _, _ in held.of({"engine"})] == [10_000]

@@ -9,7 +9,7 @@ import queue
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from distributed import Client
@@ -210,7 +210,7 @@ class Engine:
                 bundle.limit_s,
                 (self.name, number),
                 before=bundle.found.name if bundle.found else None,
-                out=[*itertools.islice(self._flying, MOST_OUT - 1), number],
+                out=first_out(self._flying, number),
                 key=key,
                 pure=False,
                 **where,
@@ -303,6 +303,14 @@ class Engine:
         self._forget(bundle.number)
         self._flying.pop(bundle.number, None)
         self._outcomes.drop(bundle.number)
+
+
+def first_out(flying: Iterable[int], number: int) -> list[int]:
+    """The first bundles that are not committed, for `Held.committed`, as `number` is sent after those in flight.
+
+    No later one than the first ones: what lies between them and a later one is in flight, too.
+    """
+    return [*itertools.islice(flying, MOST_OUT), number][:MOST_OUT]
 
 
 def _together(starts: Sequence[Start]) -> Start:
