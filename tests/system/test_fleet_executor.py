@@ -1,0 +1,197 @@
+"""An Executor on a cluster, in the rehearsal cloud: calls from a script on a laptop, and what they live through."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.cloud import evidence
+from tests.cloud.gates import open_gates
+from tests.cloud.rehearsal.cloud import Cloud, until
+from tests.cloud.rehearsal.handle import MachineHandle
+from tests.cloud.rehearsal.host import why_not
+from tests.cloud.rehearsed import DEADLINE_S, Laptop
+
+pytestmark = [
+    pytest.mark.rehearsal,
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+]
+RECOVERY_S = 300
+RUN = "kept"
+GATE = "/run/gate-of-calls"
+CALLS = 2000
+FILES = {"study/scale.py": "FACTOR = 2\n\n\ndef scaled(a):\n    return FACTOR * a\n"}
+BEGINNING = """\
+import json, os, sys, time
+from pathlib import Path
+import sweepfleet as sf
+from scale import scaled
+
+def slow(a, gate):
+    if not Path(gate).exists():
+        time.sleep(0.2)
+    return scaled(a)
+
+def negative(a):
+    raise ValueError(f"{a} is negative")
+
+"""
+KEPT = """
+import json, sqlite3, sys
+ledger = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True)
+print(json.dumps(dict(ledger.execute("SELECT key, started FROM calls WHERE status = 'done'").fetchall())))
+"""
+
+
+@pytest.fixture(scope="module")
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
+    """One whose cluster is up and has its code; its scripts are not committed."""
+    with Cloud(tmp_path_factory.mktemp("cloud")) as cloud:
+        made = Laptop(cloud, tmp_path_factory.mktemp("laptop"))
+        for name, text in FILES.items():
+            (made.path / name).parent.mkdir(exist_ok=True)
+            (made.path / name).write_text(text)
+        made.commit("A study")
+        made.up(maxWorkers=2)
+        made.push()
+        yield made
+
+
+def python(laptop: Laptop, code: str, *, exit_code: int = 0) -> Any:
+    """The last line of a script's output, as JSON; where it fails, what it says."""
+    (laptop.path / "study" / "script.py").write_text(BEGINNING + code)
+    done = laptop.cloud.laptop.run(
+        [sys.executable, "script.py"], cwd=laptop.path / "study", env=laptop.env, check=False, timeout_s=DEADLINE_S
+    )
+    assert done.returncode == exit_code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
+    return json.loads(done.stdout.splitlines()[-1]) if exit_code == 0 else done.stderr
+
+
+def head_of(laptop: Laptop) -> MachineHandle:
+    return laptop.cloud.machine(laptop.outputs.head_id)
+
+
+def a_worker(laptop: Laptop) -> MachineHandle:
+    on = [name for name, leader in laptop.cloud.machines().items() if leader and name != laptop.outputs.head_id]
+    return laptop.cloud.machine(min(on))
+
+
+def kept(laptop: Laptop) -> dict[str, float]:
+    """When each call that the run has kept was started, by key; empty while that cannot be read."""
+    ledger = f"/srv/sweepfleet/runs/{RUN}/calls.sqlite"
+    done = head_of(laptop).run(["python3", "-c", KEPT, ledger], check=False)
+    found: dict[str, float] = json.loads(done.stdout) if done.returncode == 0 else {}
+    return found
+
+
+def test_calls_return_and_raise_as_here_and_what_they_take_is_told(laptop: Laptop) -> None:
+    """Functions of the script by value, the module that they use from the release; workers are started for them."""
+    values, raised, cause, quick_ms = python(
+        laptop,
+        "with sf.Executor(stack='dev') as executor:\n"
+        "    values = list(executor.map(slow, range(40), ['/']*40))\n"
+        "    failed = executor.submit(negative, -1).exception()\n"
+        "    times = []\n"
+        "    for _ in range(20):\n"
+        "        began = time.perf_counter()\n"
+        "        executor.submit(int).result()\n"
+        "        times.append(time.perf_counter() - began)\n"
+        "print(json.dumps([values, repr(failed), str(failed.__cause__), 1000 * sorted(times)[10]]))\n",
+    )
+    assert values == [2 * number for number in range(40)]
+    assert raised == "ValueError('-1 is negative')"
+    assert "in negative" in cause
+    print(f"submit to result of a call that does nothing, warm: {quick_ms:.1f} ms")
+
+
+def test_a_module_that_differs_from_the_release_is_refused(laptop: Laptop) -> None:
+    module = laptop.path / "study" / "scale.py"
+    before = module.read_text()
+    try:
+        module.write_text(before.replace("2", "3"))
+        said = python(laptop, "sf.Executor(stack='dev')\n", exit_code=1)
+    finally:
+        module.write_text(before)
+    assert "has other code than this checkout: study/scale.py" in said
+    assert "push()" in said
+
+
+def worker_killed(laptop: Laptop) -> None:
+    a_worker(laptop).run(["pkill", "-KILL", "-f", "sweepfleet.machine.worker.dask_worker"])
+
+
+def scheduler_killed(laptop: Laptop) -> None:
+    head_of(laptop).run(["systemctl", "kill", "--kill-whom=main", "--signal=KILL", "sweepfleet-scheduler.service"])
+
+
+def driver_killed(laptop: Laptop) -> None:
+    head_of(laptop).run(["systemctl", "kill", "--kill-whom=main", "--signal=KILL", f"sweepfleet-run@{RUN}.service"])
+
+
+def connection_cut(laptop: Laptop) -> None:
+    head_of(laptop).run(["pkill", "-KILL", "-f", "sweepfleet.machine.head.relay"])
+
+
+def head_power_cut(laptop: Laptop) -> None:
+    head = head_of(laptop)
+    head.kill()
+    laptop.cloud.client("ec2").start_instances(InstanceIds=[head.instance_id])
+    head.wait_running()
+
+
+def test_calls_that_are_out_live_through_every_accident_and_none_that_was_kept_begins_again(laptop: Laptop) -> None:
+    """Beneath one script, which ends as if nothing had been; another one finds all results."""
+    calls = (
+        f"with sf.Executor(stack='dev', run='{RUN}') as executor:\n"
+        f"    values = list(executor.map(slow, range({CALLS}), ['{GATE}'] * {CALLS}))\n"
+        f"print(json.dumps(values == [2 * a for a in range({CALLS})]))\n"
+    )
+    (laptop.path / "study" / "script.py").write_text(BEGINNING + calls)
+    output: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    command = [sys.executable, "script.py"]
+    before: list[dict[str, float]] = []
+    with laptop.cloud.laptop.popen(
+        command, cwd=laptop.path / "study", env=laptop.env, text=True, **output
+    ) as process:
+        try:
+            for accident in (connection_cut, worker_killed, scheduler_killed, driver_killed, head_power_cut):
+                go_on(laptop, process, accident, before)
+            open_gates(laptop, GATE, process, run=RUN, timeout_s=2 * RECOVERY_S)
+            said = process.communicate()[0]
+        except BaseException:
+            process.kill()
+            print(process.communicate()[0])
+            raise
+    assert process.returncode == 0, said
+    assert json.loads(said.splitlines()[-1]) is True
+    assert "The connection is back." in said  # after the head's power was cut
+    after = kept(laptop)
+    assert len(after) == CALLS
+    for each in before:
+        assert each.items() <= after.items(), "a call that was kept was executed again"
+    assert python(laptop, calls) is True
+    assert kept(laptop) == after
+
+
+def go_on(
+    laptop: Laptop, process: subprocess.Popen[str], accident: Callable[[Laptop], None], before: list[dict[str, float]]
+) -> None:
+    """Have an accident while calls are out, and wait until they go on."""
+
+    def more(than: int) -> bool:
+        assert process.poll() is None, "the script has ended"
+        return len(kept(laptop)) > than
+
+    tell = lambda: evidence.of_run(laptop, RUN)  # noqa: E731
+    there = len(before[-1]) if before else 0
+    until(lambda: more(there), what="calls are kept", timeout_s=RECOVERY_S, tell=tell)
+    before.append(kept(laptop))
+    accident(laptop)
+    until(
+        lambda: more(len(before[-1])), what=f"calls go on after {accident.__name__}", timeout_s=RECOVERY_S, tell=tell
+    )
