@@ -49,6 +49,7 @@ class Group:
         clock = SimpleNamespace(monotonic=lambda: self.now_s, time=lambda: 9e9 + self.now_s, sleep=self.sleep)
         monkeypatch.setattr(keeper, "time", clock)
         data.jobs.mkdir()
+        data.keeper.mkdir()
         self.facts = Facts("head", "dev", "b", "AROA", "", "", "eu-west-1", "", str(data.path), "one")
 
     def sleep(self, seconds: float) -> None:

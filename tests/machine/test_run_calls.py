@@ -170,18 +170,3 @@ def test_a_relay_without_an_active_job_says_so(tmp_path: Path) -> None:
         with contextlib.closing(connection), pytest.raises(NotActiveError) as ended:
             await_driver(connection, lambda _: None)
         assert ("refused" in str(ended.value)) == (there.name == "ended")
-
-
-def test_a_driver_has_its_certificates_whoever_has_imported_dask_before(tmp_path: Path) -> None:
-    code = (
-        "import sys, dask.config, distributed\n"
-        "from pathlib import Path\n"
-        "from sweepfleet.machine.facts import Data\n"
-        "from sweepfleet.machine.head.run_job import _use_certificates\n"
-        "_use_certificates(Data(Path(sys.argv[1])))\n"
-        "print(*(dask.config.get(f'distributed.comm.tls.{name}') for name in ('client.cert', 'ca-file')))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], check=True, cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.stdout.split() == [f"{tmp_path}/tls/driver.pem", f"{tmp_path}/tls/ca.pem"]

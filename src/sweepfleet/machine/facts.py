@@ -213,9 +213,14 @@ class Data:
         return self.path / "hold.json"
 
     @property
+    def keeper(self) -> Path:
+        """What the keeper writes down: the service user's own."""
+        return self.path / "keeper"
+
+    @property
     def spending(self) -> Path:
         """What the workers have cost by day."""
-        return self.path / "spending.json"
+        return self.keeper / "spending.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,7 @@ def start_head(facts: Facts, environment: Path) -> None:
             request = make_request(data.tls, part, subject=part)
             sign(data.tls, request, data.tls.certificate(part), subject=part)
     own(data.tls, "scheduler", "driver")
-    for folder in (data.runs, data.jobs):
+    for folder in (data.runs, data.jobs, data.keeper):
         folder.mkdir(exist_ok=True)
         shutil.chown(folder, SERVICE_USER, SERVICE_USER)
     changed = _install_units()

@@ -144,11 +144,8 @@ def _calls(folder: JobFolder, job: Job, facts: Facts, reporter: Reporter) -> int
 
 
 def _use_certificates(data: Data) -> None:
-    """Have dask use the driver's certificates. It reads its settings when it is imported, and may be already."""
+    """Have dask use the driver's certificates: it reads its settings as it is imported, which is after this."""
     os.environ.update(dask_command.environment(data.tls, "driver"))
-    import dask.config
-
-    dask.config.refresh()
 
 
 def _check_engine(job: Job) -> None:
