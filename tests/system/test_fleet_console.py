@@ -173,6 +173,11 @@ class Terminal:
                     raise AssertionError(f"it ended before {text!r}:\n{self.shown}") from None
         self._seen = self.shown.index(text, self._seen) + len(text)
 
+    def answers(self, text: str) -> None:
+        """Wait until it shows a text, and then the prompt: what is typed before that can be lost."""
+        self.until(text)
+        self.until("In [")
+
     def type(self, text: str) -> None:
         """Type it, and Enter, a carriage return."""
         os.write(self._own, f"{text}\r".encode())
@@ -193,9 +198,9 @@ def test_a_console_is_the_same_after_its_connection_broke(laptop: Laptop) -> Non
         first.until("A new console on the head of dev. It ends 2 h after its last use")
         first.until("In [")
         first.type("kept = 6 * 7; import bokeh, sys, examples.diabetes.fit; print('at', sys.prefix)")
-        first.until("at /srv/sweepfleet/sessions/console/environment")
+        first.answers("at /srv/sweepfleet/sessions/console/environment")
         first.type("print('to' + 'fleet', fleet.client().submit(sum, [20, 22]).result())")
-        first.until("tofleet 42")
+        first.answers("tofleet 42")
         first.type("import time; print('com' + 'putes'); time.sleep(10000)")
         first.until("computes")
         first.cut()
@@ -207,13 +212,13 @@ def test_a_console_is_the_same_after_its_connection_broke(laptop: Laptop) -> Non
         second.press("C")
         second.until("In [")
         second.type("print('it is', kept)")
-        second.until("it is 42")
+        second.answers("it is 42")
         second.type("exit")
         assert second.process.wait(timeout=PATIENCE_S) == 0
     with Terminal(laptop, "console") as third:
         third.until("In [")
         third.type("print('still', kept)")
-        third.until("still 42")
+        third.answers("still 42")
         third.press("D")
         assert third.process.wait(timeout=PATIENCE_S) == 0
 
@@ -249,7 +254,7 @@ def forgotten(laptop: Laptop) -> None:
         console.until("A new console on the head of dev. It ends 1 min after its last use")
         console.until("In [")
         console.type("print('is it', 'kept' in globals())")
-        console.until("is it False")
+        console.answers("is it False")
         console.press("D")
         assert console.process.wait(timeout=PATIENCE_S) == 0
 
