@@ -8,13 +8,17 @@ import shutil
 import stat
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 from distributed import Client, LocalCluster
 from distributed.security import Security
+from numpy.exceptions import RankWarning
+from urllib3.exceptions import InsecurePlatformWarning
 
+from sweepfleet.api import dask_client
 from sweepfleet.fleet.client import session, versions
 from sweepfleet.fleet.client.certificate import Files, certify
 from sweepfleet.fleet.errors import ClusterError
@@ -165,6 +169,19 @@ def test_the_cluster_is_asked_for_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     assert found == versions.here()
     assert asked == ["/opt/sweepfleet/environments/abc/bin/python"]
     assert {"python", "dask", "distributed", "cloudpickle", "msgpack"} <= found.keys()
+
+
+# Tasks
+
+
+def test_no_class_that_machines_lack_goes_with_scikit_learns_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Filters of warnings do; those of others stay, and ours are there again afterwards."""
+    ours = ("ignore", None, InsecurePlatformWarning, None, 0)
+    mine = ("ignore", None, RankWarning, None, 0)
+    monkeypatch.setattr(warnings, "filters", [ours, mine])
+    with dask_client._without_operators_filters():
+        assert warnings.filters == [mine]
+    assert warnings.filters == [mine, ours]
 
 
 # The job

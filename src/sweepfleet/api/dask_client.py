@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 
 from distributed import Client
 from distributed.security import Security
 
 from sweepfleet.fleet.client.session import way_of
+from sweepfleet.fleet.errors import OF_A_CLUSTER
 from sweepfleet.fleet.fleet import Fleet
 from sweepfleet.fleet.steps import Steps
 from sweepfleet.grid.errors import SweepfleetError
 
 TIMEOUT_S = 30
+OF_OPERATORS = OF_A_CLUSTER | {"urllib3"}  # which botocore brings
 
 
 @contextlib.contextmanager
@@ -32,5 +35,21 @@ def client_of(fleet: Fleet, *, workers: int | None, unpriced: bool, steps: Steps
             raise SweepfleetError(
                 f"The scheduler does not answer through the tunnel: {error}. See: inv status"
             ) from error
-        with client:
+        with _without_operators_filters(), client:
             yield client
+
+
+@contextlib.contextmanager
+def _without_operators_filters() -> Iterator[None]:
+    """Context without the warning filters of packages that only an operator's machine has.
+
+    scikit-learn sends all filters along with its tasks, each with its class. Where the scheduler lacks its module
+    the tasks fail, and joblib waits for ever.
+    """
+    own = [each for each in warnings.filters if each[2].__module__.partition(".")[0] in OF_OPERATORS]
+    for each in own:
+        warnings.filters.remove(each)  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        warnings.filters.extend(own)  # type: ignore[attr-defined]
