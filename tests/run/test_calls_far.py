@@ -120,6 +120,7 @@ def lives_through(tmp_path: Path, what: str, count: int = 100) -> Site:
         )
         calls.handle(until=lambda: len(calls.outcomes) >= count // 2)
         eventually(lambda: len(there.begun()) >= count // 2 + 2 * SLOTS, "calls that wait have begun")
+        eventually(there.said, "the driver has said how many slots there are")
         kept = there.kept()
         assert len(kept) == count // 2
         accident(there, calls, what)
