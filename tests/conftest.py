@@ -13,8 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.processes import ended_afterwards
+
+# No test depends on luck or on how busy the machine is.
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.load_profile("steady")
 
 FORBIDDEN = ("AWS_", "INVOKE_", "UV_RUN_")  # the last says that commands are to be proposed as `uv run inv`
 

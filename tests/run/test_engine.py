@@ -13,7 +13,7 @@ from typing import NoReturn, Self
 import psutil
 import pytest
 from distributed import Client
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweepfleet.grid.errors import UsageError
@@ -245,7 +245,8 @@ def test_a_worker_of_a_new_scheduler_is_no_broken_sweep(tmp_path: Path) -> None:
             run_on(engine, forget)
 
 
-@given(st.lists(st.integers(0, 3 * MOST_OUT), max_size=4 * MOST_OUT))
+@given(st.lists(st.integers(0, 3 * MOST_OUT), max_size=2 * MOST_OUT))
+@settings(deadline=None, max_examples=50)
 def test_a_worker_keeps_every_bundle_that_is_out_however_many_are(ended: list[int]) -> None:
     """And drops those that are committed once the first of those that are out have told it so."""
     held = Held()
