@@ -112,6 +112,7 @@ def ends_whole(laptop: Laptop, name: str, client: subprocess.Popen[str]) -> str:
 
 def test_a_sweep_with_artifacts_outlives_s3_that_is_away(laptop: Laptop) -> None:
     """Points go on, no row is told whose files are not there, `inv status` says what is waited for."""
+    laptop.inv("start", "--workers", "2")  # the sweep alone asks for one: its points are short
     client = start(laptop, "s3")
     until(lambda: len(told(laptop, "s3")) > 4, what="the first points", timeout_s=PATIENCE_S)
     workers = [name for name, leader in laptop.cloud.machines().items() if leader and name != laptop.outputs.head_id]
