@@ -158,9 +158,9 @@ class Site:
 
     def connect(self) -> Connection:
         stream = socket.socket(socket.AF_UNIX)
+        folder = os.open(self.path, os.O_PATH)
         try:
-            os.chdir(self.path)
-            stream.connect(SOCKET)
+            stream.connect(f"/proc/self/fd/{folder}/{SOCKET}")  # a socket's path has no more than 107 bytes
         except OSError as error:
             stream.close()
             if self.driver is None or (code := self.driver.poll()) == 0:
@@ -168,6 +168,8 @@ class Site:
             if code == 75:
                 self.start_driver("--again")
             raise ClusterError(f"nobody answers: {error}") from None
+        finally:
+            os.close(folder)
         return SocketConnection(stream)
 
     def start_job(self) -> None:
@@ -300,13 +302,11 @@ def site(path: Path, *, durable: bool, workers: int = 1) -> Iterator[Site]:
     """A site with a driver, ended afterwards."""
     made = Site(path, workers=workers)
     made.durable = durable
-    before = Path.cwd()
     try:
         made.start_driver()
         eventually((path / SOCKET).exists, "the driver listens")
         yield made
     finally:
-        os.chdir(before)
         made.close()
 
 
