@@ -158,33 +158,24 @@ def test_a_run_goes_on_without_its_script_and_another_one_finds_it(laptop: Lapto
 
 
 CLIENT = """
-import joblib
-import numpy as np
-from sklearn.linear_model import Ridge
-from sklearn.model_selection import GridSearchCV
-
 def where(number):
     import socket
     return socket.gethostname()
 
 fleet = sf.connect("dev")
-x = np.random.default_rng(1).normal(size=(60, 3))
-y = x @ [1.0, 2.0, 3.0]
 with fleet.client() as client:
     total = client.submit(sum, range(10)).result()
     hosts = sorted(set(client.gather(client.map(where, range(20)))))
-    with joblib.parallel_config(backend="dask"):
-        search = GridSearchCV(Ridge(), {"alpha": [1e-3, 1.0, 1e3]}, cv=3).fit(x, y)
     active = [run.name for run in fleet.status().runs]
     beside = fleet.sweep(fit, {"a": range(4), "fold": [0]}, metric="loss", name="beside")
-print(json.dumps([total, hosts, search.best_params_, active, beside.state]))
+print(json.dumps([total, hosts, active, beside.state]))
 """
 
 
 def test_a_dask_client_has_workers_while_it_has_tasks(laptop: Laptop) -> None:
-    """Joblib and scikit-learn run on it, and a sweep beside it; then the job on the head ends, and the workers go."""
-    total, hosts, best, active, beside = python(laptop, CLIENT)
-    assert (total, best, beside) == (45, {"alpha": 1e-3}, "done")
+    """Its tasks run, and a sweep beside them; then the job on the head ends, and the workers go."""
+    total, hosts, active, beside = python(laptop, CLIENT)
+    assert (total, beside) == (45, "done")
     assert all(host.startswith("ip-10-42-") for host in hosts)
     assert [name.startswith("client-ada-") for name in active] == [True]
 
