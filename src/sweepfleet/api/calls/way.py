@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-import weakref
+import threading
 from typing import Protocol
 
 from sweepfleet.slot.calls.frames import Frame, Reader, Writer
@@ -33,7 +33,9 @@ class Here:
 
     def __init__(self) -> None:
         """Start it. Raises OSError."""
-        ours, its = socket.socketpair()
+        with _opening:
+            ours, its = socket.socketpair()
+            _open.update((ours, its))
         with its:
             # A session of its own: Ctrl-C is the client's, who decides.
             self._process = subprocess.Popen(
@@ -42,9 +44,9 @@ class Here:
                 pass_fds=[its.fileno()],
                 start_new_session=True,
             )
+        _open.discard(its)
         self._socket = ours
         self.send, self.receive = Writer(ours.fileno()).send, Reader(ours.fileno()).receive
-        _open.add(self)
 
     def close(self) -> None:
         """See `Way`."""
@@ -59,17 +61,20 @@ class Here:
 
     def forget(self) -> None:
         """Close the socket alone."""
-        _open.discard(self)
+        _open.discard(self._socket)
         self._socket.close()
 
 
-_open: weakref.WeakSet[Here] = weakref.WeakSet()
+_open: set[socket.socket] = set()
+_opening = threading.Lock()  # no fork happens between a socket's birth and its place in the set
 
 
 def _after_fork() -> None:
     # A child must not hold the way open: the driver would not see that its client is gone.
-    for way in list(_open):
-        way.forget()
+    _opening.release()
+    for each in list(_open):
+        each.close()
+    _open.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_after_fork)
