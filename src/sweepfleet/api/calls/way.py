@@ -33,18 +33,21 @@ class Here:
 
     def __init__(self) -> None:
         """Start it. Raises OSError."""
-        with _opening:
+        with _starting:
             ours, its = socket.socketpair()
-            _open.update((ours, its))
-        with its:
-            # A session of its own: Ctrl-C is the client's, who decides.
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "sweepfleet.run.calls.here", str(its.fileno())],
-                stdin=subprocess.DEVNULL,
-                pass_fds=[its.fileno()],
-                start_new_session=True,
-            )
-        _open.discard(its)
+            with its:
+                try:
+                    # A session of its own: Ctrl-C is the client's, who decides.
+                    self._process = subprocess.Popen(
+                        [sys.executable, "-P", "-m", "sweepfleet.run.calls.here", str(its.fileno())],
+                        stdin=subprocess.DEVNULL,
+                        pass_fds=[its.fileno()],
+                        start_new_session=True,
+                    )
+                except BaseException:
+                    ours.close()
+                    raise
+            _open.add(ours)
         self._socket = ours
         self.send, self.receive = Writer(ours.fileno()).send, Reader(ours.fileno()).receive
 
@@ -57,24 +60,21 @@ class Here:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self.forget()
-
-    def forget(self) -> None:
-        """Close the socket alone."""
         _open.discard(self._socket)
         self._socket.close()
 
 
 _open: set[socket.socket] = set()
-_opening = threading.Lock()  # no fork happens between a socket's birth and its place in the set
+# A fork meanwhile would have the sockets that are not in the set yet, and Popen's own pipe, for whose end it waits.
+_starting = threading.Lock()
 
 
 def _after_fork() -> None:
     # A child must not hold the way open: the driver would not see that its client is gone.
-    _opening.release()
+    _starting.release()
     for each in list(_open):
         each.close()
     _open.clear()
 
 
-os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_after_fork)
+os.register_at_fork(before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_after_fork)
