@@ -36,7 +36,7 @@ from typing import Any
 
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.space import Point, Space
-from sweepfleet.slot import inside
+from sweepfleet.slot import copies, inside
 from sweepfleet.slot.code import Code, code_of
 from sweepfleet.slot.context import Context
 from sweepfleet.slot.cores import stay_on
@@ -244,12 +244,12 @@ def _run(
             value = compute(point)
             duration_s = time.perf_counter() - begin
             if writer.forked:
-                _end_copy(None)
+                copies.end(None)
             writer.done(point, raw_id, value, started=started, duration_s=duration_s)
         except BaseException as error:  # noqa: BLE001 - a failing point is a recorded result, sys.exit() too
             duration_s = time.perf_counter() - begin
             if writer.forked:
-                _end_copy(error)
+                copies.end(error)
             if memory[STOP_AT] == _INTERRUPTED:
                 unfinished = point.index
             else:
@@ -277,19 +277,8 @@ def _ahead(points: Iterator[Point]) -> Iterator[Point]:
 
 
 def _become_a_copy(writer: Writer, *protocol_fds: int) -> None:
-    """In a process that a point forked: close the protocol, so that the owner sees when this child ends."""
     writer.forked = True
-    null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for fd in protocol_fds:
-        with contextlib.suppress(OSError):
-            os.dup2(null_fd, fd, inheritable=False)
-    os.close(null_fd)
-
-
-def _end_copy(error: BaseException | None) -> None:
-    """End a forked copy of this process that returned from the point: it must not continue."""
-    code = error.code if isinstance(error, SystemExit) else None if error is None else 1
-    os._exit(code & 0xFF if isinstance(code, int) else int(code is not None))
+    copies.give_up(*protocol_fds)
 
 
 if __name__ == "__main__":

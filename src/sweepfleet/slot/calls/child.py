@@ -26,7 +26,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sweepfleet.slot import inside
+from sweepfleet.slot import copies, inside
 from sweepfleet.slot.calls.batch import Call, Outcome, unpack_calls
 from sweepfleet.slot.calls.frames import Frame, Reader, Writer
 from sweepfleet.slot.calls.mailbox import append
@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which the driver ignores
     inside.a_point = True
     reader, writer = Reader(messages_fd), Writer(messages_fd)
-    os.register_at_fork(after_in_child=lambda: _become_a_copy(messages_fd, tokens_fd, mailbox_fd))
+    os.register_at_fork(after_in_child=lambda: copies.give_up(messages_fd, tokens_fd, mailbox_fd))
     functions = Functions()
     while (frame := reader.receive()) is not None:
         match frame.kind:
@@ -118,7 +118,7 @@ def _outcome(call: Call, functions: Functions, attempt: int) -> Outcome:
         value, raised = error, True
     wall_s = time.perf_counter() - begin
     if os.getpid() != pid:
-        _end_copy(value if raised else None)
+        copies.end(value if raised else None)
     packed = dumps_error(value) if raised else None
     if packed is None:
         try:
@@ -126,21 +126,6 @@ def _outcome(call: Call, functions: Functions, attempt: int) -> Outcome:
         except BaseException as error:  # noqa: BLE001 - by the result's own methods
             packed, raised = dumps_error(error), True
     return Outcome(call.index, packed, raised, wall_s, call.key, attempt, started)
-
-
-def _become_a_copy(*fds: int) -> None:
-    """In a process that a call forked: give up the protocol, so that the owner sees when this child ends."""
-    null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for fd in fds:
-        with contextlib.suppress(OSError):
-            os.dup2(null_fd, fd, inheritable=False)
-    os.close(null_fd)
-
-
-def _end_copy(error: BaseException | None) -> None:
-    """End a forked copy of this process that returned from the call: it must not continue."""
-    code = error.code if isinstance(error, SystemExit) else None if error is None else 1
-    os._exit(code & 0xFF if isinstance(code, int) else int(code is not None))
 
 
 if __name__ == "__main__":
