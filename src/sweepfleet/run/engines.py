@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import dask.config
 from distributed import Client, LocalCluster
@@ -69,7 +70,7 @@ def local_engine(context: Context, *, slots: int) -> Iterator[Engine]:
 @contextlib.contextmanager
 def client_here(*, threads: int) -> Iterator[Client]:
     """A client of a scheduler in this process, whose one worker is in this process, too."""
-    quiet()
+    _quiet()
     with (
         dask.config.set(CONFIG_HERE),
         LocalCluster(
@@ -148,38 +149,45 @@ def remote_engine(
     Raises:
         ClusterError: nothing answers at `address`, or no worker came.
     """
-    quiet()
+    with client_of(address) as client:
+        try:
+            port = machine or OWN_MACHINE
+            engine = Engine(client, context, port, patience_s=patience_s, most_workers=most_workers)
+            with contextlib.closing(engine):
+                yield engine
+        except ClusterError:
+            raise  # the runners continue, and the next driver takes over what they have
+        except BaseException:
+            retire(client, plugin_name(context), end_runners, context)
+            raise
+        else:
+            if not engine.goes_on:
+                retire(client, plugin_name(context), end_runners, context)
+
+
+@contextlib.contextmanager
+def client_of(address: str) -> Iterator[Client]:
+    """A client of a running scheduler, with an engine's settings. Raises ClusterError when nothing answers there."""
+    _quiet()
     with dask.config.set(CONFIG):
         try:
             client = Client(address, timeout="10s")
         except OSError as error:
             raise ClusterError(f"No scheduler answers at {address}: {error}") from error
         with client:
-            try:
-                port = machine or OWN_MACHINE
-                engine = Engine(client, context, port, patience_s=patience_s, most_workers=most_workers)
-                with contextlib.closing(engine):
-                    yield engine
-            except ClusterError:
-                raise  # the runners continue, and the next driver takes over what they have
-            except BaseException:
-                _retire(client, context)
-                raise
-            else:
-                if not engine.goes_on:
-                    _retire(client, context)
+            yield client
 
 
-def _retire(client: Client, context: Context) -> None:
-    """End the sweep's runners on every worker that is there still, whichever others go away meanwhile."""
+def retire(client: Client, plugin: str, end: Callable[..., None], *arguments: Any) -> None:
+    """Have `end` end an engine's slots on every worker that is there still, whichever others go away meanwhile."""
     # ValueError: a new scheduler, which does not know them. KeyError: a worker that has just joined does not.
     with contextlib.suppress(*GONE, ValueError, KeyError):
-        client.unregister_worker_plugin(plugin_name(context))
+        client.unregister_worker_plugin(plugin)
     with contextlib.suppress(*GONE):
-        client.run(end_runners, context, on_error="ignore")
+        client.run(end, *arguments, on_error="ignore")
 
 
-def quiet() -> None:
+def _quiet() -> None:
     """Silence dask's own messages: the engine reports what matters."""
     for name in ("distributed", "tornado", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

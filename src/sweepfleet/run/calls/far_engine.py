@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import dask.config
 from distributed import Client, Future
 
 from sweepfleet.grid.wording import counted
@@ -39,7 +38,7 @@ from sweepfleet.run.calls.far_slots import (
 )
 from sweepfleet.run.calls.port import Broke, Event, Finished, GivenBack, Resized
 from sweepfleet.run.engine_errors import ClusterError
-from sweepfleet.run.engines import CONFIG, quiet
+from sweepfleet.run.engines import client_of, retire
 from sweepfleet.run.machine_port import MachinePort
 from sweepfleet.slot.calls.batch import Call, Failure, Outcome, pack_calls, unpack_outcomes
 from sweepfleet.slot.calls.runner import InitializerError
@@ -403,32 +402,18 @@ def far_engine(
     Raises:
         ClusterError: nothing answers there, or a worker cannot get the code.
     """
-    quiet()
-    with dask.config.set(CONFIG):
+    with client_of(address) as client:
         try:
-            client = Client(address, timeout="10s")
-        except OSError as error:
-            raise ClusterError(f"No scheduler answers at {address}: {error}") from error
-        with client:
-            try:
-                with asking():
-                    client.register_plugin(CallSlots(digest, spec, root=root, machine=machine))
-                limits: dict[str, Any] = {"max_workers": max_workers, "hoped": hoped, "ahead": ahead}
-                with contextlib.closing(FarEngine(client, digest, spec, tell, **limits)) as engine:
-                    if slots_before:
-                        engine.take_over(slots=slots_before, patience_s=WORKERS_BACK_S)
-                    yield engine
-            except BaseException:
-                if not stays():
-                    _retire(client, digest)
-                raise
-            else:
-                _retire(client, digest)
-
-
-def _retire(client: Client, digest: str) -> None:
-    """End the slots on every worker that is there still, whichever others go away meanwhile."""
-    with contextlib.suppress(*GONE, ValueError, KeyError):
-        client.unregister_worker_plugin(plugin_name(digest))
-    with contextlib.suppress(*GONE):
-        client.run(end_calls, digest, on_error="ignore")
+            with asking():
+                client.register_plugin(CallSlots(digest, spec, root=root, machine=machine))
+            limits: dict[str, Any] = {"max_workers": max_workers, "hoped": hoped, "ahead": ahead}
+            with contextlib.closing(FarEngine(client, digest, spec, tell, **limits)) as engine:
+                if slots_before:
+                    engine.take_over(slots=slots_before, patience_s=WORKERS_BACK_S)
+                yield engine
+        except BaseException:
+            if not stays():
+                retire(client, plugin_name(digest), end_calls, digest)
+            raise
+        else:
+            retire(client, plugin_name(digest), end_calls, digest)
