@@ -38,9 +38,9 @@ from sweepfleet.run.machine_port import OWN_MACHINE
 from sweepfleet.slot.calls.batch import Call, Outcome
 from sweepfleet.slot.calls.frames import Frame
 from sweepfleet.slot.calls.pickling import dumps
+from tests.dask_site import DaskSite
 from tests.support import eventually
 
-ROOT = Path(__file__).parents[1]
 SLOTS = 2
 RUN = "kept"
 SOCKET = "calls.sock"
@@ -112,36 +112,13 @@ def drive(folder: Path, address: str, options: Sequence[str]) -> None:
             os._exit(75)
 
 
-class Site:
+class Site(DaskSite):
     """All of it. A call is a function of `path`'s module `far`, which notes each call that begins and ends."""
 
     def __init__(self, path: Path, *, workers: int = 1) -> None:
-        self.path = path
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.address = f"tcp://127.0.0.1:{self.port}"
-        self.log = (path / "log").open("ab")
-        self.processes: list[subprocess.Popen[bytes]] = []
-        self.scheduler = self.start_scheduler()
-        self.workers = [self.start_worker(f"worker-{number}") for number in range(workers)]
+        super().__init__(path, workers=workers, slots=SLOTS)
         self.driver: subprocess.Popen[bytes] | None = None
         self.durable = False
-        self.restarts = False
-
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
-        env = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1000000"}
-        process = subprocess.Popen([sys.executable, *words], cwd=ROOT, env=env, stdout=self.log, stderr=self.log)
-        self.processes.append(process)
-        return process
-
-    def start_scheduler(self) -> subprocess.Popen[bytes]:
-        words = ("--host", "127.0.0.1", "--port", str(self.port), "--dashboard-address", "127.0.0.1:0")
-        return self.start("-m", "distributed.cli.dask_scheduler", *words)
-
-    def start_worker(self, name: str) -> subprocess.Popen[bytes]:
-        words = ("--name", name, "--slots", str(SLOTS), "--ports", "40000:49999", "--scratch", str(self.path / name))
-        return self.start("-m", "sweepfleet.machine.worker.dask_worker", self.address, *words)
 
     def start_driver(self, *options: str) -> None:
         durable = ["--durable"] if self.durable else []
@@ -193,12 +170,6 @@ class Site:
             return {}
         with contextlib.closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as opened_:
             return dict(opened_.execute("SELECT key, started FROM calls WHERE status = 'done'").fetchall())
-
-    def close(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.wait()
-        self.log.close()
 
 
 class Cluster:

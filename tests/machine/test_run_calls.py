@@ -21,7 +21,8 @@ import sweepfleet as sf
 from sweepfleet.fleet.calls.channel import NotActiveError, PipeConnection, await_driver
 from sweepfleet.fleet.calls.link import Link
 from sweepfleet.machine.job import CALLS, Job, JobFolder
-from tests.calls_site import ROOT, Site
+from tests.calls_site import Site
+from tests.command import ROOT
 from tests.support import eventually
 
 JOB = Job(

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import socket
 import sqlite3
 import subprocess
-import sys
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.dask_site import DaskSite
 from tests.support import eventually
 
-ROOT = Path(__file__).parents[2]
 POINTS, WORKERS, SLOTS = 60, 2, 2
 FIT = """
 import os, pathlib, time
@@ -59,50 +56,18 @@ sys.exit(code)
 """
 
 
-class Site:
-    """A project, a scheduler and workers, and drivers, each in a process of its own."""
+class Site(DaskSite):
+    """The same with a project, and with drivers."""
 
     def __init__(self, path: Path, *, order: str) -> None:
-        self.path = path
         (path / "begun").mkdir()
         (path / "fit.py").write_text(textwrap.dedent(FIT))
         (path / "grid.yaml").write_text(GRID.replace("POINTS", str(POINTS)).replace("ORDER", order))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.address = f"tcp://127.0.0.1:{self.port}"
-        self.log = (path / "log").open("wb")
-        self.processes: list[subprocess.Popen[bytes]] = []
-        self.scheduler = self.start_scheduler()
-        self.workers = [self.start_worker(f"worker-{number}") for number in range(WORKERS)]
-
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
-        """Start a Python process."""
-        env = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1000000"}
-        process = subprocess.Popen([sys.executable, *words], cwd=ROOT, env=env, stdout=self.log, stderr=self.log)
-        self.processes.append(process)
-        return process
-
-    def start_scheduler(self) -> subprocess.Popen[bytes]:
-        """Start a scheduler, at the same address each time."""
-        words = ("--host", "127.0.0.1", "--port", str(self.port), "--dashboard-address", "127.0.0.1:0")
-        return self.start("-m", "distributed.cli.dask_scheduler", *words)
-
-    def start_worker(self, name: str) -> subprocess.Popen[bytes]:
-        """Start a worker, as a cluster's machine does."""
-        words = ("--name", name, "--slots", str(SLOTS), "--ports", "40000:49999", "--scratch", str(self.path / name))
-        return self.start("-m", "sweepfleet.machine.worker.dask_worker", self.address, *words)
+        super().__init__(path, workers=WORKERS, slots=SLOTS)
 
     def start_driver(self) -> subprocess.Popen[bytes]:
         """Start a driver."""
         return self.start("-c", DRIVE, str(self.path), self.address)
-
-    def close(self) -> None:
-        """End everything."""
-        for process in self.processes:
-            process.kill()
-            process.wait()
-        self.log.close()
 
     def begun(self) -> Counter[int]:
         """How often each point has begun."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,9 +17,9 @@ from sweepfleet.run.bundles import Bundle, Ended, Found
 from sweepfleet.run.engine import Engine
 from sweepfleet.run.engines import remote_engine
 from sweepfleet.slot.records import Packet
+from tests.dask_site import DaskSite
 from tests.support import DEADLINE_S, context, eventually, outcomes_of
 
-ROOT = Path(__file__).parents[2]
 FIT = "def fit(a):\n    return {'twice': 2 * a}\n"
 # A worker whose machine goes away as soon as it is asked this: its process ends without a word.
 FRAGILE = """\
@@ -37,26 +35,13 @@ sys.exit(dask_worker.main())
 """
 
 
-class Site:
-    """A scheduler and workers with one slot, each in a process of its own; all end with it."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.address = f"tcp://127.0.0.1:{self.port}"
-        self._folder = folder
-        self._processes: list[subprocess.Popen[bytes]] = []
-        words = ("--host", "127.0.0.1", "--port", str(self.port), "--dashboard-address", "127.0.0.1:0")
-        self._start("-m", "distributed.cli.dask_scheduler", *words)
+class Site(DaskSite):
+    """Workers of it have one slot."""
 
     def worker(self, name: str, *, fragile: str = "") -> subprocess.Popen[bytes]:
         """Start a worker, and wait until it has joined; it may be one that dies of a question."""
-        program = (
-            ("-c", FRAGILE.format(question=fragile)) if fragile else ("-m", "sweepfleet.machine.worker.dask_worker")
-        )
-        words = ("--name", name, "--slots", "1", "--ports", "40000:49999", "--scratch", str(self._folder / name))
-        process = self._start(*program, self.address, *words)
+        program = {"program": ("-c", FRAGILE.format(question=fragile))} if fragile else {}
+        process = self.start_worker(name, **program)
         with Client(self.address, set_as_default=False, timeout="60s") as client:
 
             def joined() -> bool:
@@ -64,18 +49,6 @@ class Site:
 
             eventually(joined, f"{name} has joined")
         return process
-
-    def _start(self, *words: str) -> subprocess.Popen[bytes]:
-        with (self._folder / "log").open("ab") as log:
-            process = subprocess.Popen([sys.executable, *words], cwd=ROOT, stdout=log, stderr=log)
-        self._processes.append(process)
-        return process
-
-    def close(self) -> None:
-        """End every process."""
-        for process in self._processes:
-            process.kill()
-            process.wait()
 
 
 @contextlib.contextmanager

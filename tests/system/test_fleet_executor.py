@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,10 +11,11 @@ import pytest
 
 from tests.cloud import evidence
 from tests.cloud.gates import open_gates
-from tests.cloud.rehearsal.cloud import Cloud, until
+from tests.cloud.rehearsal.cloud import until
 from tests.cloud.rehearsal.handle import MachineHandle
 from tests.cloud.rehearsal.host import why_not
-from tests.cloud.rehearsed import DEADLINE_S, Laptop
+from tests.cloud.rehearsed import Laptop
+from tests.cloud.study import run_script, start_script, study
 
 pytestmark = [
     pytest.mark.rehearsal,
@@ -25,7 +25,6 @@ RECOVERY_S = 300
 RUN = "kept"
 GATE = "/run/gate-of-calls"
 CALLS = 2000
-FILES = {"study/scale.py": "FACTOR = 2\n\n\ndef scaled(a):\n    return FACTOR * a\n"}
 BEGINNING = """\
 import json, os, sys, time
 from pathlib import Path
@@ -50,26 +49,12 @@ print(json.dumps(dict(ledger.execute("SELECT key, started FROM calls WHERE statu
 
 @pytest.fixture(scope="module")
 def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
-    """One whose cluster is up and has its code; its scripts are not committed."""
-    with Cloud(tmp_path_factory.mktemp("cloud")) as cloud:
-        made = Laptop(cloud, tmp_path_factory.mktemp("laptop"))
-        for name, text in FILES.items():
-            (made.path / name).parent.mkdir(exist_ok=True)
-            (made.path / name).write_text(text)
-        made.commit("A study")
-        made.up(maxWorkers=2)
-        made.push()
+    with study(tmp_path_factory) as made:
         yield made
 
 
 def python(laptop: Laptop, code: str, *, exit_code: int = 0) -> Any:
-    """The last line of a script's output, as JSON; where it fails, what it says."""
-    (laptop.path / "study" / "script.py").write_text(BEGINNING + code)
-    done = laptop.cloud.laptop.run(
-        [sys.executable, "script.py"], cwd=laptop.path / "study", env=laptop.env, check=False, timeout_s=DEADLINE_S
-    )
-    assert done.returncode == exit_code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
-    return json.loads(done.stdout.splitlines()[-1]) if exit_code == 0 else done.stderr
+    return run_script(laptop, BEGINNING + code, exit_code=exit_code)
 
 
 def head_of(laptop: Laptop) -> MachineHandle:
@@ -151,13 +136,8 @@ def test_calls_that_are_out_live_through_every_accident_and_none_that_was_kept_b
         f"    values = list(executor.map(slow, range({CALLS}), ['{GATE}'] * {CALLS}))\n"
         f"print(json.dumps(values == [2 * a for a in range({CALLS})]))\n"
     )
-    (laptop.path / "study" / "script.py").write_text(BEGINNING + calls)
-    output: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    command = [sys.executable, "script.py"]
     before: list[dict[str, float]] = []
-    with laptop.cloud.laptop.popen(
-        command, cwd=laptop.path / "study", env=laptop.env, text=True, **output
-    ) as process:
+    with start_script(laptop, BEGINNING + calls, stderr=subprocess.STDOUT) as process:
         try:
             for accident in (connection_cut, worker_killed, scheduler_killed, driver_killed, head_power_cut):
                 go_on(laptop, process, accident, before)

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.cloud.gates import open_gates
-from tests.cloud.rehearsal.cloud import Cloud, until
+from tests.cloud.rehearsal.cloud import until
 from tests.cloud.rehearsal.host import why_not
-from tests.cloud.rehearsed import DEADLINE_S, Laptop
+from tests.cloud.rehearsed import Laptop
+from tests.cloud.study import run_script, start_script, study
 
 pytestmark = [
     pytest.mark.rehearsal,
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]
 GATE = "/run/gate-of-python"
-FILES = {"study/scale.py": "FACTOR = 2\n\n\ndef scaled(a):\n    return FACTOR * a\n"}
 BEGINNING = """\
 import json, os, sys, time
 from pathlib import Path
@@ -51,34 +50,16 @@ def columns(run):
 
 @pytest.fixture(scope="module")
 def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
-    """One whose cluster is up and has its code; its scripts are not committed."""
-    with Cloud(tmp_path_factory.mktemp("cloud")) as cloud:
-        made = Laptop(cloud, tmp_path_factory.mktemp("laptop"))
-        for name, text in FILES.items():
-            (made.path / name).parent.mkdir(exist_ok=True)
-            (made.path / name).write_text(text)
-        made.commit("A study")
-        made.up(maxWorkers=2)
-        made.push()
+    with study(tmp_path_factory) as made:
         yield made
 
 
 def python(laptop: Laptop, code: str, *, exit_code: int = 0) -> Any:
-    """The last line of a script's output, as JSON; where it fails, what it says."""
-    (laptop.path / "study" / "script.py").write_text(BEGINNING.replace("GATE", repr(GATE)) + code)
-    done = laptop.cloud.laptop.run(
-        [sys.executable, "script.py"], cwd=laptop.path / "study", env=laptop.env, check=False, timeout_s=DEADLINE_S
-    )
-    assert done.returncode == exit_code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
-    return json.loads(done.stdout.splitlines()[-1]) if exit_code == 0 else done.stderr
+    return run_script(laptop, BEGINNING.replace("GATE", repr(GATE)) + code, exit_code=exit_code)
 
 
 def started(laptop: Laptop, code: str) -> subprocess.Popen[str]:
-    """A script that runs meanwhile."""
-    (laptop.path / "study" / "script.py").write_text(BEGINNING.replace("GATE", repr(GATE)) + code)
-    output: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    command = [sys.executable, "script.py"]
-    return laptop.cloud.laptop.popen(command, cwd=laptop.path / "study", env=laptop.env, text=True, **output)
+    return start_script(laptop, BEGINNING.replace("GATE", repr(GATE)) + code, stderr=subprocess.PIPE)
 
 
 def test_a_function_of_a_script_has_the_same_rows_on_the_cluster(laptop: Laptop) -> None:
@@ -174,6 +155,7 @@ print(json.dumps([total, hosts, active, beside.state]))
 
 def test_a_dask_client_has_workers_while_it_has_tasks(laptop: Laptop) -> None:
     """Its tasks run, and a sweep beside them; then the job on the head ends, and the workers go."""
+    laptop.inv("stop")  # the workers that another test has started and that would be held
     total, hosts, active, beside = python(laptop, CLIENT)
     assert (total, beside) == (45, "done")
     assert all(host.startswith("ip-10-42-") for host in hosts)
