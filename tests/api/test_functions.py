@@ -209,5 +209,5 @@ def test_under_a_tool_the_project_is_that_of_the_current_folder(
     (tmp_path / "tools").mkdir()
     script = tmp_path / "tools/script.py"
     script.touch()
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script))
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script), raising=False)
     assert function_of(lambda: 1).folder == tmp_path / "tools"
