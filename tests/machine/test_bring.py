@@ -15,9 +15,12 @@ import os
 import subprocess
 import sys
 import tarfile
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -116,6 +119,45 @@ def test_what_was_pushed_comes_and_its_start_runs(machine: Machine) -> None:
     assert machine.bring(sha256) == ""
     assert machine.left() == [sha256]
     assert (machine.home.release(sha256) / START).stat().st_mode & 0o777 == 0o755
+
+
+class HeldBucket(FolderBucket):
+    """A bucket whose first download stops half done, until it is told to go on."""
+
+    asked: ClassVar[list[str]] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def get(self, key: str, file: Path) -> None:
+        self.asked.append(key)
+        if len(self.asked) == 1:
+            file.write_bytes(b"half")
+            self.begun.set()
+            assert self.go_on.wait(60)
+        super().get(key, file)
+
+
+def someone_waits_for(lock: Path) -> bool:
+    """Whether the kernel has somebody wait for that file's lock."""
+    return any(
+        f":{lock.stat().st_ino} " in line for line in Path("/proc/locks").read_text().splitlines() if "->" in line
+    )
+
+
+def test_two_who_need_the_same_fetch_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A push and a job that starts: the one does not clear away what the other has half of."""
+    machine = Machine(tmp_path, "run", monkeypatch)
+    sha256 = machine.store(packed())
+    bucket = HeldBucket(folder=machine.bucket)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(bring.bring_release, bucket, sha256)
+        assert bucket.begun.wait(60)
+        second = threads.submit(bring.bring_release, bucket, sha256)
+        while not (len(bucket.asked) > 1 or someone_waits_for(machine.home.path / ".one-at-a-time")):
+            time.sleep(0.01)
+        bucket.go_on.set()
+        assert first.result() == second.result() == machine.home.release(sha256)
+    assert len(bucket.asked) == 1
+    assert machine.left() == [sha256]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ appears unpacked and whole or not at all, and nothing of it outside its own fold
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import os
 import re
@@ -24,6 +25,7 @@ from sweepfleet.machine.facts import HOME, KEYS
 REQUESTS = Path("/run/sweepfleet/requests")  # the service user asks here, root brings
 PATIENCE_S = 600
 LOOK_S = 0.5  # between two looks whether it is there
+UNPACK_S = 900  # for an environment of some gigabytes on a slow disk
 AGAIN_S = 5.0  # after something that was asked for could not be brought
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -66,8 +68,14 @@ def environment_sha256(aws: Aws, lock: str) -> str:
 
 
 def _bring(aws: Aws, key: str, place: Path, *, sha256: str, more: Callable[[Path], None] = lambda _: None) -> Path:
-    if place.exists():
-        return place
+    with (HOME.path / ".one-at-a-time").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a push and a job that starts may both need it; the second finds it here
+        if not place.exists():
+            _fetch(aws, key, place, sha256=sha256, more=more)
+    return place
+
+
+def _fetch(aws: Aws, key: str, place: Path, *, sha256: str, more: Callable[[Path], None]) -> None:
     parts = HOME.path / f".bringing-{place.name}"
     shutil.rmtree(parts, ignore_errors=True)
     new, archive = parts / "new", parts / "archive"
@@ -85,7 +93,6 @@ def _bring(aws: Aws, key: str, place: Path, *, sha256: str, more: Callable[[Path
         new.rename(place)
     finally:
         shutil.rmtree(parts, ignore_errors=True)
-    return place
 
 
 def _hash(name: str) -> str:
@@ -98,7 +105,10 @@ def _hash(name: str) -> str:
 def _unpack(archive: Path, folder: Path, *, key: str) -> None:
     """Unpack as root's own files and without setuid bits; tar itself refuses what would go elsewhere."""
     words = ["tar", "-xzf", str(archive), "-C", str(folder), "--no-same-owner", "--no-same-permissions"]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=UNPACK_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise BringError(f"{key} was not unpacked in {UNPACK_S} s") from None
     if done.returncode:
         raise BringError(f"{key} cannot be unpacked: {done.stderr.strip()}")
 
