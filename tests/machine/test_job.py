@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,8 +12,10 @@ from typing import Any
 
 import pytest
 
+import sweepfleet
 import sweepfleet.machine.head.reporter as reporter_module
 import sweepfleet.machine.head.run_job as driving
+import sweepfleet.machine.head.snapshot as snapshot_module
 from sweepfleet.machine.aws import Aws, AwsError
 from sweepfleet.machine.facts import Facts, Home
 from sweepfleet.machine.head import travelled
@@ -119,6 +122,30 @@ def test_a_run_that_broke_off_on_a_full_volume_ends_and_is_stored_however_often_
     assert not folder.active.exists()
     last = folder.read_progress()
     assert (last["state"], last["error"], last["workers_needed"]) == ("ended", "No space is left.", 0)
+
+
+@pytest.mark.parametrize("has_results", [True, False])
+def test_a_cancelled_run_whose_head_went_down_before_it_was_stored_is_stored_and_computes_no_more(
+    folder: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_results: bool
+) -> None:
+    """Its unit starts with the head; S3 does not answer at first."""
+    if has_results:
+        sweepfleet.sweep(lambda a: a, {"a": [1, 2, 3]}, name="trial", runs=tmp_path / "runs")
+    folder.cancelled.touch()
+    bucket, ends = Away(left=[AwsError("it does not answer")] if has_results else []), []
+    monkeypatch.setattr(snapshot_module, "Aws", lambda _: bucket)
+    monkeypatch.setattr(snapshot_module, "tell_end", lambda *_, exit_code, error: ends.append((exit_code, error)))
+    monkeypatch.setattr(Facts, "read", lambda: facts(tmp_path))
+    monkeypatch.setattr(driving, "run_sweep", lambda *_: pytest.fail("it computes"))
+    monkeypatch.setattr(sys, "argv", ["run_job", str(folder.path)])
+    if has_results:
+        assert driving.main() == driving.EXIT_AGAIN
+        assert folder.active.exists()
+    assert driving.main() == 0
+    assert (folder.active.exists(), folder.cancelled.exists()) == (False, False)
+    assert bucket.stored == ([("trial", "runs/trial/")] if has_results else [])
+    assert set(ends) == {(130, "It was cancelled.")}
+    assert folder.read_progress().get("exit_code") == (130 if has_results else None)
 
 
 def test_progress_that_has_no_room_is_an_error_and_what_was_said_before_stays(folder: JobFolder) -> None:

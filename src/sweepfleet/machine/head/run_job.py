@@ -23,7 +23,7 @@ from sweepfleet.machine.aws import Aws, AwsError
 from sweepfleet.machine.facts import HOME, KEYS, SCRATCH, Data, Facts
 from sweepfleet.machine.head.reporter import NOTE_EVERY_S, Reporter
 from sweepfleet.machine.head.run_client import run_client
-from sweepfleet.machine.head.snapshot import alone, tell_end
+from sweepfleet.machine.head.snapshot import EXIT_CANCELLED, alone, snapshot, tell_end
 from sweepfleet.machine.head.stored import StoredCheckpoints
 from sweepfleet.machine.head.travelled import code_that_ran, sweep_of
 from sweepfleet.machine.in_process import InProcess
@@ -232,11 +232,30 @@ def _fleet_engine() -> str | None:
     return None
 
 
+def _end_cancelled(folder: JobFolder, facts: Facts) -> int:
+    """End a run whose machine went down after it was cancelled and before it was stored; it computes no more.
+
+    Raises:
+        AwsError: it cannot be stored now.
+    """
+    try:
+        snapshot(folder, facts, last=True)
+    except AwsError as error:
+        if not is_final(str(error)):
+            raise
+        print(error, flush=True)
+    except SweepfleetError as error:  # it has nothing
+        print(error, flush=True)
+    for mark in (folder.active, folder.cancelled):
+        mark.unlink(missing_ok=True)
+    return EXIT_CANCELLED
+
+
 def main() -> int:
     """Run the job that the command line names; 0 when it has ended, however, and 75 when it is to go on."""
     folder = JobFolder(Path(sys.argv[1]))
     try:
-        code = run(folder, Facts.read())
+        code = (_end_cancelled if folder.cancelled.exists() else run)(folder, Facts.read())
     except (ClusterError, AwsError, FullDiskError) as error:
         print(f"{error}; continuing in a moment", flush=True)
         return EXIT_AGAIN
