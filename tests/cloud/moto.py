@@ -19,13 +19,14 @@ from moto.ssm.models import Parameter
 
 from sweepfleet.infra.layout import BOUNDARY
 from sweepfleet.infra.policies import machines_boundary
-from tests.cloud import cpu_credits, terminated
+from tests.cloud import cpu_credits, scheduled, terminated
 from tests.cloud.aws import ACCOUNT, Aws
 from tests.cloud.leftovers import leftovers
 
 REGIONS = ("us-east-1", "eu-west-1")
 DEBIAN = "136693071363"  # the account that publishes Debian's images: https://wiki.debian.org/Cloud/AmazonEC2Image
 terminated.install()
+scheduled.install()
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "arm64"}  # Debian's names and AWS's
 
 

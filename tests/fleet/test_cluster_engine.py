@@ -87,10 +87,11 @@ def test_no_private_key_and_no_secret_is_in_the_state(standing: Checkout) -> Non
     assert "sweepfleet-dev-head" in state
 
 
+GROUPS = {"workers Group": "update", "on-demand Group": "update"}
 CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "the group's own numbers": (
         {"budgetUsd": 7, "maxWorkers": 20, "spotPercent": 50, "onDemandBase": 1},
-        {"workers Group": "update"},
+        GROUPS,
     ),
     "the head grows in place, and the rule of one network makes room for another's": (
         {"dataVolumeGb": 80, "headInstanceType": "t3.large", "sshCidrs": ["203.0.113.0/24"]},
@@ -109,7 +110,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
             "workers-us-east-1c RouteTableAssociation": "delete",
             "workers-us-east-1d Subnet": "create",
             "workers-us-east-1d RouteTableAssociation": "create",
-            "workers Group": "update",
+            **GROUPS,
         },
     ),
     "a way out for workers, and what only new machines take up": (
@@ -117,7 +118,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {
             "workers-out Route": "create",
             "worker LaunchTemplate": "update",
-            "workers Group": "update",
+            **GROUPS,
             "workers-to-head-8786 SecurityGroupEgressRule": "delete",
             "workers-to-s3-443 SecurityGroupEgressRule": "delete",
             "workers-to-0.0.0.0-0-all SecurityGroupEgressRule": "create",
@@ -135,10 +136,10 @@ def test_a_changed_setting_changes_only_what_it_is_about(standing: Checkout, abo
 def test_a_newer_image_renews_workers_and_the_head_only_when_asked(standing: Checkout) -> None:
     """And then the head's volume stays, and its address."""
     publish_debian(REGION)
-    assert standing.plan() == {"worker LaunchTemplate": "update", "workers Group": "update"}
+    assert standing.plan() == {"worker LaunchTemplate": "update", **GROUPS}
     assert standing.plan(SWEEPFLEET_RENEW_HEAD="1") == {
         "worker LaunchTemplate": "update",
-        "workers Group": "update",
+        **GROUPS,
         "head Instance": "replace",
         "head EipAssociation": "replace",
         "data VolumeAttachment": "replace",
@@ -186,12 +187,14 @@ def test_down_asks_and_takes_no_for_an_answer(standing: Checkout, server: Moto) 
 
 def test_down_says_how_many_workers_it_stops(standing: Checkout, server: Moto) -> None:
     groups = server.client("autoscaling", REGION)
-    name = groups.describe_auto_scaling_groups()["AutoScalingGroups"][0]["AutoScalingGroupName"]
-    groups.set_desired_capacity(AutoScalingGroupName=name, DesiredCapacity=2)
+    names = [one["AutoScalingGroupName"] for one in groups.describe_auto_scaling_groups()["AutoScalingGroups"]]
+    for name, count in zip(names, (2, 1), strict=True):
+        groups.set_desired_capacity(AutoScalingGroupName=name, DesiredCapacity=count)
     try:
-        assert "stopped: 2 workers, and the runs" in standing.inv("down", code=2).stdout
+        assert "stopped: 3 workers, and the runs" in standing.inv("down", code=2).stdout
     finally:
-        groups.set_desired_capacity(AutoScalingGroupName=name, DesiredCapacity=0)
+        for name in names:
+            groups.set_desired_capacity(AutoScalingGroupName=name, DesiredCapacity=0)
 
 
 def test_an_audit_finds_what_the_state_has_not_and_nothing_of_what_it_has(standing: Checkout, server: Moto) -> None:

@@ -109,6 +109,41 @@ def test_while_runs_are_active_no_worker_is_taken_away_from_outside(fleet: Fleet
     assert size(fleet) == 2
 
 
+@pytest.fixture
+def spare(fleet: Fleet) -> Any:
+    """AWS, once spot has given one of three workers and on-demand two."""
+    client = fleet.cloud.client("autoscaling")
+    for group, there in zip(fleet.outputs.worker_groups, (1, 2), strict=True):
+        client.set_desired_capacity(AutoScalingGroupName=group, DesiredCapacity=there)
+    return client
+
+
+def sizes(client: Any, fleet: Fleet) -> list[int]:
+    found = client.describe_auto_scaling_groups(AutoScalingGroupNames=list(fleet.outputs.worker_groups))
+    by_name = {one["AutoScalingGroupName"]: one["DesiredCapacity"] for one in found["AutoScalingGroups"]}
+    return [by_name[name] for name in fleet.outputs.worker_groups]
+
+
+def test_the_number_is_that_of_both_groups(fleet: Fleet, spare: Any) -> None:
+    """Those in the place of spot instances stay as far as there is room: more are asked of spot, fewer leave it."""
+    found = workers.group(fleet.cloud, fleet.outputs)
+    assert (found.desired, found.on_demand, len(found.workers), found.most) == (3, 2, 3, MOST)
+    assert workers.members(fleet.cloud, *fleet.outputs.worker_groups) == 3
+    for asked, becomes in ((4, [2, 2]), (2, [1, 1]), (0, [0, 0])):
+        workers.set_size(fleet.cloud, fleet.outputs, asked)
+        assert sizes(spare, fleet) == becomes
+        if asked:
+            spare.set_desired_capacity(AutoScalingGroupName=fleet.outputs.worker_group, DesiredCapacity=1)
+
+
+def test_without_its_on_demand_group_a_cluster_is_looked_at_and_emptied(fleet: Fleet, spare: Any) -> None:
+    """Somebody has deleted it: workers cost money all the same."""
+    spare.delete_auto_scaling_group(AutoScalingGroupName=fleet.outputs.on_demand_group, ForceDelete=True)
+    assert size(fleet) == 1
+    workers.set_size(fleet.cloud, fleet.outputs, 0)
+    assert size(fleet) == 0
+
+
 # Stopping
 
 

@@ -25,7 +25,7 @@ WORKER = Machine(
     package_index="https://pypi.org/simple",
 )
 HEAD = dataclasses.replace(
-    WORKER, data_volume_id="vol-0123456789abcdef0", worker_group="sweepfleet-dev-workers-0123456"
+    WORKER, data_volume_id="vol-0123456789abcdef0", worker_groups="sweepfleet-dev-workers-0123456"
 )
 MACHINES = {"head": HEAD, "worker": WORKER}
 

@@ -77,6 +77,10 @@ class Made:
         (found,) = self.of(token)
         return found
 
+    @property
+    def groups(self) -> list[Record]:
+        return self.of("aws:autoscaling/group:Group")
+
     def user_data(self, which: str) -> str:
         if which == "head":
             return str(self.one("aws:ec2/instance:Instance").inputs["userData"])
@@ -194,8 +198,9 @@ def test_everything_that_takes_tags_says_whose_it_is(made: Made) -> None:
     }
     for one in template["tagSpecifications"]:
         assert expected.items() <= one["tags"].items()
-    group = made.one("aws:autoscaling/group:Group").inputs
-    assert expected.items() <= {one["key"]: one["value"] for one in group["tags"] if one["propagateAtLaunch"]}.items()
+    for group in made.groups:
+        propagated = {one["key"]: one["value"] for one in group.inputs["tags"] if one["propagateAtLaunch"]}
+        assert expected.items() <= propagated.items()
     assert expected.items() <= made.one("aws:ec2/instance:Instance").inputs["rootBlockDevice"]["tags"].items()
 
 
@@ -261,13 +266,14 @@ def test_a_worker_can_do_nothing_outside_the_bucket(made: Made) -> None:
     )
 
 
-def test_the_head_changes_only_its_own_group_and_bucket(made: Made) -> None:
+def test_the_head_changes_only_its_own_groups_and_bucket(made: Made) -> None:
     policy = made.policy("head")
-    (group,) = made.server.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
-    own, other = group["AutoScalingGroupARN"], group["AutoScalingGroupARN"] + "-other"
-    for action in ("SetDesiredCapacity", "TerminateInstanceInAutoScalingGroup", "PutScheduledUpdateGroupAction"):
-        assert allows(policy, f"autoscaling:{action}", own)
-        assert not allows(policy, f"autoscaling:{action}", other)
+    groups = made.server.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    assert len(groups) == 2
+    for own in (group["AutoScalingGroupARN"] for group in groups):
+        for action in ("SetDesiredCapacity", "TerminateInstanceInAutoScalingGroup", "PutScheduledUpdateGroupAction"):
+            assert allows(policy, f"autoscaling:{action}", own)
+            assert not allows(policy, f"autoscaling:{action}", f"{own}-other")
     bucket = f"{BUCKET}{made.outputs.bucket}"
     assert allows(policy, "s3:PutObject", f"{bucket}/{BucketLayout().current}")
     assert allows(policy, "s3:GetObject", f"{bucket}/requests/{OTHER}/csr.pem")
@@ -305,29 +311,40 @@ def test_the_bucket_is_private_encrypted_versioned_and_kept(made: Made) -> None:
     assert "forceDestroy" not in made.one("aws:s3/bucket:Bucket").inputs
 
 
-def test_the_group_is_empty_mixed_and_at_its_settings(made: Made) -> None:
-    inputs, outputs = made.one("aws:autoscaling/group:Group").inputs, made.outputs
-    (group,) = made.server.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
-    assert (group["MinSize"], group["MaxSize"], group["DesiredCapacity"]) == (0, outputs.max_workers, 0)
-    assert group["AutoScalingGroupName"] == outputs.worker_group
-    policy = inputs["mixedInstancesPolicy"]
-    assert policy["instancesDistribution"] == {
+def test_the_groups_are_empty_and_at_their_settings_one_mixed_and_one_on_demand_alone(made: Made) -> None:
+    outputs = made.outputs
+    mixed = {
         "onDemandBaseCapacity": outputs.on_demand_base,
         "onDemandPercentageAboveBaseCapacity": 100 - outputs.spot_percent,
         "spotAllocationStrategy": "price-capacity-optimized",
     }
-    template = policy["launchTemplate"]
-    assert template["launchTemplateSpecification"]["version"] == "1", "a concrete version"
-    assert [one["instanceType"] for one in template["overrides"]] == list(outputs.worker_instance_types)
-    zones = made.ec2.describe_subnets(SubnetIds=group["VPCZoneIdentifier"].split(","))["Subnets"]
-    assert sorted(zone["AvailabilityZone"] for zone in zones) == sorted(outputs.worker_zones)
+    on_demand = {
+        "onDemandAllocationStrategy": "lowest-price",
+        "onDemandBaseCapacity": 0,
+        "onDemandPercentageAboveBaseCapacity": 100,
+    }
+    expected = {outputs.worker_group: mixed, outputs.on_demand_group: on_demand}
+    assert list(expected) == list(outputs.worker_groups)
+    groups = made.server.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    assert {group["AutoScalingGroupName"] for group in groups} == set(expected)
+    for group in groups:
+        assert (group["MinSize"], group["MaxSize"], group["DesiredCapacity"]) == (0, outputs.max_workers, 0)
+        name = group["AutoScalingGroupName"]
+        (inputs,) = (one.inputs for one in made.groups if name.startswith(one.name))
+        policy = inputs["mixedInstancesPolicy"]
+        assert policy["instancesDistribution"] == expected[name]
+        template = policy["launchTemplate"]
+        assert template["launchTemplateSpecification"]["version"] == "1", "a concrete version"
+        assert [one["instanceType"] for one in template["overrides"]] == list(outputs.worker_instance_types)
+        zones = made.ec2.describe_subnets(SubnetIds=group["VPCZoneIdentifier"].split(","))["Subnets"]
+        assert sorted(zone["AvailabilityZone"] for zone in zones) == sorted(outputs.worker_zones)
 
 
 def test_aws_ends_no_healthy_worker(made: Made) -> None:
     """Neither on a mere recommendation, nor to balance zones."""
-    (group,) = made.server.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
-    assert group["CapacityRebalance"] is False
-    assert [each["ProcessName"] for each in group["SuspendedProcesses"]] == ["AZRebalance"]
+    for group in made.server.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]:
+        assert group["CapacityRebalance"] is False
+        assert [each["ProcessName"] for each in group["SuspendedProcesses"]] == ["AZRebalance"]
 
 
 def test_the_head_is_where_the_outputs_say(made: Made) -> None:

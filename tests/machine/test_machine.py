@@ -27,7 +27,7 @@ MACHINE = Machine(
     package_index="https://pypi.org/simple",
     endpoint_url="http://10.99.0.1:5000",
     data_volume_id="vol-0123456789abcdef0",
-    worker_group="sweepfleet-dev-workers",
+    worker_groups="sweepfleet-dev-workers",
 )
 
 
@@ -51,7 +51,7 @@ def test_machines_and_program_mean_the_same_places_and_ports() -> None:
 
 def test_a_machine_reads_what_the_boot_text_told_it() -> None:
     told = Facts.read(MACHINE.facts())
-    assert (told.role, told.bucket, told.group) == ("head", MACHINE.bucket, MACHINE.worker_group)
+    assert (told.role, told.bucket, told.group) == ("head", MACHINE.bucket, MACHINE.worker_groups)
     assert (told.head_ip, told.endpoint_url, told.data) == ("10.42.0.10", MACHINE.endpoint_url, "/srv/sweepfleet")
     assert "await-release" in HEAD_SCRIPTS
 

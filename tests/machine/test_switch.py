@@ -56,16 +56,6 @@ class OtherClock(Cloud):
         return made
 
 
-class TwoGroups(Outputs):
-    """A stack with on-demand workers in a group of their own."""
-
-    __slots__ = ()
-
-    @property
-    def worker_groups(self) -> tuple[str, ...]:
-        return (self.worker_group, f"{self.worker_group}-on-demand")
-
-
 def cloud_of(moto: Moto, *, date: str = DATE) -> Any:
     cloud = OtherClock(REGION, endpoint_url=moto.endpoint)
     object.__setattr__(cloud, "asked", [])
@@ -95,41 +85,44 @@ def test_a_laptop_sets_the_switch_by_awss_clock_before_it_raises_the_number(moto
     """Whatever its own clock says; and each raise sets it anew."""
     cloud = cloud_of(moto)
     set_size(cloud, outputs, 2)
-    assert changes(cloud) == [SET, RAISE]
+    assert changes(cloud) == [SET, SET, RAISE]
     client = moto.client("autoscaling", REGION)
-    [action] = client.describe_scheduled_actions()["ScheduledUpdateGroupActions"]
+    [action] = client.describe_scheduled_actions(AutoScalingGroupName=outputs.worker_group)[
+        "ScheduledUpdateGroupActions"
+    ]
     assert (action["AutoScalingGroupName"], action["ScheduledActionName"]) == (outputs.worker_group, SWITCH)
     assert (action["MinSize"], action["DesiredCapacity"]) == (0, 0)
     assert "MaxSize" not in action
     assert action["StartTime"].isoformat().startswith(AT)
     object.__setattr__(cloud, "date", DATE.replace("10:00", "11:00"))
     set_size(cloud, outputs, 3)
-    [action] = client.describe_scheduled_actions()["ScheduledUpdateGroupActions"]
-    assert action["StartTime"].isoformat().startswith(AT.replace("12:00", "13:00"))
+    for action in client.describe_scheduled_actions()["ScheduledUpdateGroupActions"]:
+        assert action["StartTime"].isoformat().startswith(AT.replace("12:00", "13:00"))
     cloud.asked.clear()
     set_size(cloud, outputs, 0)
     assert changes(cloud) == [RAISE]
 
 
 def test_the_switch_covers_every_group_of_workers(moto: Moto, outputs: Outputs) -> None:
-    client = moto.client("autoscaling", REGION)
-    client.create_launch_configuration(LaunchConfigurationName="c", ImageId="ami-1", InstanceType="c7i.large")
-    both = TwoGroups(**{name: getattr(outputs, name) for name in Outputs.__slots__})
-    with pytest.raises(ClusterError, match=f"The group {outputs.worker_group}-on-demand is gone"):
-        set_size(cloud_of(moto), both, 1)
-    assert size(moto, outputs) == 0
-    client.create_auto_scaling_group(
-        AutoScalingGroupName=both.worker_groups[1],
-        LaunchConfigurationName="c",
-        MinSize=0,
-        MaxSize=1,
-        VPCZoneIdentifier=moto.client("ec2", REGION).describe_subnets()["Subnets"][0]["SubnetId"],
-    )
+    """Also while one of them is empty. Where one is gone, no worker is started."""
     cloud = cloud_of(moto)
-    set_size(cloud, both, 1)
+    set_size(cloud, outputs, 1)
+    assert len(outputs.worker_groups) == 2
     assert changes(cloud) == [SET, SET, RAISE]
     named = [body["AutoScalingGroupName"] for name, body in cloud.asked if name == SET]
-    assert named == list(both.worker_groups)
+    assert named == list(outputs.worker_groups)
+    set_size(cloud, outputs, 0)
+    moto.client("autoscaling", REGION).delete_auto_scaling_group(AutoScalingGroupName=outputs.on_demand_group)
+    with pytest.raises(ClusterError, match=f"The group {outputs.on_demand_group} is gone"):
+        set_size(cloud_of(moto), outputs, 1)
+    assert size(moto, outputs) == 0
+
+
+def test_a_stack_from_before_there_were_two_groups_has_its_one(moto: Moto, outputs: Outputs) -> None:
+    cloud, old = cloud_of(moto), replace(outputs, on_demand_group="")
+    set_size(cloud, old, 1)
+    assert old.worker_groups == (outputs.worker_group,)
+    assert changes(cloud) == [SET, RAISE]
 
 
 @pytest.mark.parametrize("date", ["", "soon"])

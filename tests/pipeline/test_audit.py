@@ -325,7 +325,7 @@ def test_an_audit_reads_state_and_region_of_the_stack(standing: Standing, cluste
 def test_a_person_is_told_what_is_there_and_what_leaked() -> None:
     said = list(lines(example(), NOW))
     assert said[0] == (
-        "6 resources in eu-west-1 with the tag sweepfleet:stack=dev: 1 in its state, 1 started by its group, "
+        "6 resources in eu-west-1 with the tag sweepfleet:stack=dev: 1 in its state, 1 started by its groups, "
         "1 attached to these machines, 3 leaked."
     )
     assert said[1:3] == [

@@ -24,6 +24,7 @@ from tests.fleet.test_runs_far import OUTPUTS
 from tests.plans import preview, step
 
 SMALL, LARGE = {"maxSize": 2}, {"maxSize": 10}
+ACTIVE = {"it-0a1b2c3": 5, "spare-0a1b2c3": 0}  # workers by group
 RESTART = step("update", HEAD, old={"instanceType": "a"}, new={"instanceType": "b"}, changed=["instanceType"])
 CASES: dict[str, tuple[dict[str, Any], str]] = {
     "a new head": (step("replace", HEAD, old={}, new={}), "The head is replaced."),
@@ -55,6 +56,8 @@ HARMLESS = (
         new={"maxSize": "04da6b54-80e4-46f7-96ec-b56ff0331ba9"},
         changed=["maxSize"],
     ),
+    step("replace", GROUP, name="spare", old=LARGE, new=LARGE),
+    step("update", GROUP, name="spare", old=LARGE, new=SMALL, changed=["maxSize"]),
     step("update", "aws:ec2/launchTemplate:LaunchTemplate", old={}, new={}, changed=["userData"]),
 )
 
@@ -62,18 +65,18 @@ HARMLESS = (
 @pytest.mark.parametrize("about", CASES)
 def test_what_stops_or_restarts_something_is_said(about: str) -> None:
     change, said = CASES[about]
-    found = list(effects(parse(preview(*HARMLESS, change)), active=5))
+    found = list(effects(parse(preview(*HARMLESS, change)), active=ACTIVE))
     assert len(found) == 1
     assert said in found[0]
 
 
 def test_as_many_workers_as_are_active_may_go_on() -> None:
     fewer = CASES["fewer workers"][0]
-    assert list(effects(parse(preview(fewer)), active=2)) == []
+    assert list(effects(parse(preview(fewer)), active={"it-0a1b2c3": 2})) == []
 
 
 def test_what_workers_born_later_take_up_is_not() -> None:
-    assert list(effects(parse(preview(*HARMLESS)), active=5)) == []
+    assert list(effects(parse(preview(*HARMLESS)), active=ACTIVE)) == []
 
 
 @pytest.fixture

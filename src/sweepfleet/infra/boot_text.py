@@ -73,7 +73,7 @@ class Machine:
     package_index: str
     endpoint_url: str = ""
     data_volume_id: str = ""  # the head's; a worker has none
-    worker_group: str = ""  # that the head sizes
+    worker_groups: str = ""  # that the head sizes, with a space between them: the one with spot instances first
 
     @property
     def role(self) -> str:
@@ -91,7 +91,7 @@ class Machine:
             "SWEEPFLEET_PACKAGE_INDEX": self.package_index,
             "SWEEPFLEET_DATA": PATHS.data if self.data_volume_id else "",
             "SWEEPFLEET_DATA_VOLUME": self.data_volume_id,
-            "SWEEPFLEET_GROUP": self.worker_group,
+            "SWEEPFLEET_GROUP": self.worker_groups,
             "UV_VERSION": UV_VERSION if self.data_volume_id else "",
             "UV_SHA256": UV_SHA256[self.architecture] if self.data_volume_id else "",
             "AWS_DEFAULT_REGION": self.region,

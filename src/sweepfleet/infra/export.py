@@ -38,6 +38,7 @@ def export(
         scheduler_port=SCHEDULER_PORT,
         bucket=storage.bucket,
         worker_group=workers.group_name,
+        on_demand_group=workers.on_demand_group_name,
         worker_role_id=workers.role_id,
         worker_zones=list(setup.placement.worker_zones),
         worker_instance_types=list(settings.worker_instance_types),

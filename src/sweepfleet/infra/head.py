@@ -68,8 +68,8 @@ class Head(pulumi.ComponentResource):
             f"{name}-head", description=f"The head of {name}", permissions_boundary=setup.boundary, parent=self
         )
         may = role.allow(
-            pulumi.Output.all(storage.bucket_arn, workers.group_arn).apply(
-                lambda arns: head_policy(bucket_arn=arns[0], group_arn=arns[1], stack=setup.stack)
+            pulumi.Output.all(storage.bucket_arn, *workers.group_arns).apply(
+                lambda arns: head_policy(bucket_arn=arns[0], group_arns=arns[1:], stack=setup.stack)
             )
         )
         volume = DataVolume(setup, network, parent=self)
@@ -91,7 +91,7 @@ class Head(pulumi.ComponentResource):
                 bucket=storage.bucket,
                 role_id=role.role_id,
                 data_volume_id=volume.volume_id,
-                worker_group=workers.group_name,
+                worker_groups=pulumi.Output.concat(workers.group_name, " ", workers.on_demand_group_name),
             ),
             user_data_replace_on_change=True,  # cloud-init reads it once, on a new machine
             metadata_options=aws.ec2.InstanceMetadataOptionsArgs(

@@ -49,11 +49,12 @@ class Outputs:
     package_index: str
     budget_usd: int
     worker_disk_gb: int = 30
+    on_demand_group: str = ""  # the autoscaling group for when spot fails; "" of a stack from before there was one
 
     @property
     def worker_groups(self) -> tuple[str, ...]:
         """All groups of workers; whatever empties one must empty all."""
-        return (self.worker_group,)
+        return tuple(filter(None, (self.worker_group, self.on_demand_group)))
 
     @classmethod
     def from_json(cls, text: str) -> Outputs:

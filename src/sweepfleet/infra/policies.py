@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from sweepfleet.infra.layout import BOUNDARY, NETRC_PARAMETER, BucketLayout
@@ -44,8 +45,8 @@ def worker_policy(*, bucket_arn: str) -> str:
     )
 
 
-def head_policy(*, bucket_arn: str, group_arn: str, stack: str) -> str:
-    """The head works in its own bucket and sizes its own group. What AWS cannot narrow to one group is reading.
+def head_policy(*, bucket_arn: str, group_arns: Iterable[str], stack: str) -> str:
+    """The head works in its own bucket and sizes its own groups. What AWS cannot narrow to a group is reading.
 
     It reads its stack's secret for package indexes. AWS's own key for parameters admits the account's callers.
     """
@@ -67,7 +68,7 @@ def head_policy(*, bucket_arn: str, group_arn: str, stack: str) -> str:
                 "autoscaling:PutScheduledUpdateGroupAction",
                 "autoscaling:DeleteScheduledAction",
             ],
-            [group_arn],
+            list(group_arns),
         ),
         _allow(["ssm:GetParameter"], [secret]),
         # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2autoscaling.html:
@@ -92,7 +93,7 @@ def machines_boundary() -> str:
     """
     bucket = "arn:aws:s3:::sweepfleet-*"
     group = "arn:aws:autoscaling:*:*:autoScalingGroup:*:autoScalingGroupName/sweepfleet-*"
-    policies = (head_policy(bucket_arn=bucket, group_arn=group, stack="*"), worker_policy(bucket_arn=bucket))
+    policies = (head_policy(bucket_arn=bucket, group_arns=[group], stack="*"), worker_policy(bucket_arn=bucket))
     return _document(*(statement for policy in policies for statement in json.loads(policy)["Statement"]))
 
 

@@ -89,10 +89,10 @@ class Setup:
         bucket: pulumi.Input[str],
         role_id: pulumi.Input[str],
         data_volume_id: pulumi.Input[str] = "",
-        worker_group: pulumi.Input[str] = "",
+        worker_groups: pulumi.Input[str] = "",
     ) -> pulumi.Output[str]:
         """What a new machine is told once: a worker, or with a data volume the head."""
-        return pulumi.Output.all(bucket, role_id, data_volume_id, worker_group).apply(
+        return pulumi.Output.all(bucket, role_id, data_volume_id, worker_groups).apply(
             lambda known: boot_text(
                 Machine(
                     stack=self.stack,
@@ -100,7 +100,7 @@ class Setup:
                     bucket=known[0],
                     role_id=known[1],
                     data_volume_id=known[2],
-                    worker_group=known[3],
+                    worker_groups=known[3],
                     head_private_ip=self.head_private_ip,
                     architecture=self.architecture,
                     package_index=self.settings.package_index,

@@ -1,8 +1,10 @@
-"""The workers: a launch template, and an autoscaling group that is empty until somebody sweeps."""
+"""The workers: a launch template, and two autoscaling groups that are empty until somebody sweeps."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pulumi
 import pulumi_aws as aws
@@ -18,10 +20,15 @@ from sweepfleet.infra.storage import Storage
 
 
 class Workers(pulumi.ComponentResource):
-    """Launch template and group. The group's size belongs to the commands that run sweeps, not to this program."""
+    """Launch template and groups. The groups' sizes belong to the commands that run sweeps, not to this program.
+
+    One group has the spot share of the settings. The other one is on-demand alone, for when spot fails; it is there
+    whatever the settings say, so that none of them adds or deletes a group that a head knows of.
+    """
 
     group_name: pulumi.Output[str]
-    group_arn: pulumi.Output[str]
+    on_demand_group_name: pulumi.Output[str]
+    group_arns: tuple[pulumi.Output[str], ...]  # of both
     role_id: pulumi.Output[str]
 
     def __init__(self, setup: Setup, network: Network, firewall: Firewall, key: KeyPair, storage: Storage) -> None:
@@ -77,41 +84,71 @@ class Workers(pulumi.ComponentResource):
             tags={"Name": f"{name}-worker"},
             opts=children,
         )
-        group = aws.autoscaling.Group(
-            f"{name}-workers",
-            min_size=0,
-            max_size=settings.max_workers,
-            desired_capacity=0,
-            vpc_zone_identifiers=[network.worker_subnets[zone].id for zone in setup.placement.worker_zones],
-            capacity_rebalance=False,  # it ends healthy workers on a mere recommendation
-            suspended_processes=["AZRebalance"],  # it ends workers in the middle of points, to balance zones
-            health_check_type="EC2",
-            wait_for_capacity_timeout="0",  # the commands that change the size wait, and say for what
-            force_delete=True,  # a worker holds nothing that is not on the head
-            mixed_instances_policy=aws.autoscaling.GroupMixedInstancesPolicyArgs(
-                instances_distribution=aws.autoscaling.GroupMixedInstancesPolicyInstancesDistributionArgs(
-                    on_demand_base_capacity=settings.on_demand_base,
-                    on_demand_percentage_above_base_capacity=100 - settings.spot_percent,
-                    spot_allocation_strategy="price-capacity-optimized",
-                ),
-                launch_template=aws.autoscaling.GroupMixedInstancesPolicyLaunchTemplateArgs(
-                    launch_template_specification=aws.autoscaling.GroupMixedInstancesPolicyLaunchTemplateLaunchTemplateSpecificationArgs(
-                        launch_template_id=template.id,
-                        version=template.latest_version.apply(str),  # a number: `$Latest` would hide a change
-                    ),
-                    overrides=[
-                        aws.autoscaling.GroupMixedInstancesPolicyLaunchTemplateOverrideArgs(instance_type=one)
-                        for one in settings.worker_instance_types
-                    ],
-                ),
-            ),
-            tags=[
-                aws.autoscaling.GroupTagArgs(key=key, value=value, propagate_at_launch=True)
-                for key, value in tags.items()
-            ],
-            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["desiredCapacity"]),
+        mixed = aws.autoscaling.GroupMixedInstancesPolicyInstancesDistributionArgs(
+            on_demand_base_capacity=settings.on_demand_base,
+            on_demand_percentage_above_base_capacity=100 - settings.spot_percent,
+            spot_allocation_strategy="price-capacity-optimized",
         )
-        self.group_name = group.name
-        self.group_arn = group.arn
+        on_demand = aws.autoscaling.GroupMixedInstancesPolicyInstancesDistributionArgs(
+            on_demand_allocation_strategy="lowest-price",
+            on_demand_base_capacity=0,
+            on_demand_percentage_above_base_capacity=100,
+        )
+        parts = Parts(setup, network, template, tags)
+        group = _group(f"{name}-workers", mixed, parts, parent=self)
+        spare = _group(f"{name}-on-demand", on_demand, parts, parent=self)
+        self.group_name, self.on_demand_group_name = group.name, spare.name
+        self.group_arns = (group.arn, spare.arn)
         self.role_id = role.role_id
-        self.register_outputs({"groupName": self.group_name})
+        self.register_outputs({"groupName": self.group_name, "onDemandGroupName": self.on_demand_group_name})
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What both groups are made of."""
+
+    setup: Setup
+    network: Network
+    template: aws.ec2.LaunchTemplate
+    tags: Mapping[str, str]  # of the groups and their machines
+
+
+def _group(
+    name: str,
+    distribution: aws.autoscaling.GroupMixedInstancesPolicyInstancesDistributionArgs,
+    parts: Parts,
+    *,
+    parent: pulumi.Resource,
+) -> aws.autoscaling.Group:
+    """Declare a group of workers."""
+    settings = parts.setup.settings
+    return aws.autoscaling.Group(
+        name,
+        min_size=0,
+        max_size=settings.max_workers,
+        desired_capacity=0,
+        vpc_zone_identifiers=[parts.network.worker_subnets[zone].id for zone in parts.setup.placement.worker_zones],
+        capacity_rebalance=False,  # it ends healthy workers on a mere recommendation
+        suspended_processes=["AZRebalance"],  # it ends workers in the middle of points, to balance zones
+        health_check_type="EC2",
+        wait_for_capacity_timeout="0",  # the commands that change the size wait, and say for what
+        force_delete=True,  # a worker holds nothing that is not on the head
+        mixed_instances_policy=aws.autoscaling.GroupMixedInstancesPolicyArgs(
+            instances_distribution=distribution,
+            launch_template=aws.autoscaling.GroupMixedInstancesPolicyLaunchTemplateArgs(
+                launch_template_specification=aws.autoscaling.GroupMixedInstancesPolicyLaunchTemplateLaunchTemplateSpecificationArgs(
+                    launch_template_id=parts.template.id,
+                    version=parts.template.latest_version.apply(str),  # a number: `$Latest` would hide a change
+                ),
+                overrides=[
+                    aws.autoscaling.GroupMixedInstancesPolicyLaunchTemplateOverrideArgs(instance_type=one)
+                    for one in settings.worker_instance_types
+                ],
+            ),
+        ),
+        tags=[
+            aws.autoscaling.GroupTagArgs(key=key, value=value, propagate_at_launch=True)
+            for key, value in parts.tags.items()
+        ],
+        opts=pulumi.ResourceOptions(parent=parent, ignore_changes=["desiredCapacity"]),
+    )

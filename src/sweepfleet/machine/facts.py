@@ -29,7 +29,7 @@ class Facts:
     region: str
     endpoint_url: str
     data: str  # the head's data volume; "" on a worker
-    group: str  # the workers' autoscaling group, which the head sizes, and further ones after it; "" on a worker
+    group: str  # the autoscaling groups that the head sizes, spot before on-demand; "" on a worker
     data_volume: str = ""  # the id of the head's data volume; "" on a worker
 
     @classmethod
@@ -51,7 +51,7 @@ class Facts:
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """All groups of workers; the head sizes the first."""
+        """All groups of workers: the one with spot instances, and where there is one, the on-demand one."""
         return tuple(self.group.split())
 
     @property

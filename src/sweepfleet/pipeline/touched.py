@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -49,7 +49,7 @@ def say_what_is_touched(stack: Stack, *, say: Callable[[str], None]) -> None:
     try:
         with TemporaryDirectory() as folder:
             plan = parse(stack.pulumi.plan(stack.full_name, save=Path(folder, "plan.json"))[0])
-        active = workers.members(fleet.cloud, fleet.outputs.worker_group)
+        active = {one: workers.members(fleet.cloud, one) for one in fleet.outputs.worker_groups}
     except ClusterError:
         return
     found = list(effects(plan, active=active))
@@ -61,15 +61,16 @@ def say_what_is_touched(stack: Stack, *, say: Callable[[str], None]) -> None:
         say(f"  {line}")
 
 
-def effects(plan: Plan, *, active: int) -> Iterator[str]:
+def effects(plan: Plan, *, active: Mapping[str, int]) -> Iterator[str]:
     """What a plan does to active runs, a sentence each.
 
     Args:
         plan: of the update.
-        active: the number of workers.
+        active: the number of workers of each group, by the group's name in AWS.
     """
     for step in plan.changes:
-        yield from _effect(step, active)
+        # Pulumi names a group in AWS as the program does, with a hyphen and some letters after it.
+        yield from _effect(step, sum(n for name, n in active.items() if name.rpartition("-")[0] == step.name))
 
 
 def _effect(step: Step, active: int) -> Iterator[str]:
@@ -82,7 +83,7 @@ def _effect(step: Step, active: int) -> Iterator[str]:
         yield "The head is replaced. Runs wait for it, and resume by themselves; points in flight may run again."
     elif step.type == HEAD and RESTARTS & set(step.changed):
         yield "The head is restarted. Runs wait for it, and resume by themselves; points in flight may run again."
-    elif step.type == GROUP and step.goes:
+    elif step.type == GROUP and step.goes and active:
         yield f"The group of workers is replaced: {stop}. Their points in flight run again."
     elif step.type == GROUP and step.new is not None:
         most = step.new.inputs.get("maxSize")

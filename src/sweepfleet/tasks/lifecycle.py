@@ -35,7 +35,7 @@ def _workers(outputs: Any) -> str:
     from sweepfleet.fleet.workers.group import members
     from sweepfleet.grid.wording import counted
 
-    count = members(open_fleet(outputs.stack).cloud, outputs.worker_group)
+    count = members(open_fleet(outputs.stack).cloud, *outputs.worker_groups)
     return f"{counted(count, 'worker')} run{'s' if count == 1 else ''}" if count else "no workers run"
 
 

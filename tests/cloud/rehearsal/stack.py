@@ -90,7 +90,7 @@ class Stack:
     def head_role_id(self) -> str:
         arn = f"arn:aws:s3:::{self.bucket}"
         group = f"arn:aws:autoscaling:{REGION}:*:autoScalingGroup:*:autoScalingGroupName/{self.name}"
-        return self._role("head", head_policy(bucket_arn=arn, group_arn=group, stack=self.name))
+        return self._role("head", head_policy(bucket_arn=arn, group_arns=[group], stack=self.name))
 
     @cached_property
     def worker_role_id(self) -> str:

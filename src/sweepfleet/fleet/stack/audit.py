@@ -61,7 +61,7 @@ def lines(found: Audit, now: datetime) -> Iterator[str]:
     explained = Counter(one.why.partition(" ")[0] for one in found.items if not one.leaked)
     yield (
         f"{counted(len(found.items), 'resource')} in {found.region} with the tag {STACK_TAG}={found.stack}: "
-        f"{explained['in']} in its state, {explained['started']} started by its group, "
+        f"{explained['in']} in its state, {explained['started']} started by its groups, "
         f"{explained['attached']} attached to these machines, {len(found.leaks)} leaked."
     )
     for one in found.leaks:

@@ -44,12 +44,11 @@ def _fates(stack: Stack, ours: list[Resource], going: list[Resource], *, purge: 
     lines = [f"Taking down {stack.full_name}: {counted(len(going), 'resource')} in {cloud.region}."]
     if lost:
         lines.append(f"  already deleted outside Pulumi: {', '.join(map(str, lost))}")
-    for one in ours:
-        if one in [each.resource for each in lost]:
-            continue
-        at_work = workers.members(cloud, one.id) if one.type == GROUP else 0
-        if at_work:
-            lines.append(f"  stopped: {counted(at_work, 'worker')}, and the runs that use them: inv status")
+    there = [one for one in ours if one not in [each.resource for each in lost]]
+    groups = [one.id for one in there if one.type == GROUP]
+    if groups and (at_work := workers.members(cloud, *groups)):
+        lines.append(f"  stopped: {counted(at_work, 'worker')}, and the runs that use them: inv status")
+    for one in there:
         if one.type == DATA_VOLUME:
             lines.append(f"  lost: the data volume {one.id}, with notebooks and all runs' ledgers, active ones too")
         inside = bucket.contents(cloud, one.id) if one.type == BUCKET else None

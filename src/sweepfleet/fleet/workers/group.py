@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -49,22 +50,24 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The autoscaling group now."""
+    """The autoscaling groups now, taken together."""
 
     desired: int
     most: int
     workers: tuple[Worker, ...]
+    on_demand: int = 0  # of `desired`, those that take the place of spot instances
 
 
 def group(cloud: Cloud, outputs: Outputs) -> Group:
     """Ask AWS; reads only."""
     with asking_aws("look at the workers"):
-        found = _described(cloud, outputs.worker_group)
-        if found is None:
+        found = _described(cloud, outputs.worker_groups)
+        first = found.get(outputs.worker_group)
+        if first is None:
             raise ClusterError(
                 f"The group {outputs.worker_group} is gone. Bring the stack up: inv up --stack {outputs.stack}"
             )
-        ids = [one["InstanceId"] for one in found["Instances"]]
+        ids = [one["InstanceId"] for each in found.values() for one in each["Instances"]]
         workers = []
         if ids:
             pages = cloud.client("ec2").describe_instances(InstanceIds=ids)["Reservations"]
@@ -72,20 +75,21 @@ def group(cloud: Cloud, outputs: Outputs) -> Group:
     alive = tuple(
         sorted((one for one in workers if one.state in ("pending", "running")), key=lambda one: one.instance_id)
     )
-    return Group(found["DesiredCapacity"], found["MaxSize"], alive)
+    on_demand = sum(one["DesiredCapacity"] for one in found.values() if one is not first)
+    return Group(first["DesiredCapacity"] + on_demand, first["MaxSize"], alive, on_demand)
 
 
-def members(cloud: Cloud, name: str) -> int:
-    """How many machines a group has; 0 when it is gone."""
-    with asking_aws(f"look at the group {name}"):
-        found = _described(cloud, name)
-    return 0 if found is None else len(found["Instances"])
+def members(cloud: Cloud, *names: str) -> int:
+    """How many machines these groups have; one that is gone has none."""
+    with asking_aws(f"look at {', '.join(names)}"):
+        found = _described(cloud, names)
+    return sum(len(one["Instances"]) for one in found.values())
 
 
-def _described(cloud: Cloud, name: str) -> dict[str, Any] | None:
-    """A group as AWS describes it; None when it is gone."""
-    answer = cloud.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[name])
-    return next(iter(answer["AutoScalingGroups"]), None)
+def _described(cloud: Cloud, names: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Groups as AWS describes them, by name; those that are gone are not among them."""
+    answer = cloud.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=list(names))
+    return {one["AutoScalingGroupName"]: one for one in answer["AutoScalingGroups"]}
 
 
 def _worker(one: dict[str, Any]) -> Worker:
@@ -151,13 +155,25 @@ def ends_by_itself(*, has_code: bool) -> str:
 
 
 def set_size(cloud: Cloud, outputs: Outputs, workers: int) -> None:
-    """Have AWS run so many workers, whatever the head wants; its switch is set first. Raises ClusterError."""
+    """Have AWS run so many workers, whatever the head wants; its switch is set first. Raises ClusterError.
+
+    On-demand workers in the place of spot instances stay as far as these leave room for them.
+    """
     if workers:
         set_switch(cloud, outputs)
     with asking_aws("set the number of workers"):
-        cloud.client("autoscaling").set_desired_capacity(
-            AutoScalingGroupName=outputs.worker_group, DesiredCapacity=workers, HonorCooldown=False
-        )
+        client, left = cloud.client("autoscaling"), workers
+        spot, *spare = (_described(cloud, outputs.worker_groups).get(name) for name in outputs.worker_groups)
+        for found in filter(None, spare):
+            stay = max(0, min(found["DesiredCapacity"], workers - len(spot["Instances"] if spot else ())))
+            left -= stay
+            if stay != found["DesiredCapacity"]:
+                _set_capacity(client, found["AutoScalingGroupName"], stay)
+        _set_capacity(client, outputs.worker_group, left)
+
+
+def _set_capacity(client: Any, group: str, workers: int) -> None:
+    client.set_desired_capacity(AutoScalingGroupName=group, DesiredCapacity=workers, HonorCooldown=False)
 
 
 class SchedulerError(ClusterError):
@@ -185,8 +201,9 @@ def slots(head: Host, *, known: int = -1, within_s: float = 0.0) -> dict[str, in
 def why_none(cloud: Cloud, outputs: Outputs, *, since: datetime) -> str:
     """What AWS says of launches that failed since then; empty when none did."""
     with asking_aws("look at the group's activities"):
-        answer = cloud.client("autoscaling").describe_scaling_activities(AutoScalingGroupName=outputs.worker_group)
-    for activity in answer["Activities"]:
+        client = cloud.client("autoscaling")
+        asked = [client.describe_scaling_activities(AutoScalingGroupName=one) for one in outputs.worker_groups]
+    for activity in (each for answer in asked for each in answer["Activities"]):
         if activity["StatusCode"] in ("Failed", "Cancelled") and activity["StartTime"] >= since:
             return cause(activity.get("StatusMessage") or activity.get("Description", ""))
     return ""
