@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweepfleet.machine.head.meter import UNSEEN_S, Reading, count
+from sweepfleet.machine.head.meter import UNSEEN_S, Reading, count, settle
 from sweepfleet.machine.job import Job, JobFolder, active_jobs
 
 JOB = Job(
@@ -44,6 +46,40 @@ def test_time_counts_from_the_first_look_on(tmp_path: Path) -> None:
     count([one], workers=3, now_s=1070)
     now = Reading.of(one)
     assert (now.worker_s, now.at, now.workers) == (630, 1070, 3)
+
+
+def test_a_run_pays_from_its_first_second_to_its_last(tmp_path: Path) -> None:
+    """Not from the keeper's first look at it to the last: a run of seconds had cost nothing."""
+    one = job(tmp_path, "one")
+    os.utime(one.active, (1000, 1000))
+    count([one], workers=3, now_s=1004, usd_per_hour=0.9)
+    assert Reading.of(one).worker_s == 12
+    end = settle(one, now_s=1006)
+    assert end == Reading.of(one)
+    assert (end.worker_s, end.usd(JOB)) == (18, pytest.approx(6 / 3600 * 0.9))
+    assert settle(one, now_s=1006) == end
+
+
+def test_a_run_that_nobody_looked_at_pays_for_the_workers_that_it_knows(tmp_path: Path) -> None:
+    """At its highest price, which is said to be one."""
+    one = job(tmp_path, "one")
+    os.utime(one.active, (1000, 1000))
+    one.write_progress(json.dumps({"progress": {"workers": 2}}))
+    end = settle(one, now_s=1003)
+    assert (end.worker_s, end.paid_usd) == (6, None)
+    assert end.usd(JOB) == pytest.approx(6 / 3600 * 0.5)
+    one.progress.unlink()
+    one.meter.unlink()
+    assert settle(one, now_s=1003).worker_s == 0, "it had no worker"
+
+
+def test_who_begins_between_two_looks_pays_for_that_part(tmp_path: Path) -> None:
+    """Of idle time; all parts together are the machines' time."""
+    one, two = job(tmp_path, "one"), job(tmp_path, "two")
+    count([one], workers=4, now_s=1000)
+    os.utime(two.active, (1005, 1005))
+    count([one, two], workers=4, now_s=1010)
+    assert [Reading.of(each).worker_s for each in (one, two)] == [pytest.approx(80 / 3), pytest.approx(40 / 3)]
 
 
 def test_runs_that_go_on_together_share_the_workers(tmp_path: Path) -> None:

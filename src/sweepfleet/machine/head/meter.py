@@ -1,6 +1,7 @@
 """What a run has cost so far: its share of the workers' time, at the price of each worker that was there.
 
-The head looks at the group now and then; what is counted is as exact as that.
+The keeper looks at the group now and then; a run that begins or ends between two looks pays for that part of the
+time, at its end by what the last look saw.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sweepfleet.machine.head.shares import Share, Use, shares
@@ -66,26 +67,67 @@ def count(jobs: list[JobFolder], *, workers: int, now_s: float, usd_per_hour: fl
         now_s: unix time.
         usd_per_hour: what these workers cost; None: unknown, and each counts at its job's highest price.
     """
-    before = [Reading.of(folder) for folder in jobs]
+    before = [_before(folder, now_s) for folder in jobs]
     told = [folder.read_progress() for folder in jobs]
-    since_s = max((_since(each, now_s) for each in before), default=0.0)
+    lasted_s = [max(0.0, now_s - each.at) for each in before]
+    since_s = max(lasted_s, default=0.0)
     capacity_s = max((_threads_each(each) for each in told), default=0.0) * workers * since_s
-    old = [place for place, reading in enumerate(before) if reading.at]  # a new one has not had anything yet
-    parts = dict(zip(old, shares([_use(before[one], told[one]) for one in old], capacity_s=capacity_s), strict=True))
+    uses = [_use(*each, since_s=since_s) for each in zip(before, told, lasted_s, strict=True)]
+    parts = shares(uses, capacity_s=capacity_s)
     for place, folder in enumerate(jobs):
-        part = parts.get(place, Share(0.0, 0.0, 0.0))
         job = Job.from_json(folder.job.read_text())
         rate = usd_per_hour
         if rate is None and job.usd_per_worker_hour is not None:
             rate = workers * job.usd_per_worker_hour
-        now = _next(before[place], job, part, used_s=_used(told[place]), workers=workers, now_s=now_s, rate=rate)
-        try:
-            folder.write(folder.meter, json.dumps(asdict(now)))
-        except OSError as error:  # as when the volume is full: the budget holds all the same
-            print(f"the cost of {folder.path.name} cannot be recorded: {error}", flush=True)
+        now = _next(
+            *(before[place], job, parts[place]),
+            used_s=_used(told[place]),
+            workers=workers,
+            now_s=now_s,
+            since_s=since_s,
+            rate=rate,
+        )
+        _write(folder, now)
         if over_budget(job, now) and not folder.spent.exists():
             with contextlib.suppress(OSError):  # likewise; the next count says it again
                 folder.spent.touch()
+
+
+def settle(folder: JobFolder, *, now_s: float) -> Reading:
+    """Count a job that ends, from the last look until now, as the keeper does no more; its reading then.
+
+    One that the keeper has not seen yet pays for the workers that its driver knows, at its job's highest price.
+    """
+    seen = Reading.of(folder)
+    before = _before(folder, now_s)
+    lasted_s = min(max(0.0, now_s - before.at), UNSEEN_S)
+    if seen.at:
+        rate = before.rate
+        paid = None if before.paid_usd is None or rate is None else before.paid_usd + lasted_s / 3600 * rate
+        worker_s = before.workers * before.share * lasted_s
+    else:
+        paid = None
+        worker_s = (folder.read_progress().get("progress") or {}).get("workers", 0) * lasted_s
+    now = replace(before, worker_s=before.worker_s + worker_s, paid_usd=paid, at=now_s)
+    _write(folder, now)
+    return now
+
+
+def _before(folder: JobFolder, now_s: float) -> Reading:
+    """A job's reading; of one that has none yet, zero at the time at which it became active."""
+    reading = Reading.of(folder)
+    if reading.at:
+        return reading
+    with contextlib.suppress(OSError):  # it has just ended
+        return replace(reading, at=min(now_s, folder.active.stat().st_mtime))
+    return replace(reading, at=now_s)
+
+
+def _write(folder: JobFolder, now: Reading) -> None:
+    try:
+        folder.write(folder.meter, json.dumps(asdict(now)))
+    except OSError as error:  # as when the volume is full: the budget holds all the same
+        print(f"the cost of {folder.path.name} cannot be recorded: {error}", flush=True)
 
 
 def over_budget(job: Job, now: Reading) -> bool:
@@ -95,10 +137,17 @@ def over_budget(job: Job, now: Reading) -> bool:
 
 
 def _next(
-    before: Reading, job: Job, part: Share, *, workers: int, now_s: float, rate: float | None, used_s: float
+    before: Reading,
+    job: Job,
+    part: Share,
+    *,
+    workers: int,
+    now_s: float,
+    since_s: float,
+    rate: float | None,
+    used_s: float,
 ) -> Reading:
-    """A reading after a look; pure."""
-    since_s = _since(before, now_s)
+    """A reading after a look; pure. `since_s`: of which `part` is a part."""
     worker_s = since_s * workers
     usd = None if rate is None else since_s / 3600 * rate
     if since_s > UNSEEN_S:
@@ -106,7 +155,7 @@ def _next(
         worker_s = max(worker_s, before.workers * unseen_s)
         if usd is not None:
             usd = max(usd, unseen_s / 3600 * (before.usd_per_hour or 0.0))
-    paid = before.usd(job) if before.at else 0.0
+    paid = before.usd(job) if before.worker_s or before.paid_usd is not None else 0.0
     return Reading(
         worker_s=before.worker_s + worker_s * part.whole,
         at=now_s,
@@ -120,16 +169,12 @@ def _next(
     )
 
 
-def _since(before: Reading, now_s: float) -> float:
-    """Seconds since the last count; 0 before the first, and where the clock went back."""
-    return max(0.0, now_s - before.at) if before.at else 0.0
-
-
-def _use(before: Reading, said: Mapping[str, Any]) -> Use:
+def _use(before: Reading, said: Mapping[str, Any], lasted_s: float, *, since_s: float) -> Use:
     """What a run had since the last look; a driver that began anew counts from zero."""
     used_s = _used(said)
     news_s = used_s - before.used_s if used_s >= before.used_s else used_s
-    return Use(before.carried_s + news_s, int(said.get("workers_needed", 1)))
+    lasted = lasted_s / since_s if since_s else 1.0
+    return Use(before.carried_s + news_s, int(said.get("workers_needed", 1)), lasted)
 
 
 def _used(said: Mapping[str, Any]) -> float:

@@ -21,6 +21,7 @@ from sweepfleet.grid.sweep import Sweep
 from sweepfleet.machine import dask_command
 from sweepfleet.machine.aws import Aws, AwsError
 from sweepfleet.machine.facts import HOME, KEYS, SCRATCH, Data, Facts
+from sweepfleet.machine.head.meter import settle
 from sweepfleet.machine.head.reporter import NOTE_EVERY_S, Reporter
 from sweepfleet.machine.head.run_client import run_client
 from sweepfleet.machine.head.snapshot import EXIT_CANCELLED, alone, snapshot, tell_end
@@ -183,6 +184,7 @@ def _client(folder: JobFolder, job: Job, facts: Facts, reporter: Reporter) -> in
         said = "It was cancelled."
     print(f"the client has gone. {said}", flush=True)
     reporter.needs_no_workers()
+    settle(folder, now_s=time.time())
     reporter.end(exit_code=code, summary={}, error=said)
     folder.active.unlink(missing_ok=True)
     return code

@@ -14,6 +14,7 @@ class Use:
 
     worked_s: float  # of threads, for its bundles, and what was not counted before
     wanted: int  # workers that it asked for
+    lasted: float = 1.0  # the part of that time in which it was active
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,13 @@ def shares(uses: Sequence[Use], *, capacity_s: float) -> list[Share]:
     worked_s = sum(use.worked_s for use in uses)
     busy = min(1.0, worked_s / capacity_s) if capacity_s > 0 else 0.0
     counted = busy * capacity_s / worked_s if worked_s else 0.0  # of each second that was worked
-    wanted = sum(use.wanted for use in uses)
+    wanted = sum(use.wanted * use.lasted for use in uses)
+    lasted = sum(use.lasted for use in uses)
     found = []
     for use in uses:
         worked = use.worked_s / worked_s * busy if worked_s else 0.0
-        idle = (1 - busy) * (use.wanted / wanted if wanted else 1 / len(uses))
+        asked = use.wanted * use.lasted / wanted if wanted else use.lasted / lasted if lasted else 1 / len(uses)
+        idle = (1 - busy) * asked
         carried_s = min(use.worked_s * (1 - counted), CARRIED * capacity_s)
         found.append(Share(worked, idle, carried_s))
     return found

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from sweepfleet.grid.errors import SweepfleetError, UsageError
 from sweepfleet.machine.aws import Aws, AwsError
 from sweepfleet.machine.facts import KEYS, Data, Facts
-from sweepfleet.machine.head.meter import Reading
+from sweepfleet.machine.head.meter import settle
 from sweepfleet.machine.in_process import door
 from sweepfleet.machine.job import CLIENT, Job, JobFolder
 from sweepfleet.machine.refusals import is_final
@@ -140,7 +140,7 @@ def tell_end(
 
 def _store_end(folder: JobFolder, aws: Aws, *, exit_code: int, error: str) -> None:
     """Say in the bucket how the run has ended, for whoever cannot ask the head. Raises AwsError."""
-    job, reading = Job.from_json(folder.job.read_text()), Reading.of(folder)
+    job, reading = Job.from_json(folder.job.read_text()), settle(folder, now_s=time.time())
     end = {
         "submitted": job.submitted,  # which command it is the end of
         "ended": time.time(),
