@@ -279,5 +279,5 @@ def test_the_way_to_a_worker_brings_its_key_before_ssh_looks(
     )
     [command] = started
     assert command[command.index("-W") + 1] == "[10.42.3.4]:22"
-    assert command[-1] == f"{OUTPUTS.ssh_user}@{OUTPUTS.head_ip}"
+    assert command[-1] == f"{OUTPUTS.ssh_user}@{fleet.state().public_ip}"
     assert "StrictHostKeyChecking=yes" in command

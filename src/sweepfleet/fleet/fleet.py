@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sweepfleet.fleet.code.push import Pushed, current_release
@@ -13,6 +15,7 @@ from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.reach import console, remote
 from sweepfleet.fleet.reach.cloud import Cloud
 from sweepfleet.fleet.reach.host_keys import NoKeyError, NotYetError
+from sweepfleet.fleet.stack.awake import AsleepError, HeadState, head_state, wake
 from sweepfleet.fleet.stack.folder import StackFolder, stacks_up
 from sweepfleet.fleet.stack.gone import require_head
 from sweepfleet.fleet.workers.group import Worker, group
@@ -20,6 +23,11 @@ from sweepfleet.grid.errors import UsageError
 from sweepfleet.infra.outputs import Outputs
 
 RETRY_S = 2.0
+WAKE_S = 600.0  # for a head that was woken to answer
+
+
+def _stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 class NotUpError(UsageError):
@@ -39,13 +47,35 @@ class Fleet:
         """What the checkout remembers of the stack."""
         return StackFolder(self.root, self.outputs.stack)
 
-    def require_head(self) -> None:
-        """Be sure that AWS has the head. Raises GoneError: it has none any more; says why and what to type."""
-        require_head(self.root, self.cloud, self.outputs)
+    def state(self) -> HeadState:
+        """The head's state by EC2, and its address now. Raises ClusterError: AWS refuses."""
+        return head_state(self.cloud, self.outputs.head_id)
+
+    def require_head(self) -> HeadState | None:
+        """Be sure that AWS has the head, awake or asleep; returns its state, None where AWS cannot be asked.
+
+        Raises:
+            GoneError: it has none any more; says why and what to type.
+        """
+        return require_head(self.root, self.cloud, self.outputs)
+
+    def woken(self, *, say: Callable[[str], None] = _stderr) -> Outputs:
+        """The outputs with the head's address of now. A head that is asleep is woken until it answers, which is said.
+
+        Raises:
+            GoneError: AWS has none any more.
+            ClusterError: it does not start, or does not answer then.
+        """
+        state = self.require_head()
+        if state is not None and state.is_asleep:
+            with contextlib.ExitStack() as stack:
+                self._open(stack, state, patience_s=0, say=say)
+            state = self.state()
+        return self.outputs if state is None else state.reached(self.outputs)
 
     @contextlib.contextmanager
-    def head(self, *, patience_s: float = 0, say: Callable[[str], None] = print) -> Iterator[remote.Host]:
-        """An open connection to the head; see `fleet.reach.remote.head`.
+    def head(self, *, patience_s: float = 0, say: Callable[[str], None] = _stderr) -> Iterator[remote.Host]:
+        """An open connection to the head; see `fleet.reach.remote.head`. A head that is asleep is woken.
 
         Args:
             patience_s: for a head that has just been made, and does not answer yet.
@@ -55,30 +85,69 @@ class Fleet:
             GoneError: AWS has none any more.
             ClusterError: it cannot be had, with the last lines of its console when its boot did not come so far.
         """
-        self.require_head()
+        with contextlib.ExitStack() as stack:
+            yield self._open(stack, self.require_head(), patience_s=patience_s, say=say)
+
+    @contextlib.contextmanager
+    def awake_head(self) -> Iterator[remote.Host]:
+        """The same, without waking it: for what only looks.
+
+        Raises:
+            AsleepError: the head is asleep.
+            ClusterError: as of `head`.
+        """
+        state = self.require_head()
+        if state is not None and state.is_asleep:
+            raise AsleepError(f"{state.line(datetime.now(UTC))}. Wake it: inv ssh. A sweep wakes it, too: inv sweep")
+        with contextlib.ExitStack() as stack:
+            yield self._open(stack, state, patience_s=0, say=_stderr)
+
+    def _open(
+        self,
+        stack: contextlib.ExitStack,
+        state: HeadState | None,
+        *,
+        patience_s: float,
+        say: Callable[[str], None],
+    ) -> remote.Host:
+        """Connect, as often as the patience allows; wake the head first where it is asleep, or falls asleep now."""
         waits = False
         end_s = time.monotonic() + patience_s
-        with contextlib.ExitStack() as stack:
-            while True:
-                opening = remote.head(self.cloud, self.outputs)
-                try:
-                    host = stack.enter_context(opening)
-                except NotYetError as error:
-                    if time.monotonic() > end_s:
-                        raise self._with_console(error, self.outputs.head_id) from None
-                    if not waits:
-                        say(f"Waiting for the head, {patience_s:.0f} s at most. {error}")
-                        waits = True
-                    time.sleep(RETRY_S)
-                else:
-                    break
-            yield host
+        while True:
+            if state is not None and state.is_asleep:
+                state = wake(self.cloud, state, say=say)
+                end_s, patience_s = max(end_s, time.monotonic() + WAKE_S), max(patience_s, WAKE_S)
+            opening = remote.head(self.cloud, self.outputs if state is None else state.reached(self.outputs))
+            try:
+                return stack.enter_context(opening)
+            except ClusterError as error:
+                state = self._state_after(state)
+                if state is not None and state.is_asleep:
+                    continue
+                if not isinstance(error, NotYetError):
+                    raise
+                if time.monotonic() > end_s:
+                    raise self._with_console(error, self.outputs.head_id) from None
+                if not waits:
+                    say(f"Waiting for the head, {patience_s:.0f} s at most. {error}")
+                    waits = True
+                time.sleep(RETRY_S)
+
+    def _state_after(self, state: HeadState | None) -> HeadState | None:
+        """The head's state after a failed connection: its address may be another by now. As before if unknown."""
+        if state is None:
+            return None
+        try:
+            return self.state()
+        except ClusterError:
+            return state
 
     @contextlib.contextmanager
     def worker(self, found: Worker) -> Iterator[remote.Host]:
         """An open connection to a worker, through the head; errors as of `head`."""
         with contextlib.ExitStack() as stack:
-            opening = remote.worker(self.cloud, self.outputs, instance_id=found.instance_id, address=found.private_ip)
+            outputs = self.woken()
+            opening = remote.worker(self.cloud, outputs, instance_id=found.instance_id, address=found.private_ip)
             try:
                 host = stack.enter_context(opening)
             except NotYetError as error:

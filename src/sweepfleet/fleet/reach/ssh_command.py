@@ -25,8 +25,7 @@ def ssh_command(fleet: Fleet, *, worker: str, options: Sequence[str] = ()) -> li
         GoneError: AWS has no head any more.
         NotYetError: it has published no host key.
     """
-    out = fleet.outputs
-    fleet.require_head()
+    out = fleet.woken()
     keys = {out.head_ip: published_key(fleet.cloud, out, out.head_identity)}
     address, known_hosts = out.head_ip, fleet.folder.known_hosts
     if worker:

@@ -9,9 +9,9 @@ from typing import Any
 
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
+from sweepfleet.fleet.stack.awake import head_state, look_at
 from sweepfleet.fleet.stack.pulumi_state import BUCKET, DATA_VOLUME, GROUP, HEAD, ROLE, Resource
 
-GOING = ("shutting-down", "terminated")
 WAIT = {"Delay": 5, "MaxAttempts": 120}  # ten minutes for an instance to be terminated
 
 # EC2's types: what a user calls them, the call that lists them, its filter, and the key of its answer. A filter finds
@@ -78,8 +78,7 @@ def account_of(arn: str) -> str:
 
 def has_head(cloud: Cloud, instance_id: str) -> bool:
     """Whether AWS has this instance, and it is not being terminated. Raises ClusterError: AWS refuses."""
-    with asking_aws("look up the head"):
-        return _head(cloud.client, instance_id)
+    return head_state(cloud, instance_id).exists
 
 
 def missing(cloud: Cloud, resources: Iterable[Resource]) -> list[Deleted]:
@@ -122,7 +121,7 @@ def _instances(ec2: Any, ids: list[str]) -> list[dict[str, Any]]:
 
 
 def _head(client: Clients, id_: str) -> bool:
-    return any(one["State"]["Name"] not in GOING for one in _instances(client("ec2"), [id_]))
+    return look_at(client("ec2"), id_).exists
 
 
 def _of_ec2(call: str, name: str, key: str) -> Callable[[Clients, str], bool]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.reach.cloud import Cloud
 from sweepfleet.fleet.reach.host_keys import NotYetError
-from sweepfleet.fleet.stack.deleted import has_head
+from sweepfleet.fleet.stack.awake import HeadState, head_state
 from sweepfleet.fleet.stack.folder import StackFolder
 from sweepfleet.fleet.stack.pulumi_cli import PulumiCli
 from sweepfleet.fleet.stack.pulumi_state import HEAD, State
@@ -23,17 +23,20 @@ class DownError(GoneError):
     """The stack was taken down; this checkout has forgotten it now."""
 
 
-def require_head(root: Path, cloud: Cloud, outputs: Outputs) -> None:
-    """Be sure that AWS has the head; where AWS cannot be asked, the connection to it will tell.
+def require_head(root: Path, cloud: Cloud, outputs: Outputs) -> HeadState | None:
+    """Be sure that AWS has the head, awake or asleep; returns its state.
+
+    None where AWS cannot be asked: the connection to it will tell.
 
     Raises:
         GoneError: it was terminated; says by what, as Pulumi's state has it, and what to type.
     """
     try:
-        if has_head(cloud, outputs.head_id):
-            return
+        found = head_state(cloud, outputs.head_id)
     except ClusterError:
-        return
+        return None
+    if found.exists:
+        return found
     head, stack = f"AWS has no head {outputs.head_id} of the stack {outputs.stack} any more", outputs.stack
     try:
         state = _recorded(PulumiCli(root), stack)
