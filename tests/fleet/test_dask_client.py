@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import shutil
 import stat
@@ -207,6 +208,14 @@ def test_its_job_has_the_stacks_limits_and_prices(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UsageError, match=r"the price of c9\.large is unknown.*client\(unpriced=True\)"):
         session.job_of(fleet, release, workers=1)
     assert session.job_of(fleet, release, workers=1, unpriced=True).usd_per_worker_hour is None
+
+
+def test_a_stack_whose_workers_cannot_reach_each_other_is_refused(tmp_path: Path) -> None:
+    """dask's tasks would wait for each other's data without end; what mends it is said."""
+    fleet: Any = Fleet(tmp_path, dataclasses.replace(OUTPUTS, worker_peers=""), None)  # type: ignore[arg-type]
+    refused = pytest.raises(UsageError, match=r"An earlier version made the stack dev.*inv up")
+    with refused, session.way_of(fleet, workers=None, unpriced=False, steps=None):  # type: ignore[arg-type]
+        pytest.fail("it was let in")
 
 
 def test_a_job_that_the_head_refuses_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,7 @@ def test_no_rule_admits_the_world_anywhere(made: Made) -> None:
 
 
 def test_who_may_reach_whom_is_exactly_this(made: Made) -> None:
-    """SSH from the operators to the head, the scheduler for workers, workers for the head; nothing else inward."""
+    """SSH from operators to the head, the scheduler for workers, workers for the head and each other; no more."""
     names = {one.id: one.name.rpartition("-")[2] for one in made.of("aws:ec2/securityGroup:SecurityGroup")}
     seen = set()
     for rule in rules(made):
@@ -128,6 +128,7 @@ def test_who_may_reach_whom_is_exactly_this(made: Made) -> None:
         ("head", 8786, 8786, "workers"),
         ("workers", 22, 22, "head"),
         ("workers", 40000, 40127, "head"),
+        ("workers", 40000, 40127, "workers"),
     }
 
 
@@ -140,6 +141,7 @@ def test_workers_reach_no_further_than_their_egress_says(made: Made) -> None:
     if made.outputs.worker_egress == "none":
         assert {(rule["IpProtocol"], rule["FromPort"], rule["ToPort"]) for rule in out} == {
             ("tcp", 8786, 8786),
+            ("tcp", 40000, 40127),
             ("tcp", 443, 443),
         }
         assert not any(rule.get("CidrIpv4") for rule in out)

@@ -101,6 +101,35 @@ def test_the_commands_return_what_the_machines_say(laptop: Laptop) -> None:
     assert cost > 0
 
 
+MOVES = """
+import dask.array, joblib
+import numpy as np
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
+
+x = np.random.default_rng(1).normal(size=(400, 3))
+y = x @ [1.0, 2.0, 3.0]
+fleet = sf.connect("dev")
+fleet.start(2)
+with fleet.client() as client:
+    first, second = client.nthreads()
+    scattered = client.scatter(x, workers=[first])
+    moved = client.submit(np.sum, scattered, workers=[second]).result(timeout=300)
+    assert moved == x.sum(), moved
+    with joblib.parallel_config(backend="dask"):
+        search = GridSearchCV(Ridge(), {"alpha": [1e-3, 1.0, 1e3]}, cv=3).fit(x, y)
+    kept = client.persist(dask.array.arange(10_000, chunks=1000).reshape(100, 100), workers=[first])
+    total = (kept + kept.T).rechunk((100, 5)).sum().compute()
+print(json.dumps([search.best_params_, int(total)]))
+"""
+
+
+def test_dasks_world_moves_its_data_between_workers(laptop: Laptop) -> None:
+    """Of two that are there: what a client has scattered, what joblib and scikit-learn do so with, and arrays."""
+    best, total = python(laptop, MOVES)
+    assert (best, total) == ({"alpha": 1e-3}, 2 * sum(range(10_000)))
+
+
 def test_a_run_goes_on_without_its_script_and_another_one_finds_it(laptop: Laptop) -> None:
     """What it has so far is there at once; cancelled, it keeps that, and the same sweep resumes it."""
     sweep = 'sf.sweep(gated, HELD, metric="loss", name="left", stack="dev", wait={wait}, execution={{"bundle": 1}})'

@@ -54,6 +54,7 @@ def export(
         package_index=settings.package_index,
         budget_usd=settings.budget_usd,
         worker_disk_gb=settings.worker_disk_gb,
+        worker_peers="workers",
     )
 
 

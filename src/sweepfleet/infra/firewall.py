@@ -42,8 +42,12 @@ def rules(ssh_cidrs: tuple[str, ...], worker_egress: str) -> Iterator[Rule]:
     yield Rule(
         group="workers", inward=True, ports=WORKER_PORTS, peer="head", why="what the scheduler asks of workers"
     )
+    yield Rule(
+        group="workers", inward=True, ports=WORKER_PORTS, peer="workers", why="data that a dask client's tasks need"
+    )
     if worker_egress == "none":
         yield Rule(group="workers", inward=False, ports=(SCHEDULER_PORT,) * 2, peer="head", why="the scheduler")
+        yield Rule(group="workers", inward=False, ports=WORKER_PORTS, peer="workers", why="data of other workers")
         yield Rule(group="workers", inward=False, ports=(HTTPS_PORT,) * 2, peer="s3", why="releases and environments")
     else:
         yield Rule(group="workers", inward=False, ports=None, peer=ANYWHERE, why=f"workerEgress is {worker_egress}")

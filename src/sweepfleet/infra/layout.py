@@ -12,7 +12,7 @@ from dataclasses import dataclass
 RENEW_HEAD = "SWEEPFLEET_RENEW_HEAD"
 
 SCHEDULER_PORT = 8786
-WORKER_PORTS = (40000, 40127)  # a fixed range, so that one rule admits the scheduler to them
+WORKER_PORTS = (40000, 40127)  # a fixed range, so that one rule admits the scheduler, and one each other
 SSH_PORT = 22
 
 # Machines' roles and their profiles have a path of their own, which a person's role of any name does not have.

@@ -50,6 +50,7 @@ class Outputs:
     budget_usd: int
     worker_disk_gb: int = 30
     on_demand_group: str = ""  # the autoscaling group for when spot fails; "" of a stack from before there was one
+    worker_peers: str = ""  # who reaches workers' ports beside the head: workers; older versions' stacks: nobody
 
     @property
     def worker_groups(self) -> tuple[str, ...]:

@@ -55,10 +55,15 @@ def way_of(fleet: Fleet, *, workers: int | None, unpriced: bool, steps: Steps) -
         steps: shows what is being done.
 
     Raises:
-        UsageError: nothing was pushed yet, the budget cannot be enforced, versions differ, or a run of another
-            release is active.
+        UsageError: an earlier version made the stack, nothing was pushed yet, the budget cannot be enforced, versions
+            differ, or a run of another release is active.
         ClusterError: the cluster cannot be reached.
     """
+    if not fleet.outputs.worker_peers:
+        raise UsageError(
+            f"An earlier version made the stack {fleet.outputs.stack}: its workers cannot send each other data, and "
+            "dask's tasks would wait for it without end. Update the stack: inv up"
+        )
     release = fleet.release()
     if release.package not in ("", package_digest()):
         raise UsageError(
