@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -117,6 +118,7 @@ def job(data: Data, *, name: str = "one", says: str = '{"workers_needed": 2}') -
     folder.path.mkdir(exist_ok=True)
     folder.job.write_text(JOB.to_json())
     folder.active.touch()
+    os.utime(folder.active, (9e9, 9e9))
     if says:
         folder.progress.write_text(says)
     return folder
@@ -305,3 +307,14 @@ def test_machines_that_are_there_are_counted_for_the_runs_that_are_active(group:
     assert counted.workers == 3
     assert counted.worker_s == pytest.approx(3 * 100, abs=3 * 2 * keeper.METER_EVERY_S)
     assert json.loads(one.meter.read_text())["at"] == pytest.approx(9e9 + 100, abs=2 * keeper.METER_EVERY_S)
+
+
+def test_machines_that_come_are_counted_from_then_on(group: Group, data: Data) -> None:
+    """Not from the next of the rare looks at a group that stays as it is."""
+    one = job(data)
+    group.there = 0
+    group.then = {3: lambda: setattr(group, "there", 2)}  # after 6 s
+    group.keep(for_s=keeper.LOOK_EVERY_S)
+    assert Reading.of(one).worker_s > 2 * (
+        keeper.LOOK_EVERY_S - 6 - 2 * keeper.CHANGES_EVERY_S - keeper.METER_EVERY_S
+    )

@@ -22,6 +22,7 @@ POLL_S = 2.0
 IDLE_S = 20.0  # without a run, before the workers go
 SWITCH_EVERY_S = 600.0
 LOOK_EVERY_S = 30.0  # at the group: its size, and how many machines there are
+CHANGES_EVERY_S = 5.0  # at a group that changes: each machine is paid for from when it is there
 METER_EVERY_S = 5.0
 SPENT_S = 120.0  # after which a run that has cost its budget has no workers, whatever its driver does
 UPTIME = Path("/proc/uptime")  # seconds since the boot; no change of the clock moves it
@@ -74,7 +75,8 @@ def keep(facts: Facts) -> None:
     while True:
         try:
             now_s = time.monotonic()
-            if size is None or now_s - looked_s > LOOK_EVERY_S:
+            look_s = LOOK_EVERY_S if len(group.members) == size else CHANGES_EVERY_S
+            if size is None or now_s - looked_s > look_s:
                 group = aws.group()
                 size, looked_s = group.size, now_s
             active = active_jobs(data.jobs)

@@ -114,13 +114,14 @@ def settle(folder: JobFolder, *, now_s: float) -> Reading:
 
 
 def _before(folder: JobFolder, now_s: float) -> Reading:
-    """A job's reading; of one that has none yet, zero at the time at which it became active."""
+    """A job's reading; of one that has none yet, zero at the time at which it became active, a minute ago at most."""
     reading = Reading.of(folder)
     if reading.at:
         return reading
+    began_s = now_s
     with contextlib.suppress(OSError):  # it has just ended
-        return replace(reading, at=min(now_s, folder.active.stat().st_mtime))
-    return replace(reading, at=now_s)
+        began_s = folder.active.stat().st_mtime
+    return replace(reading, at=min(now_s, max(began_s, now_s - UNSEEN_S)))
 
 
 def _write(folder: JobFolder, now: Reading) -> None:
