@@ -226,6 +226,8 @@ GAINS: dict[str, Gain] = {
     "s3:Put*": _other(f"{STATE}", ACCOUNT_STATE),
     "s3:PutObject": _other(f"{STATE}", ACCOUNT_STATE),
     "s3:PutBucketPolicy": _other(STATE),
+    "s3:TagResource": _other(STATE),  # rights that go by tags
+    "s3:UntagResource": _other(STATE),
     "s3:Delete*": _other(STATE, ACCOUNT_STATE),
     "s3:DeleteObject": _other(STATE, ACCOUNT_STATE),
     "kms:Decrypt": _other(f"{KEY}-of-others"),

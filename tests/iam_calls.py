@@ -15,6 +15,7 @@ import pytest
 from sweepfleet.infra.layout import IAM_PATH
 
 SERVICES = {
+    "s3control": "s3",
     "service-quotas": "servicequotas",
     "resourcegroupstaggingapi": "tag",
     "tagging": "tag",
@@ -55,6 +56,8 @@ def resource_of(service: str, given: dict[str, Any]) -> str:
     account = "123456789012"
     if service == "s3":
         return f"arn:aws:s3:::{given['Bucket']}" + (f"/{given['Key']}" if "Key" in given else "")
+    if service == "s3control":
+        return str(given["ResourceArn"])
     if service == "ssm":
         return f"arn:aws:ssm:eu-west-1::parameter{given['Name']}"  # of AWS's own, in no account
     if service == "iam":
@@ -101,6 +104,7 @@ SETTINGS = {
     "tagging": "BucketTagging",
     "versioning": "BucketVersioning",
 }
+TAGS = {"GET": "ListTagsForResource", "POST": "TagResource", "DELETE": "UntagResource"}
 OBJECTS = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
 
 
@@ -141,6 +145,9 @@ def _calls(request: Mapping[str, Any], key_arn: str) -> set[tuple[str, str]]:
 
 
 def _s3_calls(method: str, path: str, query: str, headers: Mapping[str, str]) -> set[tuple[str, str]]:
+    _, control, tagged = path.partition("/v20180820/tags/")  # S3 Control's
+    if control:
+        return {(f"s3:{TAGS[method]}", tagged)}
     bucket, _, key = path.lstrip("/").partition("/")
     arn, asked = f"arn:aws:s3:::{bucket}", parse_qs(query, keep_blank_values=True)
     if key:

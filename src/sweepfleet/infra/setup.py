@@ -17,7 +17,7 @@ from sweepfleet.infra.placement import Placement, place
 from sweepfleet.infra.policies import boundary_arn
 from sweepfleet.infra.settings import PROJECT, Settings, read
 
-SERVICES = ("autoscaling", "ec2", "iam", "s3", "ssm", "sts")  # that the program talks to
+SERVICES = ("autoscaling", "ec2", "iam", "s3", "s3control", "ssm", "sts")  # that the program talks to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
