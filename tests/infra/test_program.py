@@ -273,7 +273,8 @@ def test_the_head_changes_only_its_own_groups_and_bucket(made: Made) -> None:
     groups = made.server.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
     assert len(groups) == 2
     for own in (group["AutoScalingGroupARN"] for group in groups):
-        for action in ("SetDesiredCapacity", "TerminateInstanceInAutoScalingGroup", "PutScheduledUpdateGroupAction"):
+        sizes = ("SetDesiredCapacity", "TerminateInstanceInAutoScalingGroup", "DetachInstances")
+        for action in (*sizes, "PutScheduledUpdateGroupAction"):
             assert allows(policy, f"autoscaling:{action}", own)
             assert not allows(policy, f"autoscaling:{action}", f"{own}-other")
     bucket = f"{BUCKET}{made.outputs.bucket}"

@@ -88,6 +88,13 @@ class Group:
         self.ended.add(name)
         self.size -= 1
 
+    def detach(self, name: str, *, decrement: bool) -> None:
+        self.asked.append(f"detach {name}, {'one less' if decrement else 'another one'}")
+        if self.refuses:
+            raise AwsError("AccessDenied")
+        self.ended.add(name)
+        self.size -= decrement
+
     def set_switch(self) -> None:
         if self.refuses:
             raise AwsError("AccessDenied")

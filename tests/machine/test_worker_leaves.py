@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sweepfleet.machine.worker import leaving
+from sweepfleet.machine.worker import leaving, stopping
 from sweepfleet.machine.worker.interruption import PROMISED_S, seconds_left
 from sweepfleet.machine.worker.leaving import leave
 from sweepfleet.slot.leaving import VARIABLE, announce, announced
@@ -77,6 +77,9 @@ class Played:
     def busy(self) -> bool:
         return self._until not in self._steps
 
+    def tell_leaving(self, left_s: float) -> None:  # noqa: ARG002 - as a worker has it
+        self._steps.append("tells")
+
     def take_no_more(self) -> None:
         self._steps.append("takes no more")
 
@@ -108,17 +111,19 @@ def test_a_step_is_taken_only_where_the_one_before_was_not_enough(
     # A worker that is told late: each step's time has come already.
     announce(tmp_path / "leaving", time.monotonic() if until != "cut" else time.monotonic() + 3600)
     asyncio.run(leave(Played(steps, until)))
-    assert steps == ["takes no more", *names[: names.index(until) + 1], leaving.REASON]
+    assert steps == ["tells", "takes no more", *names[: names.index(until) + 1], leaving.REASON]
 
 
 def test_who_is_not_told_when_says_so_to_the_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that systemd ends."""
     monkeypatch.setenv(VARIABLE, str(tmp_path / "leaving"))
     before_s = time.monotonic()
-    asyncio.run(leave(Played([], "takes no more")))
+    steps: list[str] = []
+    asyncio.run(leave(Played(steps, "takes no more")))
+    assert "tells" not in steps, "AWS does not take this machine back"
     until_s = announced(tmp_path / "leaving")
     assert until_s is not None
-    assert before_s < until_s - leaving.DRAIN_S + 1e-3
+    assert before_s < until_s - stopping.DRAIN_S + 1e-3
 
 
 def test_the_time_of_a_notice_is_read() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from distributed import Worker
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +44,29 @@ def test_a_bundle_is_its_engines() -> None:
     assert [engine_of(key) for key in ("bundle-abc-7", "bundle-abc-7-again", "warm-up", ("x", 1))] == ["abc"] * 2 + [
         ""
     ] * 2
+
+
+def test_one_that_takes_no_more_is_replaced_while_it_is_still_there(tmp_path: Path) -> None:
+    """As after a spot notice; on a real scheduler."""
+
+    def leaves(dask_worker: Worker) -> None:
+        dask_worker.batched_send({"op": "worker-status-change", "status": "paused", "stimulus_id": "leaves"})
+
+    with site(tmp_path) as here:
+        for name in ("one", "two", "three"):
+            here.worker(name)
+        with remote_engine(context(tmp_path, FIT), address=here.address, patience_s=60, most_workers=2) as engine:
+            eventually(lambda: len(engine._client.nthreads()) == 3, "all workers")
+
+            def mine() -> set[str]:
+                engine._slots = (-float("inf"), 0)
+                assert engine.slots == 2
+                return set(engine._share)
+
+            leaving, stays = sorted(mine())
+            engine._client.run(leaves, workers=[leaving])
+            eventually(lambda: leaving not in mine(), "it uses another one")
+            assert stays in mine()
 
 
 def test_its_bundles_run_on_no_other_worker_and_on_the_third_when_one_of_its_own_dies(tmp_path: Path) -> None:

@@ -32,7 +32,9 @@ pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]
 WORKERS = 2
+MOST = 4  # that the stack allows: a leaving one is replaced while it is still there
 RECOVERY_S = 300  # for a broken program to give up, not a measure of a good one
+NOTICE_EVERY = 60  # points that have ended, which takes some 30 s
 POINTS = 4000  # none of the sweeps ends before its accidents are over; then the rest is let go, and takes no time
 FIT = """
 import signal, sys, time
@@ -50,6 +52,7 @@ def slow(a, checkpoint_dir):
         time.sleep(2)
         return {"twice": 2.0 * a}
     # One that goes on until the others are through, and counts its attempts.
+    Path("/var/tmp/has-the-long-one").touch()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("it goes on elsewhere"))
     file = checkpoint_dir / "attempts"
     attempts = int(file.read_text()) + 1 if file.exists() else 1
@@ -167,7 +170,8 @@ class Run:
     def start(cls, fleet: Fleet, name: str) -> Run:
         grid = fleet.laptop.path / "accidents" / f"{name}.yaml"
         grid.write_text(GRID.format(name=name, POINTS=POINTS, gate=f"/run/{name}"))
-        return cls(fleet, name, fleet.laptop.start("sweep", "--grid", f"accidents/{name}.yaml"))
+        words = ("sweep", "--grid", f"accidents/{name}.yaml", "--workers", str(WORKERS))
+        return cls(fleet, name, fleet.laptop.start(*words))
 
     def rows(self) -> Rows:
         """What the ledger on the head has; empty while there is none."""
@@ -216,7 +220,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """A cluster that is up and has its code, and no worker yet."""
     with Cloud(tmp_path_factory.mktemp("cloud")) as cloud:
         laptop = Laptop(cloud, tmp_path_factory.mktemp("laptop"))
-        laptop.up(maxWorkers=WORKERS)
+        laptop.up(maxWorkers=MOST)
         folder = Path(laptop.path, "accidents")
         folder.mkdir()
         (folder / "fit.py").write_text(FIT)
@@ -339,40 +343,65 @@ def test_a_sweep_lives_through_an_accident(steady: Fleet, accident: Callable[[Fl
         run.until(lambda: not any(map(steady.runners, steady.joined())), what="no runner is left", timeout_s=60)
 
 
-def notice(fleet: Fleet, instance_id: str) -> None:
-    """AWS gives notice, and the worker leaves before that is over; the group replaces it at once."""
-    fleet.laptop.cloud.interrupt_spot(instance_id, in_s=90)
-    until(lambda: instance_id not in fleet.members, what="it has left", timeout_s=120)
-    until(lambda: len(fleet.members) == WORKERS, what="the group replaces it")
+def has_the_long_one(fleet: Fleet) -> str:
+    """The worker that computes the long point; empty while none does."""
+    for instance_id in fleet.joined():
+        machine = fleet.laptop.cloud.machine(instance_id)
+        if machine.run(["test", "-e", "/var/tmp/has-the-long-one"], check=False).returncode == 0:  # noqa: S108
+            return instance_id
+    return ""
+
+
+def is_running(fleet: Fleet, instance_id: str) -> bool:
+    """Whether EC2 has not ended it."""
+    found = fleet.laptop.cloud.client("ec2").describe_instances(InstanceIds=[instance_id])
+    return bool(found["Reservations"][0]["Instances"][0]["State"]["Name"] == "running")
+
+
+def launched(fleet: Fleet) -> set[str]:
+    """Every instance that there has ever been."""
+    pages = fleet.laptop.cloud.client("ec2").describe_instances()["Reservations"]
+    return {one["InstanceId"] for page in pages for one in page["Instances"]}
 
 
 def test_no_finished_point_is_computed_again_after_a_notice(steady: Fleet) -> None:
-    """400 points of 2 s in bundles of 8, and one notice after the other: at most the points in hand are lost.
+    """400 points of 2 s in bundles of 8 on 3 workers, and a notice every 60 points: at most those in hand are lost.
 
-    One of them takes longer than its machines live. It goes on from its checkpoint, on another worker.
+    One of them takes longer than its machines live. It goes on from its checkpoint, on another worker; and its
+    machine, which leaves last, is replaced while it is still there. No machine is replaced twice.
     """
     until(steady.all_joined, what="all workers joined", timeout_s=RECOVERY_S)
     slots = int(steady.a_worker().run(["nproc"]).stdout)
     grid = Path(steady.laptop.path, "accidents", "noticed.yaml")
     grid.write_text(NOTICED)
-    run = Run(steady, "noticed", steady.laptop.start("sweep", "--grid", "accidents/noticed.yaml"))
-    notices = sorted(steady.joined())
-    for instance_id in notices:
-        there = len(run.rows())
-        run.until(lambda there=there: run.goes_on(beyond=there + slots), what="it goes on")
-        before = run.rows()
-        notice(steady, instance_id)
-        run.before.append(before)
+    sweep = ("sweep", "--grid", "accidents/noticed.yaml", "--workers", str(WORKERS + 1))
+    run = Run(steady, "noticed", steady.laptop.start(*sweep))
+    run.until(lambda: len(steady.joined()) == WORKERS + 1, what="a third worker")
+    before, noticed = launched(steady), list[str]()
+    while len(run.rows()) < 400 - NOTICE_EVERY and len(noticed) < 4:
+        there = run.rows()
+        others = max(steady.joined() - set(noticed), default="")
+        worker = others if noticed else has_the_long_one(steady)
+        assert worker, evidence.of_run(steady.laptop, run.name)
+        steady.laptop.cloud.interrupt_spot(worker, in_s=90)
+        noticed.append(worker)
+        if len(noticed) == 1:
+            run.until(lambda: launched(steady) > before, what="another one starts")
+            assert is_running(steady, worker), "it was replaced only when it had left"
+        run.until(lambda there=there: run.goes_on(beyond=len(there) + NOTICE_EVERY), what="it goes on")
+        run.before.append(there)
+    assert len(noticed) > 2
     # Those after the long one in its bundle wait for it.
     run.until(lambda: len(run.rows()) >= 392, what="all but the long one's bundle", timeout_s=2 * RECOVERY_S)
     open_gates(steady.laptop, "/run/noticed", run.client, run=run.name, timeout_s=RECOVERY_S)
     said = run.client.communicate()[0]
     assert run.client.returncode == 0, said
+    assert len(launched(steady) - before) <= len(noticed), "one was replaced twice"
     table = pl.read_parquet(steady.laptop.path / "runs" / "noticed" / "results.parquet")
     assert table["param.a"].sort().to_list() == list(range(400))
     assert set(table["status"]) == {"done"}
     assert set(table["attempts"]) == {1}
-    assert table["infra_losses"].sum() <= len(notices) * slots
+    assert table["infra_losses"].sum() <= len(noticed) * slots
     (attempts,) = table.filter(pl.col("param.a") == 0)["metric.attempts"]
     (losses,) = table.filter(pl.col("param.a") == 0)["infra_losses"]
     assert 2 <= attempts == losses + 1
@@ -380,8 +409,8 @@ def test_no_finished_point_is_computed_again_after_a_notice(steady: Fleet) -> No
     listed = bucket.list_objects_v2(Bucket=steady.laptop.outputs.bucket, Prefix="checkpoints/")
     assert listed.get("Contents", []) == [], "what a finished point left is gone"
     rows = run.rows()
-    for before in run.before:
-        assert before.items() <= rows.items(), "a finished point was computed again"
+    for there in run.before:
+        assert there.items() <= rows.items(), "a finished point was computed again"
 
 
 def budget_changed(fleet: Fleet, run: Run) -> None:

@@ -65,6 +65,7 @@ def head_policy(*, bucket_arn: str, group_arns: Iterable[str], stack: str) -> st
             [
                 "autoscaling:SetDesiredCapacity",
                 "autoscaling:TerminateInstanceInAutoScalingGroup",
+                "autoscaling:DetachInstances",
                 "autoscaling:PutScheduledUpdateGroupAction",
                 "autoscaling:DeleteScheduledAction",
             ],

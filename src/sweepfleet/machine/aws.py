@@ -150,6 +150,12 @@ class Aws:
         words = ["terminate-instance-in-auto-scaling-group", "--instance-id", instance_id]
         self._run("autoscaling", *words, "--should-decrement-desired-capacity")
 
+    def detach(self, instance_id: str, *, decrement: bool) -> None:
+        """Take a machine out of the group, which starts another one in its place, or has one less from then on."""
+        words = ["detach-instances", "--auto-scaling-group-name", self.facts.groups[0], "--instance-ids", instance_id]
+        should = "--should-decrement-desired-capacity"
+        self._run("autoscaling", *words, should if decrement else should.replace("should", "no-should", 1))
+
     def set_group_size(self, size: int) -> None:
         """Have so many workers."""
         words = [

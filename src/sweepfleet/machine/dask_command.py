@@ -45,6 +45,7 @@ def scheduler(python: Path, *, head_ip: str) -> list[str]:
         *(str(python), "-m", "distributed.cli.dask_scheduler"),
         *("--protocol", "tls", "--host", head_ip, "--port", str(SCHEDULER_PORT)),
         *("--dashboard-address", "127.0.0.1:8787"),
+        *("--preload", "sweepfleet.machine.head.notices"),
     ]
 
 

@@ -222,6 +222,11 @@ class Data:
         """What the workers have cost by day."""
         return self.keeper / "spending.json"
 
+    @property
+    def leaving(self) -> Path:
+        """Which workers AWS takes back, as `machine.leaving` has it."""
+        return self.keeper / "leaving.json"
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:

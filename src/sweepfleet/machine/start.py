@@ -22,6 +22,7 @@ from sweepfleet.machine.in_process import door
 from sweepfleet.machine.job import active_jobs
 from sweepfleet.machine.renew import SCHEDULER, active_runs, become, other_engine, renew_fleet
 from sweepfleet.machine.worker.interruption import notice, seconds_left
+from sweepfleet.machine.worker.stopping import Stop, is_asked_gently
 from sweepfleet.slot.leaving import VARIABLE as LEAVING
 from sweepfleet.slot.leaving import announce
 
@@ -60,6 +61,7 @@ def start_worker(facts: Facts, environment: Path) -> None:
         slots=len(os.sched_getaffinity(0)),
         scratch=SCRATCH,
     )
+    is_asked_gently()
     worker = subprocess.Popen(
         command,
         env=os.environ
@@ -73,6 +75,7 @@ def start_worker(facts: Facts, environment: Path) -> None:
         group=SERVICE_USER,
         extra_groups=[],
     )
+    stop = Stop(worker)
     looked_s = 0.0
     began_s, look_again_s = time.monotonic(), ENGINE_AGAIN_S
     while worker.poll() is None:
@@ -92,8 +95,11 @@ def start_worker(facts: Facts, environment: Path) -> None:
                 worker.wait()
                 subprocess.run(["systemctl", "poweroff"], check=False)  # the group replaces it at once
                 return
-    print(f"the worker ended with {worker.returncode}; it is started again", flush=True)
     time.sleep(1)
+    if stop.came:
+        print("the worker has left, since this machine stops", flush=True)
+        return
+    print(f"the worker ended with {worker.returncode}; it is started again", flush=True)
     os.execv(AWAIT_RELEASE, [AWAIT_RELEASE])
 
 

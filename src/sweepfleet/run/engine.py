@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, cast
 
-from distributed import Client
+from distributed import Client, Status
 from distributed.exceptions import WorkerStartTimeoutError
 
 from sweepfleet.grid.errors import SweepfleetError, UsageError
@@ -119,11 +119,16 @@ class Engine:
         return slots
 
     def _shared(self, threads: Collection[str]) -> tuple[str, ...]:
-        """The workers that it uses, where there are more than it may use; else none are named."""
+        """The workers that it uses, where there are more than it may use; else none are named.
+
+        One that takes no more bundles is not one of them where others are there: its replacement may have come.
+        """
         if self._most_workers is None or len(threads) <= self._most_workers:
             return ()
+        told = self._client.scheduler_info(n_workers=-1)["workers"]
+        takes = [one for one in threads if one in told and told[one]["status"] == Status.running.name]
         processing = self._client.processing()
-        engines = {worker: {engine_of(key) for key in processing.get(worker, ())} for worker in threads}
+        engines = {worker: {engine_of(key) for key in processing.get(worker, ())} for worker in takes or threads}
         return share(engines, me=self.name, before=self._share, most=self._most_workers)
 
     def take_over(self, engines: Collection[str], *, slots: int, patience_s: float) -> None:

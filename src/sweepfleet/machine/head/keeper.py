@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from sweepfleet.machine import leaving
 from sweepfleet.machine.aws import Aws, AwsError, Group
 from sweepfleet.machine.facts import Data, Facts
 from sweepfleet.machine.head import meter, spending
 from sweepfleet.machine.head.price_list import PriceList
+from sweepfleet.machine.head.replace import Replace
 from sweepfleet.machine.head.shrink import Shrink, all_known, in_order, retire
 from sweepfleet.machine.job import active_jobs
 
@@ -67,7 +69,7 @@ def keep(facts: Facts) -> None:
     While runs are active, it is lowered by idle workers alone.
     """
     data, aws = Data(Path(facts.data)), Aws(facts)
-    shrink, prices = Shrink(aws, retire), PriceList(aws, data.jobs)
+    shrink, replace, prices = Shrink(aws, retire), Replace(aws), PriceList(aws, data.jobs)
     busy_s = switch_s = metered_s = float("-inf")
     size: int | None = None
     group = Group(0, 0, ())
@@ -83,10 +85,15 @@ def keep(facts: Facts) -> None:
             aim = min(needed(data, now_s=time.time()), group.most)
             keeps = min(max(aim, held(data)), group.most)
             busy_s = now_s if keeps else busy_s
+            going = leaving.read(data.leaving, now_s=time.time())
+            if any(replace.due(group, going, keeps=keeps)):
+                replace.replace(going, keeps=keeps)
+                size = None
+                continue
             if now_s - metered_s > METER_EVERY_S:
-                usd = prices.usd_per_hour(group.members, active)
-                meter.count(active, workers=len(group.members), now_s=time.time(), usd_per_hour=usd)
-                there = len(group.members)
+                billed = (*group.members, *(name for name in going if name not in group.members))
+                usd, there = prices.usd_per_hour(billed, active), len(billed)
+                meter.count(active, workers=there, now_s=time.time(), usd_per_hour=usd)
                 spending.note(data.spending, workers=there, usd_per_hour=usd, used=bool(active), now_s=time.time())
                 metered_s = now_s
             if aim > size or (aim and now_s - switch_s > SWITCH_EVERY_S):

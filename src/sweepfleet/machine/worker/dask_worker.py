@@ -19,6 +19,7 @@ from typing import Any
 from distributed import Status, Worker
 from distributed._signals import wait_for_signals
 
+from sweepfleet.machine import leaving
 from sweepfleet.machine.aws import AwsError
 from sweepfleet.machine.facts import Facts
 from sweepfleet.machine.in_process import door
@@ -46,6 +47,10 @@ class ClusterWorker(Worker):  # type: ignore[misc]
         if self.why in LOST:
             named["executor_wait"] = False
         return await super().close(*words, reason=reason, **named)
+
+    def tell_leaving(self, left_s: float) -> None:
+        """Tell the head that AWS takes this machine back in so many seconds."""
+        self.log_event(leaving.TOPIC, {leaving.LEFT_S: left_s})
 
     def take_no_more(self) -> None:
         """Have the scheduler send no other task; those that are here already run."""

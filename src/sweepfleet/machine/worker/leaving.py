@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from sweepfleet.machine.worker.stopping import DRAIN_S
 from sweepfleet.slot.leaving import VARIABLE, announce, announced
 from sweepfleet.slot.pool import Pool, all_pools
 
 SIGNAL_S = 30.0  # before the end, long points get SIGTERM
 DROP_S = 12.0  # before the end, points that run on are ended, and what they wrote is stored
 CLOSE_S = 2.0  # for the worker to say goodbye
-DRAIN_S = 60.0  # that a worker takes which is told to end, and not when: systemd waits for 90 s
 LOOK_S = 0.05
 REASON = "leaves"
 
@@ -26,6 +26,9 @@ class Leaver(Protocol):
     @property
     def busy(self) -> bool:
         """Whether a task runs or waits here, or a result that nobody has fetched."""
+
+    def tell_leaving(self, left_s: float) -> None:
+        """Tell the head that AWS takes this machine back in so many seconds."""
 
     def take_no_more(self) -> None:
         """Have the scheduler send no other task."""
@@ -39,7 +42,9 @@ async def leave(worker: Leaver) -> None:
 
     Whoever ends the machine has written into the file of `slot.leaving.VARIABLE` when that is; else it is soon.
     """
-    until_s = _until_s()
+    until_s, taken = _until_s()
+    if taken:
+        worker.tell_leaving(until_s - time.monotonic())
     worker.take_no_more()
     steps: tuple[tuple[Callable[[Pool], None], float], ...] = (
         (Pool.cut, SIGNAL_S),
@@ -61,12 +66,13 @@ async def _is_done(worker: Leaver, until_s: float) -> bool:
     return not worker.busy
 
 
-def _until_s() -> float:
-    """When this machine ends, on the clock of time.monotonic(); its points are told."""
+def _until_s() -> tuple[float, bool]:
+    """When this machine ends, on the clock of time.monotonic(), and whether AWS said so; its points are told."""
     path = Path(name) if (name := os.environ.get(VARIABLE)) else None
     until_s = announced(path) if path else None
-    if until_s is None:
-        until_s = time.monotonic() + DRAIN_S
-        if path:
-            announce(path, until_s)
-    return until_s
+    if until_s is not None:
+        return until_s, True
+    until_s = time.monotonic() + DRAIN_S
+    if path:
+        announce(path, until_s)
+    return until_s, False
