@@ -22,6 +22,7 @@ from sweepfleet.fleet.workers.group import PATHS, scale
 from sweepfleet.fleet.workers.stopping import stop
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.infra.outputs import Outputs
+from sweepfleet.machine.head.rates import Rates
 from tests.cloud.inprocess import up
 from tests.cloud.mocks import Mocks
 from tests.cloud.moto import Moto
@@ -100,6 +101,17 @@ def test_the_head_says_what_its_runs_need(tmp_path: Path, release: Path, said: s
     script = workers.NEEDED.replace(PATHS.code, str(tmp_path / release)).replace(PATHS.data, str(tmp_path))
     done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == said
+
+
+def test_the_head_is_told_what_the_workers_cost_that_it_keeps(tmp_path: Path) -> None:
+    """Its keeper counts them by that, before any sweep came with prices."""
+    rates = Rates({"c7i.xlarge": 0.18}, {"c7i.xlarge": {"a": 0.07}}, {}, 0.003)
+    script = workers.HOLD.replace(PATHS.data, str(tmp_path))
+    for priced in (json.dumps(rates.to_dict()), "null"):
+        subprocess.run(["sh", "-euc", script, "hold", priced, "2", "1800"], check=True)
+        said = json.loads((tmp_path / "hold.json").read_text())
+        assert (said["workers"], said["for_s"]) == (2, 1800)
+        assert said["rates"] == json.loads(priced)
 
 
 def test_while_runs_are_active_no_worker_is_taken_away_from_outside(fleet: Fleet) -> None:

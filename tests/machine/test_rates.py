@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -70,13 +71,17 @@ def jobs(tmp_path: Path) -> list[JobFolder]:
     return [folder]
 
 
+def price_list_of(aws: Any, jobs: list[JobFolder]) -> PriceList:
+    return PriceList(aws, jobs[0].path.parent, jobs[0].path.parent / "hold.json")
+
+
 def test_spot_prices_are_asked_for_every_hour_and_what_there_is_holds_where_they_cannot_be(
     jobs: list[JobFolder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = SimpleNamespace(now_s=0.0)
     monkeypatch.setattr(price_list, "time", SimpleNamespace(monotonic=lambda: clock.now_s))
     aws: Any = Aws()
-    prices, both = PriceList(aws, jobs[0].path.parent), ("i-1", "i-2")
+    prices, both = price_list_of(aws, jobs), ("i-1", "i-2")
     assert prices.usd_per_hour(both, jobs) == pytest.approx(0.08 + 0.19)
     assert prices.usd_per_hour(both, jobs) == pytest.approx(0.08 + 0.19)
     assert aws.asked == ["prices c7i.xlarge t3.xlarge", "machines i-1 i-2"]
@@ -90,15 +95,28 @@ def test_spot_prices_are_asked_for_every_hour_and_what_there_is_holds_where_they
 def test_where_a_price_is_unknown_so_is_the_sum(jobs: list[JobFolder]) -> None:
     aws: Any = Aws()
     aws.fleet["i-3"] = machine("x9.large", name="i-3")
-    assert PriceList(aws, jobs[0].path.parent).usd_per_hour(("i-1", "i-3"), jobs) is None
+    assert price_list_of(aws, jobs).usd_per_hour(("i-1", "i-3"), jobs) is None
     jobs[0].job.write_text(JOB.to_json())
-    assert PriceList(aws, jobs[0].path.parent).usd_per_hour(("i-1",), jobs) is None, (
-        "a job of an older release has none"
-    )
+    assert price_list_of(aws, jobs).usd_per_hour(("i-1",), jobs) is None, "a job of an older release has none"
 
 
 def test_workers_that_no_run_uses_are_priced_as_the_last_run_was(jobs: list[JobFolder]) -> None:
     """Also by a head that has just begun."""
     aws: Any = Aws()
-    assert PriceList(aws, jobs[0].path.parent).usd_per_hour(("i-1",), []) == pytest.approx(0.08)
-    assert PriceList(aws, jobs[0].path.parent).usd_per_hour((), []) == 0.0
+    assert price_list_of(aws, jobs).usd_per_hour(("i-1",), []) == pytest.approx(0.08)
+    assert price_list_of(aws, jobs).usd_per_hour((), []) == 0.0
+
+
+def test_workers_that_a_command_started_are_priced_as_it_says(jobs: list[JobFolder]) -> None:
+    """Also before the first run; while one is active, its own prices hold."""
+    aws: Any = Aws()
+    jobs[0].job.write_text(JOB.to_json())
+    prices = price_list_of(aws, jobs)
+    assert prices.usd_per_hour(("i-1",), []) is None
+    rates = Rates({"c7i.xlarge": 0.2}, beside=0.05)
+    prices.hold.write_text(json.dumps({"workers": 1, "rates": rates.to_dict()}))
+    assert prices.usd_per_hour(("i-1",), []) == pytest.approx(aws.spot_usd + 0.05)
+    jobs[0].job.write_text(dataclasses.replace(JOB, rates=RATES.to_dict()).to_json())
+    assert prices.usd_per_hour(("i-1",), jobs) == pytest.approx(0.08)
+    prices.hold.write_text('{"workers": 1, "rates": null}')
+    assert prices.usd_per_hour(("i-1",), []) == pytest.approx(0.08)

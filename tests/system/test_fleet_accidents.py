@@ -197,8 +197,11 @@ class Run:
         there = len(self.rows())
         self.until(lambda: self.goes_on(beyond=there), what="it goes on")
 
-    def ends_whole(self) -> None:
-        """The client ends well with the results; every point is there once, and as it was at each accident."""
+    def ends_whole(self) -> pl.DataFrame:
+        """The client ends well with the results; every point is there once, and as it was at each accident.
+
+        Returns the results.
+        """
         assert self.client.poll() is None, self.client.communicate()[0]
         open_gates(self.fleet.laptop, f"/run/{self.name}", self.client, run=self.name, timeout_s=2 * RECOVERY_S)
         said = self.client.communicate()[0]
@@ -213,6 +216,7 @@ class Run:
         rows = self.rows()
         for before in self.before:
             assert before.items() <= rows.items(), "a finished point was computed again"
+        return table
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +239,13 @@ def worker_killed(fleet: Fleet, run: Run) -> None:
     worker.kill()
     until(lambda: worker.instance_id not in fleet.members, what="it is out of the group")
     until(lambda: len(fleet.members) == WORKERS, what="the group replaces it")
+
+
+def worker_shut_down(fleet: Fleet, run: Run) -> None:
+    """It is ended in order, as at a scale-in: no notice, but its own shutdown. The group replaces it."""
+    worker = fleet.a_worker()
+    fleet.laptop.cloud.client("ec2").terminate_instances(InstanceIds=[worker.instance_id])
+    until(lambda: len(fleet.members - {worker.instance_id}) == WORKERS, what="the group replaces it")
 
 
 def worker_process_killed(fleet: Fleet, run: Run) -> None:
@@ -321,7 +332,7 @@ OF_THE_HEAD = (scheduler_killed, driver_killed, head_rebooted, head_power_cut)  
         worker_process_killed,
         scheduler_killed,
         driver_killed,
-        worker_killed,
+        worker_shut_down,
         worker_cut_off,
         head_rebooted,
         head_power_cut,
@@ -336,7 +347,9 @@ def test_a_sweep_lives_through_an_accident(steady: Fleet, accident: Callable[[Fl
     with Run.of(steady, accident.__name__.replace("_", "-")) as run:
         run.until(lambda: any(map(steady.runners, steady.joined())), what="runners are seen")
         run.has(accident)
-        run.ends_whole()
+        table = run.ends_whole()
+        if accident is worker_shut_down:
+            assert table["infra_losses"].sum() == 0, "the points in hand were not waited for"
         if accident in OF_THE_HEAD:
             begun = steady.begun(run.name)
             assert (len(begun), begun.total()) == (POINTS, POINTS), [each for each in begun.items() if each[1] > 1]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 
 def write_whole(file: Path, text: str) -> None:
@@ -17,3 +19,12 @@ def write_whole(file: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)
         raise
+
+
+def json_of(file: Path) -> dict[str, Any]:
+    """What a JSON file says; empty when it is not there, or just being written."""
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -45,13 +45,15 @@ def scale(c: Context, workers: str, stack: str = "") -> None:
     Never less than active runs need.
     """
     from sweepfleet.fleet.code.push import current_release
+    from sweepfleet.fleet.money.cost import rate_of
     from sweepfleet.fleet.workers.group import ends_by_itself, scale
     from sweepfleet.grid.wording import counted
 
     count = number(workers, "workers", least=0)
     fleet = open_fleet(stack)
     with fleet.head() as head:
-        asked = scale(head, fleet.cloud, fleet.outputs, count)
+        rate = rate_of(fleet.outputs, fleet.cloud, count=count, cache=fleet.folder.prices_file)
+        asked = scale(head, fleet.cloud, fleet.outputs, count, rates=rate.rates)
     why = " (what the active runs need)" if asked > count else ""
     print(f"{counted(asked, 'worker')} requested{why}: inv status")
     if asked:

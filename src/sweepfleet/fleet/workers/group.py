@@ -18,19 +18,20 @@ from sweepfleet.grid.wording import counted
 from sweepfleet.infra.layout import MachinePaths
 from sweepfleet.infra.outputs import Outputs
 from sweepfleet.machine.head.keeper import BOOT, UPTIME
+from sweepfleet.machine.head.rates import Rates
 from sweepfleet.machine.switch import SWITCH_AFTER
 
 PATHS = MachinePaths()
 SLOTS = "sweepfleet.machine.head.slots_of_fleet"
 FLEET_CODE = PATHS.code_of(f"{PATHS.home}/fleet")  # of the release that scheduler and workers run
 HOLD_S = 1800  # that workers wait for a sweep after `inv start`
-# As root: how many workers are kept without a run, and for how long from now, by the head's clock that no time set
-# wrongly moves. `until_s` is for the keeper of an older release.
+# As root: how many workers are kept without a run, what they cost, and for how long from now, by the head's clock
+# that no time set wrongly moves. `until_s` is for the keeper of an older release.
 HOLD = f"""
 read -r up rest < {UPTIME}
 read -r boot < {BOOT}
-printf '{{"workers": %d, "for_s": %d, "boot": "%s", "since_s": %s, "until_s": %d}}' \\
-  "$1" "$2" "$boot" "$up" "$(( $(date +%s) + $2 ))" > {PATHS.data}/.hold.new
+printf '{{"rates": %s, "workers": %d, "for_s": %d, "boot": "%s", "since_s": %s, "until_s": %d}}' \\
+  "$1" "$2" "$3" "$boot" "$up" "$(( $(date +%s) + $3 ))" > {PATHS.data}/.hold.new
 mv {PATHS.data}/.hold.new {PATHS.data}/hold.json
 """
 
@@ -119,8 +120,15 @@ print(workers_needed(data, most=1_000_000, now_s=time.time()), len(active_jobs(d
 """
 
 
-def scale(head: Host, cloud: Cloud, outputs: Outputs, workers: int) -> int:
+def scale(head: Host, cloud: Cloud, outputs: Outputs, workers: int, *, rates: Rates | None = None) -> int:
     """Set the number of workers, and keep them for a while when there is no run.
+
+    Args:
+        head: of the stack.
+        cloud: its account and region.
+        outputs: of the stack.
+        workers: their number.
+        rates: what they cost, for the head to count; None: it counts them at what the last sweep came with.
 
     Returns:
         the number that was requested: at least what active runs need, or what there is where that is unknown. While
@@ -136,7 +144,8 @@ def scale(head: Host, cloud: Cloud, outputs: Outputs, workers: int) -> int:
             f"more: pulumi config set maxWorkers {workers}, then inv up"
         )
     script = data_volume.needed(f"{HOLD}{NEEDED}")
-    said = head.ask("sh", "-euc", script, "hold", str(workers), str(HOLD_S), sudo=True)
+    priced = json.dumps(rates.to_dict() if rates else None)
+    said = head.ask("sh", "-euc", script, "hold", priced, str(workers), str(HOLD_S), sudo=True)
     needed, active, *_ = [*said.split(), "0", "0"]
     now = group(cloud, outputs)  # it may allow another number than is remembered here
     workers = max(workers, min(int(needed), now.most) if needed.isdigit() else now.desired)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.fleet import Fleet
+from sweepfleet.fleet.money.cost import rate_of
 from sweepfleet.fleet.reach.remote import Host
 from sweepfleet.fleet.steps import Steps
 from sweepfleet.fleet.workers import group as workers
@@ -30,7 +31,8 @@ def start(fleet: Fleet, count: int, *, deadline_s: float = JOIN_S, steps: Steps)
     with fleet.head() as head:
         steps.step(f"Starting {counted(count, 'worker')}")
         try:
-            workers.scale(head, fleet.cloud, fleet.outputs, count)
+            rate = rate_of(fleet.outputs, fleet.cloud, count=count, cache=fleet.folder.prices_file)
+            workers.scale(head, fleet.cloud, fleet.outputs, count, rates=rate.rates)
             return wait_for_workers(fleet, head, count, deadline_s=deadline_s, say=steps.say)
         except KeyboardInterrupt:
             steps.say(STAYS)

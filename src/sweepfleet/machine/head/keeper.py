@@ -6,14 +6,13 @@ The switch is a scheduled scale-to-zero in AWS; while runs are active, the keepe
 from __future__ import annotations
 
 import functools
-import json
 import time
 from pathlib import Path
-from typing import Any
 
 from sweepfleet.machine import leaving
 from sweepfleet.machine.aws import Aws, AwsError, Group
 from sweepfleet.machine.facts import Data, Facts
+from sweepfleet.machine.files import json_of
 from sweepfleet.machine.head import meter, spending
 from sweepfleet.machine.head.price_list import PriceList
 from sweepfleet.machine.head.replace import Replace
@@ -40,7 +39,7 @@ def needed(data: Data, *, now_s: float) -> int:
         if not folder.progress.exists():  # its driver has not counted yet what is left of it
             total += 0 if (data.runs / folder.path.name).exists() else 1
             continue
-        facts = _json(folder.progress) or _json(folder.job)
+        facts = json_of(folder.progress) or json_of(folder.job)
         total += int(facts.get("workers_needed", 1))
     return total
 
@@ -51,7 +50,7 @@ def held(data: Data) -> int:
     It is counted on this machine, in seconds since its boot; after a reboot, from that on. AWS's switch, which that
     command has set and no hold moves, ends it in any case.
     """
-    hold = _json(data.hold)
+    hold = json_of(data.hold)
     since_s = hold.get("since_s", 0.0) if hold.get("boot") == BOOT.read_text().strip() else 0.0
     over = float(UPTIME.read_text().split()[0]) - since_s >= hold.get("for_s", 0.0)
     return 0 if over else int(hold.get("workers", 0))
@@ -69,7 +68,7 @@ def keep(facts: Facts) -> None:
     While runs are active, it is lowered by idle workers alone.
     """
     data, aws = Data(Path(facts.data)), Aws(facts)
-    shrink, replace, prices = Shrink(aws, retire), Replace(aws), PriceList(aws, data.jobs)
+    shrink, replace, prices = Shrink(aws, retire), Replace(aws), PriceList(aws, data.jobs, data.hold)
     busy_s = switch_s = metered_s = float("-inf")
     size: int | None = None
     group = Group(0, 0, ())
@@ -119,14 +118,6 @@ def keep(facts: Facts) -> None:
 def _surplus(group: Group, size: int, keeps: int) -> int:
     """How many machines are too many; where none is to stay, they go together and not by this."""
     return min(size, len(group.members)) - keeps if keeps else 0
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(file.read_text())
-    except (OSError, ValueError):  # not there, or just being written
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepfleet.machine.aws import Aws, AwsError, Machine
+from sweepfleet.machine.files import json_of
 from sweepfleet.machine.head.rates import Rates, fleet_usd
 from sweepfleet.machine.job import Job, JobFolder
 
@@ -20,6 +21,7 @@ class PriceList:
 
     aws: Aws
     all_jobs: Path  # the folder of all jobs
+    hold: Path  # the file of what `inv start` asked for, with what that costs
     _machines: tuple[Machine, ...] = ()
     _spot: dict[str, dict[str, float]] = field(default_factory=dict)
     _known: dict[str, Any] | None = None  # what `Rates` was made of last
@@ -45,8 +47,12 @@ class PriceList:
         return (rates and rates.usd(machine)) or 0.0
 
     def _rates(self, jobs: list[JobFolder]) -> Rates | None:
-        """The prices that the run that was submitted last came with, active or not, with the spot prices of now."""
-        last = _last(jobs) or self._known or _last([JobFolder(one) for one in self.all_jobs.glob("[!.]*")])
+        """The prices that the active run which was submitted last came with, with the spot prices of now.
+
+        Without one, those of the command that started the workers, or of the last run.
+        """
+        held = json_of(self.hold).get("rates")
+        last = _last(jobs) or held or self._known or _last([JobFolder(one) for one in self.all_jobs.glob("[!.]*")])
         if last is None:
             return None
         self._known, rates = last, Rates.of(last)
