@@ -232,6 +232,15 @@ class Laptop:
     def outputs(self) -> Outputs:
         return Outputs.from_json((self.path / ".sweepfleet" / STACK / "outputs.json").read_text())
 
+    @property
+    def group(self) -> dict[str, Any]:
+        """The workers' first group, as AWS describes it."""
+        names = [self.outputs.worker_group]
+        described = self.cloud.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=names)
+        [group] = described["AutoScalingGroups"]
+        found: dict[str, Any] = group
+        return found
+
 
 def project_wheels(project: Path) -> Path:
     """What the machines' environment is made of, as wheels."""

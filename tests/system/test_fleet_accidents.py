@@ -97,9 +97,7 @@ class Fleet:
     @property
     def group(self) -> dict[str, Any]:
         """The workers' group, as AWS describes it."""
-        [group] = self.laptop.cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
-        found: dict[str, Any] = group
-        return found
+        return self.laptop.group
 
     @property
     def members(self) -> set[str]:

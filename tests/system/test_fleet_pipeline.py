@@ -161,7 +161,7 @@ def test_a_deployment_during_a_sweep_loses_none_of_its_points(runner: Runner) ->
     commit = laptop.commit("More workers")
     runner.job("ci.preview", "--base", "HEAD~1")
     assert "The cluster's release is" in runner.job("ci.deploy")
-    [group] = laptop.cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    group = laptop.group
     assert group["MaxSize"] == 2
     assert points_done(laptop, "gated") == 20
 

@@ -304,8 +304,7 @@ def test_a_run_is_looked_at_stopped_and_taken_up_again(laptop: Laptop, second: L
     needed = lambda: progress_of(laptop, "stopped").get("workers_needed") == 3  # noqa: E731
     until(needed, what="its points are seen to be long")
     assert "3 workers requested (what the active runs need)" in laptop.inv("scale", "1").stdout
-    [group] = laptop.cloud.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
-    assert group["DesiredCapacity"] == 3
+    assert laptop.group["DesiredCapacity"] == 3
     assert "Stopped stopped. Finished points are kept" in laptop.inv("cancel").stdout
     seen = second.inv("attach", "--name", "stopped", code=130).stdout
     assert "Stopped; finished points are kept, and the same command resumes" in seen
