@@ -463,7 +463,7 @@ def fewer_workers_and_a_larger_head(fleet: Fleet, run: Run) -> None:
     boots = fleet.head.boots
     said = fleet.laptop.inv("up", "--yes").stdout.partition("Updating")[0]
     assert f"Active: {run.name}.\n" in said
-    assert "At most 1 worker may run: 1 of 2 stop. Their points run again." in said
+    assert "At most 1 worker may run: 1 of 2 stop. Points that they do not finish run again." in said
     assert "The head is restarted. Runs wait for it, and resume by themselves" in said
     until(lambda: fleet.head.boots == boots + 1 and fleet.head.running, what="the head is started again")
     until(lambda: len(fleet.members) == 1, what="one worker stops", timeout_s=RECOVERY_S)

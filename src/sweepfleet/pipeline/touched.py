@@ -88,5 +88,5 @@ def _effect(step: Step, active: int) -> Iterator[str]:
     elif step.type == GROUP and step.new is not None:
         most = step.new.inputs.get("maxSize")
         if isinstance(most, int | float) and most < active:  # no number where only the update will know it
-            allowed = counted(int(most), "worker")
-            yield f"At most {allowed} may run: {active - int(most)} of {active} stop. Their points run again."
+            stops = f"{active - int(most)} of {active} stop. Points that they do not finish run again."
+            yield f"At most {counted(int(most), 'worker')} may run: {stops}"
