@@ -138,6 +138,8 @@ def test_a_status_says_what_it_has() -> None:
     ]
     assert "<pre>Stack dev" in status_of()._repr_html_()
     assert "a&lt;b" in status_of()._repr_html_()
+    note = "AWS starts too few workers: Max spot instance count exceeded."
+    assert str(status_of(notes=(note,))).splitlines()[5] == f"  {note}"
     lost = status_of(head=None, runs=(), error=ClusterError("The head does not answer."))
     assert str(lost).endswith("The head does not answer.")
 

@@ -22,12 +22,12 @@ from sweepfleet.fleet.reach.many import Prefixed
 from sweepfleet.fleet.reach.remote import Answer, Host
 from sweepfleet.fleet.workers import group as workers
 from sweepfleet.fleet.workers import joining
-from sweepfleet.fleet.workers.group import cause
 from sweepfleet.machine import renew
 from sweepfleet.machine.environment.note import NOTE, REQUIREMENTS, Environment
 from sweepfleet.machine.facts import CODE, KEYS, Data, Home
 from sweepfleet.machine.head import publish
 from sweepfleet.machine.job import JobFolder
+from sweepfleet.machine.launches import cause
 
 ROOT = Path(__file__).parents[2]
 

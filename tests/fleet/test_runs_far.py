@@ -248,13 +248,16 @@ def test_whoever_follows_hears_of_every_change_and_last_how_it_ended(
         [
             lambda: folder.write(folder.progress, '{"state": "waiting"}'),
             lambda: None,
+            lambda: folder.write(folder.notes, '[{"at": 1.0, "text": "AWS has none"}]'),
             lambda: (folder.write(folder.progress, '{"state": "ended", "exit_code": 1}'), folder.active.unlink()),
         ]
     )
     monkeypatch.setattr("sweepfleet.machine.head.follow.time.sleep", lambda _: next(steps)())
     follow(folder)
     said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(one.get("state"), one["ended"]) for one in said] == [(None, False), ("waiting", False), ("ended", True)]
+    states = [(None, False), ("waiting", False), ("waiting", False), ("ended", True)]
+    assert [(one.get("state"), one["ended"]) for one in said] == states
+    assert [one.get("notes") for one in said] == [None, None, ["AWS has none"], ["AWS has none"]]
     assert all(isinstance(one["now"], float) for one in said)
 
 
@@ -367,6 +370,22 @@ def test_a_line_that_breaks_is_told_once_and_taken_up_again(
     said = capsys.readouterr().out
     assert said.count("The connection is lost; the sweep is running") == 2
     assert said.count("The connection is back") == 2
+
+
+def test_what_the_keeper_says_of_missing_workers_is_on_the_terminal_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While the run waits, and while it runs."""
+    said = ["AWS starts too few workers: no spot.", "2 on-demand workers in place of spot instances."]
+    states = [
+        state("waiting", waiting_for="workers", notes=said[:1]),
+        state("running", notes=said[:1], **RUNNING),
+        state("running", notes=said, **RUNNING),
+        state("ended", notes=said, **ENDED),
+    ]
+    seen(monkeypatch, list(states))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert [shown.count(one) for one in said] == [1, 1]
 
 
 def test_a_head_that_stays_away_is_given_up_and_the_run_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

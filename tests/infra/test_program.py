@@ -15,6 +15,7 @@ import yaml
 from sweepfleet.infra.cluster import Cluster, Setup
 from sweepfleet.infra.layout import BucketLayout
 from sweepfleet.infra.outputs import NAMES, Outputs
+from sweepfleet.infra.patience import PATIENCE_TAG
 from tests.cloud.inprocess import LEAST, declare, up
 from tests.cloud.mocks import Mocks, Record
 from tests.cloud.moto import Moto, moto_server
@@ -32,6 +33,7 @@ OTHERWISE = {
     "maxWorkers": 40,
     "spotPercent": 60,
     "onDemandBase": 2,
+    "spotPatience": "never",
     "workerDiskGb": 60,
     "workerEgress": "nat",
     "budgetUsd": 7,
@@ -287,11 +289,6 @@ def test_the_head_changes_only_its_own_groups_and_bucket(made: Made) -> None:
     assert not allows(policy, "s3:DeleteBucket", bucket)
     assert allows(policy, "s3:DeleteObject", f"{bucket}/checkpoints/rates/0123456789abcdef.tar")
     assert not allows(policy, "s3:DeleteObject", f"{bucket}/runs/rates/ledger.sqlite")
-    part = f"{bucket}/stored/runs/rates/1/000000"
-    assert allows(policy, "s3:PutObject", part)
-    assert allows(policy, "s3:DeleteObject", part)
-    assert allows(policy, "s3:PutObject", f"{bucket}/stored/head.json")
-    assert not allows(policy, "s3:DeleteObject", f"{bucket}/stored/head.json")
     reading = ("Describe", "Get", "List")
     for statement in json.loads(policy)["Statement"]:
         if "*" in statement["Resource"]:
@@ -339,6 +336,10 @@ def test_the_groups_are_empty_and_at_their_settings_one_mixed_and_one_on_demand_
         assert (group["MinSize"], group["MaxSize"], group["DesiredCapacity"]) == (0, outputs.max_workers, 0)
         name = group["AutoScalingGroupName"]
         (inputs,) = (one.inputs for one in made.groups if name.startswith(one.name))
+        (tag,) = [one for one in inputs["tags"] if one["key"] == PATIENCE_TAG] or [None]
+        patience = "never" if "spotPatience" in made.settings else "600"
+        expected_tag = {"key": PATIENCE_TAG, "value": patience, "propagateAtLaunch": False}
+        assert tag == (expected_tag if name == outputs.on_demand_group else None), "the head reads it there"
         policy = inputs["mixedInstancesPolicy"]
         assert policy["instancesDistribution"] == expected[name]
         template = policy["launchTemplate"]

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from sweepfleet.infra.checks import architecture
 from sweepfleet.infra.layout import AddressPlan
+from sweepfleet.infra.patience import tag_value
 from sweepfleet.infra.problems import SettingsError
 from sweepfleet.infra.settings import KEYS, Settings, read
 
@@ -93,6 +94,9 @@ def test_networks_missing_says_which_command_sets_them() -> None:
         ({"maxWorkers": 2.5}, "is not a whole number"),
         ({"spotPercent": 101}, "is not between 0 and 100"),
         ({"spotPercent": -1}, "is not between 0 and 100"),
+        ({"spotPatience": "10"}, "`10` is not a duration. Use one such as 10m, or `never`."),
+        ({"spotPatience": "0m"}, "`0m` is not a duration"),
+        ({"spotPatience": ""}, "is not a duration"),
         ({"onDemandBase": 11}, "is not between 0 and 10"),
         ({"dataVolumeGb": 0}, "is not between 1 and 16384"),
         ({"workerDiskGb": 8}, "is not between 16 and 16384"),
@@ -208,3 +212,9 @@ def test_the_example_names_every_key_with_its_default() -> None:
         if name not in {"sshCidrs", "owner"}:
             default = list(key.default) if isinstance(key.default, tuple) else key.default
             assert named[name] == default, name
+
+
+@pytest.mark.parametrize(("text", "tag"), [("90s", "90"), ("10m", "600"), ("2h", "7200"), ("never", "never")])
+def test_patience_is_a_duration_or_never(text: str, tag: str) -> None:
+    assert settings(spotPatience=text).spot_patience == text
+    assert tag_value(text) == tag

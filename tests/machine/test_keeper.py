@@ -88,7 +88,8 @@ class Group:
         self.ended.add(name)
         self.size -= 1
 
-    def detach(self, name: str, *, decrement: bool) -> None:
+    def detach(self, name: str, *, decrement: bool, spare: bool = False) -> None:
+        assert not spare, "there is one group"
         self.asked.append(f"detach {name}, {'one less' if decrement else 'another one'}")
         if self.refuses:
             raise AwsError("AccessDenied")

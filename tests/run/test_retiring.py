@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from sweepfleet.run.bundles import Bundle
 from sweepfleet.run.engines import remote_engine
-from sweepfleet.run.retiring import retire_idle
+from sweepfleet.run.retiring import drain, retire_idle
 from sweepfleet.slot.records import Packet
 from tests.run.test_lost_results import ended, site
 from tests.support import GATED, context, eventually, outcomes_of
@@ -44,3 +45,47 @@ def test_idle_workers_are_retired_and_those_that_compute_or_hold_a_result_are_no
             while len(found) < 5:
                 found += [Packet.from_bytes(event.packet) for event in ended(engine)]
     assert sum(len(outcomes_of(packet)) for packet in found) == 5
+
+
+def test_a_drained_worker_ends_what_it_has_and_gets_nothing_more_until_it_is_wanted_again(tmp_path: Path) -> None:
+    """It comes to have nothing though bundles wait, and can be retired then; which are drained is not forgotten."""
+    with site(tmp_path) as here:
+        names = ["one", "two"]
+        for name in names:
+            here.worker(name)
+        with remote_engine(context(tmp_path, GATED), address=here.address, patience_s=60) as engine:
+
+            def ask(what: Callable[..., list[str]], most: int) -> list[str]:
+                found: list[str] = engine._client.run_on_scheduler(what, names, most=most)
+                return found
+
+            def having() -> set[str]:
+                workers = engine._client.scheduler_info(n_workers=-1)["workers"]
+                return {str(workers[at]["name"]) for at, keys in engine._client.processing().items() if keys}
+
+            def compute(first: int, last: int) -> None:
+                for number in range(first, last):
+                    engine.submit(Bundle(number + 1, ((number, number + 1),)))
+
+            def fetch(count: int) -> None:
+                (tmp_path / "go").touch()
+                while len(found) < count:
+                    found.extend(Packet.from_bytes(event.packet) for event in ended(engine))
+                (tmp_path / "go").unlink()
+
+            found: list[Packet] = []
+            compute(0, 6)
+            eventually(lambda: having() == set(names), "both compute")
+            [drained] = ask(drain, 1)
+            assert ask(drain, 1) == [drained]
+            assert ask(retire_idle, 2) == [], "both compute"
+            fetch(6)
+            compute(6, 10)
+            eventually(lambda: having() == set(names) - {drained}, "the other one has the bundles")
+            assert ask(drain, 0) == []
+            eventually(lambda: having() == set(names), "it has some again")
+            [drained] = ask(drain, 1)
+            fetch(10)
+            assert eventually(lambda: ask(retire_idle, 2), "they are retired")[0] in names
+            assert drained in ask(retire_idle, 2)
+    assert sum(len(outcomes_of(packet)) for packet in found) == 10

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sweepfleet.infra.layout import NARROWEST_VPC, WIDEST_VPC, ZONE_LETTERS, AddressPlan
+from sweepfleet.infra.patience import NEVER, is_patience
 from sweepfleet.infra.problems import Problem
 
 EXAMPLE_CIDR = "203.0.113.7/32"  # of the addresses kept for documentation, RFC 5737
@@ -269,6 +270,8 @@ def texts(found: Mapping[str, Any]) -> Iterator[Problem]:
     credit = found.get("head_cpu_credits", CREDITS[0])
     if credit not in CREDITS:
         yield Problem("headCpuCredits", f"`{credit}` cannot be used. Use {' or '.join(CREDITS)}.", CREDITS[0])
+    if not is_patience(patience := found.get("spot_patience", NEVER)):
+        yield Problem("spotPatience", f"`{patience}` is not a duration. Use one such as 10m, or `{NEVER}`.", "10m")
     if found.get("ami_id") and not AMI_ID.fullmatch(found["ami_id"]):
         yield Problem(
             "amiId", f"`{found['ami_id']}` is not an image id, which is ami- and 8 or 17 hexadecimal digits."

@@ -66,6 +66,11 @@ class Settings:
         "spotPercent", "Share of the workers beyond onDemandBase that are spot instances, 0 to 100.", 100
     )
     on_demand_base: int = _key("onDemandBase", "This many workers are on-demand, before any spot instance.", 0)
+    spot_patience: str = _key(
+        "spotPatience",
+        "How long spot may start too few workers before on-demand ones take their place, e.g. 10m; or never.",
+        "10m",
+    )
     worker_disk_gb: int = _key("workerDiskGb", "A worker's disk, in GB: system, code and environment.", 30)
     worker_egress: str = _key(
         "workerEgress",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pulumi
 import pulumi_aws as aws
@@ -14,6 +15,7 @@ from sweepfleet.infra.firewall import Firewall
 from sweepfleet.infra.key_pair import KeyPair
 from sweepfleet.infra.machine_options import HOP_LIMIT, HTTP_ENDPOINT, HTTP_TOKENS, VOLUME_TYPE
 from sweepfleet.infra.network import Network
+from sweepfleet.infra.patience import PATIENCE_TAG, tag_value
 from sweepfleet.infra.policies import worker_policy
 from sweepfleet.infra.setup import Setup
 from sweepfleet.infra.storage import Storage
@@ -96,7 +98,8 @@ class Workers(pulumi.ComponentResource):
         )
         parts = Parts(setup, network, template, tags)
         group = _group(f"{name}-workers", mixed, parts, parent=self)
-        spare = _group(f"{name}-on-demand", on_demand, parts, parent=self)
+        own = {PATIENCE_TAG: tag_value(settings.spot_patience)}
+        spare = _group(f"{name}-on-demand", on_demand, parts, own_tags=own, parent=self)
         self.group_name, self.on_demand_group_name = group.name, spare.name
         self.group_arns = (group.arn, spare.arn)
         self.role_id = role.role_id
@@ -118,9 +121,10 @@ def _group(
     distribution: aws.autoscaling.GroupMixedInstancesPolicyInstancesDistributionArgs,
     parts: Parts,
     *,
+    own_tags: Mapping[str, str] = MappingProxyType({}),
     parent: pulumi.Resource,
 ) -> aws.autoscaling.Group:
-    """Declare a group of workers."""
+    """Declare a group of workers; its own tags are not its machines'."""
     settings = parts.setup.settings
     return aws.autoscaling.Group(
         name,
@@ -147,8 +151,8 @@ def _group(
             ),
         ),
         tags=[
-            aws.autoscaling.GroupTagArgs(key=key, value=value, propagate_at_launch=True)
-            for key, value in parts.tags.items()
+            aws.autoscaling.GroupTagArgs(key=key, value=value, propagate_at_launch=key in parts.tags)
+            for key, value in {**parts.tags, **own_tags}.items()
         ],
         opts=pulumi.ResourceOptions(parent=parent, ignore_changes=["desiredCapacity"]),
     )

@@ -12,11 +12,15 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from sweepfleet.machine.facts import Facts
+from sweepfleet.machine.facts import PATIENCE_TAG, Facts
+from sweepfleet.machine.launches import LAUNCH, Activity
 from sweepfleet.machine.switch import SWITCH, date_of, switch_time, time_of
 
 DEADLINE_S = 900  # an environment is some hundred megabytes
 # For the role's credentials: `aws` asks the metadata service once and for one second, and a busy machine is slower.
+ACTIVITIES = 20  # the last ones of a group that are looked at
+SECONDS = len("2026-11-27T00:00:00")  # of a time as AWS writes it, whatever comes after
+WHOLE = 100  # percent
 PATIENCE = {"AWS_METADATA_SERVICE_TIMEOUT": "5", "AWS_METADATA_SERVICE_NUM_ATTEMPTS": "5"}
 
 
@@ -36,11 +40,14 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The workers' autoscaling group."""
+    """The workers' autoscaling groups, taken together."""
 
-    size: int  # that it is to have
+    size: int  # that they are to have
     most: int
-    members: tuple[str, ...]  # its instances' ids
+    members: tuple[str, ...]  # their instances' ids
+    spare: int = 0  # of `size`, on-demand ones in the place of spot instances
+    spare_members: tuple[str, ...] = ()  # of `members`, those
+    patience_s: float | None = None  # until on-demand takes the place of spot; None: never
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +97,11 @@ class Aws:
         """Whether an object is there; only for a role that may list."""
         return bool(self.list(key))
 
-    def files(self, prefix: str) -> list[Stored]:
-        """The objects under a prefix, which ends with a slash, without those in folders there."""
-        return self._listed(prefix, "--delimiter", "/")
-
-    def delete(self, key: str) -> None:
-        """Remove an object; one that is not there is none."""
-        self._s3("rm", self._url(key))
-
-    def _listed(self, prefix: str, *words: str) -> list[Stored]:
-        words = ("s3api", "list-objects-v2", "--bucket", self.facts.bucket, "--prefix", prefix, *words)
+    def list(self, prefix: str) -> list[Stored]:
+        """The objects under a prefix."""
+        words = ["s3api", "list-objects-v2", "--bucket", self.facts.bucket, "--prefix", prefix]
         found = self._json(*words, "--query", "Contents[].[Key,ETag,LastModified,Size]")
         return [Stored(key, mark, datetime.fromisoformat(changed), size) for key, mark, changed, size in found or ()]
-
-    def list(self, prefix: str) -> list[Stored]:  # after the others: its name is a type's in what follows
-        """The objects under a prefix."""
-        return self._listed(prefix)
 
     def secret(self, name: str) -> str | None:
         """The text of an SSM parameter, decrypted; None where there is none."""
@@ -118,14 +114,36 @@ class Aws:
             raise
 
     def group(self) -> Group:
-        """The group of workers as it is now."""
-        name = self.facts.groups[0]
-        words = ["autoscaling", "describe-auto-scaling-groups", "--auto-scaling-group-names", name]
+        """The groups of workers as they are now. An on-demand group that is gone has no workers."""
+        words = ["autoscaling", "describe-auto-scaling-groups", "--auto-scaling-group-names", *self.facts.groups]
         members = "Instances[?LifecycleState=='InService' || starts_with(LifecycleState, 'Pending')].InstanceId"
-        found = self._json(*words, "--query", f"AutoScalingGroups[0].[DesiredCapacity,MaxSize,{members}]")
-        if not found:
+        on_demand = "MixedInstancesPolicy.InstancesDistribution.OnDemandPercentageAboveBaseCapacity"
+        tag = f"Tags[?Key=='{PATIENCE_TAG}'].Value"
+        parts = f"AutoScalingGroupName,DesiredCapacity,MaxSize,{members},{on_demand},{tag}"
+        found = {one[0]: one[1:] for one in self._json(*words, "--query", f"AutoScalingGroups[].[{parts}]") or ()}
+        name, *others = self.facts.groups
+        if name not in found:
             raise AwsError(f"AWS has no group {name}")
-        return Group(int(found[0]), int(found[1]), tuple(found[2] or ()))
+        size, most, there, percent, _ = found[name]
+        spares = [found[other] for other in others if other in found]
+        tags = [value for one in spares for value in one[4] or ()]
+        spot = percent is not None and int(percent) < WHOLE
+        return Group(
+            size=int(size) + sum(int(one[0]) for one in spares),
+            most=int(most),
+            members=(*(there or ()), *(member for one in spares for member in one[2] or ())),
+            spare=sum(int(one[0]) for one in spares),
+            spare_members=tuple(member for one in spares for member in one[2] or ()),
+            patience_s=float(tags[0]) if spot and tags and tags[0].isdecimal() else None,
+        )
+
+    def launches(self, *, spare: bool = False) -> Sequence[Activity]:
+        """The last activities of the group, or of the on-demand one: those that started a machine, or failed to."""
+        words = ["describe-scaling-activities", "--auto-scaling-group-name", self.facts.groups[int(spare)]]
+        query = "Activities[].[StatusCode,StatusMessage,Description,StartTime]"
+        found = self._json("autoscaling", *words, "--max-items", str(ACTIVITIES), "--query", query)
+        launches = [one for one in found or () if (one[2] or "").startswith(LAUNCH)]
+        return [Activity(code, message or said, at[:SECONDS]) for code, message, said, at in launches]
 
     def machines(self, ids: Collection[str]) -> tuple[Machine, ...]:
         """These instances, as EC2 describes them."""
@@ -161,22 +179,20 @@ class Aws:
         words = ["terminate-instance-in-auto-scaling-group", "--instance-id", instance_id]
         self._run("autoscaling", *words, "--should-decrement-desired-capacity")
 
-    def detach(self, instance_id: str, *, decrement: bool) -> None:
-        """Take a machine out of the group, which starts another one in its place, or has one less from then on."""
-        words = ["detach-instances", "--auto-scaling-group-name", self.facts.groups[0], "--instance-ids", instance_id]
+    def detach(self, instance_id: str, *, decrement: bool, spare: bool = False) -> None:
+        """Take a machine out of the group, or of the on-demand one.
+
+        The group starts another one in its place, or has one less from then on.
+        """
+        name = self.facts.groups[int(spare)]
+        words = ["detach-instances", "--auto-scaling-group-name", name, "--instance-ids", instance_id]
         should = "--should-decrement-desired-capacity"
         self._run("autoscaling", *words, should if decrement else should.replace("should", "no-should", 1))
 
-    def set_group_size(self, size: int) -> None:
-        """Have so many workers."""
-        words = [
-            "set-desired-capacity",
-            "--auto-scaling-group-name",
-            self.facts.groups[0],
-            "--desired-capacity",
-            str(size),
-        ]
-        self._run("autoscaling", *words)
+    def set_group_size(self, size: int, *, spare: bool = False) -> None:
+        """Have so many workers in the group, or in the on-demand one."""
+        words = ["--auto-scaling-group-name", self.facts.groups[int(spare)], "--desired-capacity", str(size)]
+        self._run("autoscaling", "set-desired-capacity", *words)
 
     def set_switch(self) -> None:
         """Have AWS itself empty all groups in a while, or later than it was told to before; see `switch`."""

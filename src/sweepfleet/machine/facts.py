@@ -12,6 +12,7 @@ SCHEDULER_PORT = 8786
 WORKER_PORTS = (40000, 40127)
 SERVICE_USER = "sweepfleet"
 NETRC_PARAMETER = "/sweepfleet/{stack}/netrc"  # an SSM parameter, as `infra.layout` has it
+PATIENCE_TAG = "sweepfleet:spot-patience-s"  # of the on-demand group, as `infra.patience` has it
 PUSHED_BY = "SWEEPFLEET_PUSHED_BY"  # a variable: who pushes, as JSON; an older release leaves it aside
 SCRATCH = Path("/var/tmp/sweepfleet")  # noqa: S108 - a worker's; made by root, and the service user's alone
 
@@ -218,6 +219,11 @@ class Data:
         return self.path / "keeper"
 
     @property
+    def launches(self) -> Path:
+        """What there is to say of machines that AWS does not start: a JSON list of lines."""
+        return self.keeper / "launches.json"
+
+    @property
     def spending(self) -> Path:
         """What the workers have cost by day."""
         return self.keeper / "spending.json"
@@ -226,20 +232,6 @@ class Data:
     def leaving(self) -> Path:
         """Which workers AWS takes back, as `machine.leaving` has it."""
         return self.keeper / "leaving.json"
-
-    @property
-    def stored(self) -> Path:
-        """When each active run was last stored in the bucket, and why one cannot be."""
-        return self.keeper / "stored.json"
-
-    def parts(self, run: str) -> Path:
-        """Which parts of a run are in the bucket."""
-        return self.keeper / "parts" / f"{run}.json"
-
-    @property
-    def copies(self) -> Path:
-        """Copies of a run's files, while they are stored."""
-        return self.keeper / "copies"
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,20 +246,6 @@ class Keys:
     inbox: str = "inbox/"
     outbox: str = "outbox/"
     all_checkpoints: str = "checkpoints/"
-    all_parts: str = "stored/runs/"
-    answers: str = "stored/head.json"  # what the head knows of its runs, for who asks while it is off
-
-    def parts(self, run: str) -> str:
-        """What an active run has so far, in parts; ends with a slash."""
-        return f"{self.all_parts}{run}/"
-
-    def part(self, run: str, generation: str, number: int) -> str:
-        """One of them; see `machine.stored_runs`."""
-        return f"{self.parts(run)}{generation}/{number:06d}"
-
-    def results(self, run: str) -> str:
-        """What is stored of a run at its end; ends with a slash."""
-        return f"runs/{run}/"
 
     def checkpoints(self, run: str) -> str:
         """What the points of a run continue from; ends with a slash."""

@@ -104,6 +104,11 @@ class JobFolder:
         return self.path / "meter.json"
 
     @property
+    def notes(self) -> Path:
+        """What kept workers from starting while it was active: a JSON list of `at` (unix time) and `text`."""
+        return self.path / "notes.json"
+
+    @property
     def spent(self) -> Path:
         """There when it has cost its budget."""
         return self.path / "spent"

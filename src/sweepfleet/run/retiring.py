@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 
 from distributed import Scheduler, Status
 
+DRAINED = "sweepfleet-drained"  # in what the scheduler keeps of a worker: it gets no bundles, and knows nothing of it
+
 
 def retire_idle(names: Sequence[str], *, most: int, dask_scheduler: Scheduler) -> list[str]:
     """Retire workers that have no bundle and no result that a driver still has to fetch.
@@ -32,6 +34,33 @@ def retire_idle(names: Sequence[str], *, most: int, dask_scheduler: Scheduler) -
         told = {"op": "worker-status-change", "status": Status.closing_gracefully.name, "stimulus_id": stimulus}
         dask_scheduler.stream_comms[worker.address].send(told)
     return chosen[:most]
+
+
+def drain(names: Sequence[str], *, most: int, dask_scheduler: Scheduler) -> list[str]:
+    """Give so many of these workers no further bundle: each comes to have nothing, and can be retired then.
+
+    What they have in hand they bring to its end. Those that a call before has chosen stay chosen; where they are too
+    many now, they get bundles again.
+
+    Args:
+        names: of all workers that may be chosen.
+        most: to choose.
+        dask_scheduler: as dask's `run_on_scheduler` gives it.
+
+    Returns:
+        the names of the chosen ones.
+    """
+    working = (Status.running, Status.paused)
+    may = [one for one in dask_scheduler.workers.values() if str(one.name) in names and one.status in working]
+    may = [one for one in may if one.status == Status.running or one.extra.get(DRAINED)]  # others leave by themselves
+    may.sort(key=lambda one: (not one.extra.get(DRAINED), len(one.processing), str(one.name)))
+    for place, worker in enumerate(may):
+        chosen = place < most
+        if chosen != bool(worker.extra.get(DRAINED)):
+            worker.extra[DRAINED] = chosen
+            status = Status.paused if chosen else Status.running
+            dask_scheduler.handle_worker_status_change(status, worker, f"drain-{time.time()}")
+    return [str(one.name) for one in may[:most]]
 
 
 def retired(dask_scheduler: Scheduler, names: Collection[str]) -> set[str]:

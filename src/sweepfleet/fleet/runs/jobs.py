@@ -44,6 +44,7 @@ class State:
     summary: dict[str, Any]
     said: float | None  # by the head's clock, unix time
     calls: dict[str, Any] | None = None  # of an Executor: how many are done, failed and open
+    notes: tuple[str, ...] = ()  # what the keeper has said of workers that AWS did not start
 
     @classmethod
     def of(cls, said: dict[str, Any]) -> State:
@@ -59,6 +60,7 @@ class State:
             summary=said.get("summary") or {},
             said=said.get("now"),
             calls=said.get("calls"),
+            notes=tuple(map(str, said.get("notes") or ())),
         )
 
 

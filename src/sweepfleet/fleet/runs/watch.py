@@ -158,13 +158,15 @@ class _Waiting:
 
     def look(self, state: State) -> None:
         """Look at a state."""
+        for note in state.notes:
+            self._once(note)
         if state.state != "waiting" or state.waiting_for != "workers":
             return
         self._once("Waiting for workers")
         if time.monotonic() > self._next_s:
             self._next_s = time.monotonic() + CAUSE_EVERY_S
             reason = workers.why_none(self._fleet.cloud, self._fleet.outputs, since=self._since)
-            if reason:
+            if reason and not any(reason in said for said in self._said):  # the keeper may have said it
                 self._once(f"AWS says: {reason}")
 
     def _once(self, text: str) -> None:

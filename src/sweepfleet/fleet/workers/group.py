@@ -19,6 +19,7 @@ from sweepfleet.infra.layout import MachinePaths
 from sweepfleet.infra.outputs import Outputs
 from sweepfleet.machine.head.keeper import BOOT, UPTIME
 from sweepfleet.machine.head.rates import Rates
+from sweepfleet.machine.launches import FAILED, cause
 from sweepfleet.machine.switch import SWITCH_AFTER
 
 PATHS = MachinePaths()
@@ -213,29 +214,6 @@ def why_none(cloud: Cloud, outputs: Outputs, *, since: datetime) -> str:
         client = cloud.client("autoscaling")
         asked = [client.describe_scaling_activities(AutoScalingGroupName=one) for one in outputs.worker_groups]
     for activity in (each for answer in asked for each in answer["Activities"]):
-        if activity["StatusCode"] in ("Failed", "Cancelled") and activity["StartTime"] >= since:
+        if activity["StatusCode"] in FAILED and activity["StartTime"] >= since:
             return cause(activity.get("StatusMessage") or activity.get("Description", ""))
     return ""
-
-
-def cause(message: str) -> str:
-    """AWS's words, and what to do about them; pure."""
-    for mark, remedy in (
-        ("VcpuLimitExceeded", "Your account's quota is used up: inv doctor says which, and how to raise it."),
-        (
-            "MaxSpotInstanceCountExceeded",
-            "Your account's quota for spot instances is used up: inv doctor says how to raise it.",
-        ),
-        (
-            "InsufficientInstanceCapacity",
-            "AWS has no capacity for these types now. Add types to workerInstanceTypes, or zones.",
-        ),
-        (
-            "UnfulfillableCapacity",
-            "AWS has no spot capacity now. Add types to workerInstanceTypes, or lower spotPercent.",
-        ),
-        ("Unsupported", "A type is not offered in a zone. Use other workerInstanceTypes or zones."),
-    ):
-        if mark.lower() in message.lower() or (mark == "InsufficientInstanceCapacity" and "sufficient" in message):
-            return f"{message.strip()} {remedy}"
-    return message.strip()

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from sweepfleet.machine.head import launch_notes
 from sweepfleet.machine.job import JobFolder
 
 POLL_S = 0.5
@@ -23,7 +24,8 @@ def follow(folder: JobFolder) -> None:
     while True:
         there = folder.job.exists()  # asked before and after: without the volume nothing would seem active
         active = folder.active.exists()  # before the progress, so that what is said last is what it ended with
-        found = folder.read_progress() | {"ended": not active}
+        notes = [one["text"] for one in launch_notes.read(folder.notes)]
+        found = folder.read_progress() | {"ended": not active} | ({"notes": notes} if notes else {})
         if not (there and folder.job.exists()):
             sys.exit(f"{folder.path} does not exist: the machine is starting or shutting down")
         if found != last or time.monotonic() - said_s > ALIVE_S:

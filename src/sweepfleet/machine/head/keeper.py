@@ -14,9 +14,11 @@ from sweepfleet.machine.aws import Aws, AwsError, Group
 from sweepfleet.machine.facts import Data, Facts
 from sweepfleet.machine.files import json_of
 from sweepfleet.machine.head import meter, spending
+from sweepfleet.machine.head.launch_notes import LaunchNotes
 from sweepfleet.machine.head.price_list import PriceList
 from sweepfleet.machine.head.replace import Replace
-from sweepfleet.machine.head.shrink import Shrink, all_known, in_order, retire
+from sweepfleet.machine.head.shrink import Shrink, all_known, drain, in_order, retire
+from sweepfleet.machine.head.spare import Spare, over
 from sweepfleet.machine.job import active_jobs
 
 POLL_S = 2.0
@@ -69,7 +71,8 @@ def keep(facts: Facts) -> None:
     """
     data, aws = Data(Path(facts.data)), Aws(facts)
     shrink, replace, prices = Shrink(aws, retire), Replace(aws), PriceList(aws, data.jobs, data.hold)
-    busy_s = switch_s = metered_s = float("-inf")
+    spare, notes = Spare(aws, prices, drain), LaunchNotes(data.launches)
+    busy_s = switch_s = metered_s = asked_s = float("-inf")
     size: int | None = None
     group = Group(0, 0, ())
     looked_s = 0.0
@@ -77,7 +80,7 @@ def keep(facts: Facts) -> None:
         try:
             now_s = time.monotonic()
             look_s = LOOK_EVERY_S if len(group.members) == size else CHANGES_EVERY_S
-            if size is None or now_s - looked_s > look_s:
+            if looks := size is None or now_s - looked_s > look_s:
                 group = aws.group()
                 size, looked_s = group.size, now_s
             active = active_jobs(data.jobs)
@@ -89,25 +92,35 @@ def keep(facts: Facts) -> None:
                 replace.replace(going, keeps=keeps)
                 size = None
                 continue
+            if looks and now_s - asked_s > LOOK_EVERY_S:
+                asked_s, asked = now_s, spare.look(group, active, needed=aim, keeps=keeps, now_s=now_s)
+                notes.note(spare.lines, active)
+                group = spare.ask(group, asked)
+                size = group.size
             if now_s - metered_s > METER_EVERY_S:
                 billed = (*group.members, *(name for name in going if name not in group.members))
                 usd, there = prices.usd_per_hour(billed, active), len(billed)
                 meter.count(active, workers=there, now_s=time.time(), usd_per_hour=usd)
                 spending.note(data.spending, workers=there, usd_per_hour=usd, used=bool(active), now_s=time.time())
                 metered_s = now_s
+            aim = min(aim, size) if spare.is_open(now_s) else aim
             if aim > size or (aim and now_s - switch_s > SWITCH_EVERY_S):
                 aws.set_switch()
                 switch_s = now_s
             idle = not aim and size and now_s - busy_s > IDLE_S
             if aim > size or idle:
                 print(f"workers: {size} -> {aim}", flush=True)
-                aws.set_group_size(aim)
+                spare.resize(group, aim)
                 size = aim
-            due = shrink.is_due(surplus=_surplus(group, size, keeps), now_s=now_s)
+            due = shrink.is_due(surplus=max(_surplus(group, size, keeps), over(group, keeps)), now_s=now_s)
             if due and all_known(active, now_s=time.time()):
                 group, size = aws.group(), None
+                surplus, replaced = _surplus(group, group.size, keeps), over(group, keeps)
+                may_go = group.spare_members if replaced > surplus else group.members
                 machines = in_order(prices.machines(group.members), price=functools.partial(prices.of, jobs=active))
-                shrink.end_idle(machines, most=_surplus(group, group.size, keeps), now_s=now_s)
+                spare.hand_back(group, keeps)
+                may_go = tuple(one for one in machines if one in may_go)
+                shrink.end_idle(may_go, most=max(surplus, replaced), now_s=now_s)
         except AwsError as error:
             print(error, flush=True)
             size = None

@@ -46,6 +46,15 @@ class PriceList:
         rates = self._rates(jobs)
         return (rates and rates.usd(machine)) or 0.0
 
+    def on_demand_usd(self, jobs: list[JobFolder]) -> float | None:
+        """What an hour of an on-demand worker costs at most, whichever type AWS starts; None: that is unknown."""
+        rates = self._rates(jobs)
+        if rates is None or not rates.types:
+            return None
+        prices = [rates.usd(Machine("", one, "", spot=False, launched="")) for one in rates.types]
+        known = [price for price in prices if price is not None]
+        return max(known) if len(known) == len(prices) else None
+
     def _rates(self, jobs: list[JobFolder]) -> Rates | None:
         """The prices that the active run which was submitted last came with, with the spot prices of now.
 

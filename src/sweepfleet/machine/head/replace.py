@@ -42,10 +42,11 @@ class Replace:
     def replace(self, leaving: Collection[str], *, keeps: int) -> None:
         """Detach them, as `due` has it. Raises AwsError: the group cannot be asked for; the next call tries again."""
         self._tried &= set(leaving)
-        for name, needed in list(self.due(self.aws.group(), leaving, keeps=keeps)):
+        group = self.aws.group()
+        for name, needed in list(self.due(group, leaving, keeps=keeps)):
             self._tried.add(name)
             try:
-                self.aws.detach(name, decrement=not needed)
+                self.aws.detach(name, decrement=not needed, spare=name in group.spare_members)
             except AwsError as error:  # it has gone by itself, or this head may not: the group replaces it later
                 print(f"the worker {name} leaves and is replaced when it has left: {error}", flush=True)
                 continue

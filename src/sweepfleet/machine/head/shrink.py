@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from sweepfleet.machine.aws import Aws, AwsError, Machine
 from sweepfleet.machine.facts import CODE, HOME
+from sweepfleet.machine.head.retire import DRAIN
 from sweepfleet.machine.job import SETTLED, JobFolder
 
 WAIT_S = 10.0  # with a worker too many, before it goes: a point that is tried again finds it
@@ -34,8 +35,18 @@ def all_known(folders: list[JobFolder], *, now_s: float) -> bool:
 
 def retire(names: Sequence[str], most: int) -> list[str]:
     """Have the scheduler retire idle workers of these; returns which. None where it cannot be asked."""
+    return _ask(str(most), *names) or []
+
+
+def drain(names: Sequence[str], most: int) -> bool:
+    """Have the scheduler give so many of these workers no further bundles; whether it could be asked."""
+    return _ask(DRAIN, str(most), *names) is not None
+
+
+def _ask(*asked: str) -> list[str] | None:
+    """What the scheduler says; None where it cannot be asked."""
     python = HOME.fleet_environment / "bin" / "python"
-    words = [str(python), "-m", "sweepfleet.machine.head.retire", str(most), *names]
+    words = [str(python), "-m", "sweepfleet.machine.head.retire", *asked]
     try:
         done = subprocess.run(
             words, cwd=HOME.fleet_release / CODE, capture_output=True, text=True, timeout=ASK_WITHIN_S, check=False
@@ -47,7 +58,7 @@ def retire(names: Sequence[str], most: int) -> list[str]:
     except (OSError, ValueError, IndexError, subprocess.TimeoutExpired) as error:
         why = str(error)
     print(f"which workers are idle cannot be asked: {why}", flush=True)
-    return []
+    return None
 
 
 @dataclass

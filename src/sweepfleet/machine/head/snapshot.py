@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from sweepfleet.grid.errors import SweepfleetError, UsageError
 from sweepfleet.machine.aws import Aws, AwsError
 from sweepfleet.machine.facts import KEYS, Data, Facts
+from sweepfleet.machine.head import launch_notes
 from sweepfleet.machine.head.meter import settle
 from sweepfleet.machine.in_process import door
 from sweepfleet.machine.job import CLIENT, Job, JobFolder
@@ -149,6 +150,7 @@ def _store_end(folder: JobFolder, aws: Aws, *, exit_code: int, error: str) -> No
         "worker_hours": reading.worker_s / 3600,
         "usd": reading.usd(job),
         "budget_usd": job.budget_usd,
+        "notes": launch_notes.read(folder.notes),
     }
     with TemporaryDirectory() as temporary:
         file = Path(temporary, "ended.json")
