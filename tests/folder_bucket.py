@@ -27,6 +27,9 @@ class FolderBucket(Aws):
         (self.folder / key).parent.mkdir(parents=True, exist_ok=True)
         (self.folder / key).write_bytes(file.read_bytes())
 
+    def files(self, prefix: str) -> list[Stored]:
+        return [one for one in self.list(prefix) if "/" not in one.key.removeprefix(prefix)]
+
     def list(self, prefix: str) -> list[Stored]:
         files = (file for file in self.folder.rglob("*") if file.is_file())
         found = {file.relative_to(self.folder).as_posix(): file.stat() for file in files}
@@ -35,6 +38,9 @@ class FolderBucket(Aws):
             for name, stat in sorted(found.items())
             if name.startswith(prefix)
         ]
+
+    def delete(self, key: str) -> None:
+        (self.folder / key).unlink(missing_ok=True)
 
     def now(self) -> datetime:
         return datetime.now(UTC)

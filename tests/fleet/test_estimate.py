@@ -104,15 +104,34 @@ def test_the_line_says_whether_the_limit_will_do_and_whose_it_is(capacity: Capac
 @pytest.mark.parametrize(
     ("deadline_s", "said"),
     [
-        (36_000.0, "Deadline: 10 h, met by 1 worker of at most 10."),
-        (7200.0, "Deadline: 2 h, met by 2 workers of at most 10."),
-        (660.0, "Deadline: 11 min, not met: it needs 16 workers, and has at most 10. Raise maxWorkers or "),
+        (36_000.0, "Deadline: 10 h, met by 1 worker of at most 10: about 2 h 31 min at about 1.01 USD at most."),
+        (7200.0, "Deadline: 2 h, met by 2 workers of at most 10: about 1 h 16 min at about 1.01 USD at most."),
+        (
+            660.0,
+            (
+                "Deadline: 11 min, not met: it needs 16 workers, and has at most 10. Raise maxWorkers or "
+                "execution.deadline. With 10 workers: about 16 min at about 1.07 USD at most."
+            ),
+        ),
         (30.0, "Deadline: 30 s, not met: one point takes about 36 s. Raise execution.deadline."),
     ],
 )
 def test_a_deadline_is_said_to_be_met_by_so_many_or_not(deadline_s: float, said: str) -> None:
     """Ten hours of one slot's work, in 1000 points; four slots a worker."""
     assert f" {said}" in made(0.4, deadline_s=deadline_s).line(36_000, 1000)
+
+
+def test_what_a_deadline_costs_is_compared_with_taking_all_the_time_that_it_leaves() -> None:
+    """Fewer workers wait less: for the last points, and while they start."""
+    half = made(0.4, deadline_s=6 * 3600.0).deadline_line(130 * 1800.0, 130)
+    assert half.startswith("Deadline: 6 h, met by 4 workers of at most 10: about 4 h 31 min at about 7.23 USD at ")
+    assert half.endswith(" at most; 5 h 31 min would cost 6.62.")
+    # Nothing cheaper is in time. And points of one and a half hours come in four waves.
+    hour = made(0.4, deadline_s=6 * 3600.0).deadline_line(66 * 3600.0, 66)
+    assert hour == "Deadline: 6 h, met by 4 workers of at most 10: about 5 h 1 min at about 8.03 USD at most."
+    long = made(0.4, deadline_s=6 * 3600.0).deadline_line(72 * 5400.0, 72)
+    assert long.startswith("Deadline: 6 h, not met, by about 1 min, by 5 workers of at most 10: about 6 h 1 min ")
+    assert "USD" not in made(None, deadline_s=7200.0).deadline_line(36_000, 1000)
 
 
 def test_a_cost_too_small_to_be_told_is_not_about_nothing() -> None:

@@ -289,6 +289,11 @@ def test_the_head_changes_only_its_own_groups_and_bucket(made: Made) -> None:
     assert not allows(policy, "s3:DeleteBucket", bucket)
     assert allows(policy, "s3:DeleteObject", f"{bucket}/checkpoints/rates/0123456789abcdef.tar")
     assert not allows(policy, "s3:DeleteObject", f"{bucket}/runs/rates/ledger.sqlite")
+    part = f"{bucket}/stored/runs/rates/1/000000"
+    assert allows(policy, "s3:PutObject", part)
+    assert allows(policy, "s3:DeleteObject", part)
+    assert allows(policy, "s3:PutObject", f"{bucket}/stored/head.json")
+    assert not allows(policy, "s3:DeleteObject", f"{bucket}/stored/head.json")
     reading = ("Describe", "Get", "List")
     for statement in json.loads(policy)["Statement"]:
         if "*" in statement["Resource"]:

@@ -73,6 +73,8 @@ def test_a_worker_may_do_what_it_does_in_the_bucket_and_no_more() -> None:
     assert not allows(policy, "s3:PutObject", f"{arn}/{KEYS.certificate(me)}", userid=me, context={})
     assert allows(policy, "s3:PutObject", f"{arn}/runs/trial/artifacts/ab/plot.png", userid=me, context={})
     assert not allows(policy, "s3:PutObject", f"{arn}/runs/trial/ledger.sqlite", userid=me, context={})
+    for action in ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"):
+        assert not allows(policy, action, f"{arn}/{KEYS.part('trial', '1', 0)}", userid=me, context={})
     for action in ("s3:GetObject", "s3:PutObject"):
         assert allows(policy, action, f"{arn}/{KEYS.checkpoints('trial')}ab.tar", userid=me, context={})
 

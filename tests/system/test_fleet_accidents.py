@@ -288,6 +288,31 @@ def head_power_cut(fleet: Fleet, run: Run) -> None:
     head.wait_running()
 
 
+LOSE = """
+systemctl stop sweepfleet-store "sweepfleet-run@$1"
+cd /srv/sweepfleet
+rm -r "jobs/$1" "runs/$1" "keeper/parts/$1.json"
+systemctl start sweepfleet-store
+"""
+
+
+def volume_lost(fleet: Fleet, run: Run) -> None:
+    """The head stops, which stores what is new; then its volume has nothing of the run, and the bucket has it."""
+    boots = fleet.head.boots
+    fleet.head.reboot()
+    up = ["systemctl", "is-active", "sweepfleet-store", "sweepfleet-keeper"]
+    until(lambda: fleet.head.boots > boots, what="the head reboots", timeout_s=RECOVERY_S)
+    until(lambda: fleet.head.run(up, check=False).returncode == 0, what="the head is up", timeout_s=RECOVERY_S)
+    fleet.head.run(["sh", "-euc", LOSE, "lose", run.name])
+    [before] = run.before
+    said = fleet.laptop.inv("restore", "--name", run.name).stdout
+    assert said.startswith(f"Restored {run.name}: ")
+    assert before.items() <= run.rows().items(), "what the head had when it stopped is not all in the bucket"
+    refused = fleet.laptop.inv("restore", "--name", run.name, code=2).stderr
+    assert f"The head has the run {run.name} with {len(run.rows()):,} finished and 0 failed points" in refused
+    fleet.laptop.inv("sweep", "--grid", f"accidents/{run.name}.yaml", "--detach")
+
+
 def switch_off_at(fleet: Fleet) -> datetime | None:
     """When AWS itself empties the group, as it is told now."""
     client = fleet.laptop.cloud.client("autoscaling")
@@ -334,6 +359,7 @@ OF_THE_HEAD = (scheduler_killed, driver_killed, head_rebooted, head_power_cut)  
         worker_cut_off,
         head_rebooted,
         head_power_cut,
+        volume_lost,
     ],
 )
 def test_a_sweep_lives_through_an_accident(steady: Fleet, accident: Callable[[Fleet, Run], None]) -> None:

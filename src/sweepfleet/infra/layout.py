@@ -72,6 +72,7 @@ class BucketLayout:
     tls: str = "tls/"  # the head writes, all read: the cluster's CA certificate
     runs: str = "runs/"  # the head writes: snapshots of runs; workers what points wrote, and nothing else there
     checkpoints: str = "checkpoints/"  # workers write and read what points continue from; the head removes it
+    stored: str = "stored/"  # the head writes: what active runs have so far, its own answers
     hosts: str = "hosts/"  # every machine writes under its own id, the operator reads: SSH host keys
     requests: str = "requests/"  # every machine writes under its own id, the head reads: certificate requests
     certificates: str = "certificates/"  # the head writes, a machine reads under its own id
@@ -96,6 +97,11 @@ class BucketLayout:
     def request(self, me: str) -> str:
         """The key of a machine's certificate request."""
         return f"{self.requests}{me}/csr.pem"
+
+    @property
+    def parts(self) -> str:
+        """The prefix of what active runs have so far."""
+        return f"{self.stored}runs/"
 
     def artifacts(self, run: str) -> str:
         """The keys of what the points of a run wrote."""

@@ -52,7 +52,8 @@ def head_policy(*, bucket_arn: str, group_arns: Iterable[str], stack: str) -> st
     """
     partition = bucket_arn.split(":")[1]
     secret = f"arn:{partition}:ssm:*:*:parameter{NETRC_PARAMETER.format(stack=stack)}"
-    writes = (BUCKET.releases, BUCKET.environments, BUCKET.tls, BUCKET.certificates, BUCKET.runs, BUCKET.outbox)
+    shared = (BUCKET.releases, BUCKET.environments, BUCKET.tls)
+    writes = (*shared, BUCKET.certificates, BUCKET.runs, BUCKET.stored, BUCKET.outbox)
     return _document(
         _allow(["s3:ListBucket"], [bucket_arn]),
         _allow(["s3:GetObject"], [f"{bucket_arn}/*"]),
@@ -60,7 +61,7 @@ def head_policy(*, bucket_arn: str, group_arns: Iterable[str], stack: str) -> st
             ["s3:PutObject"],
             [*(f"{bucket_arn}/{prefix}*" for prefix in writes), f"{bucket_arn}/{BUCKET.host_key(ME)}"],
         ),
-        _allow(["s3:DeleteObject"], [f"{bucket_arn}/{BUCKET.checkpoints}*"]),
+        _allow(["s3:DeleteObject"], [f"{bucket_arn}/{prefix}*" for prefix in (BUCKET.checkpoints, BUCKET.parts)]),
         _allow(
             [
                 "autoscaling:SetDesiredCapacity",

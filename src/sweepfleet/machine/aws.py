@@ -97,11 +97,22 @@ class Aws:
         """Whether an object is there; only for a role that may list."""
         return bool(self.list(key))
 
-    def list(self, prefix: str) -> list[Stored]:
-        """The objects under a prefix."""
-        words = ["s3api", "list-objects-v2", "--bucket", self.facts.bucket, "--prefix", prefix]
+    def files(self, prefix: str) -> list[Stored]:
+        """The objects under a prefix, which ends with a slash, without those in folders there."""
+        return self._listed(prefix, "--delimiter", "/")
+
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is not there is none."""
+        self._s3("rm", self._url(key))
+
+    def _listed(self, prefix: str, *words: str) -> list[Stored]:
+        words = ("s3api", "list-objects-v2", "--bucket", self.facts.bucket, "--prefix", prefix, *words)
         found = self._json(*words, "--query", "Contents[].[Key,ETag,LastModified,Size]")
         return [Stored(key, mark, datetime.fromisoformat(changed), size) for key, mark, changed, size in found or ()]
+
+    def list(self, prefix: str) -> list[Stored]:  # after the others: its name is a type's in what follows
+        """The objects under a prefix."""
+        return self._listed(prefix)
 
     def secret(self, name: str) -> str | None:
         """The text of an SSM parameter, decrypted; None where there is none."""

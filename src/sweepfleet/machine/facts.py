@@ -233,6 +233,20 @@ class Data:
         """Which workers AWS takes back, as `machine.leaving` has it."""
         return self.keeper / "leaving.json"
 
+    @property
+    def stored(self) -> Path:
+        """When each active run was last stored in the bucket, and why one cannot be."""
+        return self.keeper / "stored.json"
+
+    def parts(self, run: str) -> Path:
+        """Which parts of a run are in the bucket."""
+        return self.keeper / "parts" / f"{run}.json"
+
+    @property
+    def copies(self) -> Path:
+        """Copies of a run's files, while they are stored."""
+        return self.keeper / "copies"
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:
@@ -246,6 +260,20 @@ class Keys:
     inbox: str = "inbox/"
     outbox: str = "outbox/"
     all_checkpoints: str = "checkpoints/"
+    all_parts: str = "stored/runs/"
+    answers: str = "stored/head.json"  # what the head knows of its runs, for who asks while it is off
+
+    def parts(self, run: str) -> str:
+        """What an active run has so far, in parts; ends with a slash."""
+        return f"{self.all_parts}{run}/"
+
+    def part(self, run: str, generation: str, number: int) -> str:
+        """One of them; see `machine.stored_runs`."""
+        return f"{self.parts(run)}{generation}/{number:06d}"
+
+    def results(self, run: str) -> str:
+        """What is stored of a run at its end; ends with a slash."""
+        return f"runs/{run}/"
 
     def checkpoints(self, run: str) -> str:
         """What the points of a run continue from; ends with a slash."""

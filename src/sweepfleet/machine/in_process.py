@@ -118,6 +118,16 @@ class InProcess(Aws):
             raise AwsError(f"{key}: {reason_of(error)}") from None
         return True
 
+    def files(self, prefix: str) -> list[Stored]:
+        """The objects under a prefix, which ends with a slash, without those in folders there."""
+        import obstore
+
+        try:
+            found = obstore.list_with_delimiter(bucket(self.facts.bucket), prefix)
+        except _errors() as error:
+            raise AwsError(f"{prefix}: {reason_of(error)}") from None
+        return [_stored(one) for one in found["objects"]]
+
     def list(self, prefix: str) -> list[Stored]:
         """The objects under a prefix, which ends with a slash."""
         import obstore
@@ -126,17 +136,17 @@ class InProcess(Aws):
             pages = list(obstore.list(bucket(self.facts.bucket), prefix=prefix))
         except _errors() as error:
             raise AwsError(f"{prefix}: {reason_of(error)}") from None
-        return [
-            Stored(one["path"], one["e_tag"] or "", one["last_modified"], one["size"])
-            for page in pages
-            for one in page
-        ]
+        return [_stored(one) for page in pages for one in page]
 
     def _done(self, call: Any, key: str, *more: Any) -> Any:
         try:
             return call(bucket(self.facts.bucket), key, *more)
         except _errors() as error:
             raise AwsError(f"{key}: {reason_of(error)}") from None
+
+
+def _stored(one: Any) -> Stored:
+    return Stored(one["path"], one["e_tag"] or "", one["last_modified"], one["size"])
 
 
 def reason_of(error: Exception) -> str:

@@ -14,6 +14,7 @@ from sweepfleet.tasks.machines import dashboard, logs, run, ssh
 from sweepfleet.tasks.operations import allow_me, attach, cancel, push, releases, status
 from sweepfleet.tasks.output import output
 from sweepfleet.tasks.parser import install
+from sweepfleet.tasks.restore import restore
 from sweepfleet.tasks.results import report, results, runs
 from sweepfleet.tasks.streams import speak_any_encoding
 from sweepfleet.tasks.sweeps import sweep
@@ -24,10 +25,11 @@ speak_any_encoding()
 ns = Collection(
     *(init, sweep, results, report, output, runs, rm),
     *(up, preview_, down, outputs, doctor, audit, allow_me),
-    *(push, releases, start, scale, stop, status, cost, attach, cancel, logs, ssh, run, dashboard),
+    *(push, releases, start, scale, stop, status, cost, attach, cancel, restore, logs, ssh, run, dashboard),
     *(ssh_config, console, notebook),
     version,
     ci=ci.ns,
 )
 ns.configure({"runs": "runs", "checkip": "https://checkip.amazonaws.com"})
-install(ns, positional={"sweep": "grid", "results": "name", "report": "name", "output": "name", "rm": "name"})
+BY_NAME = ("results", "report", "output", "rm", "restore")
+install(ns, positional={"sweep": "grid"} | dict.fromkeys(BY_NAME, "name"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,8 @@ from sweepfleet.fleet.money.cost import Budget, Rate, Workers, rate_of
 from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 from sweepfleet.grid.sweep import Execution
 from sweepfleet.grid.wording import counted
-from sweepfleet.machine.head.demand import workers_for
-from sweepfleet.run.text import about_dollars, duration
+from sweepfleet.machine.head.demand import START_S, workers_for
+from sweepfleet.run.text import about_dollars, dollars, duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Capacity:
         return f"{self._cost(busy_s, points)}{f' {deadline}' if deadline else ''}"
 
     def deadline_line(self, busy_s: float, points: int) -> str:
-        """How many workers meet the deadline; empty where there is none."""
+        """How many workers meet the deadline, and for how much; empty where there is none."""
         if self.deadline_s is None or not points:
             return ""
         point_s = busy_s / points
@@ -57,9 +58,40 @@ class Capacity:
         if point_s > self.deadline_s:
             return f"{said}, not met: one point takes about {duration(point_s)}. Raise execution.deadline."
         if needed <= self.workers:
-            return f"{said}, met by {counted(needed, 'worker')} of at most {self.workers}."
+            late_s = self._time_s(needed, points, point_s) - self.deadline_s
+            met = "met" if late_s <= 0 else f"not met, by about {duration(late_s)},"
+            by = f"{said}, {met} by {counted(needed, 'worker')} of at most {self.workers}"
+            return f"{by}: {self._forecast(needed, points, point_s)}{self._later(needed, points, point_s)}."
         more = f"{counted(needed, 'worker')}, and has at most {self.workers}"
-        return f"{said}, not met: it needs {more}. Raise maxWorkers or execution.deadline."
+        anyway = f"{counted(self.workers, 'worker')}: {self._forecast(self.workers, points, point_s)}"
+        return f"{said}, not met: it needs {more}. Raise maxWorkers or execution.deadline. With {anyway}."
+
+    def _time_s(self, workers: int, points: int, point_s: float) -> float:
+        """How long so many workers take, their start included: points come in as many waves as slots need."""
+        slots = min(workers * self.slots_each, self.at_once or points)
+        return math.ceil(points / max(1, slots)) * point_s + START_S
+
+    def _usd_of(self, workers: int, time_s: float) -> float | None:
+        usd = self.rate.usd_per_worker_hour
+        return None if usd is None else workers * time_s / 3600 * usd
+
+    def _forecast(self, workers: int, points: int, point_s: float) -> str:
+        """When so many workers are done, and what that costs at most."""
+        time_s = self._time_s(workers, points, point_s)
+        usd = self._usd_of(workers, time_s)
+        return f"about {duration(time_s)}" + ("" if usd is None else f" at {about_dollars(usd)} USD at most")
+
+    def _later(self, workers: int, points: int, point_s: float) -> str:
+        """What it costs with so few workers that it takes all the time that it has, where that is less."""
+        usd = self._usd_of(workers, self._time_s(workers, points, point_s))
+        if usd is None:
+            return ""
+        in_time = (one for one in range(1, workers) if self._time_s(one, points, point_s) <= (self.deadline_s or 0))
+        fewer = next(in_time, workers)
+        time_s = self._time_s(fewer, points, point_s)
+        less = self._usd_of(fewer, time_s)
+        cheaper = less is not None and less < usd and dollars(less) != dollars(usd)
+        return f"; {duration(time_s)} would cost {dollars(less or 0.0)}" if cheaper else ""
 
     def _cost(self, busy_s: float, points: int) -> str:
         """What so many points cost."""

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sweepfleet.fleet.code.push import Pushed, current_release, fleet_release
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.fleet import Fleet
 from sweepfleet.fleet.money.cost import Cost, cost, metered
 from sweepfleet.fleet.money.forecast import Forecast, forecast
+from sweepfleet.fleet.reach import data_volume
 from sweepfleet.fleet.reach.remote import Host
 from sweepfleet.fleet.runs import jobs as runs
 from sweepfleet.fleet.runs.ended import EndedRun, ended_lines, ended_runs
@@ -28,6 +30,7 @@ from sweepfleet.machine.session import KINDS
 from sweepfleet.run.text import duration
 
 UNITS = ("scheduler", "signer", "keeper")
+STORED = Data(Path(MachinePaths().data)).stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ class RunStatus:
     cost: Cost  # so far
     forecast: Forecast = field(default_factory=Forecast)  # from here on
     unit: str = "point"  # or call
+    unstored: str = ""  # why what it has cannot be stored in the bucket now; empty: it can
+    stored: datetime | None = None  # of when the bucket has it; None: it has nothing yet
 
     def lines(self, now: datetime) -> Iterator[str]:
         """It for a person."""
@@ -98,6 +103,9 @@ class RunStatus:
         yield f"  cost so far {self.cost}"
         for line in self.forecast.lines(budget_usd=self.cost.budget_usd):
             yield f"  {line}"
+        if self.unstored:
+            last = f"since {self.stored.astimezone():%Y-%m-%d %H:%M}" if self.stored else "yet"
+            yield f"  not stored in the bucket {last}, tried again: {self.unstored}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -177,7 +185,7 @@ def look(fleet: Fleet) -> Status:
     try:
         with fleet.head() as host:
             head = _head(host, out.head_ip)
-            active = tuple(_run(host, name) for name in runs.names(host, active=True))
+            active = _active(host)
             ended = tuple(ended_runs(host))
             notes = launch_notes_of(host)
             try:
@@ -261,10 +269,24 @@ def _head(host: Host, address: str) -> HeadStatus:
 def active_runs(fleet: Fleet) -> list[RunStatus]:
     """The active runs. Raises ClusterError: the head does not answer."""
     with fleet.head() as head:
-        return [_run(head, name) for name in runs.names(head, active=True)]
+        return list(_active(head))
 
 
-def _run(host: Host, name: str) -> RunStatus:
+def _active(host: Host) -> tuple[RunStatus, ...]:
+    stored = host.ask("sh", "-c", data_volume.needed('cat "$1" 2>/dev/null || true'), "stored", str(STORED))
+    return tuple(_run(host, name, _stored(stored, name)) for name in runs.names(host, active=True))
+
+
+def _stored(text: str, name: str) -> dict[str, Any]:
+    """What the head says of one run in the bucket; empty where it says nothing, or an older release runs there."""
+    try:
+        found = json.loads(text)["runs"][name]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _run(host: Host, name: str, stored: Mapping[str, Any]) -> RunStatus:
     now = runs.state(host, name)
     done = now.progress or {}
     calls = now.calls or {}
@@ -285,6 +307,8 @@ def _run(host: Host, name: str) -> RunStatus:
         cost=cost(reading, job),
         forecast=forecast(reading, progress_of(now) if now.progress else None, deadline_s=left_s),
         unit="call" if calls else "point",
+        unstored=str(stored.get("error") or ""),
+        stored=datetime.fromtimestamp(stored["at"], UTC) if stored.get("at") else None,
     )
 
 
