@@ -1,5 +1,7 @@
 """Parameter sweeps on this machine's cores, or on a cluster in your own AWS account.
 
+The public API is what `dir(sweepfleet)` lists. The packages and modules in here are private.
+
 Examples:
     >>> import sweepfleet as sf
     >>> def fit(alpha):
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from sweepfleet.api.grids import linspace as linspace
     from sweepfleet.api.grids import logspace as logspace
     from sweepfleet.api.run import Run as Run
-    from sweepfleet.api.run import open as open  # noqa: A004 - sweepfleet.open reads well
+    from sweepfleet.api.runs import open as open  # noqa: A004 - sweepfleet.open reads well
     from sweepfleet.api.stacks import down as down
     from sweepfleet.api.stacks import up as up
     from sweepfleet.api.sweeps import sweep as sweep
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "sweep": "api.sweeps",
-    "open": "api.run",
+    "open": "api.runs",
     "Executor": "api.executor",
     "function": "api.decorated",
     "CallError": "api.calls.errors",

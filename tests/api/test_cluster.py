@@ -12,8 +12,6 @@ import pytest
 
 import sweepfleet as sf
 from sweepfleet.api import cluster_run
-from sweepfleet.api.hints import in_python, python_hints
-from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.fleet import Fleet
 from sweepfleet.fleet.runs import jobs
 from sweepfleet.fleet.runs.jobs import State
@@ -194,40 +192,3 @@ def test_a_run_that_has_ended_is_not_cancelled_again(head: Head) -> None:
     run.cancel()
     run.cancel()
     assert run.state == "interrupted"
-
-
-# What is proposed
-
-
-@pytest.mark.parametrize(
-    ("text", "python"),
-    [
-        ("Push it: inv push", 'Push it: sf.connect("dev").push()'),
-        ("inv push --dirty", 'sf.connect("dev").push(dirty=True)'),
-        ("Push this checkout first: inv sweep --push.", "Push this checkout first: sweep(..., push=True)."),
-        ("Watch: inv attach --name a.b-2. Now", 'Watch: sf.open("a.b-2", stack="dev").wait(). Now'),
-        ("without a limit: inv sweep --unpriced", "without a limit: sweep(..., unpriced=True)"),
-        ("· Cancel: inv cancel --name a", '· Cancel: sf.open("a", stack="dev").cancel()'),
-        ("another name: --name a-2", 'another name: name="a-2"'),
-        ("Make it: inv up", 'Make it: sf.up("dev")'),
-        ("Bring the stack up: inv up --stack prod", 'Bring the stack up: sf.up("prod")'),
-        ("`inv up --renew-head` makes", "`inv up --renew-head` makes"),
-        ("Which key: inv doctor", "Which key: inv doctor"),
-        ("inv stop --yes, inv stop", 'sf.connect("dev").stop(yes=True), sf.connect("dev").stop()'),
-    ],
-)
-def test_commands_become_python_where_there_is_python(text: str, python: str) -> None:
-    assert in_python(text, stack="dev") == python
-
-
-def test_errors_keep_their_kind() -> None:
-    with pytest.raises(ClusterError, match=r'sf\.connect\("dev"\)\.status\(\)') as error, python_hints("dev"):
-        raise ClusterError("See: inv status")
-    assert error.value.exit_code == 3
-
-
-def test_a_cluster_without_its_packages_says_how_to_add_them() -> None:
-    with pytest.raises(sf.UsageError, match=r'uv add "sweepfleet\[cluster\]"'), python_hints("dev"):
-        raise ModuleNotFoundError("No module named 'boto3'", name="boto3")
-    with pytest.raises(ModuleNotFoundError), python_hints("dev"):
-        raise ModuleNotFoundError("No module named 'mine'", name="mine")

@@ -236,13 +236,6 @@ def test_a_name_with_a_space_becomes_a_folders_name_and_the_function_is_found_th
     assert [each.name for each in (project.path / "runs").iterdir()] == ["my-run"]
 
 
-def test_all_arguments_of_a_wrong_kind_are_named_in_one_error():
-    wrong: Any = {"name": 3, "metric": 4, "where": 5, "by_value": re, "workers": "all", "runs": 6}
-    with pytest.raises(sf.UsageError) as caught:
-        sf.sweep(abs, {"x": [1]}, **wrong)
-    assert re.findall(r"(\w+) is [^;]*; it is ", str(caught.value)) == list(wrong)
-
-
 def test_a_pandas_frame_without_its_packages_says_what_to_add(tmp_path, monkeypatch):
     run = sf.sweep(lambda a: a, {"a": [1]}, name="small", runs=tmp_path)
     monkeypatch.setitem(sys.modules, "pyarrow", None)

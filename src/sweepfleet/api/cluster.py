@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweepfleet.api.arguments import COUNT, FLAG, FOLDER, NAME, PROJECT, SECONDS, TEXT, takes
 from sweepfleet.api.grids import Values
 from sweepfleet.api.hints import in_python, python_hints
 from sweepfleet.api.run import Run
-from sweepfleet.api.run import open as open_run
-from sweepfleet.grid.errors import UsageError
+from sweepfleet.api.runs import open as open_run
 from sweepfleet.grid.project_root import project_around
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class Cluster:
 
         return Executor(max_workers, **how, stack=self)
 
+    @takes("open", name=NAME, runs=FOLDER)
     def open(self, name: str | None = None, *, runs: str | Path | None = None) -> Run:
         """A run by its name; without one, the active run, or the last one.
 
@@ -117,6 +118,7 @@ class Cluster:
         with self._hints():
             return replace(look(self._fleet), words=functools.partial(in_python, stack=self.stack))
 
+    @takes("push", dirty=FLAG, yes=FLAG)
     def push(self, *, dirty: bool = False, yes: bool = False) -> None:
         """Send this checkout's commit and its locked environment to the cluster; says when it has it already.
 
@@ -137,6 +139,7 @@ class Cluster:
             except NothingToDo as nothing:
                 self._say(str(nothing))
 
+    @takes("start", workers=COUNT, timeout_s=SECONDS)
     def start(self, workers: int = 1, *, timeout_s: float = 900) -> int:
         """Start workers before a sweep, and wait until they have joined. Without a sweep they shut down again.
 
@@ -155,13 +158,12 @@ class Cluster:
         from sweepfleet.fleet.workers.group import ends_by_itself
         from sweepfleet.fleet.workers.joining import start
 
-        if workers < 1:
-            raise UsageError(f"start({workers}): at least 1 worker. To shut all down: stop()")
         with self._hints(), Steps(say=self._say) as steps:
             slots = start(self._fleet, workers, deadline_s=timeout_s, steps=steps)
         self._say(ends_by_itself(has_code=True))
         return slots
 
+    @takes("stop", yes=FLAG)
     def stop(self, *, yes: bool = False) -> None:
         """Shut down all workers. Finished points are kept.
 
@@ -178,6 +180,7 @@ class Cluster:
             stop(self._fleet, yes=yes)
         self._say("The workers shut down.")
 
+    @takes("run", command=TEXT, worker=TEXT, workers=FLAG, timeout_s=SECONDS)
     def run(
         self, command: str, *, worker: str = "", workers: bool = False, timeout_s: int = 600
     ) -> Mapping[str, Answer]:
@@ -202,6 +205,7 @@ class Cluster:
             words = ("sh", "-c", command)
             return answers(self._fleet, *words, worker=worker, workers=workers, deadline_s=timeout_s)
 
+    @takes("logs", name=NAME, worker=TEXT, workers=FLAG, lines=COUNT)
     def logs(self, *, name: str = "", worker: str = "", workers: bool = False, lines: int = 200) -> str:
         """The journal of the head, of a worker, or of all workers.
 
@@ -244,6 +248,7 @@ class Cluster:
         with self._hints(), self._fleet.head() as head:
             return {name: cost_of(head, name) for name in jobs.names(head)}
 
+    @takes("client", workers=COUNT, unpriced=FLAG)
     @contextlib.contextmanager
     def client(self, *, workers: int | None = None, unpriced: bool = False) -> Iterator[Client]:
         """A plain `distributed.Client` of the cluster's scheduler, for as long as the `with` block lasts.
@@ -283,6 +288,7 @@ class Cluster:
         return f"<sweepfleet cluster {self.stack} in {self._fleet.outputs.region}>"
 
 
+@takes("connect", stack=TEXT, project=PROJECT)
 def connect(stack: str | None = None, *, project: str | Path | None = None) -> Cluster:
     """The cluster of a stack that is up; reads what `inv up` left in the project, and asks nobody.
 

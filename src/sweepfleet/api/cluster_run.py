@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweepfleet.api.arguments import POINT, takes
 from sweepfleet.api.hints import in_python, python_hints
-from sweepfleet.api.run import Run
+from sweepfleet.api.run import Run, hinted
 from sweepfleet.api.screen import NotebookLine, in_notebook, is_interactive
 from sweepfleet.fleet.code.agreed import release_for, unasked
 from sweepfleet.fleet.fleet import Fleet
@@ -40,13 +41,15 @@ class ClusterRun(Run):
         super().__init__(runs / name)
         self._fleet = fleet
         self._is_here = False  # as it ended
-        self._hints = functools.partial(python_hints, fleet.outputs.stack)
         self.cost: Cost | None = None  # at most, once it was waited for; None: not known
 
     @property
     def stack(self) -> str:
         """The stack that it runs on."""
         return self._fleet.outputs.stack
+
+    def _hints(self) -> AbstractContextManager[None]:
+        return python_hints(self.stack)
 
     @property
     def state(self) -> str:
@@ -106,6 +109,8 @@ class ClusterRun(Run):
         if not missing:
             self._refresh()
 
+    @hinted
+    @takes("output", point=POINT)
     def output(self, point: str | int) -> str:
         """What a point printed; as of a run on this machine."""
         self._refresh()
@@ -129,7 +134,8 @@ class ClusterRun(Run):
         found = Summary.of(self.summary)
         if found is None:
             return f"{self.name} has ended on the stack {self.stack} without results"
-        return "\n".join(ending(found, folder=str(self.folder), several_rows=self._folder.long.exists()))
+        lines = ending(found, folder=str(self.folder), several_rows=self._folder.long.exists())
+        return in_python("\n".join(lines), stack=self.stack)
 
 
 def _screen(words: Words) -> Observer:

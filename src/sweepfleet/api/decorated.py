@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -100,7 +101,7 @@ def function(decorated: Callable[..., Any] | None = None, /, **executor: Any) ->
         the decorator; with `decorated`, the decorated function.
 
     Raises:
-        TypeError: what is decorated is no function.
+        TypeError: what is decorated is no function, or an Executor has no such argument.
         UsageError: at the first call: arguments that cannot be used.
 
     Examples:
@@ -113,6 +114,7 @@ def function(decorated: Callable[..., Any] | None = None, /, **executor: Any) ->
         >>> fit.submit(3, degree=3).result(), list(fit.starmap([(2, 1), (2, 5)])), fit(5)
         (27, [2, 32], 25)
     """
+    inspect.signature(Executor).bind_partial(**executor)
     if decorated is not None:
         return Function(decorated, executor)
     return lambda decorated: Function(decorated, executor)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sweepfleet.api.driver import Order
+from sweepfleet.api.hints import in_python
 from sweepfleet.grid.errors import SweepfleetError, UsageError
 from sweepfleet.run.progress import Observer
 from sweepfleet.run.run_progress import Progress
@@ -100,7 +101,7 @@ class Driver:
     def _show(self, event: dict[str, Any], observer: Observer, screen: contextlib.ExitStack) -> None:
         match event:
             case {"say": str(text)}:
-                observer.say(text)
+                observer.say(in_python(text, stack=""))
             case {"begins": "waiting", "what": str(what)}:
                 screen.close()
                 self._now = event

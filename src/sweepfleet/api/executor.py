@@ -15,11 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
+from sweepfleet.api.calls.arguments import checked, pickled_initializer
 from sweepfleet.api.calls.client import Client
-from sweepfleet.api.calls.errors import ArgumentsError
 from sweepfleet.api.calls.way import Here, Way
+from sweepfleet.api.hints import python_hints
 from sweepfleet.grid.errors import UsageError
-from sweepfleet.grid.run_names import ALLOWED, is_run_name
 from sweepfleet.run.calls.wire import Hello
 from sweepfleet.slot import inside
 
@@ -47,6 +47,7 @@ class Executor(concurrent.futures.Executor):
         1024
     """
 
+    @python_hints("")
     def __init__(
         self,
         max_workers: int | None = None,
@@ -87,9 +88,9 @@ class Executor(concurrent.futures.Executor):
             raise UsageError(
                 "A point or a call cannot start an Executor. Start it in the script or notebook that starts this one."
             )
-        memory_bytes, timeout_s = _checked(
-            max_workers=max_workers, cpus=cpus, memory=memory, timeout=timeout, retries=retries,
-            initializer=initializer, run=run,
+        memory_bytes, timeout_s = checked(
+            max_workers=max_workers, stack=stack, run=run, cpus=cpus, memory=memory, timeout=timeout,
+            retries=retries, initializer=initializer, initargs=initargs, runs=runs,
         )  # fmt: skip
         hello = Hello(
             run=run,
@@ -100,7 +101,7 @@ class Executor(concurrent.futures.Executor):
             timeout_s=timeout_s,
             retries=retries,
             path=tuple(sys.path),
-            initializer=_initializer(initializer, initargs),
+            initializer=pickled_initializer(initializer, initargs),
         )
         far = None if stack is None else _start_far(stack, hello)
         self._client = Client(hello, far or _start_here, slots=max_workers or os.cpu_count() or 1)
@@ -253,54 +254,6 @@ def _start_far(stack: str | Cluster, hello: Hello) -> StartFar:
 
 
 def _runs(runs: str | Path | None) -> Path:
-    from sweepfleet.api.run import runs_folder
+    from sweepfleet.api.runs import runs_folder
 
     return runs_folder(runs)
-
-
-def _initializer(initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> bytes | None:
-    if initializer is None:
-        return None
-    from sweepfleet.slot import cloudpickled
-
-    try:
-        return cloudpickled.dumps((initializer, initargs))
-    except Exception as error:
-        raise UsageError(
-            f"The initializer cannot be sent to another process: {error}. Make it of plain data."
-        ) from error
-
-
-def _checked(
-    *, max_workers: Any, cpus: Any, memory: Any, timeout: Any, retries: Any, initializer: Any, run: Any
-) -> tuple[int | None, float | None]:
-    """Memory in bytes and the timeout in seconds. Raises ArgumentsError with all problems."""
-    problems: list[str] = []
-    for name, value, least in (("max_workers", max_workers, 1), ("cpus", cpus, 1), ("retries", retries, 0)):
-        if name == "max_workers" and value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            than = "must be greater than 0" if least else "must be 0 or greater"
-            problems.append(f"{name} {than}, as a whole number; it is {value!r}.")
-    if initializer is not None and not callable(initializer):
-        raise TypeError("initializer must be a callable")
-    if run is not None and not (isinstance(run, str) and is_run_name(run)):
-        problems.append(f"run is the name of a folder in runs/, of {ALLOWED}; it is {run!r:.120}.")
-    found: list[Any] = []
-    for name, value in (("memory", memory), ("timeout", timeout)):
-        known, allowed = _quantity(name, value)
-        found.append(known)
-        if allowed:
-            problems.append(f"{name} is {allowed}; it is {value!r}.")
-    if problems:
-        raise ArgumentsError("Executor: " + " ".join(problems))
-    return found[0], found[1]
-
-
-def _quantity(name: str, value: Any) -> tuple[Any, str]:
-    """A size in bytes, or a duration in seconds; and what is allowed, where it is none."""
-    if value is None:
-        return None, ""
-    from sweepfleet.grid import fields  # pydantic takes its time
-
-    return fields.read(fields.size if name == "memory" else fields.seconds, value)

@@ -30,15 +30,19 @@ class Function:
     data: bytes | None = None  # the content of its file; None: it is imported by name
 
     def write(self, path: Path) -> None:
-        """Write its file, unless an unchanged function is there. Side effect: makes the file's folder."""
-        from sweepfleet.run.folder import write_whole
+        """Write its file, unless an unchanged function is there. Side effect: makes the file's folder.
+
+        Raises StorageError.
+        """
+        from sweepfleet.run.folder import storing, write_whole
 
         if self.data is None:
             return
         with contextlib.suppress(OSError):
             if header_of(path.read_bytes()) == header_of(self.data):
                 return
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with storing(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, self.data)
 
 

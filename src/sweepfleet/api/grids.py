@@ -127,8 +127,8 @@ def _metric(metric: Metric | Mapping[str, Any] | str | None) -> Any:
         return plain(metric)
     if isinstance(metric, str):
         return {"name": metric}
-    over = [metric.over] if isinstance(metric.over, str) else list(metric.over)
-    return {"name": metric.name, "goal": metric.goal, **({"over": over} if over else {})}
+    over = [metric.over] if isinstance(metric.over, str) else plain(metric.over)
+    return {"name": metric.name, "goal": metric.goal, **({"over": over} if over != [] else {})}
 
 
 def plain(value: Any) -> Any:

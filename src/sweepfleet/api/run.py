@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import html
 import os
 import signal
 import socket
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
+from sweepfleet.api.arguments import CONDITION, COUNT, FLAG, POINT, takes
+from sweepfleet.api.hints import in_python, python_hints
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.run.folder import RunFolder, read_json
 from sweepfleet.run.progress import Observer, Silent
@@ -20,10 +25,22 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
-    from sweepfleet.api.cluster import Cluster
     from sweepfleet.api.driving import Driver
 
 LOOK_S = 0.2
+MOST_ROWS = 1 << 31  # what a frame can count
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def hinted(method: Method) -> Method:
+    """Decorate a method of a run, so that its errors propose Python for where the run is."""
+
+    @functools.wraps(method)
+    def called(run: Run, *args: Any, **kwargs: Any) -> Any:
+        with run._hints():  # noqa: SLF001 - of this module
+            return method(run, *args, **kwargs)
+
+    return cast("Method", called)
 
 
 class Run:
@@ -81,7 +98,11 @@ class Run:
             return "running"
         return str(self.summary["state"])
 
+    def _hints(self) -> AbstractContextManager[None]:
+        return python_hints("")
+
     @property
+    @hinted
     def summary(self) -> dict[str, Any]:
         """The run in numbers, as in summary.json: `docs/runs.md` says what each is. Times in seconds."""
         self._refresh()
@@ -96,6 +117,7 @@ class Run:
         elif not self._folder.parquet.exists():
             refresh(self._folder, always=True)
 
+    @hinted
     def wait(self) -> Run:
         """Wait until it has ended, and show its progress meanwhile; returns the run itself.
 
@@ -121,6 +143,7 @@ class Run:
             raise
         return self
 
+    @hinted
     def cancel(self) -> None:
         """Stop it. Finished points are kept, and the same sweep resumes it.
 
@@ -149,6 +172,8 @@ class Run:
     @overload
     def frame(self, where: str | None = None, *, long: bool = False, pandas: Literal[True]) -> pd.DataFrame: ...
 
+    @hinted
+    @takes("frame", where=CONDITION, long=FLAG, pandas=FLAG)
     def frame(
         self, where: str | None = None, *, long: bool = False, pandas: bool = False
     ) -> pl.DataFrame | pd.DataFrame:
@@ -183,6 +208,8 @@ class Run:
         found: dict[str, Any] | None = self.summary.get("best")
         return found
 
+    @hinted
+    @takes("ranking", count=COUNT)
     def ranking(self, count: int) -> pl.DataFrame:
         """The best configurations, the best first: rows, or means where there is something to average.
 
@@ -201,7 +228,7 @@ class Run:
         self._refresh()
         metric = metric_of(self._folder)
         space = planned(self._folder) if metric else None
-        return select(self._folder.parquet, where=None, best=count, metric=metric, space=space)
+        return select(self._folder.parquet, where=None, best=min(count, MOST_ROWS), metric=metric, space=space)
 
     def failures(self) -> pl.DataFrame:
         """The rows of failed points, with `error_type` and `error`."""
@@ -209,6 +236,8 @@ class Run:
 
         return self.frame().filter(pl.col("status") == "failed")
 
+    @hinted
+    @takes("output", point=POINT)
     def output(self, point: str | int) -> str:
         """What a point printed.
 
@@ -225,11 +254,13 @@ class Run:
 
         return "".join(shown(self._folder, point=str(point)))
 
+    @hinted
     def report(self) -> Path:
         """The run's page, as it is now: one file that any browser shows."""
         self._refresh()
         return self._folder.report
 
+    @hinted
     def grid(self) -> str:
         """The grid as YAML: in a file, `inv sweep` runs the same points, and resumes this run."""
         return self._folder.grid.read_text(encoding="utf-8")
@@ -243,7 +274,8 @@ class Run:
         found = Summary.of(self.summary)
         if found is None or self._folder.running() is not None:
             return f"{self.name} is running: {self.folder}"
-        return "\n".join(ending(found, folder=str(self.folder), several_rows=self._folder.long.exists()))
+        lines = ending(found, folder=str(self.folder), several_rows=self._folder.long.exists())
+        return in_python("\n".join(lines), stack="")
 
     def _repr_html_(self) -> str:
         """The summary, and below it the report."""
@@ -259,50 +291,3 @@ def _to_pandas(rows: pl.DataFrame) -> pd.DataFrame:
         return rows.to_pandas()
     except ModuleNotFoundError as error:
         raise UsageError(f"A pandas frame needs the package {error.name}. Add it: uv add pandas pyarrow") from None
-
-
-def open(  # noqa: A001 - sweepfleet.open reads well
-    name: str | None = None, *, runs: str | Path | None = None, stack: str | Cluster | None = None
-) -> Run:
-    """A run by its name; without one, the run that was begun last.
-
-    Args:
-        name: of the run.
-        runs: the folder of all runs; by default `runs/` in the project around the current folder.
-        stack: find it on this cluster: a stack's name, or what `connect` returned. What the run has so far is
-            fetched when it is asked for.
-
-    Returns:
-        the run.
-
-    Raises:
-        UsageError: there is none.
-        SweepfleetError: the cluster cannot be reached.
-
-    Examples:
-        >>> import sweepfleet as sf
-        >>> run = sf.sweep(lambda a: a * a, {"a": range(10)}, name="squares")
-        >>> sf.open("squares").frame("value > 50").select("param.a", "metric.value").rows()
-        [(8, 64), (9, 81)]
-        >>> sf.open().name
-        'squares'
-    """
-    if stack is not None:
-        from sweepfleet.api.cluster import fleet_of
-
-        fleet = fleet_of(stack)  # before what needs more packages than a sweep here
-        from sweepfleet.api.cluster_run import find as find_there
-
-        return find_there(fleet, name, runs=runs_folder(runs, root=fleet.root))
-    from sweepfleet.run.runs import find
-
-    return Run(find(runs_folder(runs), name).path)
-
-
-def runs_folder(runs: str | Path | None, *, root: Path | None = None) -> Path:
-    """The folder of all runs: the one that is named, `INVOKE_RUNS`, or runs/ in the project."""
-    if runs is not None:
-        return Path(runs).absolute()
-    from sweepfleet.grid.project_root import project_around
-
-    return (root or project_around(Path.cwd()) or Path.cwd()) / os.environ.get("INVOKE_RUNS", "runs")

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweepfleet.api.arguments import FLAG, PROJECT, TEXT, takes
 from sweepfleet.api.cluster import Cluster, connect
 from sweepfleet.api.hints import in_python, python_hints
 from sweepfleet.grid.errors import UsageError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from sweepfleet.fleet.stack.stack import Stack
 
 
+@takes("up", stack=TEXT, yes=FLAG, renew_head=FLAG, project=PROJECT)
 def up(
     stack: str | None = None, *, yes: bool = False, renew_head: bool = False, project: str | Path | None = None
 ) -> Cluster:
@@ -54,6 +56,7 @@ def up(
         return connect(outputs.stack, project=opened.root)
 
 
+@takes("down", stack=TEXT, yes=FLAG, purge=FLAG, project=PROJECT)
 def down(
     stack: str | None = None, *, yes: bool = False, purge: bool = False, project: str | Path | None = None
 ) -> None:

@@ -11,12 +11,26 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from sweepfleet.api.arguments import check_kinds
+from sweepfleet.api.arguments import (
+    CONDITIONS,
+    COUNT,
+    FLAG,
+    FOLDER,
+    METRIC,
+    MODULES,
+    NAME,
+    STACK,
+    TARGET,
+    TEXT,
+    takes,
+)  # fmt: skip
 from sweepfleet.api.driver import Order
 from sweepfleet.api.driving import Driver
 from sweepfleet.api.functions import Function, function_of
 from sweepfleet.api.grids import Metric, Values, keys_of
-from sweepfleet.api.run import Run, runs_folder
+from sweepfleet.api.hints import python_hints
+from sweepfleet.api.run import Run
+from sweepfleet.api.runs import runs_folder
 from sweepfleet.api.screen import screen_for
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.load import load, loads
@@ -32,6 +46,11 @@ if TYPE_CHECKING:
     from sweepfleet.fleet.fleet import Fleet
 
 
+@python_hints("")
+@takes(
+    "sweep", target=TARGET, name=NAME, metric=METRIC, where=CONDITIONS, by_value=MODULES, workers=COUNT, runs=FOLDER,
+    redo=TEXT, wait=FLAG, stack=STACK, push=FLAG, as_pushed=FLAG, yes=FLAG, unpriced=FLAG,
+)  # fmt: skip
 def sweep(
     target: Callable[..., Any] | str | Path,
     parameters: Mapping[str, Values] | None = None,
@@ -114,7 +133,6 @@ def sweep(
     """
     if inside.a_point:
         raise UsageError("A point cannot start a sweep. Start it from the script or notebook that starts this one.")
-    check_kinds(name=name, metric=metric, where=where, by_value=by_value, workers=workers, runs=runs)
     check_redo(redo)
     conditions = (where,) if isinstance(where, str) else tuple(where)
     if isinstance(target, str | Path):
@@ -178,7 +196,6 @@ def sweep(
 def _cluster(stack: str | Cluster, root: Path, folder: Path) -> Fleet:
     """The cluster that is meant, once the run's folder here is known to lose nothing by its results."""
     from sweepfleet.api.cluster import fleet_of
-    from sweepfleet.api.hints import python_hints
 
     fleet = fleet_of(stack, root=root)
     with python_hints(fleet.outputs.stack):

@@ -11,6 +11,7 @@ from pathlib import Path
 from sweepfleet.grid.errors import SweepfleetError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+OBSTRUCTED = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)  # by something of another kind
 # SQLite says that a disk is full, too, when a file may not grow: with less than this free, it is the disk.
 LITTLE_BYTES = 64 << 20
 PROBE_BYTES = 1 << 20
@@ -90,10 +91,26 @@ def storage_error(path: Path, error: BaseException | str) -> StorageError:
     if is_full(path, error):
         return full_disk(path)
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    if isinstance(error, OSError) and error.errno in OBSTRUCTED:
+        named = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else path
+        return StorageError(
+            f"{path} cannot be written: {_obstacle(named) or f'{reason}.'} Committed results are safe. Remove it or "
+            "move it away, then run the same command again."
+        )
     return StorageError(
         f"{path} cannot be written: {reason}. Committed results are safe. Make room on the "
         "disk, or fix its permissions, then run the same command again."
     )
+
+
+def _obstacle(path: Path) -> str:
+    """What stands where a folder of this path, or a file of it, belongs; "" where nothing does."""
+    for each in (path, *path.parents):
+        if each.is_symlink() and not each.exists():
+            return f"{each} is a symbolic link to {each.readlink()}, which does not exist."
+        if each.exists():
+            return f"{each} is a folder." if each.is_dir() else f"{each} is not a folder."
+    return ""
 
 
 def is_full(path: Path, error: BaseException | str) -> bool:

@@ -182,10 +182,12 @@ class Client:
     def _write(self) -> None:
         try:
             way = self._start()
-        except (OSError, SweepfleetError) as error:
-            self._break(error if isinstance(error, SweepfleetError) else ExecutorBrokenError(f"No driver: {error}"))
+        except BaseException as error:
+            self._break(error if isinstance(error, SweepfleetError) else ExecutorBrokenError(f"No driver: {error!r}"))
             self._finish()
-            return
+            if isinstance(error, OSError | SweepfleetError):
+                return
+            raise  # what nobody expects keeps its traceback, and nobody waits for ever
         reading = threading.Thread(target=self._read, args=(way,), daemon=True, name="sweepfleet executor's results")
         reading.start()
         try:
