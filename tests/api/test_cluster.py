@@ -49,6 +49,8 @@ class Head:
         self.ended: dict[str, dict[str, Any]] = {}
         self.interrupts = 0  # while somebody watches
         monkeypatch.setattr(Fleet, "head", self.open)
+        monkeypatch.setattr(Fleet, "awake_head", self.open)
+        monkeypatch.setattr(Fleet, "require_head", lambda _: None)
         monkeypatch.setattr(jobs, "names", lambda *_, active=False: [*self.active, *(() if active else self.ended)])
         monkeypatch.setattr(jobs, "state", self.state)
         monkeypatch.setattr(jobs, "cancel", self.cancel)

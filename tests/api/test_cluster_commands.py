@@ -67,6 +67,8 @@ def machines(monkeypatch: pytest.MonkeyPatch) -> set[str]:
         yield Machine(name)
 
     monkeypatch.setattr(Fleet, "head", lambda _, **__: opened("head"))
+    monkeypatch.setattr(Fleet, "awake_head", lambda _: opened("head"))
+    monkeypatch.setattr(Fleet, "require_head", lambda _: None)
     monkeypatch.setattr(Fleet, "worker", lambda _, found: opened(found.instance_id))
     monkeypatch.setattr(Fleet, "find_worker", lambda _, name: next(w for w in WORKERS if w.instance_id == name))
     monkeypatch.setattr(many, "group", lambda *_: Group(3, 3, WORKERS))
@@ -151,7 +153,7 @@ def test_status_has_the_error_of_a_head_that_is_silent(fleet: sf.Cluster, monkey
         raise ClusterError("The head does not answer.")
 
     monkeypatch.setattr(Fleet, "require_head", lambda _: None)
-    monkeypatch.setattr(Fleet, "head", silent)
+    monkeypatch.setattr(Fleet, "awake_head", silent)
     monkeypatch.setattr(statuses, "current_release", lambda *_: None)
     monkeypatch.setattr("sweepfleet.fleet.workers.group.group", lambda *_: Group(3, 3, WORKERS))
     found = fleet.status()

@@ -235,6 +235,8 @@ class Cluster:
     def cost(self) -> Mapping[str, Cost]:
         """What each run has cost of the workers: of those that the head has, active ones so far.
 
+        A head that is asleep is not woken: the bucket has the active and the last 20 runs, as of when it stopped.
+
         Returns:
             `usd` (None: no price is known), `worker_hours` and `budget_usd` by run. The head, its disk and
             the bucket cost apart from that: `docs/cluster.md`.
@@ -242,11 +244,10 @@ class Cluster:
         Raises:
             SweepfleetError: the head cannot be reached.
         """
-        from sweepfleet.fleet.money.cost import cost_of
-        from sweepfleet.fleet.runs import jobs
+        from sweepfleet.fleet.runs.answers import costs
 
-        with self._hints(), self._fleet.head() as head:
-            return {name: cost_of(head, name) for name in jobs.names(head)}
+        with self._hints():
+            return costs(self._fleet)
 
     @takes("client", workers=COUNT, unpriced=FLAG)
     @contextlib.contextmanager

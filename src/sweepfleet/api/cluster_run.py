@@ -15,6 +15,7 @@ from sweepfleet.api.screen import NotebookLine, in_notebook, is_interactive
 from sweepfleet.fleet.code.agreed import release_for, unasked
 from sweepfleet.fleet.fleet import Fleet
 from sweepfleet.fleet.runs import jobs
+from sweepfleet.fleet.runs.answers import sleeping
 from sweepfleet.fleet.runs.jobs import progress_of
 from sweepfleet.fleet.runs.on_stack import agreed, bring, fetched, hand_over
 from sweepfleet.fleet.runs.watch import observer_of, watch
@@ -58,8 +59,11 @@ class ClusterRun(Run):
         return str(now.summary.get("state") or "interrupted") if now.ended else "running"
 
     def _now(self) -> jobs.State:
-        with self._hints(), self._fleet.head() as head:
-            return jobs.state(head, self.name)
+        with self._hints():
+            if (known := sleeping(self._fleet)) is not None and self.name in known.states:
+                return known.states[self.name]
+            with self._fleet.head() as head:
+                return jobs.state(head, self.name)
 
     def _refresh(self) -> None:
         if not self._is_here:
@@ -217,5 +221,8 @@ def find(fleet: Fleet, name: str | None, *, runs: Path) -> ClusterRun:
         UsageError: there is none, or more than one is active.
         SweepfleetError: the cluster cannot be reached.
     """
-    with python_hints(fleet.outputs.stack), fleet.head() as head:
-        return ClusterRun(fleet, jobs.which(head, name or ""), runs=runs)
+    with python_hints(fleet.outputs.stack):
+        if (known := sleeping(fleet)) is not None:
+            return ClusterRun(fleet, known.which(name or ""), runs=runs)
+        with fleet.awake_head() as head:
+            return ClusterRun(fleet, jobs.which(head, name or ""), runs=runs)

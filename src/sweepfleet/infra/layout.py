@@ -99,6 +99,11 @@ class BucketLayout:
         return f"{self.requests}{me}/csr.pem"
 
     @property
+    def answers(self) -> str:
+        """The key of what the head knows of its runs, for who asks while it is off."""
+        return f"{self.stored}head.json"
+
+    @property
     def parts(self) -> str:
         """The prefix of what active runs have so far."""
         return f"{self.stored}runs/"

@@ -24,7 +24,7 @@ def cost(c: Context, stack: str = "", since: str = "30d", *, json: bool = False)
     And what its active runs have cost and will cost.
     """
     from sweepfleet.fleet.money.bill import bill
-    from sweepfleet.fleet.runs.status import active_runs
+    from sweepfleet.fleet.runs.answers import active_runs
     from sweepfleet.grid.errors import UsageError
     from sweepfleet.grid.fields import seconds
 

@@ -20,6 +20,7 @@ from sweepfleet.fleet.money.rest_prices import (
 )
 from sweepfleet.fleet.reach import data_volume
 from sweepfleet.fleet.reach.cloud import asking_aws
+from sweepfleet.fleet.runs.answers import sleeping
 from sweepfleet.grid.wording import counted
 from sweepfleet.infra.layout import HEAD_DISK_GB, MachinePaths
 from sweepfleet.infra.outputs import Outputs
@@ -80,14 +81,21 @@ def bill(fleet: Fleet, *, since_s: float, now: datetime | None = None) -> Bill:
         ClusterError: the head or AWS does not answer.
     """
     now, out = now or datetime.now(UTC), fleet.outputs
-    with fleet.head() as head:
-        text = head.ask("sh", "-c", data_volume.needed('cat "$1" 2>/dev/null || true'), "spending", str(SPENDING))
+    text = _spending(fleet)
     with asking_aws("look at the data volume"):
         found = fleet.cloud.client("ec2").describe_volumes(VolumeIds=[out.data_volume_id])["Volumes"]
     if not found:
         raise ClusterError(f"The data volume {out.data_volume_id} is gone. See: inv up --stack {out.stack}")
     known = prices(fleet.cloud, [out.head_instance_type], cache=fleet.folder.head_prices_file)
     return summed(Spending.parse(text), out, known, born=found[0]["CreateTime"], since_s=since_s, now=now)
+
+
+def _spending(fleet: Fleet) -> str:
+    """What all workers have cost by day, as the head says it, or the bucket while it is asleep."""
+    if (known := sleeping(fleet)) is not None:
+        return known.spending
+    with fleet.awake_head() as head:
+        return head.ask("sh", "-c", data_volume.needed('cat "$1" 2>/dev/null || true'), "spending", str(SPENDING))
 
 
 def summed(spending: Spending, out: Outputs, known: Prices, *, born: datetime, since_s: float, now: datetime) -> Bill:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -89,7 +89,9 @@ def _state(ledger: Path) -> list[int]:
     return [ledger.stat().st_size, ledger.stat().st_mtime_ns, log.stat().st_size if log.exists() else 0]
 
 
-def fetch(cloud: Cloud, outputs: Outputs, name: str, *, runs: Path, steps: Steps) -> RunFolder:
+def fetch(
+    cloud: Cloud, outputs: Outputs, name: str, *, runs: Path, steps: Steps, files: Iterable[Path] = ()
+) -> RunFolder:
     """Bring a run's folder here; files appear whole, and those that did not change since are left.
 
     What was broken off goes on with the file that it had come to. An object that cannot be a file here is skipped,
@@ -101,6 +103,7 @@ def fetch(cloud: Cloud, outputs: Outputs, name: str, *, runs: Path, steps: Steps
         name: of the run.
         runs: the folder of all runs here.
         steps: shows which file is on its way, and how much has come.
+        files: newer than those of these names in the bucket, and here already; see `stored_files`.
 
     Raises:
         UsageError: see `check_place`; or somebody writes to the folder now.
@@ -112,7 +115,9 @@ def fetch(cloud: Cloud, outputs: Outputs, name: str, *, runs: Path, steps: Steps
     check_place(folder, outputs)
     s3 = cloud.client("s3")
     steps.step(f"Looking in the bucket for the results of {name}")
-    found = _objects(s3, outputs, folder)
+    found = _objects(s3, outputs, folder) | {file.name: _local(file) for file in files}
+    if not found:
+        raise ClusterError(f"The bucket has no results of the run {folder.name} yet. What it is doing: inv status")
     with folder.locked(), storing(folder.path):
         mark = check_place(folder, outputs)
         shutil.rmtree(folder.path / PARTS, ignore_errors=True)  # of a fetch that was killed
@@ -177,9 +182,14 @@ def _objects(s3: Any, outputs: Outputs, folder: RunFolder) -> dict[str, dict[str
     with asking_aws(f"fetch the run {folder.name}"):
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=outputs.bucket, Prefix=prefix)
         keys = [one | {"name": one["Key"].removeprefix(prefix)} for page in pages for one in page.get("Contents", ())]
-    if not keys:
-        raise ClusterError(f"The bucket has no results of the run {folder.name} yet. What it is doing: inv status")
     return {one["name"]: one for one in keys}
+
+
+def _local(file: Path) -> dict[str, Any]:
+    """A file that stands for an object of the bucket."""
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    return {"name": file.name, "Key": str(file), "ETag": digest, "Size": file.stat().st_size, "file": file}
 
 
 def _one_case(folder: Path) -> bool:
@@ -230,6 +240,11 @@ def _downloaded(
     parts.mkdir(parents=True, exist_ok=True)
     beside = parts / hashlib.sha256(one["name"].encode()).hexdigest()
     try:
+        if "file" in one:
+            shutil.copyfile(one["file"], beside)
+            came(one["Size"])
+            yield beside
+            return
         with asking_aws(f"fetch {one['Key']}"):
             try:
                 s3.download_file(outputs.bucket, one["Key"], str(beside), Callback=came)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -219,14 +219,19 @@ def which(head: Host, name: str) -> str:
     Raises:
         UsageError: there is none, or more than one goes on.
     """
-    known = names(head)
+    if name:
+        return meant(name, known=names(head), active=(), clients=())
+    return meant(name, known=names(head), active=names(head, active=True), clients=_clients(head))
+
+
+def meant(name: str, *, known: Collection[str], active: Collection[str], clients: Collection[str]) -> str:
+    """The run that a command means, of those that are known, the ones submitted last first; errors as of `which`."""
     if name:
         if name not in known:
-            raise UsageError(f"The cluster has no run {name}. It has: {', '.join(known[:10]) or 'none'}")
+            raise UsageError(f"The cluster has no run {name}. It has: {', '.join([*known][:10]) or 'none'}")
         return name
-    clients = _clients(head)  # which are meant by their names alone
-    known = [each for each in known if each not in clients]
-    active = [each for each in names(head, active=True) if each not in clients]
+    known = [each for each in known if each not in clients]  # clients are meant by their names alone
+    active = [each for each in active if each not in clients]
     if len(active) > 1:
         raise UsageError(f"More than one run is active: {', '.join(active)}. Name one: --name {active[0]}")
     if not known:

@@ -14,8 +14,10 @@ from sweepfleet.fleet.money.cost import Budget, Cost, Rate, cost_of, rate_of
 from sweepfleet.fleet.money.estimate import Capacity, capacity, slots_each
 from sweepfleet.fleet.reach.host_keys import HostKeyError, NotYetError
 from sweepfleet.fleet.runs import jobs as runs
+from sweepfleet.fleet.runs.answers import Answers, sleeping
 from sweepfleet.fleet.runs.fetch import check_place, fetch
 from sweepfleet.fleet.runs.jobs import State, progress_of
+from sweepfleet.fleet.runs.stored_files import stored_files
 from sweepfleet.fleet.steps import Steps
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.sweep import Sweep
@@ -250,10 +252,12 @@ def bring(fleet: Fleet, name: str, *, runs_folder: Path, steps: Steps) -> Brough
         UsageError: there is no such run, or the folder here is not to be overwritten.
         ClusterError: it has no results yet, or they cannot be had.
     """
+    if (known := sleeping(fleet)) is not None:
+        return _bring_stored(fleet, known, known.which(name), runs_folder=runs_folder, steps=steps)
     steps.step("Connecting to the head")
     ended = False
     try:
-        with fleet.head() as head:
+        with fleet.awake_head() as head:
             name = runs.which(head, name)
             now = runs.state(head, name)
             ended = now.ended
@@ -271,3 +275,13 @@ def bring(fleet: Fleet, name: str, *, runs_folder: Path, steps: Steps) -> Brough
         steps.say(f"{error} This is what the bucket has:")
     fetch(fleet.cloud, fleet.outputs, name, runs=runs_folder, steps=steps)
     return Brought(name, ended)
+
+
+def _bring_stored(fleet: Fleet, known: Answers, name: str, *, runs_folder: Path, steps: Steps) -> Brought:
+    """The same out of the bucket, while the head is asleep; errors as of `bring`."""
+    is_active = name in {one.name for one in known.active}
+    state = "stopped with the head" if is_active else "not active"
+    steps.say(f"The head is asleep. The run {name} is {state}; this is what the bucket has:")
+    with stored_files(fleet.cloud, fleet.outputs, name) as files:
+        fetch(fleet.cloud, fleet.outputs, name, runs=runs_folder, steps=steps, files=files)
+    return Brought(name, not is_active)

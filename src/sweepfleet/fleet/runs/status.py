@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import html
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from sweepfleet.fleet.code.push import Pushed, current_release, fleet_release
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.fleet import Fleet
-from sweepfleet.fleet.money.cost import Cost, cost, metered
-from sweepfleet.fleet.money.forecast import Forecast, forecast
-from sweepfleet.fleet.reach import data_volume
 from sweepfleet.fleet.reach.remote import Host
-from sweepfleet.fleet.runs import jobs as runs
-from sweepfleet.fleet.runs.ended import EndedRun, ended_lines, ended_runs
-from sweepfleet.fleet.runs.jobs import progress_of
+from sweepfleet.fleet.runs.active import RunStatus as RunStatus  # noqa: PLC0414 - a part of `Status`
+from sweepfleet.fleet.runs.active import active, since
+from sweepfleet.fleet.runs.answers import answers
+from sweepfleet.fleet.runs.ended import SHOWN, EndedRun, ended_lines, ended_runs
+from sweepfleet.fleet.stack.awake import HeadState
 from sweepfleet.fleet.stack.gone import DownError, GoneError
 from sweepfleet.fleet.workers import group as workers
 from sweepfleet.grid.wording import counted
@@ -30,7 +27,6 @@ from sweepfleet.machine.session import KINDS
 from sweepfleet.run.text import duration
 
 UNITS = ("scheduler", "signer", "keeper")
-STORED = Data(Path(MachinePaths().data)).stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,42 +66,8 @@ class WorkerStatus:
         state = self.state
         if self.is_known:
             state = f"{state}, has not joined" if self.slots is None else counted(self.slots, "slot")
-        up = _since(self.launched, now)
+        up = since(self.launched, now)
         return f"  {self.instance_id}  {self.instance_type} {kind}  {self.zone}  up {up}  {state}"
-
-
-@dataclass(frozen=True, slots=True)
-class RunStatus:
-    """An active run now."""
-
-    name: str
-    state: str  # starting, waiting, running
-    done: int | None  # points, or an Executor's calls; None before it has begun
-    total: int | None
-    waiting_for: str
-    waits: str  # what finished points wait for; empty: nothing
-    waits_since: datetime | None
-    cost: Cost  # so far
-    forecast: Forecast = field(default_factory=Forecast)  # from here on
-    unit: str = "point"  # or call
-    unstored: str = ""  # why what it has cannot be stored in the bucket now; empty: it can
-    stored: datetime | None = None  # of when the bucket has it; None: it has nothing yet
-
-    def lines(self, now: datetime) -> Iterator[str]:
-        """It for a person."""
-        count = self.waiting_for
-        if self.done is not None and self.total is not None:
-            count = f"{self.done:,} of {counted(self.total, self.unit)}"
-        watch = f" · inv attach --name {self.name}" if self.unit == "point" else ""
-        yield f"Run {self.name}: {self.state}{f', {count}' if count else ''}{watch}"
-        if self.waits and self.waits_since:
-            yield f"  {self.waits}, for {_since(self.waits_since, now)}"
-        yield f"  cost so far {self.cost}"
-        for line in self.forecast.lines(budget_usd=self.cost.budget_usd):
-            yield f"  {line}"
-        if self.unstored:
-            last = f"since {self.stored.astimezone():%Y-%m-%d %H:%M}" if self.stored else "yet"
-            yield f"  not stored in the bucket {last}, tried again: {self.unstored}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -126,6 +88,8 @@ class Status:
     scheduler_error: str = ""
     error: ClusterError | None = None
     notes: tuple[str, ...] = ()  # what the keeper says of workers that AWS does not start
+    asleep: HeadState | None = None  # the head, where it is asleep; runs are then as of `stored`
+    stored: datetime | None = None  # when the head stored in the bucket what it knew; None: it is awake
     words: Callable[[str], str] = field(default=str, compare=False)  # a line for a person, as that person types
 
     def lines(self) -> Iterator[str]:
@@ -135,7 +99,7 @@ class Status:
             yield "Release: none yet. Push one: inv push"
         else:
             pushed = datetime.fromtimestamp(self.release.pushed, UTC)
-            yield f"Release: {self.release.label}, pushed {_since(pushed, self.at)} ago"
+            yield f"Release: {self.release.label}, pushed {since(pushed, self.at)} ago"
             if self.running_release is not None:
                 label = self.running_release.label
                 yield f"  scheduler and workers run the code of {label} until the next run starts"
@@ -144,6 +108,10 @@ class Status:
             yield worker.line(self.at)
         for note in self.notes:
             yield f"  {note}"
+        if self.asleep is not None:
+            yield f"{self.asleep.line(self.at)}. A sweep wakes it, and inv ssh"
+        if self.stored is not None:
+            yield f"As of {self.stored:%Y-%m-%d %H:%M} UTC, when the head last stored what it knew:"
         if self.head is not None:
             yield self.head.line()
             for kind in self.head.sessions:
@@ -169,47 +137,73 @@ def look(fleet: Fleet) -> Status:
         ClusterError: AWS refuses.
     """
     out = fleet.outputs
-    _require_stack(fleet)
+    state = _require_stack(fleet)
     release = current_release(fleet.cloud, out)
     running = fleet_release(fleet.cloud, out) if release is not None else None
     if running is not None and release is not None and running.engine == release.engine:
         running = None
     group = workers.group(fleet.cloud, out)
-    error: ClusterError | None = None
-    joined: dict[str, int] | None = None
-    head: HeadStatus | None = None
-    active: tuple[RunStatus, ...] = ()
-    ended: tuple[EndedRun, ...] = ()
-    scheduler_error = ""
-    notes: tuple[str, ...] = ()
-    try:
-        with fleet.head() as host:
-            head = _head(host, out.head_ip)
-            active = _active(host)
-            ended = tuple(ended_runs(host))
-            notes = launch_notes_of(host)
-            try:
-                joined = workers.slots(host) if group.workers else {}
-            except workers.SchedulerError as silent:
-                scheduler_error = str(silent)
-    except ClusterError as lost:
-        error = lost
+    if state is not None and state.is_asleep:
+        seen = _asleep(fleet, state)
+    else:
+        seen = _awake(fleet, state, has_workers=bool(group.workers))
     return Status(
         stack=out.stack,
         region=out.region,
         at=datetime.now(UTC),
         release=release,
         running_release=running,
-        workers=tuple(_worker(one, joined) for one in group.workers),
+        workers=tuple(_worker(one, seen.joined) for one in group.workers),
         desired=group.desired,
         most=group.most,
-        head=head,
-        runs=active,
-        ended=ended,
-        scheduler_error=scheduler_error,
-        error=error,
-        notes=notes,
+        head=seen.head,
+        runs=seen.active,
+        ended=seen.ended,
+        scheduler_error=seen.scheduler_error,
+        error=seen.error,
+        asleep=seen.asleep,
+        stored=seen.stored,
+        notes=seen.notes,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the head says, or the bucket in its place."""
+
+    head: HeadStatus | None = None
+    joined: dict[str, int] | None = None  # None: nobody can say
+    active: tuple[RunStatus, ...] = ()
+    ended: tuple[EndedRun, ...] = ()
+    scheduler_error: str = ""
+    error: ClusterError | None = None
+    notes: tuple[str, ...] = ()
+    asleep: HeadState | None = None
+    stored: datetime | None = None
+
+
+def _awake(fleet: Fleet, state: HeadState | None, *, has_workers: bool) -> _Seen:
+    seen = _Seen()
+    out = fleet.outputs if state is None else state.reached(fleet.outputs)
+    try:
+        with fleet.awake_head() as host:
+            seen = replace(seen, head=_head(host, out.head_ip), active=active(host), ended=tuple(ended_runs(host)))
+            seen = replace(seen, notes=launch_notes_of(host))
+            try:
+                joined = workers.slots(host) if has_workers else {}
+            except workers.SchedulerError as silent:
+                return replace(seen, scheduler_error=str(silent))
+            return replace(seen, joined=joined)
+    except ClusterError as lost:
+        return replace(seen, error=lost)
+
+
+def _asleep(fleet: Fleet, state: HeadState) -> _Seen:
+    try:
+        known = answers(fleet, state)
+    except ClusterError as missing:
+        return _Seen(error=missing, asleep=state)
+    return _Seen(active=known.active, ended=known.ended[:SHOWN], asleep=state, stored=known.at)
 
 
 def status(fleet: Fleet) -> Iterator[str]:
@@ -224,14 +218,14 @@ def status(fleet: Fleet) -> Iterator[str]:
         raise found.error
 
 
-def _require_stack(fleet: Fleet) -> None:
+def _require_stack(fleet: Fleet) -> HeadState | None:
     """Stop at a stack that was taken down. One that only lost its head may have workers that cost money."""
     try:
-        fleet.require_head()
+        return fleet.require_head()
     except DownError:
         raise
     except GoneError:
-        pass
+        return None
 
 
 def _worker(one: workers.Worker, joined: dict[str, int] | None) -> WorkerStatus:
@@ -266,58 +260,8 @@ def _head(host: Host, address: str) -> HeadStatus:
     return HeadStatus(address, float(uptime), units, space["free_gb"], space["gb"], sessions)
 
 
-def active_runs(fleet: Fleet) -> list[RunStatus]:
-    """The active runs. Raises ClusterError: the head does not answer."""
-    with fleet.head() as head:
-        return list(_active(head))
-
-
-def _active(host: Host) -> tuple[RunStatus, ...]:
-    stored = host.ask("sh", "-c", data_volume.needed('cat "$1" 2>/dev/null || true'), "stored", str(STORED))
-    return tuple(_run(host, name, _stored(stored, name)) for name in runs.names(host, active=True))
-
-
-def _stored(text: str, name: str) -> dict[str, Any]:
-    """What the head says of one run in the bucket; empty where it says nothing, or an older release runs there."""
-    try:
-        found = json.loads(text)["runs"][name]
-    except (ValueError, KeyError, TypeError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _run(host: Host, name: str, stored: Mapping[str, Any]) -> RunStatus:
-    now = runs.state(host, name)
-    done = now.progress or {}
-    calls = now.calls or {}
-    if calls:
-        ended = calls["done"] + calls["failed"]
-        done = {"done": ended, "total": ended + calls["open"]}
-    waits = str(done.get("waits") or "")
-    reading, job = metered(host, name)
-    left_s = None if job.deadline is None else job.deadline - (now.said or time.time())
-    return RunStatus(
-        name=name,
-        state=now.state,
-        done=int(done.get("done", 0)) if done else None,
-        total=int(done.get("total", 0)) if done else None,
-        waiting_for=now.waiting_for,
-        waits=waits,
-        waits_since=datetime.fromtimestamp(done["waits_since"], UTC) if waits else None,
-        cost=cost(reading, job),
-        forecast=forecast(reading, progress_of(now) if now.progress else None, deadline_s=left_s),
-        unit="call" if calls else "point",
-        unstored=str(stored.get("error") or ""),
-        stored=datetime.fromtimestamp(stored["at"], UTC) if stored.get("at") else None,
-    )
-
-
 SPACE = f"""
 import json, shutil
 usage = shutil.disk_usage({MachinePaths().data!r})
 print(json.dumps({{"gb": usage.total / 1e9, "free_gb": usage.free / 1e9}}))
 """
-
-
-def _since(when: datetime, now: datetime) -> str:
-    return duration(max(0.0, (now - when).total_seconds()))
