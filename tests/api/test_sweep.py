@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import signal
 import subprocess
@@ -205,6 +206,46 @@ def test_a_sweep_ends_with_the_script_that_waits_for_it(project: Project, how: s
     assert eventually(lambda: gone(holder), what="the driver has ended")
     run = sf.open("alone", runs=project.runs)
     assert (run.state, run.frame()["param.a"].to_list()) == ("interrupted", [0])
+
+
+FORKS = """
+def pipes(process):
+    found = set()
+    for each in Path(f"/proc/{process}/fd").iterdir():
+        try:
+            found.add(os.readlink(each))
+        except FileNotFoundError:
+            pass
+    return {name for name in found if name.startswith("pipe:")}
+def fork(*_):
+    if os.fork() == 0:
+        driver = json.loads(Path("runs/alone/.lock").read_text())["pid"]
+        common = sorted((pipes("self") - {os.readlink("/proc/self/fd/2")}) & pipes(driver))
+        new = Path("new")
+        new.write_text(json.dumps([common, os.getpid()]))
+        new.rename("shared")
+        time.sleep(1000)
+signal.signal(signal.SIGUSR1, fork)
+"""
+
+
+def test_a_driver_sees_the_end_of_its_user_whatever_forks_of_that_live_on(project: Project) -> None:
+    """As those of multiprocessing do, where the parent is killed."""
+    with start(project, GATED + FORKS + ALONE) as script:
+        assert eventually(lambda: project.ledger("alone") == [(1,)], what="a point has ended")
+        holder = json.loads((project.runs / "alone" / ".lock").read_text())["pid"]
+        script.send_signal(signal.SIGUSR1)
+        shared = project.path / "shared"
+        assert eventually(shared.exists, what="the fork has looked")
+        common, fork = json.loads(shared.read_text())
+        try:
+            script.kill()
+            script.wait(DEADLINE_S)
+            assert common == []
+            assert eventually(lambda: gone(holder), what="the driver has ended")
+            assert not gone(fork)
+        finally:
+            os.kill(fork, signal.SIGKILL)
 
 
 def test_a_driver_that_is_killed_is_told(project: Project) -> None:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from sweepfleet.api import forks
 from sweepfleet.api.driver import Order
 from sweepfleet.api.hints import in_python
 from sweepfleet.grid.errors import SweepfleetError, UsageError
@@ -35,13 +36,16 @@ class Driver:
         self.exit_code: int | None = None  # once the end of its sweep was followed
         self._interrupted = False
         self._now: dict[str, Any] = {}  # the event that began what it does
-        # A session of its own: Ctrl-C is the owner's, who decides.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "sweepfleet.api.driver"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
-            # One that outlives its owner keeps no terminal and no pipe open.
-            stderr=None if order.stops_with_its_owner else subprocess.DEVNULL,
-        )  # fmt: skip
+        with forks.starting:
+            # A session of its own: Ctrl-C is the owner's, who decides.
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "sweepfleet.api.driver"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+                # One that outlives its owner keeps no terminal and no pipe open.
+                stderr=None if order.stops_with_its_owner else subprocess.DEVNULL,
+            )  # fmt: skip
+            self._ends = (self._input.fileno(), self._output.fileno())
+            forks.keep_here(*self._ends)
         with contextlib.suppress(BrokenPipeError):  # its end will be told
             self._input.write(order.to_json() + "\n")
             self._input.flush()
@@ -51,17 +55,21 @@ class Driver:
     def _input(self) -> Any:
         return self._process.stdin
 
+    @property
+    def _output(self) -> Any:
+        return self._process.stdout
+
     def _read(self) -> None:
         ended = False
-        for line in self._process.stdout or ():
+        for line in self._output:
             event = json.loads(line)
             ended = ended or "ended" in event
             self._put(event)
         code = self._process.wait()
+        forks.forget(*self._ends)
         with contextlib.suppress(OSError):
             self._input.close()
-        if self._process.stdout:
-            self._process.stdout.close()
+        self._output.close()
         if not ended and self._interrupted and code == -signal.SIGINT:  # before it could say so: nothing has run
             self._put({"ended": 128 + signal.SIGINT})
         elif not ended:

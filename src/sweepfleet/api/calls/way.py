@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import subprocess
 import sys
-import threading
 from typing import Protocol
 
+from sweepfleet.api import forks
 from sweepfleet.slot.calls.frames import Frame, Reader, Writer
 
 LEAVE_S = 30.0  # for a driver whose client is gone
@@ -33,7 +32,7 @@ class Here:
 
     def __init__(self) -> None:
         """Start it. Raises OSError."""
-        with _starting:
+        with forks.starting:
             ours, its = socket.socketpair()
             with its:
                 try:
@@ -47,7 +46,7 @@ class Here:
                 except BaseException:
                     ours.close()
                     raise
-            _open.add(ours)
+            forks.keep_here(ours.fileno())
         self._socket = ours
         self.send, self.receive = Writer(ours.fileno()).send, Reader(ours.fileno()).receive
 
@@ -60,21 +59,5 @@ class Here:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        _open.discard(self._socket)
+        forks.forget(self._socket.fileno())
         self._socket.close()
-
-
-_open: set[socket.socket] = set()
-# A fork meanwhile would have the sockets that are not in the set yet, and Popen's own pipe, for whose end it waits.
-_starting = threading.Lock()
-
-
-def _after_fork() -> None:
-    # A child must not hold the way open: the driver would not see that its client is gone.
-    _starting.release()
-    for each in list(_open):
-        each.close()
-    _open.clear()
-
-
-os.register_at_fork(before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_after_fork)
