@@ -109,6 +109,7 @@ def test_the_driver_gets_it_from_the_jobs_folder(
     for module in (driving, travelled):
         monkeypatch.setattr(module, "HOME", Home(tmp_path / "home"))
     monkeypatch.setattr(driving, "run_sweep", run)
+    monkeypatch.setattr(driving, "refuse_lost", lambda *_: None)
     monkeypatch.setattr(driving, "tell_end", lambda *_, **__: None)
     for _ in range(2):
         driving.run(folder, facts(tmp_path))

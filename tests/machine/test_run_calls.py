@@ -49,6 +49,7 @@ dask_command.environment = lambda *_: {}
 run_calls.HOME = Home(Path(data, "home"))
 run_calls.ClusterMachine = lambda _: OWN_MACHINE
 run_job._fleet_engine = lambda: None
+run_job.refuse_lost = lambda *_: None
 run_job._store = lambda *_: ""
 run_job.tell_end = lambda *_, **__: None
 facts = Facts("head", "dev", "bucket", "id", "127.0.0.1", "", "us-east-1", "", data, "")

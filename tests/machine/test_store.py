@@ -19,7 +19,7 @@ from sweepfleet.machine.aws import Aws, AwsError
 from sweepfleet.machine.facts import KEYS, Data, Facts
 from sweepfleet.machine.head import run_parts, store
 from sweepfleet.machine.head.answers import answers
-from sweepfleet.machine.head.restore import restore
+from sweepfleet.machine.head.restore import refuse_lost, restore
 from sweepfleet.machine.head.run_parts import Note, finish
 from sweepfleet.machine.head.run_parts import store as store_run
 from sweepfleet.machine.head.store import EVERY_S, Store
@@ -245,6 +245,23 @@ def test_a_run_that_the_head_has_is_not_restored(data: Data, bucket: Bucket) -> 
         restore("other", data, bucket)
     assert len(rows(data.runs / "trial")) == 150
     assert [path.name for path in data.runs.iterdir()] == ["trial"]
+
+
+def test_a_run_that_was_lost_is_not_begun_anew(data: Data, bucket: Bucket, tmp_path: Path) -> None:
+    """It would compute again what the bucket has; once it is restored, or its results are stored, it begins."""
+    refuse_lost("trial", data, bucket)
+    with driver(data) as ledger:
+        record(ledger, 0, 100)
+        store_run(job(data), data, bucket)
+        refuse_lost("trial", data, bucket)
+    new = lost(data, tmp_path)
+    with pytest.raises(UsageError, match=r"as of 20.*its data volume was lost.*: inv restore --name trial"):
+        refuse_lost("trial", new, bucket)
+    refuse_lost("other", new, bucket)
+    restore("trial", new, bucket)
+    refuse_lost("trial", new, bucket)
+    bucket.put(RunFolder(data.runs / "trial").ledger, f"{KEYS.results('trial')}ledger.sqlite")
+    refuse_lost("trial", lost(data, tmp_path), bucket)
 
 
 def test_what_cannot_be_put_together_is_no_run(data: Data, bucket: Bucket, tmp_path: Path) -> None:

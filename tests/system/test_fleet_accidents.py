@@ -303,10 +303,12 @@ def volume_lost(fleet: Fleet, run: Run) -> None:
     up = ["systemctl", "is-active", "sweepfleet-store", "sweepfleet-keeper"]
     until(lambda: fleet.head.boots > boots, what="the head reboots", timeout_s=RECOVERY_S)
     until(lambda: fleet.head.run(up, check=False).returncode == 0, what="the head is up", timeout_s=RECOVERY_S)
+    told = fleet.head.run(["journalctl", "--unit=sweepfleet-store", "--no-pager", "--output=cat"]).stdout
+    assert "Stored what runs have so far; the head stops." in told
     fleet.head.run(["sh", "-euc", LOSE, "lose", run.name])
     [before] = run.before
     said = fleet.laptop.inv("restore", "--name", run.name).stdout
-    assert said.startswith(f"Restored {run.name}: ")
+    assert f"Restored {run.name}: " in said
     assert before.items() <= run.rows().items(), "what the head had when it stopped is not all in the bucket"
     refused = fleet.laptop.inv("restore", "--name", run.name, code=2).stderr
     assert f"The head has the run {run.name} with {len(run.rows()):,} finished and 0 failed points" in refused

@@ -69,6 +69,25 @@ def restore(name: str, data: Data, aws: Aws) -> Restored:
     return Restored(done, failed, at, finished=not source.in_parts)
 
 
+def refuse_lost(name: str, data: Data, aws: Aws) -> None:
+    """Be sure that a run which begins is not one that this head has lost: all of it would be computed again.
+
+    Raises:
+        UsageError: it is; says how to bring it back.
+        AwsError: the bucket cannot be read.
+    """
+    run = RunFolder(data.runs / name)
+    if run.ledger.exists() or run.calls.exists() or not (parts := aws.list(KEYS.parts(name))):
+        return
+    source = newest(name, parts, aws.files(KEYS.results(name)))
+    if source is not None and source.in_parts:
+        raise UsageError(
+            f"The bucket has the run {name} as of {source.at:%Y-%m-%d %H:%M} UTC, and the head does not: its data "
+            f"volume was lost. Bring it back, and resume it: inv restore --name {name}. To compute all of it again, "
+            "give it another --name."
+        )
+
+
 def build(source: Source, folder: Path, aws: Aws) -> float:
     """Make a run's files in a new folder; returns the unix time that they are of."""
     folder.mkdir()

@@ -23,11 +23,12 @@ from sweepfleet.machine.aws import Aws, AwsError
 from sweepfleet.machine.facts import HOME, KEYS, SCRATCH, Data, Facts
 from sweepfleet.machine.head.meter import settle
 from sweepfleet.machine.head.reporter import NOTE_EVERY_S, Reporter
+from sweepfleet.machine.head.restore import refuse_lost
 from sweepfleet.machine.head.run_client import run_client
 from sweepfleet.machine.head.snapshot import EXIT_CANCELLED, alone, snapshot, tell_end
 from sweepfleet.machine.head.stored import StoredCheckpoints
 from sweepfleet.machine.head.travelled import code_that_ran, sweep_of
-from sweepfleet.machine.in_process import InProcess
+from sweepfleet.machine.in_process import InProcess, door
 from sweepfleet.machine.job import CALLS, CLIENT, Job, JobFolder
 from sweepfleet.machine.refusals import is_final
 from sweepfleet.machine.worker.cluster_machine import ClusterMachine
@@ -65,6 +66,7 @@ def run(folder: JobFolder, facts: Facts) -> int:
         sweep = sweep_of(folder, job)
         reporter.words = Words(Space(sweep.plan), sweep.metric)
         _check_engine(job)
+        refuse_lost(job.name, data, door(facts))
         _use_certificates(data)
         request = Request(
             runs=data.runs,
@@ -122,6 +124,7 @@ def _calls(folder: JobFolder, job: Job, facts: Facts, reporter: Reporter) -> int
     code, said = 0, ""
     try:
         _check_engine(job)
+        refuse_lost(job.name, Data(Path(facts.data)), door(facts))
         _use_certificates(Data(Path(facts.data)))
         from sweepfleet.machine.head.run_calls import run_calls  # which takes a second, most of it dask's
 

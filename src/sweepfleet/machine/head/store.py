@@ -136,10 +136,10 @@ def serve(facts: Facts, *, stopped: threading.Event) -> None:
     if STOPPING.exists():
         end_s = time.monotonic() + LAST_S
         keeps.all_is_due()
-        while not keeps.look(time.monotonic()) and time.monotonic() < end_s:
+        while not (whole := keeps.look(time.monotonic())) and time.monotonic() < end_s:
             keeps.all_is_due()
             time.sleep(LAST_AGAIN_S)
-        print("stored what runs have so far; the head stops", flush=True)
+        print(f"{'Stored' if whole else 'Could not store'} what runs have so far; the head stops.", flush=True)
 
 
 def main() -> None:
