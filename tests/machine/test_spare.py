@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from sweepfleet.machine import aws, leaving
+from sweepfleet.machine.aws import AwsError
 from sweepfleet.machine.facts import Data, Facts
 from sweepfleet.machine.head import keeper, launch_notes
 from sweepfleet.machine.head.meter import Reading
@@ -139,9 +140,9 @@ class TwoGroups:
     def retire(self, names: Sequence[str], most: int) -> list[str]:
         return [one for one in names if one in self.idle and one in self.drained][:most]
 
-    def drain(self, names: Sequence[str], most: int) -> bool:
-        self.drained = list(names)[:most]
-        return True
+    def drain(self, names: Sequence[str], most: int, keep: int) -> list[str]:
+        self.drained = list(names)[: min(most, max(0, sum(map(len, self.there)) - keep))]
+        return self.drained
 
 
 @pytest.fixture
@@ -263,6 +264,22 @@ def test_on_demand_does_not_take_the_place_of_what_it_would_fail_for_too(
     cloud.why[0] = ""
     cloud.keep(for_s=4000)
     assert len(cloud.there[0]) == 4
+
+
+def test_where_aws_does_not_say_why_nothing_else_is_kept_waiting(cloud: TwoGroups, data: Data) -> None:
+    """Nobody knows whether on-demand would help, so none is started; what runs is counted."""
+    folder = run(cloud, data)
+    cloud.there[0], cloud.sizes[0] = ["i-spot-0"], 1
+    cloud.why[0] = CAPACITY
+
+    def denied(**_: bool) -> list[Activity]:
+        raise AwsError("AccessDenied")
+
+    cloud.launches = denied  # type: ignore[method-assign, assignment]
+    asked = cloud.keep(for_s=900)
+    assert "spot 4" in asked
+    assert not any("on-demand" in one for one in asked)
+    assert Reading.of(folder).worker_s > 800
 
 
 @pytest.mark.parametrize("never", ["never", "another group"])

@@ -55,9 +55,10 @@ def test_a_drained_worker_ends_what_it_has_and_gets_nothing_more_until_it_is_wan
             here.worker(name)
         with remote_engine(context(tmp_path, GATED), address=here.address, patience_s=60) as engine:
 
-            def ask(what: Callable[..., list[str]], most: int) -> list[str]:
-                found: list[str] = engine._client.run_on_scheduler(what, names, most=most)
-                return found
+            def ask(what: Callable[..., list[str]], most: int, **more: int) -> list[str]:
+                keep = {"keep": more.get("keep", 1)} if what is drain else {}
+                named: list[str] = engine._client.run_on_scheduler(what, names, most=most, **keep)
+                return named
 
             def having() -> set[str]:
                 workers = engine._client.scheduler_info(n_workers=-1)["workers"]
@@ -76,7 +77,8 @@ def test_a_drained_worker_ends_what_it_has_and_gets_nothing_more_until_it_is_wan
             found: list[Packet] = []
             compute(0, 6)
             eventually(lambda: having() == set(names), "both compute")
-            [drained] = ask(drain, 1)
+            assert ask(drain, 1, keep=2) == [], "no other one has joined"
+            [drained] = ask(drain, 2)
             assert ask(drain, 1) == [drained]
             assert ask(retire_idle, 2) == [], "both compute"
             fetch(6)

@@ -36,7 +36,7 @@ def retire_idle(names: Sequence[str], *, most: int, dask_scheduler: Scheduler) -
     return chosen[:most]
 
 
-def drain(names: Sequence[str], *, most: int, dask_scheduler: Scheduler) -> list[str]:
+def drain(names: Sequence[str], *, most: int, keep: int, dask_scheduler: Scheduler) -> list[str]:
     """Give so many of these workers no further bundle: each comes to have nothing, and can be retired then.
 
     What they have in hand they bring to its end. Those that a call before has chosen stay chosen; where they are too
@@ -45,6 +45,7 @@ def drain(names: Sequence[str], *, most: int, dask_scheduler: Scheduler) -> list
     Args:
         names: of all workers that may be chosen.
         most: to choose.
+        keep: workers, of all, that are to get bundles; a machine that has not joined yet gets none.
         dask_scheduler: as dask's `run_on_scheduler` gives it.
 
     Returns:
@@ -54,6 +55,8 @@ def drain(names: Sequence[str], *, most: int, dask_scheduler: Scheduler) -> list
     may = [one for one in dask_scheduler.workers.values() if str(one.name) in names and one.status in working]
     may = [one for one in may if one.status == Status.running or one.extra.get(DRAINED)]  # others leave by themselves
     may.sort(key=lambda one: (not one.extra.get(DRAINED), len(one.processing), str(one.name)))
+    others = [one for one in dask_scheduler.workers.values() if one.status == Status.running and one not in may]
+    most = min(most, max(0, len(may) + len(others) - keep))
     for place, worker in enumerate(may):
         chosen = place < most
         if chosen != bool(worker.extra.get(DRAINED)):

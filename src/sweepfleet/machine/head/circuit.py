@@ -30,12 +30,13 @@ class Circuit:
         """Whether to ask for nothing now."""
         return now_s < self.until_s
 
-    def looked(self, launches: Sequence[Activity], *, now_s: float) -> Circuit:
+    def looked(self, launches: Sequence[Activity], *, now_s: float, patience_s: float | None = None) -> Circuit:
         """The same after a look at the group's launches.
 
         Args:
             launches: the last ones, in any order.
             now_s: time.monotonic().
+            patience_s: how long missing capacity is waited for; None: for ever.
         """
         news = sorted((one for one in launches if one.ended and one.at > self.last), key=lambda one: one.at)
         if not news:
@@ -49,10 +50,15 @@ class Circuit:
         same = replace(self, last=newest.at, failures=self.failures + 1, said=newest.said)
         if self.is_open(now_s) or same.failures < FAILURES:  # of a request from before it was opened
             return same
-        return replace(same, opened=self.opened + 1, until_s=now_s + pause_s(reason, self.opened))
+        return replace(same, opened=self.opened + 1, until_s=now_s + pause_s(reason, self.opened, patience_s))
 
 
-def pause_s(reason: Reason, opened: int) -> float:
-    """For how long nothing is asked for, after the circuit was opened so often before."""
+def pause_s(reason: Reason, opened: int, patience_s: float | None = None) -> float:
+    """For how long nothing is asked for, after the circuit was opened so often before.
+
+    A short patience shortens the first pause for missing capacity.
+    """
     first_s, longest_s = WAITS_S if reason.waits else FIXED_S
+    if reason.waits and patience_s is not None:
+        first_s = min(first_s, patience_s)
     return min(longest_s, first_s * 2.0 ** min(opened, 10))

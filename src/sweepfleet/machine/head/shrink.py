@@ -38,9 +38,12 @@ def retire(names: Sequence[str], most: int) -> list[str]:
     return _ask(str(most), *names) or []
 
 
-def drain(names: Sequence[str], most: int) -> bool:
-    """Have the scheduler give so many of these workers no further bundles; whether it could be asked."""
-    return _ask(DRAIN, str(most), *names) is not None
+def drain(names: Sequence[str], most: int, keep: int) -> list[str] | None:
+    """Have the scheduler give so many of these workers no further bundles; which, or None where it cannot be asked.
+
+    So many workers, of all that have joined, get bundles in any case.
+    """
+    return _ask(DRAIN, str(most), str(keep), *names)
 
 
 def _ask(*asked: str) -> list[str] | None:

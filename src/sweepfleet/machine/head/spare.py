@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from sweepfleet.grid.wording import counted
-from sweepfleet.machine.aws import Aws, Group
+from sweepfleet.machine.aws import Aws, AwsError, Group
 from sweepfleet.machine.head.circuit import Circuit
 from sweepfleet.machine.head.meter import Reading
 from sweepfleet.machine.head.price_list import PriceList
@@ -23,14 +23,12 @@ class Spare:
 
     aws: Aws
     prices: PriceList
-    drain: Callable[
-        [Sequence[str], int], bool
-    ]  # have so many of these get no further bundles; whether it could be asked
+    drain: Callable[[Sequence[str], int, int], list[str] | None]  # as `shrink.drain`
     lines: tuple[str, ...] = ()  # what there is to say now
     _short: Shortage = field(default_factory=Shortage)
     _spot: Circuit | None = None  # None: no run is active
     _spare: Circuit | None = None
-    _drains: bool = True  # some may get no bundles; at first, the keeper before this one may have chosen them
+    _drained: list[str] | None = None  # on-demand ones that get no bundles; None: unknown, as at first
 
     def is_open(self, now_s: float) -> bool:
         """Whether the group with spot instances is not to be asked for more now."""
@@ -49,7 +47,7 @@ class Spare:
         Raises:
             AwsError: AWS does not answer.
         """
-        if self._drains and not over(group, keeps):
+        if self._drained != [] and not over(group, keeps):
             self.hand_back(group, keeps)
         fleet = fleet_of(group)
         failing = self._spot is not None and bool(self._spot.said)
@@ -60,7 +58,10 @@ class Spare:
         if enough or not needed:
             self.lines, self._spot, self._spare = (), None, None
             return Sizes(fleet.spot_size, fleet.spare_size)
-        self._read(fleet, now_s=now_s)
+        try:
+            self._read(fleet, patience_s=group.patience_s, now_s=now_s)
+        except AwsError as error:  # then as it was known before: the keeper has other work, too
+            print(f"why AWS starts no machine cannot be asked: {error}", flush=True)
         purses = [_purse(folder) for folder in active]
         usd = self.prices.on_demand_usd(list(active))
         can_pay = payable(purses, usd_per_hour=usd)
@@ -105,19 +106,22 @@ class Spare:
     def hand_back(self, group: Group, keeps: int) -> None:
         """Have the on-demand workers that spot has replaced get no further bundles, and all others get some again."""
         most = over(group, keeps)
-        if group.spare_members and (most or self._drains):
-            asked = self.drain(group.spare_members, most)
-            self._drains = bool(most) or not asked
+        if group.spare_members and (most or self._drained != []):
+            before = self._drained or []
+            self._drained = self.drain(group.spare_members, most, min(keeps, max(1, group.most - 1)))
+            for name in self._drained or ():
+                if name not in before:
+                    print(f"spot has replaced the on-demand worker {name}, which gets no further bundles", flush=True)
         elif not group.spare_members:
-            self._drains = False
+            self._drained = []
 
-    def _read(self, fleet: Fleet, *, now_s: float) -> None:
+    def _read(self, fleet: Fleet, *, patience_s: float | None, now_s: float) -> None:
         """Look at what AWS has started since workers are missing."""
         if self._spot is None:
             # Before now, runs have had enough. AWS's clock says when that was, since it also dates what it starts.
             began = (self.aws.now() - timedelta(seconds=60)).strftime("%Y-%m-%dT%H:%M:%S")
             self._spot = self._spare = Circuit(began)
-        self._spot = self._spot.looked(self.aws.launches(), now_s=now_s)
+        self._spot = self._spot.looked(self.aws.launches(), now_s=now_s, patience_s=patience_s)
         if self._spare is not None and (fleet.spare_size > fleet.spare or self._spare.said):
             self._spare = self._spare.looked(self.aws.launches(spare=True), now_s=now_s)
 
