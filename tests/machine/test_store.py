@@ -308,13 +308,13 @@ def test_s3_away_is_tried_again_said_and_holds_up_no_other_run(data: Data, bucke
         with driver(data, name) as ledger:
             record(ledger, 0, 10)
     keeps = Store(data, bucket)
-    bucket.says.append("AccessDenied by S3")
+    bucket.says.append("S3 does not answer")
     tries = [look_s for look_s in range(0, 1200, 15) if _tried(keeps, look_s)]
     assert tries == [0, 60, 180, 420, 900]
     said = json.loads(data.stored.read_text())["runs"]
     assert {(name, one["error"], one["at"]) for name, one in said.items()} == {
-        ("one", "AccessDenied by S3", None),
-        ("two", "AccessDenied by S3", None),
+        ("one", "S3 does not answer", None),
+        ("two", "S3 does not answer", None),
     }
     bucket.says.clear()
     assert keeps.look(1900)
@@ -373,6 +373,25 @@ def test_the_head_stores_what_is_new_when_it_stops_and_a_new_release_waits_for_n
     assert Note.read(data.parts("trial")).parts == (2 if stops else 1)
     assert restore("trial", lost(data, tmp_path), bucket).done == (20 if stops else 10)
     assert folder.active.exists()
+
+
+def test_a_head_that_may_not_store_stops_at_once_and_says_what_to_type(
+    data: Data, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One whose stack was made by an older version; no other try can help."""
+    job(data)
+    stopped = threading.Event()
+    stopped.set()
+    monkeypatch.setattr(store, "door", lambda _: bucket)
+    monkeypatch.setattr(store, "STOPPING", tmp_path / "stopping")
+    monkeypatch.setattr("sweepfleet.machine.head.store.time.sleep", lambda _: pytest.fail("it tries again"))
+    store.STOPPING.touch()
+    bucket.says.append("PutObject: AccessDenied")
+    with driver(data) as ledger:
+        record(ledger, 0, 10)
+        store.serve(Facts.read(MACHINE.facts() | {"SWEEPFLEET_DATA": str(data.path)}), stopped=stopped)
+    said = json.loads(data.stored.read_text())["runs"]["trial"]["error"]
+    assert said == "PutObject: AccessDenied; what a head may, `inv up` brings up to date"
 
 
 def test_whoever_stores_a_runs_results_is_waited_for_when_the_head_stops(data: Data, bucket: Bucket) -> None:

@@ -23,6 +23,7 @@ from sweepfleet.machine.head.answers import answers
 from sweepfleet.machine.head.run_parts import BusyError, finish, store
 from sweepfleet.machine.in_process import door
 from sweepfleet.machine.job import CLIENT, Job, JobFolder
+from sweepfleet.machine.refusals import is_final
 from sweepfleet.run.folder import StorageError
 
 EVERY_S = 3600.0
@@ -74,6 +75,12 @@ class Store:
         self._note()
         return not any(one.error or one.busy for one in (*self.runs.values(), self.said))
 
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether what is left is what S3 refuses for good."""
+        left = [one for one in (*self.runs.values(), self.said) if one.error or one.busy]
+        return bool(left) and all(is_final(one.error) for one in left)
+
     def all_is_due(self) -> None:
         """Have the next look store everything."""
         for one in (*self.runs.values(), self.said):
@@ -87,7 +94,8 @@ class Store:
             at = what()
         except (AwsError, StorageError, OSError) as error:
             print(f"cannot be stored: {error}", flush=True)
-            one.error, one.since = str(error), one.since or time.time()
+            hint = "; what a head may, `inv up` brings up to date" if is_final(str(error)) else ""
+            one.error, one.since = f"{error}{hint}", one.since or time.time()
             one.due_s, one.pause_s = now_s + one.pause_s, min(2 * one.pause_s, LONGEST_S)
         except BusyError:
             one.busy = True
@@ -136,7 +144,7 @@ def serve(facts: Facts, *, stopped: threading.Event) -> None:
     if STOPPING.exists():
         end_s = time.monotonic() + LAST_S
         keeps.all_is_due()
-        while not (whole := keeps.look(time.monotonic())) and time.monotonic() < end_s:
+        while not (whole := keeps.look(time.monotonic())) and not keeps.is_hopeless and time.monotonic() < end_s:
             keeps.all_is_due()
             time.sleep(LAST_AGAIN_S)
         print(f"{'Stored' if whole else 'Could not store'} what runs have so far; the head stops.", flush=True)
