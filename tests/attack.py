@@ -254,6 +254,7 @@ NOTHING = (
     *("ec2:ModifySecurityGroupRules", "ec2:ReplaceRouteTableAssociation", "ec2:DetachNetworkInterface"),
     *(f"ec2:{verb}{thing}" for verb in ("Create", "Delete") for thing in ("NatGateway", "SecurityGroup", "Subnet")),
     *(f"ec2:{verb}{thing}" for verb in ("Create", "Delete", "Modify") for thing in ("Volume", "VpcEndpoint*", "Vpc")),
+    "ec2:ModifyNetworkInterfaceAttribute",  # its groups, as the rules of groups
     *("ec2:ModifySubnetAttribute", "ec2:ModifyVpcAttribute", "ec2:ImportKeyPair", "ec2:DeleteKeyPair"),
     *("ec2:CreateLaunchTemplate", "ec2:RunInstances", "ec2:ReplaceIamInstanceProfileAssociation"),  # iam:PassRole
     *("ec2:DeleteLaunchTemplate", "ec2:DeleteLaunchTemplateVersions", "ec2:DeleteTags"),

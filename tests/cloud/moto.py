@@ -19,7 +19,7 @@ from moto.ssm.models import Parameter
 
 from sweepfleet.infra.layout import BOUNDARY
 from sweepfleet.infra.policies import machines_boundary
-from tests.cloud import cpu_credits, scheduled, terminated
+from tests.cloud import cpu_credits, public_addresses, scheduled, terminated
 from tests.cloud.aws import ACCOUNT, Aws
 from tests.cloud.leftovers import leftovers
 
@@ -63,6 +63,7 @@ def moto_server(*regions: str) -> Iterator[Moto]:
     os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     cpu_credits.install()
+    public_addresses.install()
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

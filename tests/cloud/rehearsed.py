@@ -229,6 +229,14 @@ class Laptop:
         return self.cloud.laptop.run(command, cwd=self.path, env=self.env, timeout_s=DEADLINE_S)
 
     @property
+    def head_ip(self) -> str:
+        """The head's public address now."""
+        [reservation] = self.cloud.client("ec2").describe_instances(InstanceIds=[self.outputs.head_id])[
+            "Reservations"
+        ]
+        return str(reservation["Instances"][0].get("PublicIpAddress", ""))
+
+    @property
     def outputs(self) -> Outputs:
         return Outputs.from_json((self.path / ".sweepfleet" / STACK / "outputs.json").read_text())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,10 +16,11 @@ from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.fleet import Fleet
 from sweepfleet.fleet.reach import remote
 from sweepfleet.fleet.reach.cloud import Cloud
-from sweepfleet.fleet.reach.host_keys import HostKeyError
+from sweepfleet.fleet.reach.host_keys import HostKeyError, NotYetError
 from sweepfleet.fleet.stack import awake
 from sweepfleet.fleet.stack.awake import AsleepError, HeadState
 from sweepfleet.infra.outputs import Outputs
+from sweepfleet.machine.facts import GOING_TO_SLEEP, KEYS, UP
 from tests.cloud.moto import Moto
 from tests.fleet.test_runs_far import OUTPUTS
 
@@ -120,7 +122,7 @@ def test_one_that_still_goes_down_is_waited_for(fleet: Fleet, moto: Moto, monkey
     real = awake.look_at
     monkeypatch.setattr(awake, "look_at", lambda *words: looks.pop() if looks else real(*words))
     said: list[str] = []
-    state = awake.wake(fleet.cloud, HeadState(fleet.outputs.head_id, "stopping"), say=said.append)
+    state = awake.wake(fleet.cloud, fleet.outputs, HeadState(fleet.outputs.head_id, "stopping"), say=said.append)
     assert state.word == "running"
     assert said == ["The head is going to sleep. It is started again as soon as it has stopped."]
 
@@ -129,7 +131,7 @@ def test_a_head_that_is_terminated_meanwhile_is_not_waited_for(fleet: Fleet, mot
     asleep = fleet.state()
     moto.client("ec2", REGION).terminate_instances(InstanceIds=[fleet.outputs.head_id])
     with pytest.raises(ClusterError, match="is gone while it was to be started"):
-        awake.wake(fleet.cloud, asleep, say=lambda _: None)
+        awake.wake(fleet.cloud, fleet.outputs, asleep, say=lambda _: None)
 
 
 def test_how_long_it_sleeps_is_said_where_ec2_says_it() -> None:
@@ -137,3 +139,54 @@ def test_how_long_it_sleeps_is_said_where_ec2_says_it() -> None:
     state = HeadState("i-1", "stopped", since=since)
     assert state.line(since + timedelta(hours=2)) == "Head: asleep since 2026-11-27 20:00 UTC, 2 h ago"
     assert HeadState("i-1", "stopping").line(since) == "Head: going to sleep"
+
+
+def test_a_head_that_was_launched_without_an_address_is_given_one(
+    fleet: Fleet, moto: Moto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had an Elastic IP, before `headAddress` was a setting."""
+    monkeypatch.setattr(awake, "ADDRESS_S", 0.05)
+    ec2 = moto.client("ec2", REGION)
+    ec2.start_instances(InstanceIds=[fleet.outputs.head_id])
+    interface = {"NetworkInterfaceId": awake._interface(ec2, fleet.outputs.head_id)}
+    ec2.modify_network_interface_attribute(**interface, AssociatePublicIpAddress=False)
+    ec2.stop_instances(InstanceIds=[fleet.outputs.head_id])
+    for kept in ("stays", "changes"):
+        outputs = replace(fleet.outputs, head_address=kept)
+        state = awake.wake(fleet.cloud, outputs, fleet.state(), say=lambda _: None)
+        assert bool(state.public_ip) == (kept == "changes"), "an Elastic IP is Pulumi's affair"
+        assert state.word == "running"
+        if kept == "stays":
+            ec2.stop_instances(InstanceIds=[fleet.outputs.head_id])
+
+
+@pytest.mark.parametrize("error", [NotYetError("refused"), ClusterError("refuses the login")])
+def test_who_comes_while_it_goes_down_or_up_waits(
+    fleet: Fleet, moto: Moto, monkeypatch: pytest.MonkeyPatch, error: ClusterError
+) -> None:
+    """EC2 says that it runs until it is down; the head itself has said in the bucket that it goes."""
+    moto.client("ec2", REGION).start_instances(InstanceIds=[fleet.outputs.head_id])
+    s3 = moto.client("s3", REGION)
+    s3.create_bucket(Bucket=OUTPUTS.bucket)
+    tries: list[str] = []
+
+    def say(state: str) -> None:
+        s3.put_object(Bucket=OUTPUTS.bucket, Key=KEYS.head, Body=json.dumps({"state": state}).encode())
+
+    @contextlib.contextmanager
+    def opened(cloud: Cloud, outputs: Outputs) -> Iterator[Any]:
+        tries.append(outputs.head_ip)
+        if len(tries) < 3:
+            raise error
+        yield "host"
+
+    monkeypatch.setattr(remote, "head", opened)
+    monkeypatch.setattr("sweepfleet.fleet.fleet.RETRY_S", 0.01)
+    say(UP)
+    with pytest.raises(ClusterError, match=str(error)), fleet.head(say=lambda _: None):
+        pass
+    assert len(tries) == 1
+    say(GOING_TO_SLEEP)
+    with fleet.head(say=lambda _: None):
+        pass
+    assert len(tries) == 3

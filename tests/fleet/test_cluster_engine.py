@@ -73,12 +73,38 @@ def test_up_again_changes_nothing(standing: Checkout) -> None:
 
 def test_outputs_are_remembered_and_can_be_asked_for_again(standing: Checkout, server: Moto) -> None:
     kept = json.loads(standing.remembered.read_text())
-    assert json.loads(standing.inv("outputs", "--json").stdout) == kept
-    assert f"head_ip                 {kept['head_ip']}\n" in standing.inv("outputs").stdout
+    assert kept["head_ip"] == "", "it changes"
+    now = kept | {"head_ip": head_of(server, kept)["PublicIpAddress"]}
+    assert json.loads(standing.inv("outputs", "--json").stdout) == now
+    assert f"head_ip                 {now['head_ip']}\n" in standing.inv("outputs").stdout
     standing.remembered.unlink()
-    assert json.loads(standing.inv("outputs", "--json", "--refresh").stdout) == kept
+    assert json.loads(standing.inv("outputs", "--json", "--refresh").stdout) == now
     assert json.loads(standing.remembered.read_text()) == kept
     assert server.client("ec2").describe_instances(InstanceIds=[kept["head_id"]])["Reservations"]
+
+
+def head_of(server: Moto, outputs: dict[str, Any]) -> dict[str, Any]:
+    """The head as EC2 has it."""
+    [reservation] = server.client("ec2").describe_instances(InstanceIds=[outputs["head_id"]])["Reservations"]
+    return dict(reservation["Instances"][0])
+
+
+def test_a_head_that_sleeps_and_one_with_another_address_are_no_difference(standing: Checkout, server: Moto) -> None:
+    """Neither to an update nor to the nightly look; and neither wakes it."""
+    kept = json.loads(standing.remembered.read_text())
+    ec2, address = server.client("ec2"), head_of(server, kept)["PublicIpAddress"]
+    drift = ("preview", "--refresh", "--expect-no-changes", "--stack", "dev")
+    ec2.stop_instances(InstanceIds=[kept["head_id"]])
+    standing.engine.run(*drift)
+    said = standing.inv("up", "--yes").stdout
+    assert "unchanged" in said
+    assert "Head has no address while it is asleep" in said
+    assert "then it costs 5.60 USD a month" in said
+    assert head_of(server, kept)["State"]["Name"] == "stopped"
+    assert json.loads(standing.remembered.read_text()) == kept
+    ec2.start_instances(InstanceIds=[kept["head_id"]])
+    assert head_of(server, kept)["PublicIpAddress"] != address
+    standing.engine.run(*drift)
 
 
 def test_no_private_key_and_no_secret_is_in_the_state(standing: Checkout) -> None:
@@ -101,6 +127,10 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
             f"head-from-{ADDRESS}-32-22 SecurityGroupIngressRule": "delete",
             "head-from-203.0.113.0-24-22 SecurityGroupIngressRule": "create",
         },
+    ),
+    "an address comes to stay, and the head stays": (
+        {"headAddress": "stays", "headIdleStop": "never"},
+        {"head Eip": "create", "head EipAssociation": "create", "workers Group": "update"},
     ),
     "a burstable head's credits change in place": ({"headCpuCredits": "unlimited"}, {"head Instance": "update"}),
     "zones come and go and move no other": (

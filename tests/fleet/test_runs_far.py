@@ -421,6 +421,7 @@ def test_a_head_that_is_gone_is_waited_for_and_another_one_is_found(
         yield None
 
     monkeypatch.setattr(Fleet, "head", head)
+    monkeypatch.setattr(Fleet, "awake_head", head)
     assert watch.watch(Fleet(tmp_path, old, Cloud("us-east-1")), "trial", quiet=False).ended
     said = capsys.readouterr().out
     assert "The head is gone. Trying again. (AWS has no head i-old any more.)" in said

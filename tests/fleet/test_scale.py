@@ -169,6 +169,7 @@ def stopped(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         yield Head()
 
     monkeypatch.setattr(Fleet, "head", head)
+    monkeypatch.setattr(Fleet, "awake_head", head)
     monkeypatch.setattr(runs, "names", lambda _, *, active: ["one"] if active else [])
     monkeypatch.setattr(runs, "cancel", lambda _, name: done.append(f"{name}, with {size(fleet)} workers"))
     return done
@@ -191,6 +192,7 @@ def test_without_its_head_a_cluster_has_no_workers_only_if_that_is_said(
         raise NotYetError("The head does not answer.")
 
     monkeypatch.setattr(Fleet, "head", away)
+    monkeypatch.setattr(Fleet, "awake_head", away)
     with pytest.raises(ClusterError, match="without the head: inv stop --yes"):
         stop(fleet, yes=False)
     assert size(fleet) == 2

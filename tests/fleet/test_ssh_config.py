@@ -5,16 +5,20 @@ What ssh makes of it, ssh itself says (`ssh -G`). Real connections: tests/system
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.fleet import Fleet
 from sweepfleet.fleet.reach import ssh_config, ssh_proxy
 from sweepfleet.fleet.reach import ssh_config_files as files
@@ -85,15 +89,17 @@ def test_ssh_connects_with_the_published_key_and_no_other(
     name = ssh_config.host_name(OUTPUTS.stack)
     assert files.add(fleet, folder) == folder.block(OUTPUTS.stack)
     head = seen_by_ssh(folder, name)
-    assert (head["hostname"], head["user"], head["hostkeyalias"]) == (OUTPUTS.head_ip, OUTPUTS.ssh_user, name)
+    assert (head["user"], head["hostkeyalias"]) == (OUTPUTS.ssh_user, name)
+    assert "HostName" not in folder.block(OUTPUTS.stack).read_text(), "its address changes"
     assert head["stricthostkeychecking"] == "true"
     assert head["userknownhostsfile"].strip('"') == str(folder.known_hosts(OUTPUTS.stack))
     assert head["globalknownhostsfile"] == "/dev/null"
     assert folder.known_hosts(OUTPUTS.stack).read_text() == f"{name} {KEY}\n"
-    for worker in (f"{name}-worker-12", f"{name}-i-0abc"):
-        far = seen_by_ssh(folder, worker)
+    for host in (name, f"{name}-worker-12", f"{name}-i-0abc"):
+        far = seen_by_ssh(folder, host)
         assert far["stricthostkeychecking"] == "true"
-        assert far["userknownhostsfile"].strip('"') == str(folder.workers_known_hosts(OUTPUTS.stack))
+        if host != name:
+            assert far["userknownhostsfile"].strip('"') == str(folder.workers_known_hosts(OUTPUTS.stack))
         assert far["proxycommand"].endswith(" '%n'")  # which a shell reads
         said = subprocess.check_output(["sh", "-c", f"printf '%s\\n' {far['proxycommand']}"], text=True)
         assert said.splitlines() == [
@@ -281,3 +287,40 @@ def test_the_way_to_a_worker_brings_its_key_before_ssh_looks(
     assert command[command.index("-W") + 1] == "[10.42.3.4]:22"
     assert command[-1] == f"{OUTPUTS.ssh_user}@{fleet.state().public_ip}"
     assert "StrictHostKeyChecking=yes" in command
+
+
+def test_the_way_to_the_head_starts_it_and_goes_to_its_address_of_then(
+    fleet: Fleet, folder: SshFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ssh sends goes there, and what comes from there to ssh, until either ends."""
+    awake = replace(fleet.outputs, head_ip="127.0.0.1")
+    monkeypatch.setattr(Fleet, "woken", lambda _: awake)
+    to_ssh, from_ssh = os.pipe(), os.pipe()
+    with socket.create_server(("127.0.0.1", 0)) as head, contextlib.ExitStack() as stack:
+        monkeypatch.setattr(ssh_proxy, "SSH_PORT", head.getsockname()[1])
+        kept = {number: os.dup(number) for number in (0, 1)}
+        for number, before in kept.items():
+            stack.callback(os.dup2, before, number)
+
+        def answer() -> None:
+            line, _ = head.accept()
+            with line:
+                line.sendall(line.recv(100).upper())
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        os.write(from_ssh[1], b"hello")
+        os.dup2(from_ssh[0], 0)
+        os.dup2(to_ssh[1], 1)
+        ssh_proxy.main(["--root", str(fleet.root), "--stack", OUTPUTS.stack, ssh_config.host_name(OUTPUTS.stack)])
+        thread.join()
+    assert os.read(to_ssh[0], 100) == b"HELLO"
+    for end in (*to_ssh, *from_ssh, *kept.values()):
+        os.close(end)
+
+
+def test_a_head_that_does_not_answer_is_said(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(ClusterError, match="does not answer on port"):
+        ssh_proxy.relay("127.0.0.1", port)

@@ -16,7 +16,13 @@ from sweepfleet.infra.export import export_all
 from sweepfleet.infra.outputs import NAMES, Outputs, OutputsError
 
 # Fields of stacks of this version, and what older ones are read with.
-LATER = {"worker_disk_gb": 30, "on_demand_group": "", "worker_peers": ""}
+LATER = {
+    "worker_disk_gb": 30,
+    "on_demand_group": "",
+    "worker_peers": "",
+    "head_address": "stays",
+    "head_idle_stop": "never",
+}
 
 
 def sample(**other: Any) -> Outputs:

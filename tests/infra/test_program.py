@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from sweepfleet.infra.cluster import Cluster, Setup
-from sweepfleet.infra.layout import BucketLayout
+from sweepfleet.infra.idle_stop import as_tag
+from sweepfleet.infra.layout import IDLE_STOP_TAG, BucketLayout
 from sweepfleet.infra.outputs import NAMES, Outputs
 from sweepfleet.infra.patience import PATIENCE_TAG
 from tests.cloud.inprocess import LEAST, declare, up
@@ -28,6 +29,8 @@ OTHERWISE = {
     "zones": ["eu-west-1b", "eu-west-1c"],
     "headInstanceType": "t4g.medium",
     "headCpuCredits": "unlimited",
+    "headIdleStop": "never",
+    "headAddress": "stays",
     "dataVolumeGb": 80,
     "workerInstanceTypes": ["c7g.large", "m7g.large"],
     "maxWorkers": 40,
@@ -153,7 +156,8 @@ def test_workers_reach_no_further_than_their_egress_says(made: Made) -> None:
         assert ways_out == {"head-out", "workers-out"}
         assert public == ("true" if made.outputs.worker_egress == "public" else "false")
     assert bool(made.of("aws:ec2/natGateway:NatGateway")) == (made.outputs.worker_egress == "nat")
-    assert not any(subnet.inputs["mapPublicIpOnLaunch"] for subnet in made.of("aws:ec2/subnet:Subnet"))
+    subnets = made.of("aws:ec2/subnet:Subnet")
+    assert [one.name for one in subnets if one.inputs["mapPublicIpOnLaunch"]] == ["sweepfleet-dev-head"]
 
 
 def test_every_volume_is_encrypted(made: Made) -> None:
@@ -354,6 +358,16 @@ def test_the_groups_are_empty_and_at_their_settings_one_mixed_and_one_on_demand_
         assert sorted(zone["AvailabilityZone"] for zone in zones) == sorted(outputs.worker_zones)
 
 
+def test_the_head_reads_from_its_group_when_to_stop_itself(made: Made) -> None:
+    scaling = made.server.client("autoscaling")
+    [group] = scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[made.outputs.worker_group])[
+        "AutoScalingGroups"
+    ]
+    [tag] = [each for each in group["Tags"] if each["Key"] == IDLE_STOP_TAG]
+    assert tag["Value"] == as_tag(made.settings.get("headIdleStop", "2h"))
+    assert tag["PropagateAtLaunch"] is False
+
+
 def test_aws_ends_no_healthy_worker(made: Made) -> None:
     """Neither on a mere recommendation, nor to balance zones."""
     for group in made.server.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]:
@@ -371,8 +385,16 @@ def test_the_head_is_where_the_outputs_say(made: Made) -> None:
         "InstanceCreditSpecifications"
     ]
     assert credit["CpuCredits"] == made.settings.get("headCpuCredits", "standard")
-    (address,) = made.ec2.describe_addresses(PublicIps=[made.outputs.head_ip])["Addresses"]
-    assert address["InstanceId"] == made.outputs.head_id
+    if made.settings.get("headAddress") == "stays":
+        (address,) = made.ec2.describe_addresses(PublicIps=[made.outputs.head_ip])["Addresses"]
+        assert address["InstanceId"] == made.outputs.head_id
+    else:
+        assert made.outputs.head_ip == "", "an address that changes is no output: it would be a difference"
+        assert head["PublicIpAddress"]
+    stops = made.ec2.describe_instance_attribute(
+        InstanceId=made.outputs.head_id, Attribute="instanceInitiatedShutdownBehavior"
+    )
+    assert stops["InstanceInitiatedShutdownBehavior"]["Value"] == "stop"
     (role,) = (role for role in made.of("aws:iam/role:Role") if "-head-" in role.name)
     assert made.outputs.head_identity == f"{role.outputs['uniqueId']}:{made.outputs.head_id}"
     profile = head["IamInstanceProfile"]["Arn"].rpartition("/")[2]

@@ -11,7 +11,7 @@ import os
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,8 +20,10 @@ from typing import Any
 import pytest
 
 from sweepfleet.fleet.errors import ClusterError
+from sweepfleet.fleet.reach import letterbox as sender
 from sweepfleet.fleet.reach.cloud import Cloud
 from sweepfleet.fleet.reach.letterbox import Letterbox
+from sweepfleet.fleet.stack.awake import HeadState, wake
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.infra.outputs import Outputs
 from sweepfleet.machine.aws import AwsError
@@ -384,6 +386,31 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Letterbox, Moto]]:
         moto.client("s3").create_bucket(Bucket=OUTPUTS.bucket)
         outputs: Outputs = OUTPUTS
         yield Letterbox(Cloud(REGION, endpoint_url=moto.endpoint), outputs), moto
+
+
+def test_a_head_that_sleeps_is_started_for_a_letter(
+    box: tuple[Letterbox, Moto], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The letter is there first; the head does it when it is up."""
+    asker, moto = box
+    ec2, s3 = moto.client("ec2"), moto.client("s3")
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    head_id = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    ec2.stop_instances(InstanceIds=[head_id])
+    said: list[str] = []
+    asker = Letterbox(asker.cloud, dataclasses.replace(asker.outputs, head_id=head_id), said.append)
+
+    def woken(cloud: Cloud, outputs: Outputs, state: HeadState, *, say: Callable[[str], None]) -> HeadState:
+        state = wake(cloud, outputs, state, say=say)
+        [letter] = [Path(one["Key"]).stem for one in s3.list_objects_v2(Bucket=outputs.bucket)["Contents"]]
+        s3.put_object(Bucket=outputs.bucket, Key=KEYS.answer(letter), Body=b'{"exit_code": 0, "said": "done"}')
+        return state
+
+    monkeypatch.setattr(sender, "wake", woken)
+    monkeypatch.setattr(sender, "POLL_S", 0.01)
+    asker.ask({"kind": "push"}, patience_s=60)
+    assert said == ["The head is asleep; starting it."]
+    assert ec2.describe_instances()["Reservations"][0]["Instances"][0]["State"]["Name"] == "running"
 
 
 @pytest.mark.parametrize(

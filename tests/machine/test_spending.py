@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweepfleet.machine.head.meter import SWITCH_AFTER_S, UNSEEN_S
-from sweepfleet.machine.head.spending import Spending, looked, note
+from sweepfleet.machine.head.spending import Day, Spending, looked, note
 
 NEW_DAY = 1_796_083_200.0  # 2026-12-01 00:00 UTC
 LOOKS = st.lists(
@@ -51,3 +51,16 @@ def test_half_a_file_is_begun_anew(tmp_path: Path) -> None:
     note(file, workers=1, usd_per_hour=3600.0, used=False, now_s=NEW_DAY + 5)
     [day] = Spending.parse(file.read_text()).days.values()
     assert (day.usd, day.unused_usd) == (5.0, 5.0)
+
+
+def test_the_time_in_which_the_head_was_up_is_counted_by_day() -> None:
+    """Not the time in which it slept; a day that an older version has begun stays without."""
+    spending = Spending({"2026-11-30": Day(head_s=None)})
+    for now_s in (NEW_DAY + 10, NEW_DAY + 15, NEW_DAY + 20, NEW_DAY + 40_000, NEW_DAY + 40_005):
+        spending = looked(spending, workers=0, usd_per_hour=0.0, used=False, now_s=now_s)
+        spending = Spending.parse(spending.to_json())
+    assert spending.days["2026-12-01"].head_s == 10 + UNSEEN_S + 5
+    assert spending.days["2026-11-30"].head_s is None
+    assert (
+        looked(spending, workers=0, usd_per_hour=0.0, used=False, now_s=NEW_DAY - 5).days["2026-11-30"].head_s is None
+    )

@@ -6,12 +6,14 @@ After a change that is meant: `UPDATE_GOLDEN=1 uv run pytest tests/pipeline/test
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sweepfleet.fleet.money.prices import TABLE_SOURCE, Prices
 from sweepfleet.fleet.reach.cloud import Cloud
+from sweepfleet.infra.layout import IDLE_STOP_TAG
 from sweepfleet.infra.settings import Settings
 from sweepfleet.pipeline import money as moneys
 from sweepfleet.pipeline.comment import Review, drift_part, joined, stack_part
@@ -184,3 +186,23 @@ def test_drift() -> None:
 
 def test_a_stack_as_it_should_be_is_no_drift() -> None:
     assert not Drift(parse(preview(*as_it_is())), ())
+
+
+@pytest.mark.usefixtures("listed")
+def test_a_head_that_sleeps_costs_nothing_at_rest_and_its_hours_are_said() -> None:
+    """By the tag of the groups, which a plan has of both sides."""
+    tags = [{"key": IDLE_STOP_TAG, "value": "7200", "propagateAtLaunch": False}]
+    before, after = {"minSize": 0}, {"minSize": 0, "tags": tags}
+    steps = [
+        step("same", INSTANCE, name="sweepfleet-dev-head", old=MACHINE, new=MACHINE),
+        step("update", GROUP, name="workers", old=before, new=after),
+    ]
+    found = cost(parse(preview(*steps)))
+    [head] = [item for item in found.items if item.what.startswith("instance")]
+    assert (head.now_usd, head.then_usd) == (pytest.approx(0.0416 * 730), 0.0)
+    assert found.head_usd == pytest.approx(0.0416 + 0.005)
+    assert cost(parse(preview(*steps)), replace(SETTINGS, head_address="stays")).head_usd == pytest.approx(0.0416)
+    never = [{**tags[0], "value": "never"}]
+    up = cost(parse(preview(steps[0], step("same", GROUP, name="workers", old={"tags": never}, new={"tags": never}))))
+    assert up.head_usd is None
+    assert [item.then_usd for item in up.items if item.what.startswith("instance")] == [pytest.approx(0.0416 * 730)]

@@ -91,6 +91,7 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[
             yield None
 
         monkeypatch.setattr(Fleet, "head", head)
+        monkeypatch.setattr(Fleet, "awake_head", head)
         monkeypatch.setattr(runs, "names", lambda *_, **__: names)
         monkeypatch.setattr(workers, "members", lambda *_: 5)
         planned = (lambda: pytest.fail("a plan is made")) if plan is None else lambda: (plan, True)

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from sweepfleet.infra.layout import BucketLayout
+from sweepfleet.infra.layout import IDLE_STOP_TAG, BucketLayout
 from sweepfleet.machine.facts import KEYS
 from tests.cloud import engine
 from tests.cloud.rehearsal.cloud import Cloud, until
@@ -47,6 +47,7 @@ GATED = (
 DEAR = "run: squares:slow\nparameters: {a: {range: [0, 1000000]}}\nexecution: {max_cost: 0.00001}\n"
 GRID = "name: squares\nrun: squares:fit\nparameters: {a: [VALUES]}\nmetric: {name: loss}\n"
 PATIENCE_S = 300
+KEPT = "the operator's key"  # which no job has
 
 
 class Runner:
@@ -105,7 +106,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     with Cloud(tmp_path_factory.mktemp("cloud")) as cloud:
         laptop = Laptop(cloud, tmp_path_factory.mktemp("laptop"))
         laptop.configure(maxWorkers=1)
-        shutil.rmtree(laptop.home / ".ssh")
+        (laptop.home / ".ssh").rename(laptop.home / KEPT)
         yield Runner(laptop, tmp_path_factory.mktemp("runner"))
 
 
@@ -198,3 +199,48 @@ def test_a_sweep_that_cannot_run_there_fails_its_job_and_no_other(runner: Runner
     runner.until_ended("broken")
     assert "These runs failed: broken" in runner.job("ci.results", code=1)
     assert "sweeps/broken.yaml: Submitted to the head" in runner.job("ci.sweeps", code=1)
+
+
+def sleep(laptop: Laptop) -> None:
+    """Have the head's time be over, and wait until it has stopped itself."""
+    scaling, ec2 = laptop.cloud.client("autoscaling"), laptop.cloud.client("ec2")
+    group = {"ResourceId": laptop.outputs.worker_group, "ResourceType": "auto-scaling-group"}
+    scaling.create_or_update_tags(Tags=[{**group, "Key": IDLE_STOP_TAG, "Value": "5", "PropagateAtLaunch": False}])
+    head = laptop.cloud.machine(laptop.outputs.head_id)
+
+    def stopped() -> bool:
+        [one] = ec2.describe_instances(InstanceIds=[head.instance_id])["Reservations"][0]["Instances"]
+        return one["State"]["Name"] == "stopped" and not head.running
+
+    until(stopped, what="the head sleeps", timeout_s=PATIENCE_S)
+
+
+def test_a_head_that_sleeps_is_woken_by_what_needs_it_and_by_nothing_else(runner: Runner) -> None:
+    """A status lets it sleep; a merged sweep and a typed one wake it and run, with what the runs had before."""
+    laptop = runner.laptop
+    (laptop.home / KEPT).rename(laptop.home / ".ssh")
+    laptop.inv("outputs", "--refresh", "--stack", STACK)
+    boots = laptop.cloud.machine(laptop.outputs.head_id).boots
+    address = laptop.head_ip
+    sleep(laptop)
+    said = laptop.inv("status").stdout
+    assert "Head: asleep" in said
+    assert "costs at rest: 5.60 USD a month" in said
+    assert laptop.inv("stop").returncode == 0
+    assert laptop.head_ip == ""
+    for broken in ("broken.yaml", "not_a_grid.yaml"):  # of the test before
+        (laptop.path / "sweeps" / broken).unlink(missing_ok=True)
+    runner.merge(squares__yaml=GRID.replace("VALUES", "1, 2, 3, 5, 7"))
+    said = runner.job("ci.sweeps")
+    assert "The head is asleep; starting it." in said
+    assert "sweeps/squares.yaml: Submitted to the head" in said
+    runner.until_ended("squares")
+    laptop.inv("outputs", "--refresh", "--stack", STACK)
+    sleep(laptop)
+    runner.merge(squares__yaml=GRID.replace("VALUES", "1, 2, 3, 5, 7, 9"))
+    done = laptop.inv("sweep", "--stack", STACK, "--grid", "sweeps/squares.yaml", "--json", "--push")
+    assert "The head is asleep; starting it." in done.stderr
+    summary = json.loads(done.stdout)["summary"]
+    assert (summary["computed"], summary["resumed"]) == (1, 5)
+    assert laptop.cloud.machine(laptop.outputs.head_id).boots == boots + 2
+    assert laptop.head_ip not in {"", address}

@@ -157,7 +157,7 @@ def test_no_port_but_the_heads_ssh_can_be_reached_from_outside(laptop: Laptop, h
     open_on_head = listening(head)
     assert open_on_head == {22, SCHEDULER}
     ports = [*sorted(open_on_head), 80, 443, 8787, FIRST_WORKER_PORT]
-    questions = json.dumps([(laptop.outputs.head_ip, port, None, "") for port in ports])
+    questions = json.dumps([(laptop.head_ip, port, None, "") for port in ports])
     seen = json.loads(laptop.cloud.laptop.run([sys.executable, "-c", ASK, questions]).stdout)
     assert bytes.fromhex(seen[0]).startswith(b"SSH-2.0")
     assert seen[1:] == ["silence"] * (len(ports) - 1)

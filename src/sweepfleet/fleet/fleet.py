@@ -13,6 +13,7 @@ from pathlib import Path
 from sweepfleet.fleet.code.push import Pushed, current_release
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.reach import console, remote
+from sweepfleet.fleet.reach.bucket import get_json
 from sweepfleet.fleet.reach.cloud import Cloud
 from sweepfleet.fleet.reach.host_keys import NoKeyError, NotYetError
 from sweepfleet.fleet.stack.awake import AsleepError, HeadState, head_state, wake
@@ -21,6 +22,7 @@ from sweepfleet.fleet.stack.gone import require_head
 from sweepfleet.fleet.workers.group import Worker, group
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.infra.outputs import Outputs
+from sweepfleet.machine.facts import GOING_TO_SLEEP, KEYS
 
 RETRY_S = 2.0
 WAKE_S = 600.0  # for a head that was woken to answer
@@ -112,10 +114,11 @@ class Fleet:
     ) -> remote.Host:
         """Connect, as often as the patience allows; wake the head first where it is asleep, or falls asleep now."""
         waits = False
-        end_s = time.monotonic() + patience_s
+        began_s = time.monotonic()
+        end_s = began_s + patience_s
         while True:
             if state is not None and state.is_asleep:
-                state = wake(self.cloud, state, say=say)
+                state = wake(self.cloud, self.outputs, state, say=say)
                 end_s, patience_s = max(end_s, time.monotonic() + WAKE_S), max(patience_s, WAKE_S)
             opening = remote.head(self.cloud, self.outputs if state is None else state.reached(self.outputs))
             try:
@@ -124,14 +127,24 @@ class Fleet:
                 state = self._state_after(state)
                 if state is not None and state.is_asleep:
                     continue
-                if not isinstance(error, NotYetError):
+                if self._is_between():
+                    end_s, patience_s = max(end_s, began_s + WAKE_S), max(patience_s, WAKE_S)
+                elif not isinstance(error, NotYetError):
                     raise
                 if time.monotonic() > end_s:
-                    raise self._with_console(error, self.outputs.head_id) from None
+                    raise self._with_console(error) from None
                 if not waits:
                     say(f"Waiting for the head, {patience_s:.0f} s at most. {error}")
                     waits = True
                 time.sleep(RETRY_S)
+
+    def _is_between(self) -> bool:
+        """Whether the head said that it goes to sleep, and not yet that it is up: it lets nobody in."""
+        try:
+            said = get_json(self.cloud, self.outputs.bucket, KEYS.head, doing="read what the head said last")
+        except ClusterError:
+            return False
+        return said is not None and said.get("state") == GOING_TO_SLEEP
 
     def _state_after(self, state: HeadState | None) -> HeadState | None:
         """The head's state after a failed connection: its address may be another by now. As before if unknown."""
@@ -154,11 +167,11 @@ class Fleet:
                 raise self._with_console(error, found.instance_id) from None
             yield host
 
-    def _with_console(self, error: NotYetError, instance_id: str) -> NotYetError:
-        """The same error, with what the machine's console says, where its boot has not come to its host key."""
+    def _with_console(self, error: ClusterError, instance_id: str = "") -> ClusterError:
+        """The same error, with the machine's console where its boot has not come to its host key; else the head's."""
         if not isinstance(error, NoKeyError):
             return error
-        return NotYetError(f"{error}\n{console.last_lines(self.cloud, instance_id)}")
+        return NotYetError(f"{error}\n{console.last_lines(self.cloud, instance_id or self.outputs.head_id)}")
 
     def find_worker(self, instance_id: str) -> Worker:
         """The worker whose instance id begins so.

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from sweepfleet.infra.idle_stop import LEAST_S, idle_stop_s
 from sweepfleet.infra.layout import NARROWEST_VPC, WIDEST_VPC, ZONE_LETTERS, AddressPlan
 from sweepfleet.infra.patience import NEVER, is_patience
 from sweepfleet.infra.problems import Problem
@@ -24,6 +25,7 @@ INSTANCE_TYPE = re.compile(
 )
 EGRESS = ("none", "public", "nat")
 CREDITS = ("standard", "unlimited")  # the first by default
+ADDRESSES = ("changes", "stays")  # likewise
 BURSTABLE = ("t2", "t3", "t3a", "t4g")
 MOST_WORKERS = 1000
 MOST_TYPES = 40  # overrides that an autoscaling group takes
@@ -73,6 +75,17 @@ def check(found: Mapping[str, Any], *, region: str) -> Iterator[Problem]:
     yield from instance_types(found.get("worker_instance_types"), found.get("head_instance_type"))
     yield from numbers(found)
     yield from texts(found)
+
+
+def head_at_rest(idle_stop: str, address: str) -> Iterator[Problem]:
+    """When the head stops itself, and what address it has then."""
+    try:
+        idle_stop_s(idle_stop)
+    except ValueError:
+        said = f"`{idle_stop}` is not a time of at least {LEAST_S} s. Use 30m, 2h, 1d or {NEVER}."
+        yield Problem("headIdleStop", said, "2h")
+    if address not in ADDRESSES:
+        yield Problem("headAddress", f"`{address}` cannot be used. Use {' or '.join(ADDRESSES)}.", ADDRESSES[0])
 
 
 def ssh_cidrs(cidrs: tuple[str, ...]) -> Iterator[Problem]:
@@ -267,6 +280,7 @@ def texts(found: Mapping[str, Any]) -> Iterator[Problem]:
             f"`{found['worker_egress']}` is not an egress mode. Use `none`, `public` or `nat`.",
             "none",
         )
+    yield from head_at_rest(found.get("head_idle_stop", "2h"), found.get("head_address", ADDRESSES[0]))
     credit = found.get("head_cpu_credits", CREDITS[0])
     if credit not in CREDITS:
         yield Problem("headCpuCredits", f"`{credit}` cannot be used. Use {' or '.join(CREDITS)}.", CREDITS[0])

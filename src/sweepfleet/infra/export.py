@@ -55,6 +55,8 @@ def export(
         budget_usd=settings.budget_usd,
         worker_disk_gb=settings.worker_disk_gb,
         worker_peers="workers",
+        head_address=settings.head_address,
+        head_idle_stop=settings.head_idle_stop,
     )
 
 

@@ -1,4 +1,4 @@
-"""The head: one on-demand instance with a fixed address, and a data volume that outlives it."""
+"""The head: one on-demand instance that sleeps when nothing needs it, and a data volume that outlives it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class DataVolume(pulumi.ComponentResource):
 
 
 class Head(pulumi.ComponentResource):
-    """The instance, its Elastic IP, and the data volume attached to it."""
+    """The instance, its Elastic IP where it has one, and the data volume attached to it."""
 
     instance_id: pulumi.Output[str]
     public_ip: pulumi.Output[str]
@@ -87,6 +87,7 @@ class Head(pulumi.ComponentResource):
             vpc_security_group_ids=[firewall.head_group_id],
             key_name=key.key_name,
             iam_instance_profile=role.profile.name,
+            instance_initiated_shutdown_behavior="stop",  # it stops itself by shutting down
             user_data=setup.boot_text(
                 bucket=storage.bucket,
                 role_id=role.role_id,
@@ -111,10 +112,17 @@ class Head(pulumi.ComponentResource):
                 delete_before_replace=True,  # its private address can be held once only
                 # Each of these would make a new machine, and stop whatever runs on this one.
                 ignore_changes=[] if os.environ.get(RENEW_HEAD) else ["ami", "userData", "keyName"],
+                # The subnet says that it has an address. Said here, a head that is asleep and has none is replaced:
+                # https://github.com/hashicorp/terraform-provider-aws/issues/33775
             ),
         )
-        address = aws.ec2.Eip(f"{name}-head", domain="vpc", tags={"Name": f"{name}-head"}, opts=children)
-        aws.ec2.EipAssociation(f"{name}-head", allocation_id=address.id, instance_id=instance.id, opts=children)
+        # Without an Elastic IP, no address is exported: it changes with each start, and an update has nothing to do
+        # with that.
+        self.public_ip = pulumi.Output.from_input("")
+        if settings.head_address == "stays":
+            address = aws.ec2.Eip(f"{name}-head", domain="vpc", tags={"Name": f"{name}-head"}, opts=children)
+            aws.ec2.EipAssociation(f"{name}-head", allocation_id=address.id, instance_id=instance.id, opts=children)
+            self.public_ip = address.public_ip
         aws.ec2.VolumeAttachment(
             f"{name}-data",
             device_name=DATA_DEVICE,
@@ -124,7 +132,6 @@ class Head(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
         self.instance_id = instance.id
-        self.public_ip = address.public_ip
         self.role_id = role.role_id
         self.data_volume_id = volume.volume_id
         self.register_outputs({"publicIp": self.public_ip})

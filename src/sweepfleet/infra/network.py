@@ -45,7 +45,8 @@ class Network(pulumi.ComponentResource):
             vpc_id=vpc.id,
             cidr_block=plan.head_cidr,
             availability_zone=placement.head_zone,
-            map_public_ip_on_launch=False,  # the head has an address of its own
+            # Which the head asks for at its launch alone: with it, it has an address whenever it has no Elastic IP.
+            map_public_ip_on_launch=True,
             tags={"Name": f"{name}-head"},
             # The data volume is in this zone and cannot move, so a changed list of zones moves neither.
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["availabilityZone"]),

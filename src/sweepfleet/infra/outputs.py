@@ -25,7 +25,7 @@ class Outputs:
     owner: str
     vpc_id: str
     head_id: str  # of the instance
-    head_ip: str  # public: for SSH
+    head_ip: str  # public: for SSH; empty where it changes
     head_private_ip: str  # where workers find the scheduler
     head_identity: str  # its folder in the bucket: role id and instance id, as AWS's ${aws:userid} has it
     ssh_user: str
@@ -49,6 +49,8 @@ class Outputs:
     package_index: str
     budget_usd: int
     worker_disk_gb: int = 30
+    head_address: str = "stays"  # or changes: then EC2 alone has the address, while the head is awake
+    head_idle_stop: str = "never"
     on_demand_group: str = ""  # the autoscaling group for when spot fails; "" of a stack from before there was one
     worker_peers: str = ""  # who reaches workers' ports beside the head: workers; older versions' stacks: nobody
 

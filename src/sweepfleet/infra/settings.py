@@ -53,6 +53,16 @@ class Settings:
         "A burstable head (t3, t4g) without CPU credits: standard (is slow) or unlimited (costs more).",
         "standard",
     )
+    head_idle_stop: str = _key(
+        "headIdleStop",
+        "The head stops itself when nothing has needed it for so long, e.g. 30m, 2h, 1d; never: it stays up.",
+        "2h",
+    )
+    head_address: str = _key(
+        "headAddress",
+        "The head's public address: changes (only while it is up; free at rest) or stays (3.65 USD a month).",
+        "changes",
+    )
     data_volume_gb: int = _key(
         "dataVolumeGb", "The head's data volume for runs, in GB; it can grow, but not shrink.", 50
     )

@@ -156,6 +156,11 @@ class Aws:
         launches = [one for one in found or () if (one[2] or "").startswith(LAUNCH)]
         return [Activity(code, message or said, at[:SECONDS]) for code, message, said, at in launches]
 
+    def group_tag(self, key: str) -> str:
+        """The value of a tag of the group of workers; empty where it has none."""
+        words = ["autoscaling", "describe-auto-scaling-groups", "--auto-scaling-group-names", self.facts.groups[0]]
+        return str(self._json(*words, "--query", f"AutoScalingGroups[0].Tags[?Key=='{key}'].Value | [0]") or "")
+
     def machines(self, ids: Collection[str]) -> tuple[Machine, ...]:
         """These instances, as EC2 describes them."""
         if not ids:

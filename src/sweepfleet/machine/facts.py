@@ -66,6 +66,8 @@ class Facts:
         return f"{self.role_id}:{self.instance_id}"
 
 
+UP, GOING_TO_SLEEP = "up", "going to sleep"  # what a head says of itself in the bucket
+IDLE_STOP_TAG = "sweepfleet:head-idle-stop"  # of the groups: seconds, or never; `infra.layout` says so, too
 CODE = Path(".sweepfleet", "code")  # in a release: this package, as it was where the release was made
 
 
@@ -286,6 +288,11 @@ class Keys:
     def enclosed(self, letter: str) -> str:
         """What goes with it: a job's archive."""
         return f"{self.inbox}{letter}.tar"
+
+    @property
+    def head(self) -> str:
+        """Whether the head is up or going to sleep, as it said last."""
+        return f"{self.outbox}head.json"
 
     @property
     def first(self) -> str:

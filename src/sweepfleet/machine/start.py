@@ -32,7 +32,9 @@ AWAIT_RELEASE = "/usr/local/lib/sweepfleet/await-release"
 CERTIFICATE_DEADLINE_S = 600
 ENGINE_AGAIN_S = 15.0  # after which a worker makes sure that the fleet was not renewed just while it joined
 NOTICE_EVERY_S = 2.0  # AWS gives two minutes, and recommends a look every five seconds
-SERVICES = tuple(f"sweepfleet-{name}.service" for name in ("signer", "keeper", "letterbox", "volume", "store"))
+SERVICES = tuple(
+    f"sweepfleet-{name}.service" for name in ("signer", "keeper", "letterbox", "volume", "store", "asleep")
+)
 
 
 def start_worker(facts: Facts, environment: Path) -> None:

@@ -152,6 +152,8 @@ def _properties(step: Step) -> str:
 def _money(money: Money) -> Iterator[str]:
     now, then = money.sum_usd(lambda item: item.now_usd), money.sum_usd(lambda item: item.then_usd)
     yield f"**At rest** {_usd(now)} USD a month now, **{_usd(then)}** then."
+    if money.head_usd is not None:
+        yield f"The head sleeps at rest; while it is up it costs {dollars(money.head_usd)} USD an hour."
     yield _at_work(money)
     yield ""
     yield "<details><summary>What costs at rest, in USD a month</summary>"

@@ -58,7 +58,9 @@ def deploy(stack: Stack, *, say: Callable[[str], None]) -> Outputs:
             raise ClusterError(_why(stack.full_name, said))
     if not ended:
         say("Pulumi's errors name steps of the plan that were done already. Nothing is left to do.")
-    return stack.refresh()
+    outputs = stack.refresh()
+    stack.give_address(outputs)
+    return outputs
 
 
 def push(stack: Stack, outputs: Outputs, *, say: Callable[[str], None]) -> None:

@@ -17,6 +17,8 @@ from sweepfleet.fleet.money.rest_prices import (
     USD_PER_GB_MONTH,
 )
 from sweepfleet.fleet.reach.cloud import Cloud
+from sweepfleet.infra.idle_stop import NEVER
+from sweepfleet.infra.layout import IDLE_STOP_TAG
 from sweepfleet.infra.settings import Settings
 from sweepfleet.pipeline.plan import UNKNOWN, Plan, State
 
@@ -65,6 +67,7 @@ class Money:
     worker_usd: float | None  # an hour, at most; None: no price is known
     workers: int  # at most at once
     label: str  # where prices come from
+    head_usd: float | None = None  # an hour of a head that sleeps, while it is up; None: unknown, or it never sleeps
 
     def sum_usd(self, side: Callable[[Item], float | None]) -> float | None:
         """The sum at rest of one side; None when a price is missing."""
@@ -81,7 +84,9 @@ def money(plan: Plan, settings: Settings, cloud: Cloud, *, cache: Path) -> Money
         cloud: where it is; asked for prices, at most twice a day.
         cache: a file that keeps prices.
     """
-    heads = {_text(state.inputs.get("instanceType")) for side in _sides(plan) for state in _of(side, INSTANCE)}
+    heads = {settings.head_instance_type} | {
+        _text(state.inputs.get("instanceType")) for side in _sides(plan) for state in _of(side, INSTANCE)
+    }
     known = prices(cloud, {*settings.worker_instance_types, *heads} - {""}, cache=cache)
     worker = known.mixed(
         settings.worker_instance_types,
@@ -90,12 +95,15 @@ def money(plan: Plan, settings: Settings, cloud: Cloud, *, cache: Path) -> Money
         spot_percent=settings.spot_percent,
     )
     now, then = (dict(_items(side, known)) for side in _sides(plan))
+    hourly = known.of(settings.head_instance_type, spot=False) if sleeps(_sides(plan)[1]) else None
+    beside = ADDRESS_USD_PER_HOUR if settings.head_address == "changes" else 0.0
     return Money(
         items=tuple(Item(what, now.get(what, 0.0), then.get(what, 0.0)) for what in sorted({**now, **then})),
         unpriced=tuple(_unpriced(_sides(plan)[1])),
         worker_usd=None if worker is None else worker + beside_usd(settings),
         workers=settings.max_workers,
         label=f"{known.label_of(settings.worker_instance_types)}; {TABLE_SOURCE}",
+        head_usd=None if hourly is None else hourly + beside,
     )
 
 
@@ -121,11 +129,20 @@ def _of(side: Side, kind: str) -> Iterator[State]:
     return (state for urn, state in side.items() if _kind(urn) == kind)
 
 
+def sleeps(side: Side) -> bool:
+    """Whether the head stops itself when nothing needs it, as its groups have it."""
+    tags = [tag for state in _of(side, GROUP) for tag in state.inputs.get("tags") or ()]
+    return any(tag.get("key") == IDLE_STOP_TAG and tag.get("value") != NEVER for tag in tags if isinstance(tag, dict))
+
+
 def _items(side: Side, known: Prices) -> Iterator[tuple[str, float | None]]:
+    asleep = sleeps(side)
     for urn, state in side.items():
         price = PRICED.get(_kind(urn))
         if price is not None:
-            yield from price(_name(urn), state.inputs, known)
+            for what, usd in price(_name(urn), state.inputs, known):
+                is_head = _kind(urn) == INSTANCE and what.startswith("instance ") and _name(urn).endswith("-head")
+                yield what, 0.0 if asleep and is_head else usd
 
 
 def _unpriced(side: Side) -> Iterable[str]:

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.fleet import open_fleet
 from sweepfleet.fleet.runs import jobs as runs
+from sweepfleet.fleet.stack.awake import AsleepError
 from sweepfleet.fleet.stack.gone import DownError, GoneError
 from sweepfleet.fleet.stack.pulumi_state import BUCKET, DATA_VOLUME, GROUP, HEAD
 from sweepfleet.fleet.stack.stack import Stack
@@ -35,12 +36,12 @@ def say_what_is_touched(stack: Stack, *, say: Callable[[str], None]) -> None:
         return
     fleet = open_fleet(stack.root, asked=stack.name)
     try:
-        with fleet.head() as head:
+        with fleet.awake_head() as head:
             names, unknown = runs.names(head, active=True), ""
     except DownError:
         say(f"The stack {stack.name} was taken down elsewhere. It is made again.")
         return
-    except GoneError:
+    except (GoneError, AsleepError):  # asleep, it has no active run
         return
     except ClusterError as error:
         names, unknown = [], str(error)

@@ -148,7 +148,11 @@ def begin_session(fleet: Any, kind: str, idle: str) -> Any:
 def end_session(fleet: Any, kind: str) -> None:
     """End a console or a notebook server on the head."""
     from sweepfleet.fleet.reach import sessions
+    from sweepfleet.fleet.stack.awake import AsleepError
 
-    with open_steps(aside=False) as steps, fleet.head() as head:
-        was_there = sessions.end(head, kind, steps=steps)
+    try:
+        with open_steps(aside=False) as steps, fleet.awake_head() as head:
+            was_there = sessions.end(head, kind, steps=steps)
+    except AsleepError:  # which it is only without a session
+        was_there = False
     print(f"The {kind} has ended." if was_there else f"No {kind} is active.")

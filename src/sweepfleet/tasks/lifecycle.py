@@ -30,6 +30,15 @@ def _show_outputs(outputs: Any) -> None:
         print(f"{one.name:{width}}  {', '.join(value) if isinstance(value, tuple) else value}")
 
 
+def _costs(outputs: Any) -> str:
+    """What the stack costs while nothing runs on it."""
+    from sweepfleet.fleet.money.rest_prices import at_rest
+
+    if outputs.head_idle_stop == "never":
+        return "It costs money while it is up: docs/cluster.md says how much"
+    return f"Its head sleeps after {outputs.head_idle_stop} without a use; then it costs {at_rest(outputs)}"
+
+
 def _workers(outputs: Any) -> str:
     """How many workers run, as part of a sentence; an update may come while they do."""
     from sweepfleet.fleet.workers.group import members
@@ -61,8 +70,9 @@ def up(c: Context, stack: str = "", *, yes: bool = False, renew_head: bool = Fal
     say_what_is_touched(opened, say=functools.partial(print, flush=True))
     outputs = opened.up(yes=yes, address_url=c.config.checkip)
     print(f"The stack {outputs.stack} is up in {outputs.region}; {_workers(outputs)}.")
-    print(f"Head {outputs.head_ip} · bucket {outputs.bucket} · outputs in {shown(opened.folder.outputs_file)}")
-    print("It costs money while it is up: docs/cluster.md says how much. Take it down: inv down")
+    head = opened.live(outputs).head_ip or "has no address while it is asleep"
+    print(f"Head {head} · bucket {outputs.bucket} · outputs in {shown(opened.folder.outputs_file)}")
+    print(f"{_costs(outputs)}. Take it down: inv down")
     if found := stale(SshFolder.own()).get(outputs.stack):
         print("The host {} of your SSH configuration is stale: {}. Fix: {}".format(host_name(outputs.stack), *found))
 
@@ -105,7 +115,7 @@ def down(c: Context, stack: str = "", *, yes: bool = False, purge: bool = False)
 def outputs(c: Context, stack: str = "", *, refresh: bool = False, json: bool = False) -> None:
     """Show the stack's outputs: addresses, names, ids."""
     opened = open_stack(stack)
-    found = opened.refresh() if refresh else opened.outputs()
+    found = opened.live(opened.refresh() if refresh else opened.outputs())
     if json:
         print(found.to_json(), end="")
     else:

@@ -130,7 +130,7 @@ def cancel(c: Context, stack: str = "", name: str = "") -> None:
     from sweepfleet.grid.errors import UsageError
 
     fleet = open_fleet(stack)
-    with Steps() as steps, fleet.head() as head:
+    with Steps() as steps, fleet.awake_head() as head:  # asleep, it has no active run
         name = runs.which(head, name)
         steps.step(f"Stopping the run {name} and storing its results")
         if name not in runs.names(head, active=True):

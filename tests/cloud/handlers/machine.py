@@ -163,7 +163,7 @@ def _credits(aws: Aws, id_: str) -> dict[str, Any] | None:
 
 def _network(props: Props) -> dict[str, Any]:
     """Where it stands; a public address can be asked for only through an interface, which then says all of it."""
-    if props.get("associatePublicIpAddress") is None:
+    if props.get("associatePublicIpAddress") is None:  # the subnet says it
         return picked(
             props, subnetId="SubnetId", privateIp="PrivateIpAddress", vpcSecurityGroupIds="SecurityGroupIds"
         )

@@ -22,7 +22,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from moto.s3.models import FakeKey
 from werkzeug.serving import make_server
 
-from tests.cloud import cpu_credits
+from tests.cloud import cpu_credits, public_addresses
 from tests.cloud.aws import ACCOUNT
 from tests.cloud.moto import REGIONS, make_boundary, publish_debian
 from tests.cloud.rehearsal import group
@@ -38,6 +38,7 @@ def application(console: Callable[[str], str]) -> Application:
     """moto as a WSGI application, furnished. Once in a process. `console` has an instance's console output."""
     group.install()
     cpu_credits.install()
+    public_addresses.install()
     addresses = (f"{PUBLIC}{number}" for number in itertools.cycle(range(1, 255)))
     changes: list[tuple[Any, str, Any]] = [
         (elastic_ip_addresses, "random_ip", lambda: next(addresses)),

@@ -25,7 +25,7 @@ from sweepfleet.grid.wording import counted
 from sweepfleet.infra.layout import HEAD_DISK_GB, MachinePaths
 from sweepfleet.infra.outputs import Outputs
 from sweepfleet.machine.facts import Data
-from sweepfleet.machine.head.spending import Day, Spending
+from sweepfleet.machine.head.spending import Day, Spending, head_hours
 from sweepfleet.run.text import dollars, hours_text, number
 
 SPENDING = Data(Path(MachinePaths().data)).spending
@@ -43,6 +43,7 @@ class Bill:
     unused_usd: float  # of it, while no run was active
     unpriced_hours: float  # workers' hours of an unknown price
     head_type: str
+    head_hours: float  # in which it was up
     head_usd: float | None  # None: its price is unknown
     disks_gb: int
     disks_usd: float
@@ -67,7 +68,8 @@ class Bill:
         if self.unpriced_hours:
             yield f"             and {hours_text(self.unpriced_hours)} of an unknown price"
         head = "unknown" if self.head_usd is None else f"{dollars(self.head_usd)} USD"
-        yield f"  head       {head} ({self.head_type}, {number(self.hours)} hours)"
+        up = f"up for {number(self.head_hours)} of {number(self.hours)} hours"
+        yield f"  head       {head} ({self.head_type}, {up})"
         yield f"  disks      {dollars(self.disks_usd)} USD ({self.disks_gb} GB of the head)"
         yield f"  addresses  {dollars(self.addresses_usd)} USD"
         yield f"  sum        {dollars(self.usd)} USD, without the bucket and what is sent to the internet"
@@ -106,7 +108,9 @@ def summed(spending: Spending, out: Outputs, known: Prices, *, born: datetime, s
     days: Sequence[Day] = [day for date, day in spending.days.items() if date >= first.date().isoformat()]
     on_demand = known.of(out.head_instance_type, spot=False)
     disks_gb = HEAD_DISK_GB + out.data_volume_gb
-    addresses = ADDRESS_USD_PER_HOUR + (NAT_USD_PER_HOUR + ADDRESS_USD_PER_HOUR) * (out.worker_egress == "nat")
+    up_hours = head_hours(spending.days, since=since, now=now)
+    address_hours = hours if out.head_address == "stays" else up_hours
+    nat = (NAT_USD_PER_HOUR + ADDRESS_USD_PER_HOUR) * (out.worker_egress == "nat")
     return Bill(
         stack=out.stack,
         since=since,
@@ -116,9 +120,10 @@ def summed(spending: Spending, out: Outputs, known: Prices, *, born: datetime, s
         unused_usd=sum(day.unused_usd for day in days),
         unpriced_hours=sum(day.unpriced_s for day in days) / 3600,
         head_type=out.head_instance_type,
-        head_usd=None if on_demand is None else on_demand * hours,
+        head_hours=up_hours,
+        head_usd=None if on_demand is None else on_demand * up_hours,
         disks_gb=disks_gb,
         disks_usd=disks_gb * USD_PER_GB_MONTH["gp3"] / HOURS * hours,
-        addresses_usd=addresses * hours,
+        addresses_usd=ADDRESS_USD_PER_HOUR * address_hours + nat * hours,
         sources=known.label,
     )

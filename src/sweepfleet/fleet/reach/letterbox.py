@@ -26,6 +26,7 @@ from sweepfleet.fleet.reach.bucket import exists, get_json
 from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 from sweepfleet.fleet.reach.console import last_lines
 from sweepfleet.fleet.runs import travel
+from sweepfleet.fleet.stack.awake import head_state, wake
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.sweep import Sweep
 from sweepfleet.infra.outputs import Outputs
@@ -34,6 +35,7 @@ from sweepfleet.machine.head.letters import EXPIRES_S, stamped
 from sweepfleet.machine.job import Job
 
 POLL_S = 3.0
+LOOK_S = 20.0  # between two looks whether the head is asleep, while it does not answer
 TAKE_OVER_S = 300  # for the head to look, and to start a run
 
 
@@ -43,6 +45,7 @@ class Letterbox:
 
     cloud: Cloud
     outputs: Outputs
+    say: Callable[[str], None] = print
 
     def ask(self, what: dict[str, Any], *, enclosed: Path | None = None, patience_s: float) -> None:
         """Send a letter, and wait until it is done.
@@ -82,17 +85,31 @@ class Letterbox:
         self._put(KEYS.first, {"key": KEYS.release(release.sha256), "sha256": release.sha256})
 
     def _answer(self, letter: str, *, patience_s: float) -> dict[str, Any]:
-        end_s = time.monotonic() + patience_s
+        """Wait for the answer. A head that is asleep, or that fell asleep as the letter came, is started for it."""
+        end_s, look_s = time.monotonic() + patience_s, float("-inf")
         while time.monotonic() < end_s:
             key = KEYS.answer(letter)
             answer = get_json(self.cloud, self.outputs.bucket, key, doing="read the head's answer")
             if answer is not None:
                 return answer
+            if time.monotonic() - look_s > LOOK_S:
+                if self._wake():
+                    end_s = max(end_s, time.monotonic() + patience_s)
+                look_s = time.monotonic()
             time.sleep(POLL_S)
         raise ClusterError(
             f"The head did not answer in {patience_s:.0f} s. It carries out the request as soon as it can, "
             f"within {EXPIRES_S / 3600:.0f} h. {last_lines(self.cloud, self.outputs.head_id)}"
         )
+
+    def _wake(self) -> bool:
+        """Start the head if it is asleep; whether it was. Raises ClusterError: it does not start."""
+        try:
+            state = head_state(self.cloud, self.outputs.head_id)
+        except ClusterError:  # who may not look waits for the answer alone
+            return False
+        wake(self.cloud, self.outputs, state, say=self.say)
+        return state.is_asleep
 
     def _put(self, key: str, what: dict[str, Any]) -> None:
         with asking_aws("write to the bucket"):
@@ -115,7 +132,7 @@ def push_by_letter(
     now = current_release(cloud, outputs)
     if now is not None and now.sha256 == release.sha256:
         raise NothingToDo(f"The cluster has this release already: {release.label}.")
-    box = Letterbox(cloud, outputs)
+    box = Letterbox(cloud, outputs, say)
     say(f"Storing {release.label}, {len(release.data) / 1e6:.1f} MB, and asking the head to make it current")
     missing = lacking(release, cloud, outputs)
     for line in lines(release, missing):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+WAKE_S = 600
 HEADER = re.compile(r"# sweepfleet: stack (\S+), head (\S+), of (.*)")
 NOTE = "# Added by `inv ssh-config`, removed by `inv ssh-config --remove`. Must be above the first Host."
 
@@ -19,7 +20,6 @@ class Hosts:
     stack: str
     root: Path  # of the checkout that reaches its workers
     head_id: str
-    head_ip: str
     user: str
     identity_file: Path | None  # None: the SSH agent has the key, or one of the default names is it
     known_hosts: Path
@@ -62,17 +62,16 @@ def block(hosts: Hosts) -> str:
         "StrictHostKeyChecking yes",
         "UpdateHostKeys no",
         "ForwardAgent no",
-        "ConnectTimeout 30",
         "ServerAliveInterval 15",
     ]
     if hosts.identity_file:
         # an agent with many keys is refused before it comes to this one
         common += [f"IdentityFile {_quoted(hosts.identity_file, tokens=True)}", "IdentitiesOnly yes"]
-    head = [f"HostName {hosts.head_ip}", f"HostKeyAlias {hosts.name}"]
-    head += [f"UserKnownHostsFile {_quoted(hosts.known_hosts)}"]
-    workers = [f"UserKnownHostsFile {_quoted(hosts.workers_known_hosts)}"]
     # A shell reads it, and old versions of ssh pass on any name that was typed.
-    workers += [f"ProxyCommand {' '.join(shlex.quote(word).replace('%', '%%') for word in proxy)} '%n'"]
+    common += [f"ProxyCommand {' '.join(shlex.quote(word).replace('%', '%%') for word in proxy)} '%n'"]
+    head = [f"HostKeyAlias {hosts.name}", f"UserKnownHostsFile {_quoted(hosts.known_hosts)}"]
+    head += [f"ConnectTimeout {WAKE_S}"]  # a head that is asleep is started first
+    workers = [f"UserKnownHostsFile {_quoted(hosts.workers_known_hosts)}", "ConnectTimeout 30"]
     return (
         f"# sweepfleet: stack {hosts.stack}, head {hosts.head_id}, of {hosts.root}\n"
         "# Written by `inv ssh-config`, which overwrites it.\n"

@@ -34,7 +34,6 @@ def add(fleet: Fleet, folder: SshFolder) -> Path:
         stack=out.stack,
         root=root,
         head_id=out.head_id,
-        head_ip=out.head_ip,
         user=out.ssh_user,
         identity_file=private if private and private.is_file() else None,
         known_hosts=folder.known_hosts(out.stack),

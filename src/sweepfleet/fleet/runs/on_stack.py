@@ -18,6 +18,7 @@ from sweepfleet.fleet.runs.answers import Answers, sleeping
 from sweepfleet.fleet.runs.fetch import check_place, fetch
 from sweepfleet.fleet.runs.jobs import State, progress_of
 from sweepfleet.fleet.runs.stored_files import stored_files
+from sweepfleet.fleet.stack.awake import AsleepError
 from sweepfleet.fleet.steps import Steps
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.grid.sweep import Sweep
@@ -225,7 +226,7 @@ def fetched(fleet: Fleet, last: State, name: str, *, runs_folder: Path, steps: S
 def _cost(fleet: Fleet, name: str) -> Cost | None:
     """What a run has cost; None when the head cannot be asked: its results are here nonetheless."""
     try:
-        with fleet.head() as head:
+        with fleet.awake_head() as head:
             return cost_of(head, name)
     except ClusterError:
         return None
@@ -269,10 +270,11 @@ def bring(fleet: Fleet, name: str, *, runs_folder: Path, steps: Steps) -> Brough
                 runs.store(head, name)
     except HostKeyError:
         raise
-    except NotYetError as error:
+    except (NotYetError, AsleepError) as error:
         if not name:
             raise
-        steps.say(f"{error} This is what the bucket has:")
+        if not isinstance(error, AsleepError):
+            steps.say(f"{error} This is what the bucket has:")
     fetch(fleet.cloud, fleet.outputs, name, runs=runs_folder, steps=steps)
     return Brought(name, ended)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from sweepfleet.fleet.code.push import Pushed, current_release, fleet_release
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.fleet import Fleet
+from sweepfleet.fleet.money.rest_prices import at_rest
 from sweepfleet.fleet.reach.remote import Host
 from sweepfleet.fleet.runs.active import RunStatus as RunStatus  # noqa: PLC0414 - a part of `Status`
 from sweepfleet.fleet.runs.active import active, since
@@ -82,13 +83,14 @@ class Status:
     workers: tuple[WorkerStatus, ...]
     desired: int  # number of workers
     most: int
-    head: HeadStatus | None  # None: it does not answer; see `error`
+    head: HeadStatus | None  # None: it is asleep, or does not answer; see `asleep` and `error`
     runs: tuple[RunStatus, ...] = ()
     ended: tuple[EndedRun, ...] = ()  # the last one first
     scheduler_error: str = ""
     error: ClusterError | None = None
     notes: tuple[str, ...] = ()  # what the keeper says of workers that AWS does not start
     asleep: HeadState | None = None  # the head, where it is asleep; runs are then as of `stored`
+    rest: str = ""  # what the stack costs while it is
     stored: datetime | None = None  # when the head stored in the bucket what it knew; None: it is awake
     words: Callable[[str], str] = field(default=str, compare=False)  # a line for a person, as that person types
 
@@ -110,6 +112,7 @@ class Status:
             yield f"  {note}"
         if self.asleep is not None:
             yield f"{self.asleep.line(self.at)}. A sweep wakes it, and inv ssh"
+            yield f"  costs at rest: {self.rest}"
         if self.stored is not None:
             yield f"As of {self.stored:%Y-%m-%d %H:%M} UTC, when the head last stored what it knew:"
         if self.head is not None:
@@ -162,6 +165,7 @@ def look(fleet: Fleet) -> Status:
         scheduler_error=seen.scheduler_error,
         error=seen.error,
         asleep=seen.asleep,
+        rest=at_rest(out),
         stored=seen.stored,
         notes=seen.notes,
     )

@@ -21,6 +21,7 @@ from sweepfleet.run.text import duration
 GOING = ("shutting-down", "terminated")
 ASLEEP = ("stopping", "stopped")
 WAKE_S = 600.0  # for a head that goes down to be down, and to be started again
+ADDRESS_S = 30.0  # for AWS to give a head that is up an address: by itself, and when it was asked to
 POLL_S = 2.0
 # EC2's StateTransitionReason: "User initiated (2026-11-27 21:38:39 GMT)"
 STOPPED_AT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)")
@@ -80,8 +81,10 @@ def look_at(ec2: Any, instance_id: str) -> HeadState:
     return HeadState(instance_id, "")
 
 
-def wake(cloud: Cloud, state: HeadState, *, say: Callable[[str], None], patience_s: float = WAKE_S) -> HeadState:
-    """Start a head that is asleep, and wait until EC2 says that it runs; returns its state then.
+def wake(
+    cloud: Cloud, outputs: Outputs, state: HeadState, *, say: Callable[[str], None], patience_s: float = WAKE_S
+) -> HeadState:
+    """Start a head that is asleep, and wait until EC2 says that it runs and has an address; returns its state then.
 
     One that is still going down is waited for. Whoever else starts it meanwhile is no error.
 
@@ -102,7 +105,7 @@ def wake(cloud: Cloud, state: HeadState, *, say: Callable[[str], None], patience
             if state.word == "stopped":
                 _start(ec2, state.instance_id)
         if state.word == "running":
-            return state
+            return with_address(cloud, outputs, state)
         if not state.exists:
             raise ClusterError(f"The head {state.instance_id} is gone while it was to be started. See: inv status")
         if time.monotonic() > end_s:
@@ -111,6 +114,41 @@ def wake(cloud: Cloud, state: HeadState, *, say: Callable[[str], None], patience
                 f"aws ec2 describe-instances --instance-ids {state.instance_id}"
             )
         time.sleep(POLL_S)
+
+
+def with_address(cloud: Cloud, outputs: Outputs, state: HeadState) -> HeadState:
+    """The state of a head that is awake, once it has a public address, which it is given where it has none.
+
+    One that was launched before `headAddress` was a setting had an Elastic IP alone, and gets no address by itself
+    when that is gone: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyNetworkInterfaceAttribute.html
+
+    Raises:
+        ClusterError: AWS refuses, or gives none.
+    """
+    if state.word != "running" or state.public_ip or outputs.head_address != "changes":
+        return state
+    ec2 = cloud.client("ec2")
+    asked, end_s = False, time.monotonic() + ADDRESS_S  # in which AWS may give it one by itself
+    while True:
+        with asking_aws("give the head a public address"):
+            state = look_at(ec2, state.instance_id)
+            if state.public_ip or state.word != "running":
+                return state
+            if not asked and time.monotonic() > end_s:
+                interface = _interface(ec2, state.instance_id)
+                ec2.modify_network_interface_attribute(NetworkInterfaceId=interface, AssociatePublicIpAddress=True)
+                asked, end_s = True, time.monotonic() + ADDRESS_S
+        if asked and time.monotonic() > end_s:
+            raise ClusterError(
+                f"The head {state.instance_id} has no public address. Have one that stays: pulumi config set "
+                f"headAddress stays && inv up --stack {outputs.stack}"
+            )
+        time.sleep(POLL_S)
+
+
+def _interface(ec2: Any, instance_id: str) -> str:
+    found = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]["NetworkInterfaces"]
+    return next(str(one["NetworkInterfaceId"]) for one in found if one["Attachment"]["DeviceIndex"] == 0)
 
 
 def _start(ec2: Any, instance_id: str) -> None:

@@ -11,6 +11,7 @@ from sweepfleet.fleet.errors import ClusterError, LeakedError, StoppedError
 from sweepfleet.fleet.reach.cloud import Cloud
 from sweepfleet.fleet.stack import deleted
 from sweepfleet.fleet.stack import selection as stacks
+from sweepfleet.fleet.stack.awake import head_state, with_address
 from sweepfleet.fleet.stack.boundary import require_boundary, require_own_path
 from sweepfleet.fleet.stack.folder import StackFolder
 from sweepfleet.fleet.stack.gone import require_head
@@ -79,6 +80,7 @@ class Stack:
             self.without_stale_lock(lambda: self.pulumi.up(self.full_name, yes=yes))
             with self.step("Reading the outputs of the stack"):
                 outputs = self.refresh()
+            self.give_address(outputs)
         if settled:
             self.look_for_leaks(())
         return outputs
@@ -183,6 +185,27 @@ class Stack:
         outputs = self.pulumi.outputs(self.full_name)
         self.folder.keep(outputs)
         return outputs
+
+    def give_address(self, outputs: Outputs) -> None:
+        """Be sure that a head that is awake has an address. Raises ClusterError: AWS gives it none."""
+        cloud = Cloud(outputs.region, endpoint_url=outputs.endpoint_url)
+        try:
+            state = head_state(cloud, outputs.head_id)
+        except ClusterError:  # whoever connects to it will say so
+            return
+        if state.word == "running" and not state.public_ip and outputs.head_address == "changes":
+            with self.step("Waiting for the head's public address"):
+                with_address(cloud, outputs, state)
+
+    def live(self, outputs: Outputs) -> Outputs:
+        """The outputs with the head's address of now, where it changes; as they are where AWS cannot be asked."""
+        if outputs.head_address != "changes":
+            return outputs
+        try:
+            state = head_state(Cloud(outputs.region, endpoint_url=outputs.endpoint_url), outputs.head_id)
+        except ClusterError:
+            return outputs
+        return state.reached(outputs)
 
     def outputs(self) -> Outputs:
         """The outputs: as remembered, else from Pulumi."""

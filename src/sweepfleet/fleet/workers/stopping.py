@@ -7,6 +7,7 @@ from sweepfleet.fleet.fleet import Fleet
 from sweepfleet.fleet.reach.host_keys import HostKeyError, NotYetError
 from sweepfleet.fleet.reach.remote import Host
 from sweepfleet.fleet.runs import jobs as runs
+from sweepfleet.fleet.stack.awake import AsleepError
 from sweepfleet.fleet.stack.gone import DownError
 from sweepfleet.fleet.steps import Steps
 from sweepfleet.fleet.workers.group import scale, set_size
@@ -25,10 +26,12 @@ def stop(fleet: Fleet, *, yes: bool) -> None:
         ClusterError: the head cannot be told; with `yes`, the workers go all the same.
     """
     try:
-        with Steps() as steps, fleet.head() as head:
+        with Steps() as steps, fleet.awake_head() as head:
             _stop(fleet, head, yes=yes, steps=steps)
     except DownError:
         raise
+    except AsleepError:  # which it is only without runs, so none is active
+        set_size(fleet.cloud, fleet.outputs, 0)
     except (NotYetError, HostKeyError) as error:
         if not yes:
             raise ClusterError(f"{error}\nTo shut down the workers without the head: inv stop --yes") from None

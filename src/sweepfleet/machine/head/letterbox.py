@@ -69,10 +69,10 @@ def do_all(aws: Aws, data: Data, answered: set[str], *, volume: str) -> None:
         AwsError: the bucket does not answer.
         LaterError: these letters are to be tried again, each with its reason; all others were done.
     """
-    letters = {name: one for one in aws.list(KEYS.inbox) if (name := _letter(one))}
+    letters = _letters(aws)
     if set(letters) <= answered:
         return
-    answered |= {Path(one.key).stem for one in aws.list(KEYS.outbox) if one.key == KEYS.answer(Path(one.key).stem)}
+    answered |= _answered(aws)
     later = []
     for letter in sorted(set(letters) - answered):
         try:
@@ -85,6 +85,20 @@ def do_all(aws: Aws, data: Data, answered: set[str], *, volume: str) -> None:
             answered.add(letter)
     if later:
         raise LaterError("\n".join(later))
+
+
+def open_letters(aws: Aws) -> int:
+    """The number of letters that have no answer yet. Raises AwsError: the bucket does not answer."""
+    letters = set(_letters(aws))
+    return len(letters - _answered(aws)) if letters else 0
+
+
+def _letters(aws: Aws) -> dict[str, Stored]:
+    return {name: one for one in aws.list(KEYS.inbox) if (name := _letter(one))}
+
+
+def _answered(aws: Aws) -> set[str]:
+    return {Path(one.key).stem for one in aws.list(KEYS.outbox) if one.key == KEYS.answer(Path(one.key).stem)}
 
 
 def _answer(aws: Aws, letter: str, code: int, said: str) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 from sweepfleet.machine.files import write_whole
@@ -21,6 +22,7 @@ class Day:
     usd: float = 0.0
     unused_usd: float = 0.0  # of it, while no run was active
     unpriced_s: float = 0.0  # workers' seconds of an unknown price, which are not in it
+    head_s: float | None = None  # in which the head was up; None: of an older version, which let no head sleep
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,36 @@ def looked(before: Spending, *, workers: int, usd_per_hour: float | None, used: 
         usd=day.usd + usd,
         unused_usd=day.unused_usd + (0.0 if used else usd),
         unpriced_s=day.unpriced_s + (worker_s if usd_per_hour is None else 0.0),
+        head_s=_head_s(before.days.get(date), since_s=min(since_s, UNSEEN_S)),
     )
     kept = sorted({**before.days, date: day}.items())[-DAYS:]
     return Spending(dict(kept), now_s, workers, usd_per_hour)
+
+
+def _head_s(day: Day | None, *, since_s: float) -> float | None:
+    """The time in which the head was up on a day, with the time since the look before."""
+    if day is None:
+        return since_s
+    # A day that an older version has begun is counted whole by whoever reads it.
+    return None if day.head_s is None else day.head_s + since_s
+
+
+def head_hours(days: Mapping[str, Day], *, since: datetime, now: datetime) -> float:
+    """The hours between two times in which the head was up; pure.
+
+    Where nothing says so it was: before the first look, and on days of a version that let no head sleep.
+    """
+    first, found, date = min(days, default=""), 0.0, since.date()
+    while date <= now.date():
+        begin = datetime.combine(date, time.min, UTC)
+        whole_s = (min(now, begin + timedelta(days=1)) - max(since, begin)).total_seconds()
+        day = days.get(date.isoformat())
+        if day is not None and day.head_s is not None:
+            found += min(whole_s, day.head_s)
+        elif day is not None or not first or date.isoformat() < first:
+            found += whole_s
+        date += timedelta(days=1)
+    return found / 3600
 
 
 def note(file: Path, *, workers: int, usd_per_hour: float | None, used: bool, now_s: float) -> None:
