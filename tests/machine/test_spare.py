@@ -45,6 +45,10 @@ class TwoGroups:
         self.done: list[list[Activity]] = [[], []]
         self.drained = list[str]()  # workers that get no bundles
         self.idle: set[str] = set()  # those that would have nothing, if they got no more
+        self.free, self.computes = (
+            set[str](),
+            set[str](),
+        )  # those that have nothing, or a long point, whatever they get
         self.then: dict[float, Callable[[], object]] = {}
         self.seen: list[tuple[int, int]] = []  # machines of each group, at each look of AWS
         self._count = 0
@@ -126,7 +130,7 @@ class TwoGroups:
 
     def end_worker(self, name: str) -> None:
         self.asked.append(f"end {name}")
-        assert name in self.idle, "it computes"
+        assert name in self.idle | self.free, "it computes"
         for group in (0, 1):
             if name in self.there[group]:
                 self.there[group].remove(name)
@@ -138,7 +142,8 @@ class TwoGroups:
         self.sizes[int(spare)] -= decrement
 
     def retire(self, names: Sequence[str], most: int) -> list[str]:
-        return [one for one in names if one in self.idle and one in self.drained][:most]
+        idle = self.free | (self.idle & set(self.drained) - self.computes)
+        return [one for one in names if one in idle][:most]
 
     def drain(self, names: Sequence[str], most: int, keep: int) -> list[str]:
         self.drained = list(names)[: min(most, max(0, sum(map(len, self.there)) - keep))]
@@ -210,6 +215,17 @@ def test_all_of_the_maximum_is_handed_back_too(cloud: TwoGroups, data: Data) -> 
     cloud.why[0] = ""
     cloud.keep(for_s=3000)
     assert (len(cloud.there[0]), len(cloud.there[1])) == (MOST, 0)
+
+
+def test_an_idle_spot_instance_does_not_go_for_the_on_demand_worker_that_it_replaces(
+    cloud: TwoGroups, data: Data
+) -> None:
+    """It has just joined; the other one computes a long point. Others that are too many go meanwhile."""
+    run(cloud, data, needs=1)
+    cloud.sizes, cloud.there = [3, 1], [["i-spot-a", "i-spot-b", "i-spot-c"], ["i-od-a"]]
+    cloud.free, cloud.computes = set(cloud.there[0]), {"i-od-a"}
+    cloud.keep(for_s=300)
+    assert (len(cloud.there[0]), cloud.there[1]) == (1, ["i-od-a"])
 
 
 def test_a_run_that_ends_empties_both_groups(cloud: TwoGroups, data: Data) -> None:

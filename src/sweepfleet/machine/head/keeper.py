@@ -18,7 +18,7 @@ from sweepfleet.machine.head.launch_notes import LaunchNotes
 from sweepfleet.machine.head.price_list import PriceList
 from sweepfleet.machine.head.replace import Replace
 from sweepfleet.machine.head.shrink import Shrink, all_known, drain, in_order, retire
-from sweepfleet.machine.head.spare import Spare, over
+from sweepfleet.machine.head.spare import Spare, idle_ones, over
 from sweepfleet.machine.job import active_jobs
 
 POLL_S = 2.0
@@ -115,12 +115,10 @@ def keep(facts: Facts) -> None:
             due = shrink.is_due(surplus=max(_surplus(group, size, keeps), over(group, keeps)), now_s=now_s)
             if due and all_known(active, now_s=time.time()):
                 group, size = aws.group(), None
-                surplus, replaced = _surplus(group, group.size, keeps), over(group, keeps)
-                may_go = group.spare_members if replaced > surplus else group.members
                 machines = in_order(prices.machines(group.members), price=functools.partial(prices.of, jobs=active))
                 spare.hand_back(group, keeps)
-                may_go = tuple(one for one in machines if one in may_go)
-                shrink.end_idle(may_go, most=max(surplus, replaced), now_s=now_s)
+                for may_go, most in idle_ones(group, surplus=_surplus(group, group.size, keeps), keeps=keeps):
+                    shrink.end_idle([one for one in machines if one in may_go], most=most, now_s=now_s)
         except AwsError as error:
             print(error, flush=True)
             size = None

@@ -177,6 +177,18 @@ def over(group: Group, keeps: int) -> int:
     return fleet_of(group).over(keeps) if keeps else 0
 
 
+def idle_ones(group: Group, *, surplus: int, keeps: int) -> list[tuple[tuple[str, ...], int]]:
+    """Which workers may be ended as soon as they are idle, and how many of them at most.
+
+    What spot has replaced is on-demand. A spot instance that has just joined is idle, too, and is not in its place.
+    """
+    replaced = over(group, keeps)
+    if not replaced:
+        return [(group.members, surplus)]
+    others = tuple(one for one in group.members if one not in group.spare_members)
+    return [(group.spare_members, replaced), (others, surplus - replaced)]
+
+
 def fleet_of(group: Group) -> Fleet:
     """Both groups, as the decisions need them."""
     spare = len(group.spare_members)
