@@ -282,6 +282,19 @@ def test_an_unusual_run_gives_a_sane_page(tmp_path, visit, name):
     assert "undefined" not in page.locator("main").inner_text()
 
 
+def test_no_number_of_the_head_reaches_into_the_next(tmp_path, visit):
+    """At any width, as that of a notebook's cell: the longest numbers have six digits and an exponent."""
+    path = make_rows(tmp_path, params={"a": [1, 2]}, metrics={"m": [-1.234567e-123, 1.0]})
+    page = visit(page_of(tmp_path, path, metric=Metric("m")))
+    for width in range(320, 1300, 60):
+        page.set_viewport_size({"width": width, "height": 800})
+        over = page.locator(".tiles .value").evaluate_all(
+            "all => all.filter(each => each.scrollWidth > each.clientWidth).map(each => each.textContent)"
+        )
+        assert over == [], width
+        until(page, f"() => document.documentElement.scrollWidth <= {width}")
+
+
 def test_a_run_without_rows_gives_a_page(tmp_path, visit):
     path = make_rows(tmp_path, params={"a": [1.0]}, metrics={"m": [1.0]})
     pl.read_parquet(path).clear().write_parquet(path)

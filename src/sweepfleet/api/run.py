@@ -283,7 +283,7 @@ class Run:
         if not self._folder.report.exists():
             return head
         page = html.escape(self._folder.report.read_text(encoding="utf-8"), quote=True)
-        return f'{head}<iframe srcdoc="{page}" style="width: 100%; height: 40em; border: 1px solid #ccc"></iframe>'
+        return f'{head}<iframe srcdoc="{page}" style="width: 100%; height: 40em; border: 1px solid #8886"></iframe>'
 
 
 def _to_pandas(rows: pl.DataFrame) -> pd.DataFrame:
