@@ -291,8 +291,8 @@ def test_active_runs_are_stored_every_hour_and_not_in_between(data: Data, bucket
     keeps = Store(data, bucket)
     with driver(data) as ledger:
         for hour in range(3):
-            record(ledger, hour * 10, hour * 10 + 10)
-            for look_s in (0, 15, 1800, EVERY_S - 1):
+            for number, look_s in enumerate((0, 15, 1800, EVERY_S - 1)):
+                record(ledger, hour * 10 + number, hour * 10 + number + 1)
                 assert keeps.look(hour * EVERY_S + look_s)
     parts = [key for key in bucket.put_keys if key.startswith(KEYS.all_parts)]
     assert len(parts) == len(set(parts)) == 3
