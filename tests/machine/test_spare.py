@@ -224,8 +224,9 @@ def test_an_idle_spot_instance_does_not_go_for_the_on_demand_worker_that_it_repl
     run(cloud, data, needs=1)
     cloud.sizes, cloud.there = [3, 1], [["i-spot-a", "i-spot-b", "i-spot-c"], ["i-od-a"]]
     cloud.free, cloud.computes = set(cloud.there[0]), {"i-od-a"}
-    cloud.keep(for_s=300)
+    asked = cloud.keep(for_s=300)
     assert (len(cloud.there[0]), cloud.there[1]) == (1, ["i-od-a"])
+    assert len([one for one in asked if one.startswith("end")]) == 2
 
 
 def test_a_run_that_ends_empties_both_groups(cloud: TwoGroups, data: Data) -> None:
