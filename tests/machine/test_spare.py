@@ -51,7 +51,7 @@ class TwoGroups:
         )  # those that have nothing, or a long point, whatever they get
         self.then: dict[float, Callable[[], object]] = {}
         self.seen: list[tuple[int, int]] = []  # machines of each group, at each look of AWS
-        self._count = 0
+        self._count = self.looks = 0
         monkeypatch.setattr(keeper, "Aws", lambda _: self)
         monkeypatch.setattr(keeper, "retire", self.retire)
         monkeypatch.setattr(keeper, "drain", self.drain)
@@ -107,6 +107,7 @@ class TwoGroups:
         return BEGAN + timedelta(seconds=self.now_s)
 
     def group(self) -> aws.Group:
+        self.looks += 1
         spot, spare = map(tuple, self.there)
         return aws.Group(sum(self.sizes), MOST, (*spot, *spare), self.sizes[1], spare, self.patience_s)
 
@@ -304,6 +305,7 @@ def test_with_never_spot_alone_is_waited_for(cloud: TwoGroups, data: Data, never
     run(cloud, data)
     cloud.why[0], cloud.patience_s = CAPACITY, None
     assert not any("on-demand" in one for one in cloud.keep(for_s=2000)), never
+    assert cloud.looks < 2000 / keeper.LOOK_EVERY_S, "a look takes a second of the head's time"
 
 
 def test_a_deadline_shortens_the_patience(cloud: TwoGroups, data: Data, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,8 @@ def keep(facts: Facts) -> None:
     while True:
         try:
             now_s = time.monotonic()
-            look_s = LOOK_EVERY_S if len(group.members) == size else CHANGES_EVERY_S
+            settled = len(group.members) == size or bool(spare.lines)  # as it is said there, that may take hours
+            look_s = LOOK_EVERY_S if settled else CHANGES_EVERY_S
             if looks := size is None or now_s - looked_s > look_s:
                 group = aws.group()
                 size, looked_s = group.size, now_s
