@@ -23,7 +23,7 @@ from typing import Any
 
 import cloudpickle
 
-from sweepfleet.fleet.calls.channel import NotActiveError
+from sweepfleet.fleet.calls.ended import NotActiveError
 from sweepfleet.fleet.calls.link import Link
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.run.calls import wire

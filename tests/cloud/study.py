@@ -6,7 +6,8 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,12 +19,15 @@ MODULE = "FACTOR = 2\n\n\ndef scaled(a):\n    return FACTOR * a\n"  # study/scal
 
 
 @contextlib.contextmanager
-def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
-    """A laptop with a cluster of at most two workers; its scripts are not committed."""
+def study(
+    tmp_path_factory: pytest.TempPathFactory, *, more: Callable[[Path], None] = lambda _: None
+) -> Iterator[Laptop]:
+    """A laptop with a cluster of at most two workers. `more` puts modules beside its scripts."""
     with Cloud(tmp_path_factory.mktemp("cloud")) as cloud:
         made = Laptop(cloud, tmp_path_factory.mktemp("laptop"))
         (made.path / "study").mkdir()
         (made.path / "study" / "scale.py").write_text(MODULE)
+        more(made.path / "study")
         made.commit("A study")
         made.up(maxWorkers=2)
         made.push()

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -18,7 +20,9 @@ from typing import Any
 import pytest
 
 import sweepfleet as sf
-from sweepfleet.fleet.calls.channel import NotActiveError, PipeConnection, await_driver
+from sweepfleet.api.calls.errors import ExecutorBrokenError
+from sweepfleet.fleet.calls.channel import PipeConnection, await_driver
+from sweepfleet.fleet.calls.ended import NotActiveError
 from sweepfleet.fleet.calls.link import Link
 from sweepfleet.machine.job import CALLS, Job, JobFolder
 from tests.calls_site import Site
@@ -78,7 +82,8 @@ class Head:
     def start(self) -> None:
         """Take the job over, as the head does, and keep its driver running, as systemd does."""
         self.starts += 1
-        self.folder.path.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.folder.path, ignore_errors=True)
+        self.folder.path.mkdir(parents=True)
         self.folder.job.write_text(JOB.to_json())
         self.folder.active.touch()
         self.drive()
@@ -107,7 +112,7 @@ def head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Head]:
         pending: Any = staticmethod(lambda: 0)
 
         def __call__(self) -> Link:
-            made.folder.path.exists() or made.start()
+            made.folder.active.exists() or made.start()
             links.append(Link(made, durable=True, pending=lambda: self.pending()))  # noqa: PLW0108 - it is set later
             return links[-1]
 
@@ -159,6 +164,71 @@ def test_an_executor_goes_through_relay_and_driver_and_finds_what_was_kept(head:
         assert list(executor.map(twice, range(100), [str(begun)] * 100)) == [3 * number for number in range(100)]
     assert begun.read_text() == before
     assert head.starts == 2
+
+
+def wait_for(gate: str) -> None:
+    """A call that ends when the gate is there."""
+    import time
+    from pathlib import Path
+
+    while not Path(gate).exists():
+        time.sleep(0.05)
+
+
+def test_an_initializer_is_called_on_the_workers(head: Head) -> None:
+    def begin(word: str) -> None:
+        os.environ["BEGUN"] = word
+
+    def begun() -> str:
+        return os.environ["BEGUN"]
+
+    with sf.Executor(stack="dev", run=JOB.name, initializer=begin, initargs=("so",)) as executor:
+        assert executor.submit(begun).result() == "so"
+
+
+def test_a_run_that_is_cancelled_breaks_its_executor_and_is_not_started_again(head: Head, tmp_path: Path) -> None:
+    """As `inv cancel` does it: the mark, the driver's end, and then no active job."""
+    with sf.Executor(stack="dev", run=JOB.name) as executor:
+        assert executor.submit(abs, -1).result() == 1
+        out = [executor.submit(wait_for, str(tmp_path / f"gate-{number}")) for number in range(9)]
+        eventually(lambda: any(each.running() for each in out), "calls run")
+        head.folder.cancelled.touch()
+        head.drivers[-1].send_signal(signal.SIGINT)
+        head.drivers[-1].wait()
+        head.folder.active.unlink(missing_ok=True)
+        errors = [each.exception() for each in out]
+    assert {type(error) for error in errors} == {ExecutorBrokenError}
+    assert {str(error) for error in errors} == {"It was cancelled."}
+    assert head.starts == 1
+    with sf.Executor(stack="dev", run=JOB.name) as executor:
+        assert executor.submit(abs, -1).result() == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ({"exit_code": 2, "error": "The cluster runs another version"}, sf.UsageError),
+        ({"exit_code": 130, "error": ""}, ExecutorBrokenError),
+    ],
+)
+def test_a_job_that_ended_with_an_error_is_not_started_again(said: dict[str, Any], error: type[Exception]) -> None:
+    """Also where its client has had nothing of it yet: it would start and end without end."""
+    starts: list[int] = []
+
+    class Refuses:
+        def connect(self) -> None:
+            raise NotActiveError(said)
+
+        def start(self) -> None:
+            starts.append(1)
+
+    link = Link(Refuses(), durable=True)  # type: ignore[arg-type]
+    frame = link.receive()
+    assert frame is not None
+    assert frame.kind == "broken"
+    assert (frame.header["broken"] == "usage") == (error is sf.UsageError)
+    assert frame.header["why"] == (said["error"] or "The run was cancelled.")
+    assert starts == []
 
 
 def test_a_relay_without_an_active_job_says_so(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.api.executor import cpython
 from tests.cloud import evidence
 from tests.cloud.gates import open_gates
 from tests.cloud.rehearsal.cloud import until
@@ -49,8 +52,14 @@ print(json.dumps(dict(ledger.execute("SELECT key, started FROM calls WHERE statu
 
 @pytest.fixture(scope="module")
 def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
-    with study(tmp_path_factory) as made:
+    with study(tmp_path_factory, more=with_cpythons_tests) as made:
         yield made
+
+
+def with_cpythons_tests(folder: Path) -> None:
+    """Have them beside the scripts and in the release, where calls import their functions from."""
+    with contextlib.suppress(LookupError):  # the test that needs them says so
+        cpython.copy_to(folder)
 
 
 def python(laptop: Laptop, code: str, *, exit_code: int = 0) -> Any:
@@ -66,9 +75,9 @@ def a_worker(laptop: Laptop) -> MachineHandle:
     return laptop.cloud.machine(min(on))
 
 
-def kept(laptop: Laptop) -> dict[str, float]:
-    """When each call that the run has kept was started, by key; empty while that cannot be read."""
-    ledger = f"/srv/sweepfleet/runs/{RUN}/calls.sqlite"
+def kept(laptop: Laptop, run: str = RUN) -> dict[str, float]:
+    """When each call that a run has kept was started, by key; empty while that cannot be read."""
+    ledger = f"/srv/sweepfleet/runs/{run}/calls.sqlite"
     done = head_of(laptop).run(["python3", "-c", KEPT, ledger], check=False)
     found: dict[str, float] = json.loads(done.stdout) if done.returncode == 0 else {}
     return found
@@ -104,6 +113,75 @@ def test_a_module_that_differs_from_the_release_is_refused(laptop: Laptop) -> No
         module.write_text(before)
     assert "has other code than this checkout: study/scale.py" in said
     assert "push()" in said
+
+
+CORE = """
+import importlib, unittest
+
+theirs = {}
+for name in NAMES:
+    theirs |= vars(importlib.import_module(name))
+CLUSTER = sf.connect("dev")
+
+class Far(sf.Executor):
+    def __init__(self, *words, **named):
+        super().__init__(*words, stack=CLUSTER, **named)
+
+SHARED = Far(5)
+
+class OfAll:
+    # One Executor for tests that do not shut theirs down. It is warm: some give calls a few seconds.
+    executor_type, worker_count = Far, 5
+
+    def setUp(self):
+        super().setUp()
+        self.executor = SHARED
+        self.executor.submit(abs, -1).result()
+
+    def tearDown(self):
+        self.executor = None
+        super().tearDown()
+
+class Own:
+    executor_type = Far
+
+def case(name, ours, *mixins):
+    # Their BaseTestCase collects garbage for half a minute while this process has more threads than before.
+    made = type(name, (ours, theirs[name], *mixins, unittest.TestCase), {})
+    for test, reason in NOT_OURS.items():
+        if hasattr(made, test):
+            setattr(made, test, unittest.skip(reason)(getattr(made, test)))
+    return unittest.defaultTestLoader.loadTestsFromTestCase(made)
+
+suite = unittest.TestSuite([
+    *(case(name, OfAll) for name in ("ProcessPoolExecutorTest", "WaitTests", "AsCompletedTests")),
+    case("ProcessPoolShutdownTest", Own, theirs["ExecutorMixin"]),
+    case("InitializerMixin", Own),
+    case("FailingInitializerMixin", Own),
+])
+found = unittest.TextTestRunner(verbosity=2).run(suite)
+SHARED.shutdown()
+bad = [f"{test}: {text}" for test, text in (*found.errors, *found.failures)]
+skipped = [[test.id().rpartition(".")[2], reason] for test, reason in found.skipped]
+print(f"\\n{json.dumps([found.testsRun, bad, skipped])}")
+"""
+# Beside those of cpython.NOT_OURS.
+NOT_FAR = {
+    "test_shutdown_race_issue12456": "shuts down the Executor that others use here; TestExecutor has it",
+}
+
+
+def test_the_standard_librarys_own_tests_pass_with_calls_on_workers(laptop: Laptop) -> None:
+    """Submit, map, wait, as_completed, cancel, exceptions, shutdown, initializers."""
+    place = laptop.path / "study" / "test"
+    if not place.exists():
+        pytest.skip("this Python has no test_concurrent_futures; see cpython.py")
+    names = cpython.names(package=(place / "test_concurrent_futures").is_dir())
+    beginning = f"NAMES = {names!r}\nNOT_OURS = {cpython.NOT_OURS | NOT_FAR!r}\n"
+    ran, bad, skipped = python(laptop, beginning + CORE)
+    assert bad == []
+    assert ran - len(skipped) >= 25
+    assert dict(skipped).items() <= (cpython.NOT_OURS | NOT_FAR).items()
 
 
 def worker_killed(laptop: Laptop) -> None:

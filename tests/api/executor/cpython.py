@@ -61,11 +61,25 @@ def path() -> str | None:
     return folder
 
 
+def copy_to(folder: Path) -> None:
+    """Have them in a folder, as a package that others import from there. Raises LookupError as `path` does."""
+    found = path()
+    place = Path(found, "test") if found is not None else Path(importlib.import_module("test").__path__[0])
+    (folder / "test").mkdir()
+    for part in ("__init__.py", "support", *(each.name for each in place.glob("test_concurrent_futures*"))):
+        copy = shutil.copytree if (place / part).is_dir() else shutil.copy
+        copy(place / part, folder / "test" / part)
+
+
+def names(*, package: bool) -> tuple[str, ...]:
+    """The modules that have them: one, or from Python 3.12 on a package's."""
+    name = "test.test_concurrent_futures"
+    parts = ("executor", "test_init", "test_shutdown", "test_wait", "test_as_completed", "test_process_pool", "util")
+    return tuple(f"{name}.{part}" for part in parts) if package else (name,)
+
+
 def classes() -> dict[str, type]:
     """Their classes, by name."""
-    module = importlib.import_module("test.test_concurrent_futures")
-    if not hasattr(module, "__path__"):  # before Python 3.12
-        return vars(module)
-    names = ("executor", "test_init", "test_shutdown", "test_wait", "test_as_completed", "test_process_pool", "util")
-    parts = [importlib.import_module(f"test.test_concurrent_futures.{name}") for name in names]
-    return {name: value for part in parts for name, value in vars(part).items()}
+    package = hasattr(importlib.import_module("test.test_concurrent_futures"), "__path__")
+    modules = [importlib.import_module(name) for name in names(package=package)]
+    return {name: value for module in modules for name, value in vars(module).items()}

@@ -9,8 +9,9 @@ import shlex
 import subprocess
 from collections.abc import Callable, Sequence
 from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import IO
 
+from sweepfleet.fleet.calls.ended import NotActiveError
 from sweepfleet.fleet.errors import ClusterError
 from sweepfleet.fleet.fleet import Fleet
 from sweepfleet.fleet.reach import data_volume
@@ -19,14 +20,6 @@ from sweepfleet.fleet.runs.jobs import PATHS, folder_of
 from sweepfleet.run.calls.line import Buffer, joined
 
 END_S = 5.0  # for the ssh program to end
-
-
-class NotActiveError(ClusterError):
-    """The job is not active: it has ended, or never was. Has what it said last."""
-
-    def __init__(self, said: dict[str, Any]) -> None:
-        super().__init__(str(said.get("error") or "The run on the cluster has ended."))
-        self.said = said
 
 
 class PipeConnection:

@@ -14,9 +14,9 @@ import uuid
 from collections.abc import Callable
 from typing import Protocol
 
-from sweepfleet.fleet.calls.channel import NotActiveError
+from sweepfleet.fleet.calls.ended import NotActiveError
 from sweepfleet.fleet.errors import ClusterError
-from sweepfleet.grid.errors import SweepfleetError
+from sweepfleet.grid.errors import SweepfleetError, UsageError
 from sweepfleet.run.calls import wire
 from sweepfleet.run.calls.line import Connection, Line, hear, tell
 from sweepfleet.run.calls.open_calls import OpenCalls
@@ -27,6 +27,7 @@ PATIENCE_S = 600.0  # to get a broken connection back: a head that reboots, a la
 LONGEST_PAUSE_S = 5.0
 LEAVE_S = 10.0  # for what was sent to arrive, when the client leaves
 LOOK_S = 1.0
+EXIT_USAGE = UsageError.exit_code
 LOST = (
     "The driver on the head has ended, and with it the calls that it had. With run= results are kept, and the next "
     'driver goes on: sf.Executor(stack=..., run="name").'
@@ -116,7 +117,7 @@ class Link:
         try:
             self._stay_connected()
         except SweepfleetError as error:
-            kind = "usage" if error.exit_code == 2 else "cluster"
+            kind = "usage" if error.exit_code == EXIT_USAGE else "cluster"
             self._frames.put(wire.broken(kind, str(error)))
         except Exception as error:  # noqa: BLE001 - the client must hear of a defect of ours
             self._frames.put(wire.broken("cluster", repr(error)))
@@ -138,8 +139,10 @@ class Link:
                     lost_s = None
                 carried = self._carry(connection)
             except NotActiveError as ended:
+                if code := ended.said.get("exit_code"):  # it was cancelled or refused, or has cost its budget
+                    raise (UsageError if code == EXIT_USAGE else ClusterError)(str(ended)) from None
                 if not self._line.fresh and not self._durable:
-                    raise ClusterError(f"{ended} {LOST}" if ended.said.get("error") else LOST) from None
+                    raise ClusterError(LOST) from None
                 self._cluster.start()
                 carried = False
             except ClusterError as error:

@@ -8,7 +8,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sweepfleet.grid.errors import SweepfleetError, UsageError
@@ -169,12 +169,8 @@ def _answer(asked: wire.Hello, frame: Frame) -> Frame:
         check(its)
     except UsageError as error:
         return wire.broken("usage", str(error))
-    other = [
-        name
-        for name, value in asdict(asked).items()
-        if name in ("max_workers", "cpus", "memory_bytes", "timeout_s", "retries", "path")
-        and value != getattr(its, name)
-    ]
+    names = ("max_workers", "cpus", "memory_bytes", "timeout_s", "retries", "path")
+    other = [name for name in names if getattr(asked, name) != getattr(its, name)]
     if bytes(asked.initializer or b"") != bytes(its.initializer or b""):
         other.append("initializer")
     if other:
