@@ -63,7 +63,7 @@ def state_of(server: Moto, instance: str) -> str:
 
 
 def test_a_head_that_was_terminated_is_made_again_and_down_comes_to_its_end(checkout: Checkout, server: Moto) -> None:
-    """`up` and `up --renew-head` keep address and data volume; `down` leaves the bucket alone."""
+    """`up` and `up --renew-head` keep private address and data volume; `down` leaves the bucket alone."""
     checkout.inv("up", "--yes", AWS_REGION=REGION)
     first = outputs(checkout)
 
@@ -74,7 +74,7 @@ def test_a_head_that_was_terminated_is_made_again_and_down_comes_to_its_end(chec
     assert f"Deleted outside Pulumi: the head {first['head_id']}." in said
     second = outputs(checkout)
     assert second["head_id"] != first["head_id"]
-    same = ("head_ip", "data_volume_id", "bucket", "worker_group")
+    same = ("head_private_ip", "data_volume_id", "bucket", "worker_group")
     assert {name: second[name] for name in same} == {name: first[name] for name in same}
     assert state_of(server, second["head_id"]) == "running"
     assert checkout.plan() == {}

@@ -164,14 +164,13 @@ def test_a_changed_setting_changes_only_what_it_is_about(standing: Checkout, abo
 
 
 def test_a_newer_image_renews_workers_and_the_head_only_when_asked(standing: Checkout) -> None:
-    """And then the head's volume stays, and its address."""
+    """And then the head's volume stays."""
     publish_debian(REGION)
     assert standing.plan() == {"worker LaunchTemplate": "update", **GROUPS}
     assert standing.plan(SWEEPFLEET_RENEW_HEAD="1") == {
         "worker LaunchTemplate": "update",
         **GROUPS,
         "head Instance": "replace",
-        "head EipAssociation": "replace",
         "data VolumeAttachment": "replace",
     }
 

@@ -61,7 +61,7 @@ class Standing:
         self.ec2 = moto.client("ec2", REGION)
         self.moto = moto
         mocks = Mocks(moto.endpoint)
-        self.outputs = up(mocks, {"workerEgress": "nat"})
+        self.outputs = up(mocks, {"workerEgress": "nat", "headAddress": "stays"})
         self.state = {one.id: one.type for one in mocks.records if one.type.startswith("aws:")}
         self.planted = contextlib.ExitStack()  # whose end takes it away again
 

@@ -342,7 +342,7 @@ def test_a_head_that_was_terminated_is_made_again_by_a_plan_that_says_so(team: T
     assert "is up" in team.deploy().stdout
     second = team.outputs
     assert second["head_id"] != first["head_id"]
-    same = ("head_ip", "data_volume_id", "bucket", "worker_group")
+    same = ("head_private_ip", "data_volume_id", "bucket", "worker_group")
     assert {name: second[name] for name in same} == {name: first[name] for name in same}
     assert "matches its program" in team.job("ci.drift", code=0, event={}).stdout
 
