@@ -187,6 +187,11 @@ def test_who_comes_while_it_goes_down_or_up_waits(
         pass
     assert len(tries) == 1
     say(GOING_TO_SLEEP)
+    tries.clear()
+    with pytest.raises(AsleepError, match="Head: going to sleep"), fleet.awake_head():
+        pass
+    assert len(tries) == 1, "who only looks does not wait for it, and does not start it"
+    tries.clear()
     with fleet.head(say=lambda _: None):
         pass
     assert len(tries) == 3

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +26,12 @@ from sweepfleet.machine.facts import GOING_TO_SLEEP, KEYS
 
 RETRY_S = 2.0
 WAKE_S = 600.0  # for a head that was woken to answer
+
+
+def _asleep(state: HeadState) -> AsleepError:
+    """That the head is asleep; one that EC2 has as running has said itself that it goes."""
+    seen = state if state.is_asleep else replace(state, word="stopping")
+    return AsleepError(f"{seen.line(datetime.now(UTC))}. Wake it: inv ssh. A sweep wakes it, too: inv sweep")
 
 
 def _stderr(line: str) -> None:
@@ -95,14 +101,22 @@ class Fleet:
         """The same, without waking it: for what only looks.
 
         Raises:
-            AsleepError: the head is asleep.
+            AsleepError: the head is asleep, or goes to sleep.
             ClusterError: as of `head`.
         """
         state = self.require_head()
         if state is not None and state.is_asleep:
-            raise AsleepError(f"{state.line(datetime.now(UTC))}. Wake it: inv ssh. A sweep wakes it, too: inv sweep")
+            raise _asleep(state)
         with contextlib.ExitStack() as stack:
-            yield self._open(stack, state, patience_s=0, say=_stderr)
+            opening = remote.head(self.cloud, self.outputs if state is None else state.reached(self.outputs))
+            try:
+                host = stack.enter_context(opening)
+            except ClusterError as error:
+                state = self._state_after(state)
+                if state is not None and (state.is_asleep or self._is_between()):
+                    raise _asleep(state) from None
+                raise self._with_console(error) from None
+            yield host
 
     def _open(
         self,

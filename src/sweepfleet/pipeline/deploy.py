@@ -59,7 +59,7 @@ def deploy(stack: Stack, *, say: Callable[[str], None]) -> Outputs:
     if not ended:
         say("Pulumi's errors name steps of the plan that were done already. Nothing is left to do.")
     outputs = stack.refresh()
-    stack.give_address(outputs)
+    stack.give_address(stacks.cloud_of(stack.pulumi.config(stack.full_name)), outputs)
     return outputs
 
 

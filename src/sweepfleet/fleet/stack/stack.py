@@ -80,7 +80,7 @@ class Stack:
             self.without_stale_lock(lambda: self.pulumi.up(self.full_name, yes=yes))
             with self.step("Reading the outputs of the stack"):
                 outputs = self.refresh()
-            self.give_address(outputs)
+            self.give_address(cloud, outputs)
         if settled:
             self.look_for_leaks(())
         return outputs
@@ -186,9 +186,8 @@ class Stack:
         self.folder.keep(outputs)
         return outputs
 
-    def give_address(self, outputs: Outputs) -> None:
+    def give_address(self, cloud: Cloud, outputs: Outputs) -> None:
         """Be sure that a head that is awake has an address. Raises ClusterError: AWS gives it none."""
-        cloud = Cloud(outputs.region, endpoint_url=outputs.endpoint_url)
         try:
             state = head_state(cloud, outputs.head_id)
         except ClusterError:  # whoever connects to it will say so
