@@ -12,9 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from sweepfleet.infra.boot_text import UV_VERSION
 from tests.cloud import engine
 from tests.cloud.rehearsal.cloud import REGION, Cloud
+from tests.cloud.rehearsal.handle import MachineHandle
 from tests.cloud.rehearsal.wheels import ensure_uv, ensure_wheels, locked_requirements
 from tests.cloud.rehearsed import DEADLINE_S, IN_PROCESS, Laptop
 
@@ -90,6 +93,19 @@ class ForeignLaptop(Laptop):
         self.git("init", "-q", "-b", "main")
         self.install(wheel)
         self.commit("A model")
+
+    def table(self, name: str) -> pl.DataFrame:
+        """A run's rows, as they are here."""
+        return pl.read_parquet(self.path / "runs" / name / "results.parquet")
+
+    def manifest(self, name: str) -> dict[str, Any]:
+        """What a run was of, as it is here."""
+        found: dict[str, Any] = json.loads((self.path / "runs" / name / "manifest.json").read_text())
+        return found
+
+    def head(self) -> MachineHandle:
+        """The head of its cluster."""
+        return self.cloud.machine(self.outputs.head_id)
 
     @property
     def env(self) -> dict[str, str]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
-import polars as pl
 import pytest
 
 from tests.cloud.foreign import ForeignLaptop, build_sweepfleet
 from tests.cloud.rehearsal.cloud import Cloud
-from tests.cloud.rehearsal.handle import MachineHandle
 from tests.cloud.rehearsal.host import why_not
 from tests.cloud.rehearsed import STACK
 
@@ -74,19 +70,6 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForeignLaptop]:
         yield ForeignLaptop(cloud, tmp_path_factory.mktemp("laptop"), FILES, needs=needs, wheel=wheel)
 
 
-def table(laptop: ForeignLaptop, name: str) -> pl.DataFrame:
-    return pl.read_parquet(laptop.path / "runs" / name / "results.parquet")
-
-
-def manifest(laptop: ForeignLaptop, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((laptop.path / "runs" / name / "manifest.json").read_text())
-    return found
-
-
-def head_of(laptop: ForeignLaptop) -> MachineHandle:
-    return laptop.cloud.machine(laptop.outputs.head_id)
-
-
 def test_a_foreign_project_sweeps_here_and_on_its_own_cluster(laptop: ForeignLaptop) -> None:
     """From `init --cluster` to results. Its package is installed there, and its rows are of the same code as here."""
     assert "Done: 3 of 3" in laptop.inv("sweep", "sweeps/here.yaml").stdout
@@ -98,16 +81,16 @@ def test_a_foreign_project_sweeps_here_and_on_its_own_cluster(laptop: ForeignLap
     said = laptop.inv("push").stdout
     assert "The head is building the environment" in said
     assert "without a password" not in said
-    head = head_of(laptop)
+    head = laptop.head()
     assert PASSWORD not in said + head.run(["journalctl", "--no-pager"]).stdout
     assert "netrc" not in head.run(["ls", "/run"]).stdout
     assert "Done: 3 of 3" in laptop.inv("sweep", "sweeps/there.yaml", "--workers", "1").stdout
-    here, there = table(laptop, "here").sort("param.alpha"), table(laptop, "there").sort("param.alpha")
+    here, there = laptop.table("here").sort("param.alpha"), laptop.table("there").sort("param.alpha")
     assert here["metric.slope"].to_list() == pytest.approx(there["metric.slope"].to_list())
     assert here["code"].to_list() == there["code"].to_list()
     assert set(there["metric.acme"]) == {"1.2.3"}
     assert all(file.startswith("/opt/sweepfleet/releases/") for file in there["metric.file"])
-    assert manifest(laptop, "there")["sweepfleet"] == manifest(laptop, "here")["sweepfleet"]
+    assert laptop.manifest("there")["sweepfleet"] == laptop.manifest("here")["sweepfleet"]
     assert (laptop.path / "runs" / "there" / "report.html").exists()
     installed = head.run(["ls", "/opt/sweepfleet/environment/lib/python3.11/site-packages"]).stdout.split()
     assert {"pandas", "sklearn", "bokeh", "obstore"} <= set(installed)

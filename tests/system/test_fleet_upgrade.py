@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import polars as pl
 import pytest
 
 from tests.cloud.foreign import ForeignLaptop, build_sweepfleet
@@ -65,19 +62,6 @@ def laptop(tmp_path_factory: pytest.TempPathFactory, wheels: list[Path]) -> Iter
         yield laptop
 
 
-def table(laptop: ForeignLaptop, name: str) -> pl.DataFrame:
-    return pl.read_parquet(laptop.path / "runs" / name / "results.parquet")
-
-
-def manifest(laptop: ForeignLaptop, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((laptop.path / "runs" / name / "manifest.json").read_text())
-    return found
-
-
-def head_of(laptop: ForeignLaptop) -> MachineHandle:
-    return laptop.cloud.machine(laptop.outputs.head_id)
-
-
 def machines(laptop: ForeignLaptop) -> list[MachineHandle]:
     """The head, and all workers that run."""
     return [laptop.cloud.machine(name) for name, leader in laptop.cloud.machines().items() if leader]
@@ -95,7 +79,7 @@ def engines(laptop: ForeignLaptop) -> set[str]:
 
 def current(laptop: ForeignLaptop, link: str = "current") -> str:
     """The newest release, or the one whose engine the fleet runs."""
-    return head_of(laptop).run(["readlink", "-f", f"/opt/sweepfleet/{link}"]).stdout.strip().rpartition("/")[2]
+    return laptop.head().run(["readlink", "-f", f"/opt/sweepfleet/{link}"]).stdout.strip().rpartition("/")[2]
 
 
 def test_an_upgrade_during_a_run_leaves_it_alone_and_the_next_run_has_it(
@@ -116,13 +100,13 @@ def test_an_upgrade_during_a_run_leaves_it_alone_and_the_next_run_has_it(
         open_gates(laptop, GATE, watching, run="gated", timeout_s=PATIENCE_S)
         rest = watching.communicate()[0]
     assert "40 of 40 points done" in rest
-    rows = table(laptop, "gated")
+    rows = laptop.table("gated")
     assert rows["metric.value"].sort().to_list() == [2.0 * i for i in range(40)]
     assert rows["attempts"].to_list() == [1] * 40
     assert rows["infra_losses"].to_list() == [0] * 40
-    assert manifest(laptop, "gated")["sweepfleet"] != "9.1.0"
+    assert laptop.manifest("gated")["sweepfleet"] != "9.1.0"
     laptop.inv("sweep", "sweeps/there.yaml", "--name", "after")
-    assert manifest(laptop, "after")["sweepfleet"] == "9.1.0"
+    assert laptop.manifest("after")["sweepfleet"] == "9.1.0"
     until(lambda: engines(laptop) == {new}, what="no old engine is left", timeout_s=PATIENCE_S)
 
 
@@ -138,7 +122,7 @@ def test_an_upgrade_while_no_run_is_active_restarts_scheduler_and_workers(
     until(lambda: current(laptop) != before, what="the head has started with the new release", timeout_s=PATIENCE_S)
     until(lambda: engines(laptop) == {current(laptop)}, what="no old engine is left", timeout_s=PATIENCE_S)
     laptop.inv("sweep", "sweeps/there.yaml", "--name", "last")
-    assert manifest(laptop, "last")["sweepfleet"] == "9.2.0"
+    assert laptop.manifest("last")["sweepfleet"] == "9.2.0"
 
 
 def test_a_lock_of_another_sweepfleet_than_the_command_is_refused(laptop: ForeignLaptop, wheels: list[Path]) -> None:

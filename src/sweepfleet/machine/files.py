@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,11 @@ def write_whole(file: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)
         raise
+
+
+def known(kind: type, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said of a dataclass's fields, without those that a later version may have added."""
+    return {name: value for name, value in said.items() if name in {each.name for each in fields(kind)}}
 
 
 def json_of(file: Path) -> dict[str, Any]:

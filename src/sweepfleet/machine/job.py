@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sweepfleet.machine.files import write_whole
+from sweepfleet.machine.files import known, write_whole
 
 # In a progress file: the scheduler knows all that workers have of the run, so one that has nothing there is idle.
 SETTLED = "settled"
@@ -48,8 +48,8 @@ class Job:
     @classmethod
     def from_json(cls, text: str) -> Job:
         """What `to_json` wrote; what a later version may have added is left aside."""
-        known = {name: value for name, value in json.loads(text).items() if name in cls.__dataclass_fields__}
-        return cls(**known | {"where": tuple(known.get("where", ()))})
+        its = known(cls, json.loads(text))
+        return cls(**its | {"where": tuple(its.get("where", ()))})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sweepfleet.machine.facts import CODE, Data
+from sweepfleet.machine.files import known
 
 KINDS = ("console", "notebook")
 PORT = 8888  # of the notebook server, on the head's loopback
@@ -33,7 +34,7 @@ class Session:
     @classmethod
     def from_json(cls, text: str) -> Session:
         """What `to_json` wrote; what a later version may have added is ignored."""
-        return cls(**{name: value for name, value in json.loads(text).items() if name in cls.__dataclass_fields__})
+        return cls(**known(cls, json.loads(text)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sweepfleet.machine.facts import CODE
+from sweepfleet.machine.files import known
 
 FOLDER = Path(".sweepfleet", "environment")  # in a release
 NOTE = FOLDER / "environment.json"
@@ -35,8 +36,8 @@ class Environment:
     def read(cls, release: Path) -> Environment:
         """What `to_json` wrote; what a later version may have added is ignored."""
         found = json.loads((release / NOTE).read_text())
-        known = {name: value for name, value in found.items() if name in cls.__dataclass_fields__}
-        return cls(**known | {"indexes": tuple(known.get("indexes", ()))})
+        its = known(cls, found)
+        return cls(**its | {"indexes": tuple(its.get("indexes", ()))})
 
 
 def own_requirements(release: Path) -> str:

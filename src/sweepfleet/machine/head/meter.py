@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from sweepfleet.machine.files import known
 from sweepfleet.machine.head.shares import Share, Use, shares
 from sweepfleet.machine.job import Job, JobFolder
 
@@ -42,7 +43,7 @@ class Reading:
     def parse(cls, text: str) -> Reading:
         """Out of the meter's file, which may be another release's; zero when it is empty."""
         said = json.loads(text) if text.strip() else {}
-        return cls(**{name: value for name, value in said.items() if name in cls.__dataclass_fields__})
+        return cls(**known(cls, said))
 
     def usd(self, job: Job) -> float | None:
         """What that cost; None when a price was unknown. Of an older release's meter: at the job's highest price."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sweepfleet.machine.aws import Machine
+from sweepfleet.machine.files import known
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Rates:
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Rates:
         """Out of a job; what a later version may have added is skipped."""
-        return cls(**{name: value for name, value in said.items() if name in cls.__dataclass_fields__})
+        return cls(**known(cls, said))
 
     def to_dict(self) -> dict[str, Any]:
         """As `of` reads it."""

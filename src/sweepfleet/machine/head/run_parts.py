@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sweepfleet.machine.aws import Aws
 from sweepfleet.machine.facts import KEYS, Data
-from sweepfleet.machine.files import write_whole
+from sweepfleet.machine.files import known, write_whole
 from sweepfleet.machine.job import JobFolder
 from sweepfleet.machine.stored_runs import newest
 from sweepfleet.run.folder import RunFolder
@@ -53,8 +53,8 @@ class Note:
             said = json.loads(file.read_text())
         except (FileNotFoundError, ValueError):
             return cls()
-        known = {name: value for name, value in said.items() if name in cls.__dataclass_fields__}
-        return cls(**known | {"old": tuple(known.get("old", ()))})
+        its = known(cls, said)
+        return cls(**its | {"old": tuple(its.get("old", ()))})
 
     def write(self, file: Path) -> None:
         """Into its file, whole."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
-from sweepfleet.machine.files import write_whole
+from sweepfleet.machine.files import known, write_whole
 from sweepfleet.machine.head.meter import SWITCH_AFTER_S, UNSEEN_S
 
 DAYS = 800  # that are kept
@@ -39,10 +39,7 @@ class Spending:
         """Out of the file; empty when there is none, or half of one."""
         try:
             said = json.loads(text)
-            days = {
-                day: Day(**{name: value for name, value in one.items() if name in Day.__dataclass_fields__})
-                for day, one in said["days"].items()
-            }
+            days = {day: Day(**known(Day, one)) for day, one in said["days"].items()}
             return cls(days, said["at"], said["workers"], said["usd_per_hour"])
         except (ValueError, KeyError, TypeError, AttributeError):
             return cls({})
