@@ -184,6 +184,76 @@ def test_the_standard_librarys_own_tests_pass_with_calls_on_workers(laptop: Lapt
     assert dict(skipped).items() <= (cpython.NOT_OURS | NOT_FAR).items()
 
 
+def test_inv_cancel_ends_calls_and_keeps_what_has_finished(laptop: Laptop) -> None:
+    """Those that are out raise it, and nobody starts the run again; the same calls find what was finished."""
+    finished = "[executor.submit(scaled, a).result() for a in range(3)]"
+    calls = (
+        "with sf.Executor(stack='dev', run='stopped') as executor:\n"
+        f"    done = {finished}\n"
+        "    out = [executor.submit(time.sleep, 3600 + a) for a in range(20)]\n"
+        "    while not any(each.running() for each in out): time.sleep(0.1)\n"
+        "    print('out', flush=True)\n"
+        "    print(json.dumps([done, sorted({str(each.exception()) for each in out})]))\n"
+    )
+    with start_script(laptop, BEGINNING + calls, stderr=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "out\n"
+            laptop.inv("cancel", "--name", "stopped")
+            said, errors = process.communicate(timeout=RECOVERY_S)
+        finally:
+            process.kill()
+    assert process.returncode == 0, f"{said}\n{errors}"
+    assert json.loads(said) == [[0, 2, 4], ["It was cancelled."]]
+    before = kept(laptop, "stopped")
+    again = f"with sf.Executor(stack='dev', run='stopped') as executor: print(json.dumps({finished}))\n"
+    assert "stopped" not in python(laptop, "print(json.dumps([one.name for one in sf.connect('dev').status().runs]))")
+    assert python(laptop, again) == [0, 2, 4]
+    assert len(before) == 3
+    assert kept(laptop, "stopped") == before
+
+
+LARGE = """
+import resource
+
+def turned(data):
+    return data[::-1]
+
+PEAKS = (
+    "for unit in sweepfleet-scheduler 'sweepfleet-run@calls-*'; do"
+    " grep VmHWM /proc/$(systemctl show -P MainPID $unit | grep -v ^0)/status; done"
+)
+fleet = sf.connect("dev")
+
+def peaks():
+    lines = fleet.run(PEAKS)["head"].stdout.splitlines()
+    return [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3, *(int(line.split()[1]) / 1e3 for line in lines)]
+
+data = os.urandom(1 << 20) * 100
+with fleet.executor() as executor:
+    executor.submit(abs, -1).result()
+    before = peaks()
+    same = executor.submit(turned, data).result() == data[::-1]
+    one = peaks()
+    for _ in range(3):
+        same = same and executor.submit(turned, data).result() == data[::-1]
+    more = peaks()
+print(json.dumps([same, before, one, more]))
+"""
+
+
+def test_100_mb_pass_both_ways_and_no_copy_of_them_stays(laptop: Laptop) -> None:
+    """Here, in the scheduler and in the driver: four calls after one another need no more than a few copies."""
+    same, before, one, more = python(laptop, LARGE)
+    assert same
+    print(
+        f"peaks in MB of laptop, scheduler, driver: {before} before, {one} after a call of 100 MB, {more} after four"
+    )
+    assert len(more) == 3
+    for least, most in zip(before, more, strict=True):
+        assert most - least < 1200, (before, one, more)
+
+
 def worker_killed(laptop: Laptop) -> None:
     a_worker(laptop).run(["pkill", "-KILL", "-f", "sweepfleet.machine.worker.dask_worker"])
 
