@@ -14,9 +14,11 @@ from sweepfleet.fleet.reach.remote import Answer, Host
 from sweepfleet.fleet.reach.sessions import SCRIPT, Begun, begin, end, idle_seconds, lines
 from sweepfleet.fleet.steps import Steps
 from sweepfleet.grid.errors import UsageError
+from sweepfleet.machine.job import Job
 from sweepfleet.machine.session import Session
 
 BEGUN = Begun(Session("console", "a" * 64, 7200, 0.0), new=True, ended="", token="")
+JOB = Job("like", "a" * 64, "b", "e", "", "", 0.0, retry_failed=False, workers_needed=3)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("2h", 7200), ("1d", 86400)])
@@ -70,8 +72,8 @@ def test_what_the_head_does_is_shown_and_what_it_answers_is_not(capsys: pytest.C
     answer = {"session": json.loads(BEGUN.session.to_json()), "new": True, "ended": "", "token": "secret", "more": 1}
     head = Head(Answer(f"starting the console\n{json.dumps(answer)}\n", "", 0))
     with Steps(say=print) as steps:
-        assert begin(cast(Host, head), "console", idle_s=60, steps=steps) == replace(BEGUN, token="secret")  # noqa: S106
-    assert head.asked[-3:] == ("begin", "console", "60")
+        assert begin(cast(Host, head), "console", idle_s=60, job=JOB, steps=steps) == replace(BEGUN, token="secret")  # noqa: S106
+    assert head.asked[-4:] == ("begin", "console", "60", JOB.to_json())
     assert capsys.readouterr().out == "The head is starting the console\n"
     head = Head(Answer('{"active": false}\n', "", 0))
     assert end(cast(Host, head), "console", steps=steps) is False
@@ -88,4 +90,4 @@ def test_a_head_without_this_version_says_what_to_push() -> None:
 def test_what_the_head_refuses_is_an_error_with_its_words(code: int, kind: type[Exception]) -> None:
     head = Head(Answer("", "error: There is no room.\n", code))
     with pytest.raises(kind, match=r"There is no room\.$"), Steps(say=print) as steps:
-        begin(cast(Host, head), "console", idle_s=60, steps=steps)
+        begin(cast(Host, head), "console", idle_s=60, job=JOB, steps=steps)

@@ -15,9 +15,8 @@ import pytest
 from distributed import Client, Event
 from jupyter_client import BlockingKernelClient
 
-from sweepfleet.machine.facts import Data, Tls
+from sweepfleet.machine.facts import Data
 from sweepfleet.machine.head import kernel_idle
-from sweepfleet.machine.head.fleet_here import FleetHere
 from sweepfleet.machine.head.kernel_idle import Activity, watch
 from sweepfleet.machine.session import Session, SessionFolder
 from tests.one_worker import one_worker
@@ -193,15 +192,3 @@ def test_a_notebook_server_hears_of_tasks(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(Stop):
         watch(Activity(Events()), Kernel, 60, None)
     assert sent == [kernel_idle.ALIVE] * 2
-
-
-def test_the_fleet_says_what_to_type(capsys: pytest.CaptureFixture[str]) -> None:
-    """And why tasks would wait."""
-    fleet = FleetHere("dev", "10.0.0.1", Tls(Path("/tls")))
-    assert "fleet.client()" in repr(fleet)
-    with one_worker() as cluster, Client(cluster) as client:
-        assert fleet.client() is client
-        assert capsys.readouterr().out == ""
-        client.retire_workers(list(client.nthreads()))
-        assert fleet.client() is client
-    assert "inv start --workers N" in capsys.readouterr().out

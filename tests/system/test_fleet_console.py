@@ -193,7 +193,7 @@ class Terminal:
 
 
 def test_a_console_is_the_same_after_its_connection_broke(laptop: Laptop) -> None:
-    """Its variables are there, and what it computes goes on; it is in the release's environment."""
+    """Its variables are there, and what it computes goes on; it is in the release's environment, with workers."""
     with Terminal(laptop, "console") as first:
         first.until("A new console on the head of dev. It ends 2 h after its last use")
         first.until("In [")
@@ -201,6 +201,11 @@ def test_a_console_is_the_same_after_its_connection_broke(laptop: Laptop) -> Non
         first.answers("at /srv/sweepfleet/sessions/console/environment")
         first.type("print('to' + 'fleet', fleet.client().submit(sum, [20, 22]).result())")
         first.answers("tofleet 42")
+        first.type("print('on' + 'worker', executor.submit(lambda: __import__('socket').gethostname()).result())")
+        first.answers("onworker ip-10-42-")
+        first.type("executor.shutdown(); print('ru' + 'ns', fleet.client().id)")
+        first.answers("runs Client-console-")
+        assert "console-" in laptop.inv("status").stdout
         first.type("import time; print('com' + 'putes'); time.sleep(10000)")
         first.until("computes")
         first.cut()

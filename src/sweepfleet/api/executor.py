@@ -25,6 +25,7 @@ from sweepfleet.slot import inside
 
 if TYPE_CHECKING:
     from sweepfleet.api.calls.far import StartFar
+    from sweepfleet.api.calls.on_head import StartOnHead
     from sweepfleet.api.cluster import Cluster
 
 P = ParamSpec("P")
@@ -247,7 +248,13 @@ def _start_here() -> Way:
     return Here()
 
 
-def _start_far(stack: str | Cluster, hello: Hello) -> StartFar:
+def _start_far(stack: str | Cluster, hello: Hello) -> StartFar | StartOnHead:
+    from sweepfleet.machine.head.fleet_here import FleetHere
+
+    if isinstance(stack, FleetHere):  # `fleet` of a console or a notebook
+        from sweepfleet.api.calls.on_head import StartOnHead
+
+        return StartOnHead(stack, run=hello.run, max_workers=hello.max_workers, cpus=hello.cpus)
     from sweepfleet.api.calls.far import StartFar
 
     return StartFar(stack, run=hello.run, max_workers=hello.max_workers, cpus=hello.cpus)

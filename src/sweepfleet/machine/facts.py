@@ -211,6 +211,11 @@ class Data:
         return self.path / "notebooks"
 
     @property
+    def asked(self) -> Path:
+        """Where programs on the head name the jobs that root is to start: the service user's own."""
+        return self.path / "asked"
+
+    @property
     def hold(self) -> Path:
         """How many workers `inv start` asked for, and for how long."""
         return self.path / "hold.json"

@@ -26,6 +26,7 @@ class Session:
     release: str  # SHA-256 of its archive
     idle_s: int
     began: float  # unix time
+    job: dict[str, Any] | None = None  # as job.json: the stack's limits, for what it has on workers; None: not known
 
     def to_json(self) -> str:
         """As session.json has it."""

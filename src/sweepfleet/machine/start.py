@@ -35,6 +35,7 @@ NOTICE_EVERY_S = 2.0  # AWS gives two minutes, and recommends a look every five 
 SERVICES = tuple(
     f"sweepfleet-{name}.service" for name in ("signer", "keeper", "letterbox", "volume", "store", "asleep")
 )
+ASKED = "sweepfleet-jobs.path"  # starts what programs on the head ask for
 
 
 def start_worker(facts: Facts, environment: Path) -> None:
@@ -155,7 +156,7 @@ def start_head(facts: Facts, environment: Path) -> None:
             request = make_request(data.tls, part, subject=part)
             sign(data.tls, request, data.tls.certificate(part), subject=part)
     own(data.tls, "scheduler", "driver")
-    for folder in (data.runs, data.jobs, data.keeper):
+    for folder in (data.runs, data.jobs, data.keeper, data.asked):
         folder.mkdir(exist_ok=True)
         shutil.chown(folder, SERVICE_USER, SERVICE_USER)
     changed = _install_units()
@@ -163,8 +164,8 @@ def start_head(facts: Facts, environment: Path) -> None:
     aws = door(facts)
     renewed = renew_fleet(aws, data, release=HOME.current.resolve(), environment=environment)
     aws.put(data.tls.ca, KEYS.ca)  # what every worker waits for
-    _systemctl("enable", *SERVICES, SCHEDULER)
-    _systemctl("restart", *SERVICES)  # their code may be newer than what they run, and nobody notices
+    _systemctl("enable", *SERVICES, ASKED, SCHEDULER)
+    _systemctl("restart", *SERVICES, ASKED)  # their code may be newer than what they run, and nobody notices
     _systemctl("restart" if renewed or (SCHEDULER in changed and not active_runs(data)) else "start", SCHEDULER)
     for job in active_jobs(data.jobs):  # after a reboot, or on a new head
         _systemctl("start", "--no-block", job.unit)

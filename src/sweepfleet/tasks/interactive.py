@@ -131,15 +131,18 @@ def has_browser() -> bool:
 
 def begin_session(fleet: Any, kind: str, idle: str) -> Any:
     """Have a console or a notebook server on the head, and say what it is."""
+    from sweepfleet.fleet.client.session import job_of
     from sweepfleet.fleet.reach import sessions
     from sweepfleet.machine.session import IDLE_S
 
     asked_s = sessions.idle_seconds(idle) if idle else None
-    current = fleet.release().sha256
+    release = fleet.release()
+    current = release.sha256
+    job = job_of(fleet, release, workers=None, unpriced=True)  # what uses workers there asks where no price is known
     with open_steps(aside=False) as steps:
         steps.step("Connecting to the head")
         with fleet.head() as head:
-            begun = sessions.begin(head, kind, idle_s=asked_s or IDLE_S, steps=steps)
+            begun = sessions.begin(head, kind, idle_s=asked_s or IDLE_S, job=job, steps=steps)
     for line in sessions.lines(begun, stack=fleet.outputs.stack, current=current, asked_idle_s=asked_s):
         print(line, flush=True)
     return begun

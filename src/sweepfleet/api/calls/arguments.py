@@ -25,6 +25,13 @@ def pickled_initializer(initializer: Callable[..., object] | None, initargs: tup
         ) from error
 
 
+def _is_fleet(value: Any) -> bool:
+    """Whether it is a cluster, or `fleet` of a console or a notebook."""
+    from sweepfleet.machine.head.fleet_here import FleetHere
+
+    return isinstance(value, FleetHere) or is_stack(value)
+
+
 def checked(
     *,
     max_workers: Any,
@@ -54,7 +61,7 @@ def checked(
     if initializer is not None and not callable(initializer):
         raise TypeError("initializer must be a callable")
     for name, value, fits, allowed in (
-        ("stack", stack, is_stack, STACK.is_),
+        ("stack", stack, _is_fleet, STACK.is_),
         ("run", run, _is_run, f"the name of a folder in runs/, of {ALLOWED}"),
         ("runs", runs, is_path, FOLDER.is_),
     ):

@@ -333,6 +333,11 @@ def _value(outcome: Outcome, function: str) -> tuple[Any, bool]:
         return unreadable, True
 
 
+def open_calls() -> bool:
+    """Whether an Executor of this process has calls that have not ended."""
+    return any(client._queue for client in list(_all))  # noqa: SLF001 - of this module
+
+
 _all: weakref.WeakSet[Client] = weakref.WeakSet()
 _open: weakref.WeakSet[Client] = weakref.WeakSet()  # whose drivers run
 _interpreter_ends = False

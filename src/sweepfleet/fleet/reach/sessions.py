@@ -17,6 +17,7 @@ from sweepfleet.fleet.steps import StepLines, Steps
 from sweepfleet.grid.errors import UsageError
 from sweepfleet.infra.layout import MachinePaths
 from sweepfleet.machine.facts import SERVICE_USER, Data
+from sweepfleet.machine.job import Job
 from sweepfleet.machine.session import LEAST_IDLE_S, Session, SessionFolder
 from sweepfleet.run.text import duration
 
@@ -55,14 +56,14 @@ def idle_seconds(text: str) -> int:
     return seconds
 
 
-def begin(head: Host, kind: str, *, idle_s: int, steps: Steps) -> Begun:
-    """Have a session on the head: the active one, else a new one.
+def begin(head: Host, kind: str, *, idle_s: int, job: Job, steps: Steps) -> Begun:
+    """Have a session on the head: the active one, else a new one, whose runs have the limits of this job.
 
     Raises:
         UsageError: the head's release knows no sessions.
         ClusterError: it cannot begin, with what the head says.
     """
-    said = _asked(head, "begin", kind, str(idle_s), steps=steps)
+    said = _asked(head, "begin", kind, str(idle_s), job.to_json(), steps=steps)
     return Begun(Session.from_json(json.dumps(said["session"])), said["new"], said["ended"], said["token"])
 
 

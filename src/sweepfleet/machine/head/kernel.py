@@ -6,15 +6,19 @@ too, the project's is used.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sweepfleet.machine.facts import Data, Facts
-from sweepfleet.machine.head.fleet_here import FleetHere
+from sweepfleet.machine.head.fleet_here import FleetHere, OwnExecutor
 from sweepfleet.machine.head.kernel_idle import Activity, watch
+from sweepfleet.machine.head.publish import engine_of
+from sweepfleet.machine.job import Job
 from sweepfleet.machine.session import Session, SessionFolder
 from sweepfleet.slot import own_packages
 from sweepfleet.slot.modules import put_first
@@ -28,15 +32,33 @@ def main() -> None:
     _be_in_project(folder, data)
     app = _application(folder, Path(sys.argv[1]))
     shell = app.shell
-    shell.user_ns["fleet"] = FleetHere(facts.stack, facts.head_ip, data.tls)
+    session = Session.from_json(folder.session.read_text())
     shell.ex("import sweepfleet as sf")
+    sf = shell.user_ns["sf"]
+    fleet = FleetHere(
+        facts.stack,
+        facts.head_ip,
+        data,
+        session.kind,
+        like=_job_of(session, folder),
+        make=lambda *words, **named: sf.Executor(*words, **named),  # noqa: PLW0108 - imported with the first one
+    )
+    shell.user_ns.update(fleet=fleet, executor=OwnExecutor(fleet))
     if folder.path.name == "console":
         _leave_with_exit(shell)
     activity = Activity(shell)
-    session = Session.from_json(folder.session.read_text())
     ends = data.ended(folder.path.name) if folder.path.name == "console" else None  # the server ends its own kernels
     threading.Thread(target=watch, args=(activity, app.kernel, session.idle_s, ends), daemon=True).start()
     app.start()
+
+
+def _job_of(session: Session, folder: SessionFolder) -> Job | None:
+    """A job with this session's release and the stack's limits, where they are known."""
+    if session.job is None:
+        return None
+    release, environment = folder.release.resolve(), folder.environment.resolve().name
+    job = Job.from_json(json.dumps(session.job))
+    return replace(job, release=release.name, environment=environment, engine=engine_of(release, environment))
 
 
 def _be_in_project(folder: SessionFolder, data: Data) -> None:

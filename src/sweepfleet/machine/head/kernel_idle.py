@@ -37,7 +37,10 @@ class Activity:
 
 
 def has_tasks() -> bool:
-    """Whether a client of this process waits for tasks of the cluster."""
+    """Whether a client or an Executor of this process waits for tasks of the cluster."""
+    calls = sys.modules.get("sweepfleet.api.calls.client")
+    if calls is not None and calls.open_calls():
+        return True
     client = sys.modules.get("distributed.client")
     if client is None:
         return False

@@ -1,4 +1,4 @@
-"""Begins and ends sessions: `session begin KIND IDLE_S`, `session end KIND`; as root on the head.
+"""Begins and ends sessions: `session begin KIND IDLE_S [JOB]`, `session end KIND`; as root on the head.
 
 The last line that it prints is a JSON object for whoever asked; those before say what is done.
 """
@@ -41,8 +41,8 @@ class SessionError(Exception):
     """A session cannot begin; the message says why, and what to do."""
 
 
-def begin(facts: Facts, kind: str, *, idle_s: int) -> dict[str, Any]:
-    """Have a session: the one that is active, else a new one with the current release.
+def begin(facts: Facts, kind: str, *, idle_s: int, job: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Have a session: the one that is active, else a new one with the current release and the limits of this job.
 
     Returns:
         what whoever asked needs: `session`, `new`, how the one before ended, and the notebook's token.
@@ -55,7 +55,7 @@ def begin(facts: Facts, kind: str, *, idle_s: int) -> dict[str, Any]:
     ended = data.ended(kind).read_text() if data.ended(kind).exists() else ""
     new = not is_active(folder)
     if new:
-        _prepare(facts, data, folder, Session(kind, HOME.current.resolve().name, idle_s, time.time()))
+        _prepare(facts, data, folder, Session(kind, HOME.current.resolve().name, idle_s, time.time(), job))
         data.ended(kind).unlink(missing_ok=True)
         _say(f"starting the {kind}")
         subprocess.run(["systemctl", "start", folder.unit], check=True)
@@ -174,7 +174,8 @@ def main(words: list[str]) -> None:
     with (HOME.path / ".session.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two at once begin one session
         try:
-            answer = begin(facts, kind, idle_s=int(more[0])) if verb == "begin" else end(facts, kind)
+            job = json.loads(more[1]) if more[1:] else None
+            answer = begin(facts, kind, idle_s=int(more[0]), job=job) if verb == "begin" else end(facts, kind)
         except (SessionError, BuildError, AwsError, subprocess.CalledProcessError) as error:
             sys.exit(f"error: {error}")
     print(json.dumps(answer), flush=True)
