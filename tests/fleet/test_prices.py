@@ -205,6 +205,7 @@ KNOWN = Prices({"a": 1.0, "b": 2.0}, {"a": 0.3}, (), "")
         (10, 0, 0, 2.0),  # all on-demand: the dearest type
         (10, 0, 100, 2.0),  # all spot: b's spot price is not known, so its on-demand one
         (10, 10, 100, 2.0),
+        (0, 0, 100, 2.0),  # `inv scale 0`: of the first one
     ],
 )
 def test_a_worker_costs_what_the_dearest_type_costs(workers: int, base: int, percent: int, usd: float) -> None:

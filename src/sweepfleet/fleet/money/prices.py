@@ -68,12 +68,12 @@ class Prices:
         return self.spot.get(instance_type, on_demand) if spot else on_demand
 
     def mixed(self, types: Iterable[str], *, workers: int, on_demand_base: int, spot_percent: int) -> float | None:
-        """What an hour of one of so many workers costs at most; spot and on-demand as they are shared.
+        """What an hour of one of so many workers (or the first) costs at most; spot and on-demand as they are shared.
 
         That is the dearest of the types with all its cores busy: burstable ones with their CPU credits. None when a
         type's price is not known, since it may be the one that AWS chooses.
         """
-        names = list(types)
+        names, workers = list(types), max(1, workers)
         base = min(on_demand_base, workers)
         on_demand_share = (base + (workers - base) * (100 - spot_percent) / 100) / workers
         dearest = []
