@@ -326,3 +326,17 @@ def test_machines_that_come_are_counted_from_then_on(group: Group, data: Data) -
     assert Reading.of(one).worker_s > 2 * (
         keeper.LOOK_EVERY_S - 6 - 2 * keeper.CHANGES_EVERY_S - keeper.METER_EVERY_S
     )
+
+
+def test_a_budget_ends_when_it_is_spent_and_not_when_it_is_next_looked_at(group: Group, data: Data) -> None:
+    """Two workers at 0.08 USD an hour and a budget of 20 s of them."""
+    one = job(data)
+    rates = Rates(on_demand={"c7i.xlarge": 0.18}).to_dict()
+    one.job.write_text(dataclasses.replace(JOB, rates=rates, budget_usd=20.0 / 3600 * 2 * 0.08).to_json())
+    group.size = 2
+    spent_s: list[float] = []
+    touch = Path.touch
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "touch", lambda file, **how: (spent_s.append(group.now_s), touch(file, **how)))
+        group.keep(for_s=40)
+    assert spent_s == [pytest.approx(20, abs=2 * keeper.SHORTEST_S)]

@@ -22,7 +22,9 @@ JOB = Job("one", "r", "e", "g", "grid.yaml", "inv sweep", 0.0, retry_failed=Fals
 @given(USES, st.floats(0, 1e4))
 def test_all_shares_are_the_whole_and_no_work_is_forgotten(uses: list[Use], capacity_s: float) -> None:
     found = shares(uses, capacity_s=capacity_s)
-    assert sum(share.whole for share in found) == pytest.approx(1.0)
+    busy = min(1.0, sum(use.worked_s for use in uses) / capacity_s) if capacity_s else 0.0
+    whole = 1.0 if any(use.wanted for use in uses) else busy
+    assert sum(share.whole for share in found) == pytest.approx(whole)
     for use, share in zip(uses, found, strict=True):
         assert share.worked >= 0
         assert share.idle >= 0
@@ -35,7 +37,7 @@ def test_all_shares_are_the_whole_and_no_work_is_forgotten(uses: list[Use], capa
         ([Use(60, 3), Use(20, 1)], 80, [0.75, 0.25]),  # all busy: by work
         ([Use(0, 3), Use(0, 1)], 80, [0.75, 0.25]),  # all idle: by what was asked for
         ([Use(40, 0), Use(0, 1)], 80, [0.5, 0.5]),  # what one does not use, the other keeps there
-        ([Use(0, 0), Use(0, 0)], 80, [0.5, 0.5]),
+        ([Use(0, 0), Use(0, 0)], 80, [0, 0]),  # both store their results
         ([Use(5, 1), Use(15, 1)], 0, [0.5, 0.5]),  # nobody knows what they can do
     ],
 )

@@ -480,3 +480,22 @@ def test_an_update_during_a_sweep_says_what_it_does_to_it_and_loses_no_point(ste
         run.has(budget_changed)
         run.has(fewer_workers_and_a_larger_head)
         run.ends_whole()
+
+
+def test_two_runs_each_stop_by_their_own_money(steady: Fleet) -> None:
+    """At the same time on the same workers: the one when it has paid for 40 s of them, the other for 120 s."""
+    until(steady.all_joined, what="all workers joined", timeout_s=RECOVERY_S)
+    read = lambda path: json.loads(steady.head.run(["cat", f"/srv/sweepfleet/{path}"]).stdout)  # noqa: E731
+    usd_per_s = until(lambda: read("keeper/spending.json")["usd_per_hour"], what="a price", timeout_s=60) / 3600
+    budgets = {"small": 40 * usd_per_s, "large": 120 * usd_per_s}
+    for name, usd in budgets.items():
+        grid = GRID.format(name=name, POINTS=POINTS, gate=f"/run/{name}") + f"execution: {{max_cost: {usd:.9f}}}\n"
+        (steady.laptop.path / "accidents" / f"{name}.yaml").write_text(grid)
+    for name in budgets:
+        words = ("--grid", f"accidents/{name}.yaml", "--workers", str(WORKERS), "--detach")
+        steady.laptop.inv("sweep", *words)
+    for name, usd in budgets.items():
+        active = ["test", "-e", f"/srv/sweepfleet/jobs/{name}/active"]
+        until(lambda: steady.head.run(active, check=False).returncode, what=f"{name} stops", timeout_s=600)  # noqa: B023
+        assert read(f"jobs/{name}/meter.json")["paid_usd"] == pytest.approx(usd, rel=0.05), name
+        assert steady.head.run(["ls", f"/srv/sweepfleet/jobs/{name}/spent"])

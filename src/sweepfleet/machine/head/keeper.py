@@ -22,6 +22,7 @@ from sweepfleet.machine.head.spare import Spare, idle_ones, over
 from sweepfleet.machine.job import active_jobs
 
 POLL_S = 2.0
+SHORTEST_S = 0.2  # between two looks: a budget ends when it is spent, not when it is next looked at
 IDLE_S = 20.0  # without a run, before the workers go
 SWITCH_EVERY_S = 600.0
 LOOK_EVERY_S = 30.0  # at the group: its size, and how many machines there are
@@ -73,6 +74,7 @@ def keep(facts: Facts) -> None:
     shrink, replace, prices = Shrink(aws, retire), Replace(aws), PriceList(aws, data.jobs, data.hold)
     spare, notes = Spare(aws, prices, drain), LaunchNotes(data.launches)
     busy_s = switch_s = metered_s = asked_s = float("-inf")
+    budget_s = float("inf")  # from when it was metered until a run will have cost its budget
     size: int | None = None
     group = Group(0, 0, ())
     looked_s = 0.0
@@ -98,10 +100,10 @@ def keep(facts: Facts) -> None:
                 notes.note(spare.lines, active)
                 group = spare.ask(group, asked)
                 size = group.size
-            if now_s - metered_s > METER_EVERY_S:
+            if now_s - metered_s > min(METER_EVERY_S, budget_s):
                 billed = (*group.members, *(name for name in going if name not in group.members))
                 usd, there = prices.usd_per_hour(billed, active), len(billed)
-                meter.count(active, workers=there, now_s=time.time(), usd_per_hour=usd)
+                budget_s = meter.count(active, workers=there, now_s=time.time(), usd_per_hour=usd)
                 spending.note(data.spending, workers=there, usd_per_hour=usd, used=bool(active), now_s=time.time())
                 metered_s = now_s
             aim = min(aim, size) if spare.is_open(now_s) else aim
@@ -124,7 +126,7 @@ def keep(facts: Facts) -> None:
             print(error, flush=True)
             size = None
             time.sleep(5)
-        time.sleep(POLL_S)
+        time.sleep(min(POLL_S, max(SHORTEST_S, metered_s + budget_s - time.monotonic())))
 
 
 def _surplus(group: Group, size: int, keeps: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -57,7 +58,7 @@ class Reading:
         return None if self.usd_per_hour is None else self.share * self.usd_per_hour
 
 
-def count(jobs: list[JobFolder], *, workers: int, now_s: float, usd_per_hour: float | None = None) -> None:
+def count(jobs: list[JobFolder], *, workers: int, now_s: float, usd_per_hour: float | None = None) -> float:
     """Count the workers' time since the last look for these jobs; mark those whose budget is spent.
 
     Time in which nobody looked counts, too: those that there were before ran on, until AWS's switch at the latest.
@@ -67,7 +68,11 @@ def count(jobs: list[JobFolder], *, workers: int, now_s: float, usd_per_hour: fl
         workers: that are there.
         now_s: unix time.
         usd_per_hour: what these workers cost; None: unknown, and each counts at its job's highest price.
+
+    Returns:
+        seconds until the first of them will have cost its budget, if all goes on as now; infinity when none will.
     """
+    next_s = math.inf
     before = [_before(folder, now_s) for folder in jobs]
     told = [folder.read_progress() for folder in jobs]
     lasted_s = [max(0.0, now_s - each.at) for each in before]
@@ -92,6 +97,16 @@ def count(jobs: list[JobFolder], *, workers: int, now_s: float, usd_per_hour: fl
         if over_budget(job, now) and not folder.spent.exists():
             with contextlib.suppress(OSError):  # likewise; the next count says it again
                 folder.spent.touch()
+        next_s = min(next_s, _left_s(job, now))
+    return next_s
+
+
+def _left_s(job: Job, now: Reading) -> float:
+    """Seconds until a job has cost its budget at what it pays now; infinity where that is unknown, or over."""
+    usd, rate = now.usd(job), now.rate
+    if usd is None or not rate or job.budget_usd is None or usd >= job.budget_usd:
+        return math.inf
+    return (job.budget_usd - usd) / rate * 3600
 
 
 def settle(folder: JobFolder, *, now_s: float) -> Reading:

@@ -19,7 +19,10 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A run's part of the workers' time since the last look; all runs' parts are 1 together."""
+    """A run's part of the workers' time since the last look.
+
+    All parts are 1 together, but that idle time is nobody's while no run wants workers, as when results are stored.
+    """
 
     worked: float
     idle: float
@@ -42,12 +45,10 @@ def shares(uses: Sequence[Use], *, capacity_s: float) -> list[Share]:
     busy = min(1.0, worked_s / capacity_s) if capacity_s > 0 else 0.0
     counted = busy * capacity_s / worked_s if worked_s else 0.0  # of each second that was worked
     wanted = sum(use.wanted * use.lasted for use in uses)
-    lasted = sum(use.lasted for use in uses)
     found = []
     for use in uses:
         worked = use.worked_s / worked_s * busy if worked_s else 0.0
-        asked = use.wanted * use.lasted / wanted if wanted else use.lasted / lasted if lasted else 1 / len(uses)
-        idle = (1 - busy) * asked
+        idle = (1 - busy) * use.wanted * use.lasted / wanted if wanted else 0.0
         carried_s = min(use.worked_s * (1 - counted), CARRIED * capacity_s)
         found.append(Share(worked, idle, carried_s))
     return found
