@@ -173,7 +173,7 @@ def test_workers_are_started_and_stopped(
     fleet.stop(yes=True)
     assert told == [(2, 5), True]
     assert 'Shut them down now: sf.connect("dev").stop()' in capsys.readouterr().out
-    with pytest.raises(sf.UsageError, match="at least 1 worker"):
+    with pytest.raises(sf.UsageError, match="workers is a whole number above 0"):
         fleet.start(0)
 
 
