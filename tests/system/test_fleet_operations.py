@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from sweepfleet.fleet.reach.console import readable
+from sweepfleet.infra.patience import PATIENCE_TAG
 from tests.cloud import engine
 from tests.cloud.rehearsal.cloud import Cloud, until
 from tests.cloud.rehearsal.handle import MachineHandle
@@ -26,6 +27,7 @@ pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]
 PATIENCE_S = 240
+GO, LET_GO = "/tmp/go", "/tmp/let-go"  # noqa: S108 - on a worker
 FIT = """\
 import time
 from pathlib import Path
@@ -509,6 +511,58 @@ def test_no_capacity_is_said_in_awss_words(laptop: Laptop) -> None:
         assert "Add types to workerInstanceTypes" in said
     assert "0 of 1 worker joined in 5 s" in done.stderr
     assert "Cancel it: inv scale 0" in done.stderr
+
+
+def test_on_demand_takes_the_place_of_spot_that_fails_and_hands_back_while_the_run_is_active(laptop: Laptop) -> None:
+    """It is said to whoever waits. The on-demand worker ends what it has, and spot has the rest."""
+    client, outputs = laptop.cloud.client("autoscaling"), laptop.outputs
+
+    def members(group: str) -> list[str]:
+        [found] = client.describe_auto_scaling_groups(AutoScalingGroupNames=[group])["AutoScalingGroups"]
+        return [one["InstanceId"] for one in found["Instances"]]
+
+    def patience(seconds: str) -> None:
+        tag = {"ResourceId": outputs.on_demand_group, "ResourceType": "auto-scaling-group", "Key": PATIENCE_TAG}
+        client.create_or_update_tags(Tags=[tag | {"Value": seconds, "PropagateAtLaunch": False}])
+
+    def on_demand() -> MachineHandle | None:
+        return next(map(laptop.cloud.machine, members(outputs.on_demand_group)), None)
+
+    def joined(name: str) -> bool:
+        return f"  {name}  " in (said := laptop.inv("status").stdout) and "has not joined" not in said
+
+    no_workers(laptop)
+    patience("20")
+    laptop.cloud.refuse_capacity(market="spot")
+    try:
+        sweep = laptop.start("sweep", "--grid", "trial/straggler.yaml", "--workers", "1", "--name", "spare")
+        machine = until(on_demand, what="an on-demand worker", timeout_s=PATIENCE_S)
+        until(lambda: joined(machine.instance_id), what="it has joined", timeout_s=PATIENCE_S)
+        assert "1 on-demand worker in place of spot instances" in laptop.inv("status").stdout
+        laptop.cloud.restore_capacity()
+        [name] = until(lambda: members(outputs.worker_group), what="a spot instance", timeout_s=PATIENCE_S)
+        replaced = f"spot has replaced the on-demand worker {machine.instance_id}"
+        journal = lambda: head_of(laptop).journal("-u", "sweepfleet-keeper", "-o", "cat")  # noqa: E731
+        until(lambda: replaced in journal(), what="spot has joined", timeout_s=PATIENCE_S)
+        assert members(outputs.on_demand_group) == [machine.instance_id], "it computes"
+        for one in (machine, laptop.cloud.machine(name)):
+            one.run(["touch", GO])
+        until(lambda: not members(outputs.on_demand_group), what="it is handed back", timeout_s=PATIENCE_S)
+        assert sweep.poll() is None, "one point is computed still"
+        laptop.cloud.machine(name).run(["touch", LET_GO])
+        said = sweep.communicate(timeout=PATIENCE_S)[0]
+    finally:
+        laptop.cloud.restore_capacity()
+        patience("600")
+    assert sweep.returncode == 0, said
+    assert "AWS starts too few workers: Could not launch Spot Instances." in said
+    assert "1 on-demand worker in place of spot instances" in said
+    table = pl.read_parquet(laptop.path / "runs" / "spare" / "results.parquet")
+    assert len(table) == 30
+    assert set(table["status"]) == {"done"}
+    assert table["infra_losses"].sum() == 0
+    note = laptop.cloud.client("s3").get_object(Bucket=outputs.bucket, Key="outbox/runs/spare.json")["Body"].read()
+    assert "in place of spot instances" in note.decode()
 
 
 def test_a_worker_that_cannot_join_is_asked_why(laptop: Laptop) -> None:
