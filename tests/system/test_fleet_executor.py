@@ -220,8 +220,10 @@ def turned(data):
     return data[::-1]
 
 PEAKS = (
+    # the driver of an Executor before this one may be there still
     "for unit in sweepfleet-scheduler 'sweepfleet-run@calls-*'; do"
-    " grep VmHWM /proc/$(systemctl show -P MainPID $unit | grep -v ^0)/status; done"
+    " for pid in $(systemctl show -P MainPID $unit | grep -v ^0); do grep VmHWM /proc/$pid/status; done"
+    " | sort -k 2 -n | tail -n 1; done"
 )
 fleet = sf.connect("dev")
 
