@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from sweepfleet.infra.boot_text import UV_VERSION
+from sweepfleet.infra.layout import IDLE_STOP_TAG
 from sweepfleet.infra.outputs import Outputs
 from tests.cloud import engine, environments
-from tests.cloud.rehearsal.cloud import REGION, Cloud
+from tests.cloud.rehearsal.cloud import REGION, Cloud, until
 from tests.cloud.rehearsal.inside import Done
 from tests.cloud.rehearsal.network import LAPTOP
 from tests.cloud.rehearsal.wheels import ensure_uv, ensure_wheels, locked_requirements
@@ -239,6 +240,19 @@ class Laptop:
     @property
     def outputs(self) -> Outputs:
         return Outputs.from_json((self.path / ".sweepfleet" / STACK / "outputs.json").read_text())
+
+    def head_sleeps(self) -> None:
+        """Have the head's time be over as soon as nothing needs it, and wait until it has stopped itself."""
+        scaling, head = self.cloud.client("autoscaling"), self.cloud.machine(self.outputs.head_id)
+        group = {"ResourceId": self.outputs.worker_group, "ResourceType": "auto-scaling-group"}
+        over = {"Key": IDLE_STOP_TAG, "Value": "5", "PropagateAtLaunch": False}
+        scaling.create_or_update_tags(Tags=[group | over])
+
+        def stopped() -> bool:
+            found = self.cloud.client("ec2").describe_instances(InstanceIds=[head.instance_id])["Reservations"]
+            return found[0]["Instances"][0]["State"]["Name"] == "stopped" and not head.running
+
+        until(stopped, what="the head sleeps", timeout_s=300)
 
     @property
     def group(self) -> dict[str, Any]:

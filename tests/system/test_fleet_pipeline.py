@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from sweepfleet.infra.layout import IDLE_STOP_TAG, BucketLayout
+from sweepfleet.infra.layout import BucketLayout
 from sweepfleet.machine.facts import KEYS
 from tests.cloud import engine
 from tests.cloud.rehearsal.cloud import Cloud, until
@@ -201,20 +201,6 @@ def test_a_sweep_that_cannot_run_there_fails_its_job_and_no_other(runner: Runner
     assert "sweeps/broken.yaml: Submitted to the head" in runner.job("ci.sweeps", code=1)
 
 
-def sleep(laptop: Laptop) -> None:
-    """Have the head's time be over, and wait until it has stopped itself."""
-    scaling, ec2 = laptop.cloud.client("autoscaling"), laptop.cloud.client("ec2")
-    group = {"ResourceId": laptop.outputs.worker_group, "ResourceType": "auto-scaling-group"}
-    scaling.create_or_update_tags(Tags=[{**group, "Key": IDLE_STOP_TAG, "Value": "5", "PropagateAtLaunch": False}])
-    head = laptop.cloud.machine(laptop.outputs.head_id)
-
-    def stopped() -> bool:
-        [one] = ec2.describe_instances(InstanceIds=[head.instance_id])["Reservations"][0]["Instances"]
-        return one["State"]["Name"] == "stopped" and not head.running
-
-    until(stopped, what="the head sleeps", timeout_s=PATIENCE_S)
-
-
 def test_a_head_that_sleeps_is_woken_by_what_needs_it_and_by_nothing_else(runner: Runner) -> None:
     """A status lets it sleep; a merged sweep and a typed one wake it and run, with what the runs had before."""
     laptop = runner.laptop
@@ -222,7 +208,7 @@ def test_a_head_that_sleeps_is_woken_by_what_needs_it_and_by_nothing_else(runner
     laptop.inv("outputs", "--refresh", "--stack", STACK)
     boots = laptop.cloud.machine(laptop.outputs.head_id).boots
     address = laptop.head_ip
-    sleep(laptop)
+    laptop.head_sleeps()
     said = laptop.inv("status").stdout
     assert "Head: asleep" in said
     assert "costs at rest: 5.60 USD a month" in said
@@ -236,7 +222,7 @@ def test_a_head_that_sleeps_is_woken_by_what_needs_it_and_by_nothing_else(runner
     assert "sweeps/squares.yaml: Submitted to the head" in said
     runner.until_ended("squares")
     laptop.inv("outputs", "--refresh", "--stack", STACK)
-    sleep(laptop)
+    laptop.head_sleeps()
     runner.merge(squares__yaml=GRID.replace("VALUES", "1, 2, 3, 5, 7, 9"))
     done = laptop.inv("sweep", "--stack", STACK, "--grid", "sweeps/squares.yaml", "--json", "--push")
     assert "The head is asleep; starting it." in done.stderr

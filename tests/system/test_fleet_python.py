@@ -202,6 +202,24 @@ def test_a_dask_client_has_workers_while_it_has_tasks(laptop: Laptop) -> None:
     until(nothing_is_left, what="the client's job and the workers end", timeout_s=300)
 
 
+def test_a_head_that_sleeps_answers_and_a_sweep_wakes_it(laptop: Laptop) -> None:
+    """Status, rows and cost come from the bucket and let it sleep; late, since it sleeps from then on."""
+    laptop.inv("stop")
+    head = laptop.cloud.machine(laptop.outputs.head_id)
+    boots = head.boots
+    laptop.head_sleeps()
+    assert "Head: asleep" in laptop.inv("status").stdout
+    rows, cost = python(
+        laptop,
+        'fleet = sf.connect("dev")\n'
+        "print(json.dumps([fleet.open('there').frame().height, fleet.cost()['there'].worker_hours]))\n",
+    )
+    assert (rows, cost > 0, head.boots) == (40, True, boots)
+    grid = '{"a": range(5), "fold": [0]}'
+    state = python(laptop, f'print(json.dumps(sf.sweep(fit, {grid}, name="woken", stack="dev").state))\n')
+    assert (state, head.boots) == ("done", boots + 1)
+
+
 def workers(laptop: Laptop) -> list[str]:
     """The machines that are on, the head aside."""
     on = [name for name, leader in laptop.cloud.machines().items() if leader]
