@@ -313,7 +313,7 @@ def volume_lost(fleet: Fleet, run: Run) -> None:
     assert before.items() <= run.rows().items(), "what the head had when it stopped is not all in the bucket"
     refused = fleet.laptop.inv("restore", "--name", run.name, code=2).stderr
     assert f"The head has the run {run.name} with {len(run.rows()):,} finished and 0 failed points" in refused
-    fleet.laptop.inv("sweep", "--grid", f"accidents/{run.name}.yaml", "--detach")
+    fleet.laptop.inv("sweep", "--grid", f"accidents/{run.name}.yaml", "--workers", str(WORKERS), "--detach")
 
 
 def switch_off_at(fleet: Fleet) -> datetime | None:
