@@ -32,7 +32,7 @@ from sweepfleet.run.folder import RunFolder
 from tests.cloud.moto import Moto
 from tests.fleet.test_awake import REGION
 from tests.fleet.test_awake import fleet as fleet  # noqa: PLC0414 - the fixture
-from tests.machine.test_store import Bucket, driver, job, record
+from tests.machine.test_stored_parts import Bucket, driver, job, record
 
 pytest_plugins = ["tests.cloud.fixtures"]
 BUCKET = "asleep-bucket"
