@@ -410,6 +410,7 @@ def test_no_finished_point_is_computed_again_after_a_notice(steady: Fleet) -> No
     One of them takes longer than its machines live. It goes on from its checkpoint, on another worker; and its
     machine, which leaves last, is replaced while it is still there. No machine is replaced twice.
     """
+    steady.laptop.inv("start", "--workers", str(WORKERS))  # an accident of the head has ended what was kept
     until(steady.all_joined, what="all workers joined", timeout_s=RECOVERY_S)
     slots = int(steady.a_worker().run(["nproc"]).stdout)
     grid = Path(steady.laptop.path, "accidents", "noticed.yaml")
@@ -454,6 +455,31 @@ def test_no_finished_point_is_computed_again_after_a_notice(steady: Fleet) -> No
         assert there.items() <= rows.items(), "a finished point was computed again"
 
 
+def test_two_runs_each_stop_by_their_own_money(steady: Fleet) -> None:
+    """At the same time on the same workers: the one when it has paid for 40 s of them, the other for 120 s.
+
+    Then its last points end and its tables are written, for which its workers are there, too.
+    """
+    steady.laptop.inv("start", "--workers", str(WORKERS))  # an accident of the head has ended what was kept
+    until(steady.all_joined, what="all workers joined", timeout_s=RECOVERY_S)
+    read = lambda path: json.loads(steady.head.run(["cat", f"/srv/sweepfleet/{path}"]).stdout)  # noqa: E731
+    usd_per_s = until(lambda: read("keeper/spending.json")["usd_per_hour"], what="a price", timeout_s=60) / 3600
+    budgets = {"small": 40 * usd_per_s, "large": 120 * usd_per_s}
+    for name, usd in budgets.items():
+        grid = GRID.format(name=name, POINTS=POINTS, gate=f"/run/{name}") + f"execution: {{max_cost: {usd:.9f}}}\n"
+        (steady.laptop.path / "accidents" / f"{name}.yaml").write_text(grid)
+    for name in budgets:
+        words = ("--grid", f"accidents/{name}.yaml", "--workers", str(WORKERS), "--detach")
+        steady.laptop.inv("sweep", *words)
+    for name, usd in budgets.items():
+        active = ["test", "-e", f"/srv/sweepfleet/jobs/{name}/active"]
+        until(lambda: steady.head.run(active, check=False).returncode, what=f"{name} stops", timeout_s=600)  # noqa: B023
+        stopped_s = float(steady.head.run(["stat", "-c", "%.Y", f"/srv/sweepfleet/jobs/{name}/spent"]).stdout)
+        after_s = read(f"jobs/{name}/progress.json")["at"] - stopped_s
+        paid = read(f"jobs/{name}/meter.json")["paid_usd"]
+        assert usd <= paid <= 1.05 * usd + after_s * usd_per_s, (name, usd, paid, after_s)
+
+
 def budget_changed(fleet: Fleet, run: Run) -> None:
     """An update that no run feels."""
     fleet.laptop.change(budgetUsd=7)
@@ -477,32 +503,9 @@ def fewer_workers_and_a_larger_head(fleet: Fleet, run: Run) -> None:
 @pytest.mark.skipif(not engine.installed(), reason=engine.WHY_NOT)
 def test_an_update_during_a_sweep_says_what_it_does_to_it_and_loses_no_point(steady: Fleet) -> None:
     """The last test here: it leaves one worker."""
+    steady.laptop.inv("start", "--workers", str(WORKERS))  # an accident of the head has ended what was kept
     until(steady.all_joined, what="all workers joined", timeout_s=RECOVERY_S)
     with Run.of(steady, "updated") as run:
         run.has(budget_changed)
         run.has(fewer_workers_and_a_larger_head)
         run.ends_whole()
-
-
-def test_two_runs_each_stop_by_their_own_money(steady: Fleet) -> None:
-    """At the same time on the same workers: the one when it has paid for 40 s of them, the other for 120 s.
-
-    Then its last points end and its tables are written, for which its workers are there, too.
-    """
-    until(steady.all_joined, what="all workers joined", timeout_s=RECOVERY_S)
-    read = lambda path: json.loads(steady.head.run(["cat", f"/srv/sweepfleet/{path}"]).stdout)  # noqa: E731
-    usd_per_s = until(lambda: read("keeper/spending.json")["usd_per_hour"], what="a price", timeout_s=60) / 3600
-    budgets = {"small": 40 * usd_per_s, "large": 120 * usd_per_s}
-    for name, usd in budgets.items():
-        grid = GRID.format(name=name, POINTS=POINTS, gate=f"/run/{name}") + f"execution: {{max_cost: {usd:.9f}}}\n"
-        (steady.laptop.path / "accidents" / f"{name}.yaml").write_text(grid)
-    for name in budgets:
-        words = ("--grid", f"accidents/{name}.yaml", "--workers", str(WORKERS), "--detach")
-        steady.laptop.inv("sweep", *words)
-    for name, usd in budgets.items():
-        active = ["test", "-e", f"/srv/sweepfleet/jobs/{name}/active"]
-        until(lambda: steady.head.run(active, check=False).returncode, what=f"{name} stops", timeout_s=600)  # noqa: B023
-        stopped_s = float(steady.head.run(["stat", "-c", "%.Y", f"/srv/sweepfleet/jobs/{name}/spent"]).stdout)
-        after_s = read(f"jobs/{name}/progress.json")["at"] - stopped_s
-        paid = read(f"jobs/{name}/meter.json")["paid_usd"]
-        assert usd <= paid <= 1.05 * usd + after_s * usd_per_s, (name, usd, paid, after_s)
