@@ -34,6 +34,7 @@ pytestmark = [
 WORKERS = 2
 MOST = 4  # that the stack allows: a leaving one is replaced while it is still there
 RECOVERY_S = 300  # for a broken program to give up, not a measure of a good one
+LATE_S = 15  # of all workers: a driver tells of its work now and then, and the keeper looks every 5 s
 NOTICE_EVERY = 60  # points that have ended, which takes some 30 s
 POINTS = 4000  # none of the sweeps ends before its accidents are over; then the rest is let go, and takes no time
 FIT = """
@@ -477,7 +478,7 @@ def test_two_runs_each_stop_by_their_own_money(steady: Fleet) -> None:
         stopped_s = float(steady.head.run(["stat", "-c", "%.Y", f"/srv/sweepfleet/jobs/{name}/spent"]).stdout)
         after_s = read(f"jobs/{name}/progress.json")["at"] - stopped_s
         paid = read(f"jobs/{name}/meter.json")["paid_usd"]
-        assert usd <= paid <= 1.05 * usd + after_s * usd_per_s, (name, usd, paid, after_s)
+        assert usd <= paid <= usd + (LATE_S + after_s) * usd_per_s, (name, usd, paid, after_s)
 
 
 def budget_changed(fleet: Fleet, run: Run) -> None:
