@@ -13,10 +13,9 @@ import pytest
 import yaml
 
 from sweepfleet.infra.cluster import Cluster, Setup
-from sweepfleet.infra.idle_stop import as_tag
-from sweepfleet.infra.layout import IDLE_STOP_TAG, BucketLayout
+from sweepfleet.infra.durations import idle_stop_s, tag_value
+from sweepfleet.infra.layout import IDLE_STOP_TAG, PATIENCE_TAG, BucketLayout
 from sweepfleet.infra.outputs import NAMES, Outputs
-from sweepfleet.infra.patience import PATIENCE_TAG
 from tests.cloud.inprocess import LEAST, declare, up
 from tests.cloud.mocks import Mocks, Record
 from tests.cloud.moto import Moto, moto_server
@@ -364,7 +363,7 @@ def test_the_head_reads_from_its_group_when_to_stop_itself(made: Made) -> None:
         "AutoScalingGroups"
     ]
     [tag] = [each for each in group["Tags"] if each["Key"] == IDLE_STOP_TAG]
-    assert tag["Value"] == as_tag(made.settings.get("headIdleStop", "2h"))
+    assert tag["Value"] == tag_value(idle_stop_s(made.settings.get("headIdleStop", "2h")))
     assert tag["PropagateAtLaunch"] is False
 
 

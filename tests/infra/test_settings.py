@@ -16,8 +16,8 @@ from hypothesis import settings as trials
 from hypothesis import strategies as st
 
 from sweepfleet.infra.checks import architecture
+from sweepfleet.infra.durations import patience_s, tag_value
 from sweepfleet.infra.layout import AddressPlan
-from sweepfleet.infra.patience import tag_value
 from sweepfleet.infra.problems import SettingsError
 from sweepfleet.infra.settings import KEYS, Settings, read
 
@@ -220,4 +220,4 @@ def test_the_example_names_every_key_with_its_default() -> None:
 @pytest.mark.parametrize(("text", "tag"), [("90s", "90"), ("10m", "600"), ("2h", "7200"), ("never", "never")])
 def test_patience_is_a_duration_or_never(text: str, tag: str) -> None:
     assert settings(spotPatience=text).spot_patience == text
-    assert tag_value(text) == tag
+    assert tag_value(patience_s(text)) == tag

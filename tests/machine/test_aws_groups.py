@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sweepfleet.infra import patience
+from sweepfleet.infra import layout
 from sweepfleet.infra.outputs import Outputs
 from sweepfleet.machine import facts as machine_facts
 from sweepfleet.machine.aws import Aws, AwsError
@@ -81,7 +81,7 @@ def test_both_groups_are_one_fleet(aws: Aws, outputs: Outputs, moto: Moto) -> No
     )
     [spare] = described["AutoScalingGroups"][0]["Instances"]
     assert found.spare_members == (spare["InstanceId"],) == found.members[2:]
-    assert patience.PATIENCE_TAG == machine_facts.PATIENCE_TAG
+    assert layout.PATIENCE_TAG == machine_facts.PATIENCE_TAG
 
 
 def test_a_head_of_one_group_and_a_stack_that_lost_its_second_have_one(

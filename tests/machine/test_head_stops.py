@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sweepfleet.infra import layout
-from sweepfleet.infra.idle_stop import as_tag
+from sweepfleet.infra.durations import idle_stop_s, tag_value
 from sweepfleet.machine import facts
 from sweepfleet.machine.aws import AwsError, Group
 from sweepfleet.machine.facts import GOING_TO_SLEEP, KEYS, UP, Data, Facts
@@ -35,7 +35,7 @@ class Played:
 
     data: Data
     now_s: float = 0.0
-    limit: str = as_tag("2h")
+    limit: str = tag_value(idle_stop_s("2h"))
     size: int = 0
     members: tuple[str, ...] = ()
     active: set[str] = field(default_factory=set)  # units
@@ -49,11 +49,7 @@ class Played:
     def group(self) -> Group:
         if self.refuses:
             raise AwsError("AWS does not answer")
-        return Group(self.size, 5, self.members)
-
-    def group_tag(self, key: str) -> str:
-        assert key == facts.IDLE_STOP_TAG
-        return self.limit
+        return Group(self.size, 5, self.members, tags={facts.IDLE_STOP_TAG: self.limit})
 
     def __getattr__(self, name: str) -> Any:  # list, put: of the bucket
         return getattr(self.bucket, name)
@@ -124,7 +120,7 @@ def test_it_stops_itself_after_the_time_and_says_so_first(head: Played, capsys: 
     assert head.commands[:2] == [("stop", asleep.LETTERBOX), ("poweroff",)]
 
 
-@pytest.mark.parametrize("limit", [as_tag("never"), "", "soon"])
+@pytest.mark.parametrize("limit", [tag_value(idle_stop_s("never")), "", "soon"])
 def test_without_a_time_it_stays_up(head: Played, limit: str) -> None:
     """A stack of an older version has no tag."""
     head.limit = limit
@@ -239,4 +235,8 @@ def test_a_stop_that_did_not_come_locks_nobody_out(head: Played) -> None:
 
 def test_the_setting_reaches_the_head_by_the_tag_that_it_reads() -> None:
     assert layout.IDLE_STOP_TAG == facts.IDLE_STOP_TAG
-    assert (as_tag("30m"), as_tag("1d"), as_tag("never")) == ("1800", "86400", "never")
+    assert (tag_value(idle_stop_s("30m")), tag_value(idle_stop_s("1d")), tag_value(idle_stop_s("never"))) == (
+        "1800",
+        "86400",
+        "never",
+    )

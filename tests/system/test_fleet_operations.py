@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from sweepfleet.fleet.reach.console import readable
-from sweepfleet.infra.patience import PATIENCE_TAG
+from sweepfleet.infra.layout import PATIENCE_TAG
 from tests.cloud import engine
 from tests.cloud.rehearsal.cloud import Cloud, until
 from tests.cloud.rehearsal.handle import MachineHandle

@@ -9,9 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from sweepfleet.infra.idle_stop import LEAST_S, idle_stop_s
+from sweepfleet.infra.durations import LEAST_IDLE_S, NEVER, idle_stop_s, patience_s
 from sweepfleet.infra.layout import NARROWEST_VPC, WIDEST_VPC, ZONE_LETTERS, AddressPlan
-from sweepfleet.infra.patience import NEVER, is_patience
 from sweepfleet.infra.problems import Problem
 
 EXAMPLE_CIDR = "203.0.113.7/32"  # of the addresses kept for documentation, RFC 5737
@@ -82,7 +81,7 @@ def head_at_rest(idle_stop: str, address: str) -> Iterator[Problem]:
     try:
         idle_stop_s(idle_stop)
     except ValueError:
-        said = f"`{idle_stop}` is not a time of at least {LEAST_S} s. Use 30m, 2h, 1d or {NEVER}."
+        said = f"`{idle_stop}` is not a time of at least {LEAST_IDLE_S} s. Use 30m, 2h, 1d or {NEVER}."
         yield Problem("headIdleStop", said, "2h")
     if address not in ADDRESSES:
         yield Problem("headAddress", f"`{address}` cannot be used. Use {' or '.join(ADDRESSES)}.", ADDRESSES[0])
@@ -284,7 +283,9 @@ def texts(found: Mapping[str, Any]) -> Iterator[Problem]:
     credit = found.get("head_cpu_credits", CREDITS[0])
     if credit not in CREDITS:
         yield Problem("headCpuCredits", f"`{credit}` cannot be used. Use {' or '.join(CREDITS)}.", CREDITS[0])
-    if not is_patience(patience := found.get("spot_patience", NEVER)):
+    try:
+        patience_s(patience := found.get("spot_patience", NEVER))
+    except ValueError:
         yield Problem("spotPatience", f"`{patience}` is not a duration. Use one such as 10m, or `{NEVER}`.", "10m")
     if found.get("ami_id") and not AMI_ID.fullmatch(found["ami_id"]):
         yield Problem(

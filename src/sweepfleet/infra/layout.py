@@ -22,8 +22,9 @@ BOUNDARY = "sweepfleet-machines"  # the policy that no machine's role goes beyon
 # A secret of the account, an SSM parameter that its owner makes: who may read packages, as a netrc file has it.
 NETRC_PARAMETER = "/sweepfleet/{stack}/netrc"
 
-# Of the group of workers, where the head reads it: no change of it replaces or restarts the head.
-IDLE_STOP_TAG = "sweepfleet:head-idle-stop"
+# Of the groups of workers, where the head reads them: no change of theirs replaces or restarts the head.
+IDLE_STOP_TAG = "sweepfleet:head-idle-stop"  # of the one with spot instances
+PATIENCE_TAG = "sweepfleet:spot-patience-s"  # of the on-demand one
 STACK_TAG, OWNER_TAG = "sweepfleet:stack", "sweepfleet:owner"  # on everything of a stack
 
 BLOCKS_BITS = 3  # the VPC in eight blocks: the head's, and one for each zone letter from a to g

@@ -11,13 +11,12 @@ import pulumi
 import pulumi_aws as aws
 
 from sweepfleet.infra.access import MachineRole
+from sweepfleet.infra.durations import idle_stop_s, patience_s, tag_value
 from sweepfleet.infra.firewall import Firewall
-from sweepfleet.infra.idle_stop import as_tag
 from sweepfleet.infra.key_pair import KeyPair
-from sweepfleet.infra.layout import IDLE_STOP_TAG
+from sweepfleet.infra.layout import IDLE_STOP_TAG, PATIENCE_TAG
 from sweepfleet.infra.machine_options import HOP_LIMIT, HTTP_ENDPOINT, HTTP_TOKENS, VOLUME_TYPE
 from sweepfleet.infra.network import Network
-from sweepfleet.infra.patience import PATIENCE_TAG, tag_value
 from sweepfleet.infra.policies import worker_policy
 from sweepfleet.infra.setup import Setup
 from sweepfleet.infra.storage import Storage
@@ -99,9 +98,9 @@ class Workers(pulumi.ComponentResource):
             on_demand_percentage_above_base_capacity=100,
         )
         parts = Parts(setup, network, template, tags)
-        rest = {IDLE_STOP_TAG: as_tag(settings.head_idle_stop)}
+        rest = {IDLE_STOP_TAG: tag_value(idle_stop_s(settings.head_idle_stop))}
         group = _group(f"{name}-workers", mixed, parts, own_tags=rest, parent=self)
-        own = {PATIENCE_TAG: tag_value(settings.spot_patience)}
+        own = {PATIENCE_TAG: tag_value(patience_s(settings.spot_patience))}
         spare = _group(f"{name}-on-demand", on_demand, parts, own_tags=own, parent=self)
         self.group_name, self.on_demand_group_name = group.name, spare.name
         self.group_arns = (group.arn, spare.arn)

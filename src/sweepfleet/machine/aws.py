@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from http.client import HTTPException
 from pathlib import Path
@@ -17,10 +17,10 @@ from sweepfleet.machine.launches import LAUNCH, Activity
 from sweepfleet.machine.switch import SWITCH, date_of, switch_time, time_of
 
 DEADLINE_S = 900  # an environment is some hundred megabytes
-# For the role's credentials: `aws` asks the metadata service once and for one second, and a busy machine is slower.
 ACTIVITIES = 20  # the last ones of a group that are looked at
 SECONDS = len("2026-11-27T00:00:00")  # of a time as AWS writes it, whatever comes after
 WHOLE = 100  # percent
+# For the role's credentials: `aws` asks the metadata service once and for one second, and a busy machine is slower.
 PATIENCE = {"AWS_METADATA_SERVICE_TIMEOUT": "5", "AWS_METADATA_SERVICE_NUM_ATTEMPTS": "5"}
 
 
@@ -48,6 +48,7 @@ class Group:
     spare: int = 0  # of `size`, on-demand ones in the place of spot instances
     spare_members: tuple[str, ...] = ()  # of `members`, those
     patience_s: float | None = None  # until on-demand takes the place of spot; None: never
+    tags: Mapping[str, str] = field(default_factory=dict)  # of both
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +130,15 @@ class Aws:
         words = ["autoscaling", "describe-auto-scaling-groups", "--auto-scaling-group-names", *self.facts.groups]
         members = "Instances[?LifecycleState=='InService' || starts_with(LifecycleState, 'Pending')].InstanceId"
         on_demand = "MixedInstancesPolicy.InstancesDistribution.OnDemandPercentageAboveBaseCapacity"
-        tag = f"Tags[?Key=='{PATIENCE_TAG}'].Value"
-        parts = f"AutoScalingGroupName,DesiredCapacity,MaxSize,{members},{on_demand},{tag}"
+        parts = f"AutoScalingGroupName,DesiredCapacity,MaxSize,{members},{on_demand},Tags[].[Key,Value]"
         found = {one[0]: one[1:] for one in self._json(*words, "--query", f"AutoScalingGroups[].[{parts}]") or ()}
         name, *others = self.facts.groups
         if name not in found:
             raise AwsError(f"AWS has no group {name}")
         size, most, there, percent, _ = found[name]
         spares = [found[other] for other in others if other in found]
-        tags = [value for one in spares for value in one[4] or ()]
+        tags = dict(tag for one in found.values() for tag in one[4] or ())
+        patience = tags.get(PATIENCE_TAG, "")
         spot = percent is not None and int(percent) < WHOLE
         return Group(
             size=int(size) + sum(int(one[0]) for one in spares),
@@ -145,7 +146,8 @@ class Aws:
             members=(*(there or ()), *(member for one in spares for member in one[2] or ())),
             spare=sum(int(one[0]) for one in spares),
             spare_members=tuple(member for one in spares for member in one[2] or ()),
-            patience_s=float(tags[0]) if spot and tags and tags[0].isdecimal() else None,
+            patience_s=float(patience) if spot and patience.isdecimal() else None,
+            tags=tags,
         )
 
     def launches(self, *, spare: bool = False) -> Sequence[Activity]:
@@ -155,11 +157,6 @@ class Aws:
         found = self._json("autoscaling", *words, "--max-items", str(ACTIVITIES), "--query", query)
         launches = [one for one in found or () if (one[2] or "").startswith(LAUNCH)]
         return [Activity(code, message or said, at[:SECONDS]) for code, message, said, at in launches]
-
-    def group_tag(self, key: str) -> str:
-        """The value of a tag of the group of workers; empty where it has none."""
-        words = ["autoscaling", "describe-auto-scaling-groups", "--auto-scaling-group-names", self.facts.groups[0]]
-        return str(self._json(*words, "--query", f"AutoScalingGroups[0].Tags[?Key=='{key}'].Value | [0]") or "")
 
     def machines(self, ids: Collection[str]) -> tuple[Machine, ...]:
         """These instances, as EC2 describes them."""

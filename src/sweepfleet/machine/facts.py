@@ -12,7 +12,7 @@ SCHEDULER_PORT = 8786
 WORKER_PORTS = (40000, 40127)
 SERVICE_USER = "sweepfleet"
 NETRC_PARAMETER = "/sweepfleet/{stack}/netrc"  # an SSM parameter, as `infra.layout` has it
-PATIENCE_TAG = "sweepfleet:spot-patience-s"  # of the on-demand group, as `infra.patience` has it
+PATIENCE_TAG = "sweepfleet:spot-patience-s"  # of the on-demand group, as `infra.layout` has it
 PUSHED_BY = "SWEEPFLEET_PUSHED_BY"  # a variable: who pushes, as JSON; an older release leaves it aside
 SCRATCH = Path("/var/tmp/sweepfleet")  # noqa: S108 - a worker's; made by root, and the service user's alone
 
@@ -67,7 +67,7 @@ class Facts:
 
 
 UP, GOING_TO_SLEEP = "up", "going to sleep"  # what a head says of itself in the bucket
-IDLE_STOP_TAG = "sweepfleet:head-idle-stop"  # of the groups: seconds, or never; `infra.layout` says so, too
+IDLE_STOP_TAG = "sweepfleet:head-idle-stop"  # of the one with spot instances: seconds, or never
 CODE = Path(".sweepfleet", "code")  # in a release: this package, as it was where the release was made
 
 

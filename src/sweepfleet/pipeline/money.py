@@ -17,7 +17,7 @@ from sweepfleet.fleet.money.rest_prices import (
     USD_PER_GB_MONTH,
 )
 from sweepfleet.fleet.reach.cloud import Cloud
-from sweepfleet.infra.idle_stop import NEVER
+from sweepfleet.infra.durations import NEVER
 from sweepfleet.infra.layout import IDLE_STOP_TAG
 from sweepfleet.infra.settings import Settings
 from sweepfleet.pipeline.plan import UNKNOWN, Plan, State

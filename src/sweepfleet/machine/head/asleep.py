@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sweepfleet.grid.wording import counted
-from sweepfleet.machine.aws import Aws, AwsError
+from sweepfleet.machine.aws import Aws, AwsError, Group
 from sweepfleet.machine.facts import GOING_TO_SLEEP, IDLE_STOP_TAG, KEYS, UP, Data, Facts
 from sweepfleet.machine.head.keeper import UPTIME, held
 from sweepfleet.machine.head.letterbox import open_letters
@@ -75,9 +75,8 @@ def ssh_sessions(proc: Path) -> Iterator[str]:
             yield title
 
 
-def needs_of_workers(aws: Aws) -> Iterator[str]:
-    """The workers that there are, or are to be. Raises AwsError."""
-    group = aws.group()
+def needs_of_workers(group: Group) -> Iterator[str]:
+    """The workers that there are, or are to be."""
     if workers := max(group.size, len(group.members)):
         yield counted(workers, "worker")
 
@@ -98,8 +97,8 @@ def serve(facts: Facts) -> None:
             now_s = _uptime_s()
             needs = list(needs_here(data, is_active=_is_active, proc=PROC))
             if not needs and now_s - asked_s >= ASK_EVERY_S:
-                needs, after_s = list(needs_of_workers(aws)), limit_of(aws)
-                asked_s = now_s
+                group = aws.group()
+                needs, after_s, asked_s = list(needs_of_workers(group)), limit_of(group), now_s
             clock.note(needs, now_s=now_s)
             if clock.is_over(after_s, now_s=now_s):
                 for why in stop(aws, data, idle_s=now_s - clock.since_s):
@@ -113,9 +112,9 @@ def serve(facts: Facts) -> None:
         time.sleep(LOOK_EVERY_S)
 
 
-def limit_of(aws: Aws) -> float | None:
-    """`headIdleStop` in seconds, as the stack has it now; None: the head stays up. Raises AwsError."""
-    text = aws.group_tag(IDLE_STOP_TAG)
+def limit_of(group: Group) -> float | None:
+    """`headIdleStop` in seconds, as the stack has it now; None: the head stays up."""
+    text = group.tags.get(IDLE_STOP_TAG, "")
     return float(text) if text.isascii() and text.isdigit() else None
 
 
@@ -129,7 +128,7 @@ def stop(aws: Aws, data: Data, *, idle_s: float) -> list[str]:
     """
     NOLOGIN.write_text(REFUSAL)
     try:
-        needs = [*needs_here(data, is_active=_is_active, proc=PROC), *needs_of_workers(aws)]
+        needs = [*needs_here(data, is_active=_is_active, proc=PROC), *needs_of_workers(aws.group())]
         if not needs and not open_letters(aws):  # one that is being done is open still
             _systemctl("stop", LETTERBOX)
             needs = [*needs_here(data, is_active=_is_active, proc=PROC)]
