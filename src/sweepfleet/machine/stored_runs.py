@@ -1,11 +1,12 @@
-"""What the bucket has of a run that is not finished, by the keys and times of its objects; pure.
+"""What the bucket has of a run that is not finished, by the keys and times of its objects, and its files out of that.
 
 A run's parts are numbered, in generations: the first part of each has all of the run's files, see `run.parts`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shutil
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 from sweepfleet.machine.aws import Stored
 from sweepfleet.machine.facts import KEYS
 from sweepfleet.run.folder import RunFolder
-from sweepfleet.run.parts import DATABASES, PLAIN
+from sweepfleet.run.parts import DATABASES, PLAIN, put_together
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Source:
 
 
 def newest(run: str, parts: Iterable[Stored], results: Iterable[Stored]) -> Source | None:
-    """The newest that the bucket has of a run; None: nothing.
+    """The newest that the bucket has of a run; None: nothing. Pure.
 
     Args:
         run: its name.
@@ -35,6 +36,33 @@ def newest(run: str, parts: Iterable[Stored], results: Iterable[Stored]) -> Sour
     """
     found = [*_generations(run, parts), *_results(run, results)]
     return max(found, key=lambda one: (one.at, not one.in_parts), default=None)
+
+
+def build(source: Source, folder: Path, get: Callable[[str, Path], object]) -> float:
+    """Make a run's files in an empty folder; returns the unix time that they are of.
+
+    Args:
+        source: where they are.
+        folder: the run's, or what becomes it.
+        get: fetches an object into a file; what it raises comes as it is.
+
+    Raises:
+        PartError: a part is damaged, or one is missing.
+    """
+    if not source.in_parts:
+        for key in source.keys:
+            get(key, folder / key.rpartition("/")[2])
+        return source.at.timestamp()
+    place = folder.with_name(f"{folder.name}.parts")
+    shutil.rmtree(place, ignore_errors=True)  # of a power cut
+    place.mkdir()
+    try:
+        parts = [place / f"{number:06d}" for number in range(len(source.keys))]
+        for key, part in zip(source.keys, parts, strict=True):
+            get(key, part)
+        return put_together(parts, folder).at
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _generations(run: str, parts: Iterable[Stored]) -> list[Source]:

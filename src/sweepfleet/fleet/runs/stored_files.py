@@ -13,9 +13,9 @@ from sweepfleet.fleet.reach.cloud import Cloud, asking_aws
 from sweepfleet.infra.outputs import Outputs
 from sweepfleet.machine.aws import Stored
 from sweepfleet.machine.facts import KEYS
-from sweepfleet.machine.stored_runs import newest
+from sweepfleet.machine.stored_runs import build, newest
 from sweepfleet.run.folder import RunFolder
-from sweepfleet.run.parts import PartError, put_together
+from sweepfleet.run.parts import PartError
 from sweepfleet.run.runs import refresh
 
 
@@ -33,13 +33,10 @@ def stored_files(cloud: Cloud, outputs: Outputs, name: str) -> Iterator[list[Pat
         if source is None or not source.in_parts:
             yield []
             return
-        run, place = RunFolder(Path(temporary, name)), Path(temporary, ".parts")
+        run = RunFolder(Path(temporary, name))
         run.path.mkdir()
-        place.mkdir()
-        for number, key in enumerate(source.keys):
-            s3.download_file(outputs.bucket, key, str(place / f"{number:06d}"))
         try:
-            put_together(sorted(place.iterdir()), run.path)
+            build(source, run.path, lambda key, file: s3.download_file(outputs.bucket, key, str(file)))
         except PartError as error:
             raise ClusterError(f"What the bucket has of the run {name} cannot be used: {error}") from None
         if run.ledger.exists():

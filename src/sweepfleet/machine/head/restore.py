@@ -16,9 +16,9 @@ from sweepfleet.machine.aws import Aws, AwsError
 from sweepfleet.machine.facts import KEYS, Data, Facts
 from sweepfleet.machine.in_process import door
 from sweepfleet.machine.job import JobFolder
-from sweepfleet.machine.stored_runs import Source, newest
+from sweepfleet.machine.stored_runs import build, newest
 from sweepfleet.run.folder import RunFolder
-from sweepfleet.run.parts import PartError, ended_points, put_together
+from sweepfleet.run.parts import PartError, ended_points
 
 EXIT_REFUSED = 2
 
@@ -60,7 +60,8 @@ def restore(name: str, data: Data, aws: Aws) -> Restored:
     new = data.runs / f".restoring-{name}"
     shutil.rmtree(new, ignore_errors=True)
     try:
-        at = build(source, new, aws)
+        new.mkdir()
+        at = build(source, new, aws.get)
         done, failed = ended_points(new)
         shutil.rmtree(run.path, ignore_errors=True)  # it has no rows
         new.rename(run.path)
@@ -86,24 +87,6 @@ def refuse_lost(name: str, data: Data, aws: Aws) -> None:
             f"volume was lost. Bring it back, and resume it: inv restore --name {name}. To compute all of it again, "
             "give it another --name."
         )
-
-
-def build(source: Source, folder: Path, aws: Aws) -> float:
-    """Make a run's files in a new folder; returns the unix time that they are of."""
-    folder.mkdir()
-    if not source.in_parts:
-        for key in source.keys:
-            aws.get(key, folder / key.rpartition("/")[2])
-        return source.at.timestamp()
-    parts = folder.with_name(f"{folder.name}.parts")
-    shutil.rmtree(parts, ignore_errors=True)
-    parts.mkdir()
-    try:
-        for number, key in enumerate(source.keys):
-            aws.get(key, parts / f"{number:06d}")
-        return put_together(sorted(parts.iterdir()), folder).at
-    finally:
-        shutil.rmtree(parts, ignore_errors=True)
 
 
 def main() -> None:
