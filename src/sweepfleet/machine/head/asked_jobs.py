@@ -6,15 +6,13 @@ systemd starts this. What it asks for is what the next boot would start anyway.
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 from pathlib import Path
 
+from sweepfleet.grid.run_names import is_run_name
 from sweepfleet.machine.facts import Data, Facts
 from sweepfleet.machine.job import JobFolder
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 def serve(data: Data) -> None:
@@ -25,7 +23,7 @@ def serve(data: Data) -> None:
             continue
         asked.unlink(missing_ok=True)
         folder = JobFolder(data.jobs / asked.name)
-        if NAME.fullmatch(asked.name) and folder.active.exists():
+        if is_run_name(asked.name) and folder.active.exists():
             subprocess.run(["systemctl", "reset-failed", folder.unit], capture_output=True, check=False)
             subprocess.run(["systemctl", "restart", "--no-block", folder.unit], check=True)
 

@@ -73,7 +73,7 @@ def count(jobs: list[JobFolder], *, workers: int, now_s: float, usd_per_hour: fl
         seconds until the first of them will have cost its budget, if all goes on as now; infinity when none will.
     """
     next_s = math.inf
-    before = [_before(folder, now_s) for folder in jobs]
+    before = [_begun(Reading.of(folder), folder, now_s) for folder in jobs]
     told = [folder.read_progress() for folder in jobs]
     lasted_s = [max(0.0, now_s - each.at) for each in before]
     since_s = max(lasted_s, default=0.0)
@@ -115,7 +115,7 @@ def settle(folder: JobFolder, *, now_s: float) -> Reading:
     One that the keeper has not seen yet pays for the workers that its driver knows, at its job's highest price.
     """
     seen = Reading.of(folder)
-    before = _before(folder, now_s)
+    before = _begun(seen, folder, now_s)
     lasted_s = min(max(0.0, now_s - before.at), UNSEEN_S)
     if seen.at:
         rate = before.rate
@@ -129,9 +129,8 @@ def settle(folder: JobFolder, *, now_s: float) -> Reading:
     return now
 
 
-def _before(folder: JobFolder, now_s: float) -> Reading:
+def _begun(reading: Reading, folder: JobFolder, now_s: float) -> Reading:
     """A job's reading; of one that has none yet, zero at the time at which it became active, a minute ago at most."""
-    reading = Reading.of(folder)
     if reading.at:
         return reading
     began_s = now_s

@@ -122,10 +122,11 @@ def _calls(folder: JobFolder, job: Job, facts: Facts, reporter: Reporter) -> int
     """The same for an Executor's calls."""
     summary: dict[str, Any] = {}
     code, said = 0, ""
+    data = Data(Path(facts.data))
     try:
         _check_engine(job)
-        refuse_lost(job.name, Data(Path(facts.data)), door(facts))
-        _use_certificates(Data(Path(facts.data)))
+        refuse_lost(job.name, data, door(facts))
+        _use_certificates(data)
         from sweepfleet.machine.head.run_calls import run_calls  # which takes a second, most of it dask's
 
         summary = run_calls(folder, job, facts, reporter).summary()
@@ -141,7 +142,7 @@ def _calls(folder: JobFolder, job: Job, facts: Facts, reporter: Reporter) -> int
         code, said = error.exit_code, str(error)
         print(f"error: {said}", flush=True)
     reporter.needs_no_workers()
-    run_folder = RunFolder(Path(facts.data, "runs", job.name))
+    run_folder = RunFolder(data.runs / job.name)
     if run_folder.calls.exists() and (why := _store(folder, reporter, Aws(facts), run_folder.path)):
         code, said = EXIT_FAILED, f"{said}\n{why}".lstrip()
     return _end(folder, facts, reporter, code=code, said=said, summary=summary)

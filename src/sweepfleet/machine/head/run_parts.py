@@ -24,8 +24,6 @@ from sweepfleet.run.folder import RunFolder
 from sweepfleet.run.parts import DATABASES, PLAIN, copied, is_news, pack
 
 LEAST_PARTS, MOST_TIMES = 24, 3  # a generation has at least so many parts, and then at most so many times all blocks
-
-
 SETTLED_NS = 2_000_000_000  # a file that changed later may change again without its time being another
 
 
