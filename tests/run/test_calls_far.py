@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sweepfleet.slot.calls.batch import Outcome, Pickled
 from sweepfleet.slot.calls.pickling import loads, loads_error
 from tests.calls_site import RUN, SLOTS, Calls, Site, site
@@ -86,6 +88,26 @@ def test_a_connection_that_breaks_costs_nothing(tmp_path: Path) -> None:
         assert values(calls) == [2 * number for number in range(30)]
         assert there.begun() == dict.fromkeys(range(30), 1)
         assert any("connection is back" in text for text in calls.said)
+        calls.ends()
+
+
+def test_a_long_interruption_without_a_failed_try_is_told_as_it_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the head sleeps: whoever connects wakes it, and waits for that."""
+    monkeypatch.setattr("sweepfleet.fleet.calls.link.TOLD_S", 0.0)
+    with site(tmp_path, durable=False) as there:
+        calls = Calls(there)
+        calls.function("f", twice)
+        begun, gate = str(tmp_path / "begun"), str(tmp_path / "gate")
+        calls.submit("f", [(1, begun, gate)], keys=False)
+        eventually(lambda: there.begun(), "the call has begun")
+        assert not any("connection" in text for text in calls.said)
+        calls.cluster.cut()
+        calls.handle(until=lambda: any("connection is back" in text for text in calls.said))
+        assert not any("no connection" in text for text in calls.said)
+        Path(gate).touch()
+        calls.handle(until=calls.all_ended)
         calls.ends()
 
 

@@ -20,11 +20,12 @@ from sweepfleet.grid.errors import UsageError
 from sweepfleet.run.bundles import Bundle, Ended
 from sweepfleet.run.engine import MOST_OUT, Engine, first_out
 from sweepfleet.run.engine_errors import ClusterError
-from sweepfleet.run.engines import local_engine, remote_engine
+from sweepfleet.run.engines import client_of, local_engine, remote_engine
 from sweepfleet.run.slots import STARTED_TOPIC, end_runners, here, plugin_name
 from sweepfleet.slot.held import Held
 from sweepfleet.slot.pool import pool_of
 from sweepfleet.slot.records import Packet
+from tests.dask_site import DaskSite
 from tests.support import GATED, context, eventually, gone, outcomes_of
 
 
@@ -267,3 +268,21 @@ def test_a_worker_keeps_every_bundle_that_is_out_however_many_are(ended: list[in
     flying.clear()
     send(10_000)
     assert [name[1] for name, _, _ in held.of({"engine"})] == [10_000]
+
+
+def test_what_ended_an_engine_is_told_also_where_its_client_cannot_be_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """dask tries to connect to a killed scheduler again, and closing raises what came of that."""
+
+    def close(client: Client) -> None:
+        closes(client)
+        raise ValueError("IOStream is not idle; cannot convert to SSL")
+
+    with contextlib.closing(DaskSite(tmp_path)) as site:
+        closes = Client.close
+        monkeypatch.setattr(Client, "close", close)
+        with pytest.raises(ClusterError, match="the reason"), client_of(site.address):
+            raise ClusterError("the reason")
+        with client_of(site.address) as client:
+            assert client.scheduler_info()

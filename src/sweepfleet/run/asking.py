@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 from collections.abc import Iterator
 
+from distributed import Client
 from distributed.client import ClosedClientError
 
 from sweepfleet.run.engine_errors import ClusterError
@@ -25,3 +26,17 @@ def asking() -> Iterator[None]:
         raise ClusterError(f"A worker cannot get the code: {error}") from error
     except GONE as error:
         raise ClusterError(f"The connection to the cluster broke: {error or type(error).__name__}") from error
+
+
+@contextlib.contextmanager
+def closing(client: Client) -> Iterator[Client]:
+    """Context that closes a client at its end, whatever dask says to that.
+
+    Where the scheduler was killed, closing waits for dask's own try to connect again, which may fail with any error:
+    it would take the place of the one that says why the engine ended.
+    """
+    try:
+        yield client
+    finally:
+        with contextlib.suppress(Exception):
+            client.close()

@@ -12,7 +12,7 @@ import dask.config
 from distributed import Client, LocalCluster
 from distributed.threadpoolexecutor import ThreadPoolExecutor
 
-from sweepfleet.run.asking import GONE
+from sweepfleet.run.asking import GONE, closing
 from sweepfleet.run.engine import Engine
 from sweepfleet.run.engine_errors import ClusterError
 from sweepfleet.run.machine_port import OWN_MACHINE, MachinePort
@@ -174,7 +174,7 @@ def client_of(address: str) -> Iterator[Client]:
             client = Client(address, timeout="10s")
         except OSError as error:
             raise ClusterError(f"No scheduler answers at {address}: {error}") from error
-        with client:
+        with closing(client):
             yield client
 
 

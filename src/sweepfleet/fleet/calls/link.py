@@ -7,6 +7,7 @@ followed by another one, which knows nothing of this client: it is asked again f
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import threading
 import time
@@ -27,6 +28,7 @@ PATIENCE_S = 600.0  # to get a broken connection back: a head that reboots, a la
 LONGEST_PAUSE_S = 5.0
 LEAVE_S = 10.0  # for what was sent to arrive, when the client leaves
 LOOK_S = 1.0
+TOLD_S = 5.0  # an interruption that is over sooner is not told
 EXIT_USAGE = UsageError.exit_code
 LOST = (
     "The driver on the head has ended, and with it the calls that it had. With run= results are kept, and the next "
@@ -130,14 +132,16 @@ class Link:
             SweepfleetError: it cannot go on.
         """
         lost_s: float | None = None  # time.monotonic() since when there is no connection, which there was
+        broke_s = math.inf  # since when the one before is broken, which may take no failed try: a head that is woken
         waits = pauses(longest_s=LONGEST_PAUSE_S)
         while not self._closed.is_set():
             try:
                 connection = self._cluster.connect()
-                if lost_s is not None:
+                if lost_s is not None or time.monotonic() - broke_s > TOLD_S:
                     self._say("The connection is back.")
                     lost_s = None
                 carried = self._carry(connection)
+                broke_s = time.monotonic()
             except NotActiveError as ended:
                 if code := ended.said.get("exit_code"):  # it was cancelled or refused, or has cost its budget
                     raise (UsageError if code == EXIT_USAGE else ClusterError)(str(ended)) from None

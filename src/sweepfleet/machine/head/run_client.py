@@ -49,10 +49,10 @@ def run_client(folder: JobFolder, job: Job, facts: Facts, reporter: Reporter) ->
     from distributed import Client
 
     from sweepfleet.machine.head.fair import Fair
-    from sweepfleet.run.asking import asking
+    from sweepfleet.run.asking import asking, closing
 
     address = dask_command.address(facts.head_ip)
-    with asking(), Client(address, timeout="10s", name="sweepfleet-client-keeper") as client:
+    with asking(), closing(Client(address, timeout="10s", name="sweepfleet-client-keeper")) as client:
         client.register_plugin(Fair())
         reporter.state("running", **{SETTLED: True})
         try:
