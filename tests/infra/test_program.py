@@ -137,16 +137,21 @@ def test_who_may_reach_whom_is_exactly_this(made: Made) -> None:
 
 
 def test_workers_reach_no_further_than_their_egress_says(made: Made) -> None:
+    names = {one.id: one.name.rpartition("-")[2] for one in made.of("aws:ec2/securityGroup:SecurityGroup")}
     (group,) = (r for r in made.of("aws:ec2/securityGroup:SecurityGroup") if r.name.endswith("-workers"))
     out = [rule for rule in rules(made) if rule["IsEgress"] and rule["GroupId"] == group.id]
     (template,) = made.of("aws:ec2/launchTemplate:LaunchTemplate")
     public = template.inputs["networkInterfaces"][0]["associatePublicIpAddress"]
     ways_out = {record.name.removeprefix("sweepfleet-dev-") for record in made.of("aws:ec2/route:Route")}
     if made.outputs.worker_egress == "none":
-        assert {(rule["IpProtocol"], rule["FromPort"], rule["ToPort"]) for rule in out} == {
-            ("tcp", 8786, 8786),
-            ("tcp", 40000, 40127),
-            ("tcp", 443, 443),
+        peers = [names.get(rule.get("ReferencedGroupInfo", {}).get("GroupId")) for rule in out]
+        assert {
+            (rule["IpProtocol"], rule["FromPort"], rule["ToPort"], peer)
+            for rule, peer in zip(out, peers, strict=True)
+        } == {
+            ("tcp", 8786, 8786, "head"),
+            ("tcp", 40000, 40127, "workers"),
+            ("tcp", 443, 443, None),  # the prefix list of S3
         }
         assert not any(rule.get("CidrIpv4") for rule in out)
         assert (public, ways_out) == ("false", {"head-out"})

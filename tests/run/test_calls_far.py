@@ -101,7 +101,7 @@ def test_a_long_interruption_without_a_failed_try_is_told_as_it_is_over(
         calls.function("f", twice)
         begun, gate = str(tmp_path / "begun"), str(tmp_path / "gate")
         calls.submit("f", [(1, begun, gate)], keys=False)
-        eventually(lambda: there.begun(), "the call has begun")
+        eventually(there.begun, "the call has begun")
         assert not any("connection" in text for text in calls.said)
         calls.cluster.cut()
         calls.handle(until=lambda: any("connection is back" in text for text in calls.said))
